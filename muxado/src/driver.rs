@@ -1,0 +1,367 @@
+//! The one task of a session: it owns the transport, moves bytes and keeps time.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep},
+};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+use crate::{
+    error::SessionError,
+    proto::Outbox,
+    shared::{Shared, Wakes},
+};
+
+/// Moves a session's bytes; the session lives as long as this future is polled.
+///
+/// Spawn it, or poll it beside what uses the session. It ends when the session does: with `Ok` if
+/// the session was closed in good order by either side, else with the reason. Dropping it ends the
+/// session at once, without a go-away.
+///
+/// ```
+/// # async fn example(io: tokio::net::TcpStream) {
+/// let (session, driver) = muxado::Session::client(io, muxado::Config::default());
+/// let driver = tokio::spawn(driver);
+/// # drop(session);
+/// # let _ = driver.await;
+/// # }
+/// ```
+#[must_use = "a session does nothing unless its driver is spawned or polled"]
+pub struct Driver<T> {
+    io: T,
+    shared: Arc<Shared>,
+    phase: Phase,
+    inbox: BytesMut,
+    read_size: usize,
+    small_reads: u32,
+    outbox: Outbox,
+    /// The transport has bytes that it was not asked to flush yet.
+    unflushed: bool,
+    /// Output waits one turn of the scheduler for more of it.
+    gathering: bool,
+    frames_at_last_write: u64,
+    last_batch: u64,
+    touched: usize,
+    timer: Option<Pin<Box<Sleep>>>,
+    close_timeout: Duration,
+    wakes: Wakes,
+}
+
+/// What is left to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// The session runs.
+    Running,
+    /// It has ended; the last frames are being sent.
+    Flushing,
+    /// Our end of the transport is being closed.
+    ShuttingDown,
+    /// The peer's last bytes are read and dropped: closing a TCP socket with unread bytes would
+    /// destroy what was just sent.
+    Lingering,
+    Done,
+}
+
+/// Read buffer to begin with, in bytes: an idle session holds no more.
+const MIN_READ: usize = 4 * 1024;
+
+/// Largest read buffer, in bytes.
+const MAX_READ: usize = 64 * 1024;
+
+/// Reads or writes that bring or take nothing new before other tasks get a turn.
+const TURNS: usize = 16;
+
+/// Reads that leave most of the buffer empty before it is made smaller.
+const SMALL_READS: u32 = 32;
+
+/// Frames in one write from which on it pays to wait for more: several streams are busy.
+const BUSY_BATCH: u64 = 4;
+
+impl<T> Driver<T> {
+    pub(crate) fn new(io: T, shared: Arc<Shared>, close_timeout: Duration) -> Self {
+        Self {
+            io,
+            shared,
+            phase: Phase::Running,
+            inbox: BytesMut::new(),
+            read_size: MIN_READ,
+            small_reads: 0,
+            outbox: Outbox::default(),
+            unflushed: false,
+            gathering: false,
+            frames_at_last_write: 0,
+            last_batch: 0,
+            touched: 0,
+            timer: None,
+            close_timeout,
+            wakes: Wakes::default(),
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// Reads, keeps time and writes until nothing is left to do, or the session has ended.
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let read = self.poll_read(cx);
+            if self.has_ended() {
+                return Poll::Ready(());
+            }
+            self.poll_timer(cx);
+            if self.should_gather() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let written = self.poll_write(cx);
+            if self.has_ended() {
+                return Poll::Ready(());
+            }
+            if read.is_pending() && (written.is_pending() || self.poll_park(cx).is_pending()) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One read, and what it does to the session. Pending once the transport has nothing.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inbox.reserve(self.read_size);
+        let room = self.inbox.capacity() - self.inbox.len();
+        let result = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox));
+        let inbox = &mut self.inbox;
+        match result {
+            Ok(n) if n > 0 => {
+                let now = Instant::now().into_std();
+                self.touched = self.shared.with_driver(&mut self.wakes, |core| {
+                    core.proto.receive(inbox, now);
+                    core.proto.touched_streams()
+                });
+                self.adapt_read_size(n, room);
+            }
+            end => {
+                let left = inbox.len();
+                let error = end.err();
+                tracing::debug!(?error, left, "the transport ended");
+                self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(error, left));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn adapt_read_size(&mut self, n: usize, room: usize) {
+        if n == room {
+            self.read_size = (self.read_size * 4).min(MAX_READ);
+            self.small_reads = 0;
+        } else if n < self.read_size / 4 && self.read_size > MIN_READ {
+            self.small_reads += 1;
+            if self.small_reads >= SMALL_READS {
+                self.small_reads = 0;
+                self.read_size /= 4;
+                if self.inbox.is_empty() {
+                    self.inbox = BytesMut::new();
+                }
+            }
+        } else {
+            self.small_reads = 0;
+        }
+    }
+
+    /// Fires what is due, and sets the timer for what is next.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..TURNS {
+            let deadline = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
+            let Some(deadline) = deadline.map(Instant::from_std) else { return };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            let now = Instant::now().into_std();
+            self.shared.with_driver(&mut self.wakes, |core| {
+                core.proto.shrink(MIN_READ);
+                core.proto.handle_timeout(now);
+            });
+            self.shrink();
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Gives large buffers back. A timer fires rarely; a busy session soon has them again.
+    fn shrink(&mut self) {
+        self.outbox.shrink(MIN_READ);
+        if self.inbox.is_empty() && self.inbox.capacity() > MIN_READ {
+            self.inbox = BytesMut::new();
+            self.read_size = MIN_READ;
+        }
+    }
+
+    /// While several streams are busy, output waits once for what the tasks just woken will add:
+    /// one write for many frames. With one stream there is nothing to wait for.
+    fn should_gather(&mut self) -> bool {
+        let busy = self.touched > 1 || self.last_batch > BUSY_BATCH;
+        self.touched = 0;
+        self.gathering = busy && !self.gathering && self.outbox.is_empty();
+        self.gathering
+    }
+
+    /// Writes until there is nothing left (ready) or the transport takes no more (pending).
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            if self.outbox.is_empty() {
+                let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
+                let frames = self.shared.with_driver(&mut self.wakes, |core| {
+                    core.proto.transmit(outbox);
+                    core.proto.frames_sent()
+                });
+                if self.outbox.is_empty() {
+                    break;
+                }
+                (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
+            }
+            ready!(self.poll_write_outbox(cx));
+        }
+        self.poll_flush(cx)
+    }
+
+    fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.outbox.has_remaining() {
+            match ready!(poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox)) {
+                Ok(0) => {
+                    self.fail(std::io::ErrorKind::WriteZero.into());
+                    break;
+                }
+                Ok(_) => self.unflushed = true,
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unflushed {
+            match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+                Ok(()) => self.unflushed = false,
+                Err(error) => self.fail(error),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn fail(&mut self, error: std::io::Error) {
+        tracing::debug!(%error, "writing to the transport failed");
+        self.outbox = Outbox::default();
+        self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));
+        self.phase = Phase::Lingering;
+    }
+
+    /// Goes to sleep, unless output came up meanwhile.
+    fn poll_park(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.shared.with_driver(&mut self.wakes, |core| {
+            if core.proto.wants_transmit() {
+                return Poll::Ready(());
+            }
+            core.park_driver(cx, true);
+            Poll::Pending
+        })
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.shared.with_driver(&mut self.wakes, |core| core.proto.has_ended())
+    }
+
+    /// Sends the last frames and waits for the peer's end, for `close_timeout` at most.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        if self.phase == Phase::Flushing {
+            ready!(self.poll_write(cx));
+            self.phase = Phase::ShuttingDown;
+        }
+        if self.phase == Phase::ShuttingDown {
+            // An error here changes nothing: the session is over, and the transport with it.
+            if ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.phase = Phase::Lingering;
+        }
+        for _ in 0..TURNS {
+            self.inbox.clear();
+            self.inbox.reserve(MIN_READ);
+            if let 0 | usize::MAX =
+                ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox)).unwrap_or(usize::MAX)
+            {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn start_closing(&mut self) {
+        let (timeout, shared) = (self.close_timeout, &self.shared);
+        let end = shared.with_driver(&mut self.wakes, |core| core.proto.end());
+        let transport_lives = match end.map(|end| end.local) {
+            Some(SessionError::PeerEof { .. } | SessionError::Transport { .. }) => false,
+            // It ended with the transport's end.
+            Some(SessionError::ClosedByPeer(_)) => false,
+            _ => self.phase == Phase::Running,
+        };
+        self.phase = if transport_lives { Phase::Flushing } else { Phase::Done };
+        self.timer = Some(Box::pin(tokio::time::sleep(timeout)));
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
+    type Output = Result<(), SessionError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.phase == Phase::Running {
+            let shared = &this.shared;
+            shared.with_driver(&mut this.wakes, |core| core.park_driver(cx, false));
+            ready!(this.poll_running(cx));
+            this.start_closing();
+        }
+        if this.phase != Phase::Done {
+            ready!(this.poll_closing(cx));
+            this.phase = Phase::Done;
+        }
+        let end = this.shared.with_driver(&mut this.wakes, |core| core.proto.end());
+        this.shared.finish();
+        Poll::Ready(match end.map(|end| end.local) {
+            Some(reason) if !reason.is_clean() => Err(reason),
+            _ => Ok(()),
+        })
+    }
+}
+
+impl<T> Drop for Driver<T> {
+    fn drop(&mut self) {
+        self.shared.finish();
+    }
+}
+
+impl<T> fmt::Debug for Driver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! Many streams over one connection: a multiplexer that speaks the muxado protocol.
+//!
+//! A [`Session`] runs over any `AsyncRead + AsyncWrite`. Either side opens and accepts [`Stream`]s,
+//! each an `AsyncRead + AsyncWrite` with a window of its own. It speaks the wire protocol of the Go
+//! original and of ngrok's Rust crate, byte for byte.
+//!
+//! ```
+//! use muxado::{Config, Session};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let (near, far) = tokio::io::duplex(64 * 1024); // any transport: TCP, TLS, a Unix socket
+//! let (client, driver) = Session::client(near, Config::default());
+//! tokio::spawn(driver);
+//! let (server, driver) = Session::server(far, Config::default());
+//! tokio::spawn(driver);
+//!
+//! tokio::spawn(async move {
+//!     while let Some(mut stream) = server.accept().await {
+//!         tokio::spawn(async move {
+//!             let (mut reader, mut writer) = tokio::io::split(&mut stream);
+//!             tokio::io::copy(&mut reader, &mut writer).await?;
+//!             writer.shutdown().await
+//!         });
+//!     }
+//! });
+//!
+//! let mut stream = client.open().await?;
+//! stream.write_all(b"echo").await?;
+//! stream.shutdown().await?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer).await?;
+//! assert_eq!(answer, "echo");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layers
+//!
+//! ```text
+//!  TypedSession, Heartbeat     a u32 in front of each stream; signs of life
+//!  Session, Stream             handles: cheap, no decisions
+//!  Driver                      the one task that owns the transport
+//!  proto                       the protocol: no I/O, no clock, no lock, no runtime
+//! ```
+//!
+//! # Features
+//!
+//! `tokio` (default): everything but [`proto`].
+
+#[cfg(feature = "tokio")]
+mod driver;
+#[cfg(feature = "tokio")]
+mod heartbeat;
+#[cfg(feature = "tokio")]
+mod session;
+#[cfg(feature = "tokio")]
+mod shared;
+#[cfg(feature = "tokio")]
+mod split;
+#[cfg(feature = "tokio")]
+mod stream;
+#[cfg(feature = "tokio")]
+mod typed;
+
+mod config;
+mod error;
+pub mod proto;
+
+pub use self::{
+    config::Config,
+    error::{BeatError, ErrorCode, GoAway, OpenError, ReadError, SessionEnd, SessionError, WriteError},
+    proto::{HeartbeatConfig, HeartbeatEvent, OnFailure, SessionStats, Side, StreamId},
+};
+#[cfg(feature = "tokio")]
+pub use self::{
+    driver::Driver,
+    heartbeat::Heartbeat,
+    session::{Open, Session},
+    split::{RecvStream, SendStream},
+    stream::Stream,
+    typed::{OpenTyped, StreamType, TypedSession, TypedStream},
+};

@@ -1,0 +1,277 @@
+//! What the application does with one stream.
+
+use bytes::{BufMut, Bytes};
+
+use super::{
+    buffer::Source,
+    frame::StreamId,
+    session::{Event, Session},
+    stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
+};
+use crate::error::{ErrorCode, ReadError, SessionError, WriteError};
+
+/// What a stream has for its reader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Read<T> {
+    /// This.
+    Data(T),
+    /// The peer finished the stream; all of it was read.
+    Finished,
+    /// Nothing yet; an [`Event::Readable`] follows.
+    Pending,
+}
+
+/// Whether the FIN goes with the last byte written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Finish {
+    /// More is to come.
+    No,
+    /// The stream ends behind these bytes.
+    Yes,
+}
+
+impl Session {
+    /// Takes the next received chunk, at most `max` bytes of it, without copying.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset or the session ended, and all that came before was read.
+    pub fn read_chunk(&mut self, key: StreamKey, max: usize) -> Result<Read<Bytes>, ReadError> {
+        let end = self.end.clone();
+        let Some(stream) = self.stream_mut(key) else { return Err(gone(end)) };
+        match stream.buffer.pop(max.max(1)) {
+            Some(chunk) => {
+                self.bytes_unread -= chunk.len();
+                self.consumed(key, chunk.len());
+                Ok(Read::Data(chunk))
+            }
+            None => self.end_of(key),
+        }
+    }
+
+    /// Copies received bytes into `dst`, as many as fit; says how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk`](Self::read_chunk).
+    pub fn read(&mut self, key: StreamKey, dst: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
+        let end = self.end.clone();
+        let Some(stream) = self.stream_mut(key) else { return Err(gone(end)) };
+        let n = stream.buffer.read(dst);
+        if n == 0 && dst.has_remaining_mut() {
+            return self.end_of(key);
+        }
+        self.bytes_unread -= n;
+        self.consumed(key, n);
+        Ok(Read::Data(n))
+    }
+
+    fn end_of<T>(&self, key: StreamKey) -> Result<Read<T>, ReadError> {
+        let Some(stream) = self.stream(key) else { return Err(gone(self.end.clone())) };
+        match (stream.recv, stream.reset, &self.end) {
+            (RecvState::Finished, ..) => Ok(Read::Finished),
+            (_, Some(Reset::ByPeer(code)), _) => Err(ReadError::Reset(code)),
+            (_, Some(Reset::Locally(code)), _) => Err(ReadError::ResetLocally(code)),
+            (_, None, Some(end)) => Err(ReadError::SessionClosed(end.clone())),
+            (_, None, None) => Ok(Read::Pending),
+        }
+    }
+
+    /// Whether the stream can bring nothing more but what an error says: it was reset by either
+    /// side, or the session ended before both directions had.
+    pub fn failure(&self, key: StreamKey) -> Option<ReadError> {
+        let Some(stream) = self.stream(key) else { return Some(gone(self.end.clone())) };
+        match (stream.reset, &self.end) {
+            (Some(Reset::ByPeer(code)), _) => Some(ReadError::Reset(code)),
+            (Some(Reset::Locally(code)), _) => Some(ReadError::ResetLocally(code)),
+            (None, Some(end)) => Some(ReadError::SessionClosed(end.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// Takes bytes to be sent from the front of `src`, as many as there is room for; says how many.
+    /// Where that is none, an [`Event::Writable`] follows.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was finished or reset, or the session ended.
+    pub fn write(&mut self, key: StreamKey, src: &mut impl Source) -> Result<usize, WriteError> {
+        self.write_with(key, src, Finish::No)
+    }
+
+    /// The same, and the FIN behind the last byte if all were taken. An empty `src` finishes at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_with(
+        &mut self,
+        key: StreamKey,
+        src: &mut impl Source,
+        finish: Finish,
+    ) -> Result<usize, WriteError> {
+        self.writable(key)?;
+        let len = src.remaining();
+        if self.write_direct(key, src, finish) {
+            return Ok(len);
+        }
+        let session_room = self.config.session_send_buffer.saturating_sub(self.bytes_unsent);
+        let stream_limit = self.config.stream_send_buffer;
+        let Some(stream) = self.stream_mut(key) else { return Ok(0) };
+        let room = stream_limit.saturating_sub(stream.queue.len());
+        let taken = stream.queue.push(src, room.min(session_room));
+        if taken == len {
+            if finish == Finish::Yes {
+                stream.send = SendState::Finishing;
+            }
+        } else {
+            stream.write_blocked = true;
+            if room > session_room && !std::mem::replace(&mut stream.in_send_waiters, true) {
+                self.send_waiters.push_back(key);
+            }
+        }
+        self.bytes_unsent += taken;
+        self.make_ready(key);
+        Ok(taken)
+    }
+
+    fn writable(&self, key: StreamKey) -> Result<(), WriteError> {
+        let Some(stream) = self.stream(key) else {
+            return Err(WriteError::SessionClosed(self.end.clone().unwrap_or(FORGOTTEN)));
+        };
+        match (stream.reset, &self.end) {
+            (Some(Reset::ByPeer(code)), _) => Err(WriteError::Reset(code)),
+            (Some(Reset::Locally(code)), _) => Err(WriteError::ResetLocally(code)),
+            (None, Some(end)) => Err(WriteError::SessionClosed(end.clone())),
+            (None, None) if stream.send != SendState::Open => Err(WriteError::Finished),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Sends a FIN behind what was written. Finishing twice is harmless.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset or the session ended.
+    pub fn finish(&mut self, key: StreamKey) -> Result<(), WriteError> {
+        match self.write_with(key, &mut &[][..], Finish::Yes) {
+            Ok(_) | Err(WriteError::Finished) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets the peer know of a typed stream before there is anything to say on it.
+    pub fn announce(&mut self, key: StreamKey) {
+        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.prefix.is_some()) {
+            stream.announce = true;
+            self.make_ready(key);
+        }
+    }
+
+    /// Ends a stream in both directions; what was not sent is dropped. The peer gets an RST, if it
+    /// has heard of the stream and does not consider it over.
+    pub fn reset(&mut self, key: StreamKey, code: ErrorCode) {
+        self.discard_unread(key);
+        self.reset_with(key, code);
+    }
+
+    pub(super) fn reset_with(&mut self, key: StreamKey, code: ErrorCode) {
+        let alive = self.end.is_none();
+        let Some(stream) = self.stream_mut(key).filter(|stream| stream.reset.is_none()) else { return };
+        // Towards ngrok's crate a code of 0 would read as no reset at all (PROTOCOL §6).
+        let code = if code == ErrorCode::NO_ERROR { ErrorCode::CANCELLED } else { code };
+        if let Some(id) = stream.id.filter(|_| alive && !stream.is_over()) {
+            stream.rst_owed = Some(code);
+            if !std::mem::replace(&mut stream.control, true) {
+                self.control.push_back(key);
+            }
+            self.late.insert(id);
+        }
+        self.mark_reset(key, Reset::Locally(code));
+    }
+
+    /// Gives a stream's handle back. An unfinished stream is reset with `CANCELLED`; what was
+    /// finished is still sent first.
+    pub fn release(&mut self, key: StreamKey) {
+        self.handles -= 1;
+        self.discard_unread(key);
+        let ended = self.end.is_some();
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.owner = Owner::Nobody;
+        let still_sending = stream.send == SendState::Finishing;
+        if ended {
+            self.remove(key);
+        } else if stream.is_over() {
+            self.settle(key);
+        } else if still_sending {
+            // The reset follows the FIN, if the peer has not finished by then.
+            stream.discard = true;
+        } else {
+            self.reset_with(key, ErrorCode::CANCELLED);
+        }
+    }
+
+    /// The reading half's handle is gone while the writing half lives: what comes is thrown away.
+    pub fn stop_reading(&mut self, key: StreamKey) {
+        let freed = self.discard_unread(key);
+        if let Some(stream) = self.stream_mut(key) {
+            stream.discard = true;
+            self.consumed(key, freed);
+        }
+    }
+
+    /// The stream's id; `None` before its SYN is queued.
+    pub fn stream_id(&self, key: StreamKey) -> Option<StreamId> {
+        self.stream(key)?.id
+    }
+
+    /// Whether all that was written has been put into frames.
+    pub fn is_sent(&self, key: StreamKey) -> bool {
+        self.stream(key).is_none_or(|stream| stream.queue.is_empty())
+    }
+
+    /// Whether both directions have ended.
+    pub fn is_over(&self, key: StreamKey) -> bool {
+        self.end.is_some() || self.stream(key).is_none_or(super::stream::Stream::is_over)
+    }
+
+    /// Counts bytes that are out of the way, and owes credit once it is worth a frame. There is
+    /// none for streams that will bring nothing more.
+    pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
+        let threshold = self.config.credit_threshold();
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.consumed = stream.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+        let due = stream.consumed >= threshold && stream.recv == RecvState::Open;
+        if due && !std::mem::replace(&mut stream.control, true) {
+            self.control.push_back(key);
+        }
+    }
+
+    /// Resets streams whose type did not come in time.
+    pub(super) fn expire_untyped(&mut self, now: std::time::Instant) {
+        while let Some((key, deadline)) = self.untyped.front().copied() {
+            let waiting = self.stream(key).is_some_and(|s| matches!(s.typing, Typing::Awaiting { .. }));
+            if waiting && deadline > now {
+                return;
+            }
+            self.untyped.pop_front();
+            if waiting {
+                self.reset_with(key, ErrorCode::CANCELLED);
+            }
+        }
+    }
+
+    pub(super) fn wake_writer(&mut self, key: StreamKey) {
+        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.write_blocked) {
+            stream.write_blocked = false;
+            self.events.push_back(Event::Writable(key));
+        }
+    }
+}
+
+/// A key that names nothing: the session ended before the stream could.
+const FORGOTTEN: SessionError = SessionError::Closed(ErrorCode::NO_ERROR);
+
+fn gone(end: Option<SessionError>) -> ReadError {
+    ReadError::SessionClosed(end.unwrap_or(FORGOTTEN))
+}

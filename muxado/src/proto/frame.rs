@@ -1,0 +1,290 @@
+//! Frame headers: eight bytes, big-endian (`PROTOCOL §2`).
+
+use std::fmt;
+
+use crate::error::ErrorCode;
+
+/// Length of every frame header, in bytes.
+pub const HEADER_LEN: usize = 8;
+
+/// Largest length a header can carry: 2²⁴ − 1 bytes.
+pub const MAX_FRAME_LEN: u32 = 0x00FF_FFFF;
+
+/// A stream's number: 1 to 2³¹ − 1, odd when the client opened it, even when the server did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(u32);
+
+impl StreamId {
+    /// Largest id.
+    pub const MAX: u32 = 0x7FFF_FFFF;
+
+    /// The id with this value; `None` for 0 and for values with the top bit set.
+    pub const fn new(value: u32) -> Option<Self> {
+        if value == 0 || value > Self::MAX { None } else { Some(Self(value)) }
+    }
+
+    /// The value on the wire.
+    pub const fn as_u32(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({})", self.0)
+    }
+}
+
+/// The four bits that say what a frame is. Values other than the four named ones are skipped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameType(u8);
+
+impl FrameType {
+    /// Ends a stream at once, in both directions. Payload: u32 code.
+    pub const RST: Self = Self(0);
+    /// A piece of a stream. Payload: the bytes.
+    pub const DATA: Self = Self(1);
+    /// Gives credit to a stream's sender. Payload: u32 bytes.
+    pub const WNDINC: Self = Self(2);
+    /// Ends the session. Payload: u32 last stream id, u32 code, text.
+    pub const GOAWAY: Self = Self(3);
+
+    /// The type in the low four bits of `value`.
+    pub const fn new(value: u8) -> Self {
+        Self(value & 0x0F)
+    }
+
+    /// The value on the wire.
+    pub const fn as_u8(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for FrameType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::RST => f.write_str("RST"),
+            Self::DATA => f.write_str("DATA"),
+            Self::WNDINC => f.write_str("WNDINC"),
+            Self::GOAWAY => f.write_str("GOAWAY"),
+            Self(other) => write!(f, "type {other}"),
+        }
+    }
+}
+
+impl fmt::Debug for FrameType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FrameType({self})")
+    }
+}
+
+/// The four flag bits of a header. They mean something on DATA only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+    /// The sender's last bytes of the stream: a half-close.
+    pub const FIN: Self = Self(1);
+    /// The stream's first frame.
+    pub const SYN: Self = Self(2);
+    /// The sender is of this family; both other implementations ignore the bit (`PROTOCOL §12`).
+    pub const EXT: Self = Self(8);
+
+    /// The flags in the low four bits of `value`.
+    pub const fn new(value: u8) -> Self {
+        Self(value & 0x0F)
+    }
+
+    /// The value on the wire.
+    pub const fn as_u8(self) -> u8 {
+        self.0
+    }
+
+    /// Both sets of flags.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all flags of `other` are set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flags({:#06b})", self.0)
+    }
+}
+
+/// A frame's first eight bytes: length 24 bits, type 4, flags 4, stream id 32.
+///
+/// ```
+/// use muxado::proto::{Flags, FrameHeader, FrameType};
+///
+/// let header = FrameHeader::data(3, Flags::SYN, 5);
+/// assert_eq!(header.encode(), [0, 0, 5, 0x12, 0, 0, 0, 3]);
+/// assert_eq!(FrameHeader::decode(header.encode()), header);
+/// assert_eq!(header.frame_type, FrameType::DATA);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameHeader {
+    /// Payload bytes behind the header, at most [`MAX_FRAME_LEN`].
+    pub length: u32,
+    /// What the frame is.
+    pub frame_type: FrameType,
+    /// Its flags.
+    pub flags: Flags,
+    /// The raw id field; a peer may send any value.
+    pub stream_id: u32,
+}
+
+impl FrameHeader {
+    /// A DATA header.
+    pub const fn data(stream_id: u32, flags: Flags, length: u32) -> Self {
+        Self { length, frame_type: FrameType::DATA, flags, stream_id }
+    }
+
+    /// Reads a header; every value of the eight bytes is one.
+    pub const fn decode(bytes: [u8; HEADER_LEN]) -> Self {
+        let [l0, l1, l2, kind, i0, i1, i2, i3] = bytes;
+        Self {
+            length: u32::from_be_bytes([0, l0, l1, l2]),
+            frame_type: FrameType::new(kind >> 4),
+            flags: Flags::new(kind),
+            stream_id: u32::from_be_bytes([i0, i1, i2, i3]),
+        }
+    }
+
+    /// The header's bytes. Bits of `length` above the 24th are cut off.
+    pub const fn encode(self) -> [u8; HEADER_LEN] {
+        let [_, l0, l1, l2] = self.length.to_be_bytes();
+        let [i0, i1, i2, i3] = self.stream_id.to_be_bytes();
+        [l0, l1, l2, self.frame_type.as_u8() << 4 | self.flags.as_u8(), i0, i1, i2, i3]
+    }
+}
+
+/// A rule of the protocol that the peer broke; the session cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// The bytes are those of another protocol.
+    #[error("this is not muxado: it looks like {0}")]
+    Foreign(&'static str),
+    /// A frame's length does not fit its type.
+    #[error("a {frame_type} frame of {length} bytes on stream {stream_id}: it must have {expected}")]
+    FrameSize {
+        /// The frame's type.
+        frame_type: FrameType,
+        /// Its length.
+        length: u32,
+        /// The id field of its header.
+        stream_id: u32,
+        /// The length it must have, in words.
+        expected: &'static str,
+    },
+    /// An id of 0, or above 2³¹ − 1, where a stream was to be named.
+    #[error("a {frame_type} frame names stream {stream_id}, which cannot be")]
+    StreamIdOutOfRange {
+        /// The frame's type.
+        frame_type: FrameType,
+        /// The id field of its header.
+        stream_id: u32,
+    },
+    /// The peer opened a stream with an id of this side's parity.
+    #[error("the peer opened stream {0}, an id that only this side may use")]
+    WrongParity(StreamId),
+    /// The peer opened a stream that is open already.
+    #[error("the peer opened stream {0} a second time")]
+    DuplicateSyn(StreamId),
+    /// The peer caused more answers than it reads, or more useless frames than it has earned.
+    #[error("the peer makes too much useless work: {0}")]
+    Excessive(&'static str),
+}
+
+impl ProtocolError {
+    /// The code that the go-away carries.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::FrameSize { .. } => ErrorCode::FRAME_SIZE_ERROR,
+            Self::Excessive(_) => ErrorCode::ENHANCE_YOUR_CALM,
+            Self::Foreign(_)
+            | Self::StreamIdOutOfRange { .. }
+            | Self::WrongParity(_)
+            | Self::DuplicateSyn(_) => ErrorCode::PROTOCOL_ERROR,
+        }
+    }
+}
+
+/// The protocol that a connection's first bytes belong to, if it is a well-known one.
+///
+/// None of these can be the start of a muxado session: their fourth byte is no frame type, or their
+/// length does not fit it.
+pub(super) fn foreign_protocol(start: &[u8]) -> Option<&'static str> {
+    const KNOWN: &[(&[u8], &str)] = &[
+        (b"GET ", "an HTTP request"),
+        (b"POST", "an HTTP request"),
+        (b"PUT ", "an HTTP request"),
+        (b"HEAD", "an HTTP request"),
+        (b"DELE", "an HTTP request"),
+        (b"OPTI", "an HTTP request"),
+        (b"PATC", "an HTTP request"),
+        (b"CONN", "an HTTP request"),
+        (b"TRAC", "an HTTP request"),
+        (b"HTTP", "an HTTP answer"),
+        (b"PRI ", "an HTTP/2 client"),
+        (b"SSH-", "an SSH client"),
+        (b"\x16\x03\x00", "a TLS handshake"),
+        (b"\x16\x03\x01", "a TLS handshake"),
+        (b"\x16\x03\x03", "a TLS handshake"),
+        (b"{\"js", "JSON text"),
+        (b"EHLO", "an SMTP client"),
+    ];
+    KNOWN.iter().find(|(prefix, _)| start.starts_with(prefix)).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_eight_bytes_survive_decoding_and_encoding(bytes: [u8; 8]) {
+            prop_assert_eq!(FrameHeader::decode(bytes).encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn stream_ids_are_31_bit_and_not_zero() {
+        assert_eq!(StreamId::new(0), None);
+        assert_eq!(StreamId::new(0x8000_0000), None);
+        assert_eq!(StreamId::new(0x7FFF_FFFF).map(StreamId::as_u32), Some(0x7FFF_FFFF));
+    }
+
+    #[test]
+    fn no_legal_first_frame_looks_foreign() {
+        for kind in [FrameType::DATA, FrameType::GOAWAY] {
+            for flags in 0..16 {
+                for length in (0..=0xFFFF_u32).chain((0..0x00FF_0000).step_by(257)) {
+                    let header =
+                        FrameHeader { length, frame_type: kind, flags: Flags::new(flags), stream_id: 3 };
+                    // Only a first frame of over 1 MiB could collide, and only with an exact text.
+                    if header.length < 0x10_0000 {
+                        assert_eq!(foreign_protocol(&header.encode()), None, "{header:?}");
+                    }
+                }
+            }
+        }
+    }
+}

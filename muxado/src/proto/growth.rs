@@ -1,0 +1,128 @@
+//! When a stream's receive window grows.
+//!
+//! Over a long link a fixed window leaves the pipe empty most of the time. That shows on the
+//! receiving side without any measurement of round trips, which a queue of our own could falsify:
+//! the peer sent all that it knew it might, **then nothing at all arrived on the connection** for a
+//! good part of the time since credit went out, and the application had read everything. Only then
+//! is the window doubled, by extra credit (`PROTOCOL §5`).
+
+use std::time::{Duration, Instant};
+
+use super::{
+    session::Session,
+    stream::{RecvState, StreamKey},
+};
+
+/// Observations of one stream.
+#[derive(Debug)]
+pub(super) struct Growth {
+    /// The window in force, in bytes.
+    window: u32,
+    /// What the peer may still send by the credit that it surely knows of.
+    known: u32,
+    /// When that was used up.
+    stalled_at: Option<Instant>,
+    granted_at: Option<Instant>,
+    /// Credit to be given beyond what was consumed.
+    pub(super) extra: u32,
+}
+
+/// Largest window that a peer of this family gets, in bytes.
+const MAX_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Largest window for other peers: the Go original sends whole windows in one frame, in front of
+/// all other streams.
+const MAX_STRANGER_WINDOW: u32 = 1024 * 1024;
+
+/// Shortest silence that counts: below, the window is not what holds the peer up.
+const MIN_SILENCE: Duration = Duration::from_millis(1);
+
+impl Growth {
+    pub(super) fn new(window: u32) -> Self {
+        Self { window, known: window, stalled_at: None, granted_at: None, extra: 0 }
+    }
+
+    /// Credit goes out; `left` is what the peer may still send without it.
+    pub(super) fn granted(&mut self, left: u32, now: Option<Instant>) {
+        self.known = left;
+        self.granted_at = now;
+    }
+
+    /// Bytes of the session's budget that this stream holds.
+    pub(super) fn held(&self, base: u32) -> usize {
+        self.window.saturating_sub(base) as usize
+    }
+
+    /// Bytes have come; true if the peer was held up before them. `quiet_since` is when the
+    /// connection had last brought anything.
+    fn observe(&mut self, n: u32, window_left: u32, now: Instant, quiet_since: Option<Instant>) -> bool {
+        let stalled_at = self.stalled_at.take();
+        if stalled_at.is_some() {
+            self.known = window_left;
+        }
+        self.known = self.known.saturating_sub(n);
+        if self.known == 0 {
+            self.stalled_at = Some(now);
+        }
+        let Some(since) = stalled_at else { return false };
+        let silence = now.saturating_duration_since(since);
+        let since_grant = self.granted_at.map_or(silence, |at| now.saturating_duration_since(at));
+        silence >= MIN_SILENCE && silence * 4 >= since_grant && quiet_since.is_none_or(|quiet| quiet <= since)
+    }
+}
+
+impl Session {
+    /// Looks at `n` bytes that came for a stream, before its window is reduced by them.
+    pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
+        let most = if self.peer_is_family { MAX_WINDOW } else { MAX_STRANGER_WINDOW };
+        let (quiet_since, budget) = (self.quiet_since, self.growth_left);
+        let Some(stream) = self.stream_mut(key) else { return };
+        let held_up = stream.growth.observe(n, stream.recv_window, now, quiet_since);
+        if !held_up || stream.buffer.len() > 0 || stream.recv != RecvState::Open {
+            return;
+        }
+        let growth = &mut stream.growth;
+        let room = usize::try_from(most.saturating_sub(growth.window)).unwrap_or(0).min(budget);
+        let extra = growth.window.min(u32::try_from(room).unwrap_or(u32::MAX));
+        if extra == 0 {
+            return;
+        }
+        growth.window += extra;
+        growth.extra += extra;
+        tracing::debug!(stream = ?stream.id, window = growth.window, "the window holds the peer up; it grows");
+        if !std::mem::replace(&mut stream.control, true) {
+            self.control.push_back(key);
+        }
+        self.growth_left -= extra as usize;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const W: u32 = 256 * 1024;
+
+    /// A window's worth of bytes, the grants that follow, and the first bytes after `silence`.
+    fn held_up(silence: Duration, other_traffic: bool) -> bool {
+        let start = Instant::now();
+        let mut growth = Growth::new(W);
+        assert!(!growth.observe(W / 2, W, start, None));
+        growth.granted(W / 2, Some(start));
+        assert!(!growth.observe(W / 2, W, start, Some(start)));
+        growth.granted(W / 2, Some(start));
+        let now = start + silence;
+        growth.observe(1, W, now, Some(if other_traffic { now } else { start }))
+    }
+
+    #[test]
+    fn silence_after_a_used_up_window_is_a_hold_up() {
+        assert!(held_up(Duration::from_millis(100), false));
+    }
+
+    #[test]
+    fn a_short_gap_or_a_busy_connection_is_none() {
+        assert!(!held_up(Duration::from_micros(200), false));
+        assert!(!held_up(Duration::from_millis(100), true));
+    }
+}

@@ -1,0 +1,580 @@
+//! What the peer's bytes do: nothing here waits, and whatever they make us owe is bounded.
+
+use std::{collections::VecDeque, time::Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{
+    buffer::SHARE_FROM,
+    frame::{Flags, FrameHeader, FrameType, HEADER_LEN, ProtocolError, StreamId, foreign_protocol},
+    session::{Event, PATIENCE, Session},
+    stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
+};
+use crate::error::{ErrorCode, GoAway, SessionError};
+
+/// Where the next bytes belong.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A frame header is next.
+    Header,
+    /// Payload of a stream.
+    Data { key: StreamKey, left: u32, fin: bool },
+    /// Payload of nobody.
+    Skip { left: u32 },
+    /// A go-away's text, of which a part is kept.
+    Debug { go_away: GoAway, left: u32 },
+    /// Everything: the session has ended.
+    Discard,
+}
+
+impl Incoming {
+    /// What still comes for this stream is nobody's.
+    pub(super) fn forget(&mut self, gone: StreamKey) {
+        if let Self::Data { key, left, .. } = *self
+            && key == gone
+        {
+            *self = Self::Skip { left };
+        }
+    }
+}
+
+/// The ids that were last answered with a reset, so that each gets one only.
+#[derive(Debug, Default)]
+pub(super) struct LateIds(VecDeque<StreamId>);
+
+impl LateIds {
+    /// Ids remembered.
+    const CAPACITY: usize = 1024;
+
+    pub(super) fn insert(&mut self, id: StreamId) {
+        if self.0.len() == Self::CAPACITY {
+            self.0.pop_front();
+        }
+        self.0.push_back(id);
+    }
+
+    fn contains(&self, id: StreamId) -> bool {
+        self.0.contains(&id)
+    }
+
+    fn remove(&mut self, id: StreamId) {
+        if let Some(index) = self.0.iter().position(|known| *known == id) {
+            self.0.remove(index);
+        }
+    }
+}
+
+/// Most replies to unknown streams that may wait to be sent: 64 KiB of frames.
+const MAX_REPLIES: usize = 64 * 1024 / 12;
+
+/// Unread bytes of the session from which on payloads are copied, however large: a slice keeps the
+/// whole read buffer alive, up to four times its size.
+const SHARE_WHILE: usize = 4 * 1024 * 1024;
+
+/// Bytes of a go-away's text that are kept.
+const MAX_DEBUG: usize = 4096;
+
+impl Session {
+    /// Takes in bytes from the transport, leaving at most an incomplete header of at most 16 bytes.
+    ///
+    /// Payloads of 16 KiB and more are kept as slices of `bytes`; give a buffer that can be shared.
+    pub fn receive(&mut self, bytes: &mut BytesMut, now: Instant) {
+        self.touched = 0;
+        let before = bytes.len();
+        self.heard(now);
+        loop {
+            match self.step(bytes, now) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => self.break_off(error),
+            }
+        }
+        self.stats.bytes_received += (before - bytes.len()) as u64;
+    }
+
+    /// Streams that got something in the last [`receive`](Self::receive).
+    pub const fn touched_streams(&self) -> usize {
+        self.touched
+    }
+
+    /// The transport has ended: cleanly with `None`, or with this error.
+    pub fn handle_transport_end(&mut self, error: Option<std::io::Error>, bytes_left: usize) {
+        let mid_frame = bytes_left > 0 || !matches!(self.incoming, Incoming::Header);
+        let reason = match (self.remote.clone(), error) {
+            (Some(go_away), _) => SessionError::ClosedByPeer(go_away),
+            (None, Some(error)) => error.into(),
+            (None, None) => SessionError::PeerEof { mid_frame },
+        };
+        self.finish_session(reason, None);
+    }
+
+    /// The driver is gone.
+    pub fn handle_driver_dropped(&mut self) {
+        self.finish_session(SessionError::DriverDropped, None);
+    }
+
+    fn break_off(&mut self, error: ProtocolError) {
+        // Behind a go-away, ngrok's crate sends bytes that are no frame (PROTOCOL §7).
+        if let Some(go_away) = self.remote.clone() {
+            self.finish_session(SessionError::ClosedByPeer(go_away), None);
+            return;
+        }
+        let code = error.code();
+        let debug = Bytes::from(error.to_string());
+        self.finish_session(SessionError::Protocol(error), Some((code, debug)));
+    }
+
+    /// Handles one frame or a piece of one; false once more bytes are needed.
+    fn step(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
+        match &mut self.incoming {
+            Incoming::Discard => bytes.clear(),
+            Incoming::Header => return self.step_header(bytes, now),
+            Incoming::Skip { left } => {
+                let n = take(left, bytes.len());
+                let done = *left == 0;
+                bytes.advance(n);
+                if done {
+                    self.incoming = Incoming::Header;
+                }
+                return Ok(done);
+            }
+            Incoming::Debug { go_away, left } => {
+                let n = take(left, bytes.len());
+                let done = *left == 0;
+                let text = bytes.split_to(n);
+                if go_away.debug.len() < MAX_DEBUG {
+                    let keep = n.min(MAX_DEBUG - go_away.debug.len());
+                    go_away.debug = [&go_away.debug[..], &text[..keep]].concat().into();
+                }
+                if done {
+                    let go_away = go_away.clone();
+                    self.incoming = Incoming::Header;
+                    self.handle_go_away(go_away);
+                }
+                return Ok(done);
+            }
+            Incoming::Data { key, left, fin } => {
+                let (key, fin) = (*key, *fin);
+                if bytes.is_empty() {
+                    return Ok(false);
+                }
+                let n = take(left, bytes.len());
+                let done = *left == 0;
+                if done {
+                    self.incoming = Incoming::Header;
+                }
+                self.handle_payload(key, bytes, n, now);
+                if done && fin {
+                    self.handle_fin(key);
+                }
+                return Ok(done);
+            }
+        }
+        Ok(false)
+    }
+
+    fn step_header(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
+        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Ok(false) };
+        if !self.first_bytes_seen {
+            if let Some(name) = foreign_protocol(header) {
+                return Err(ProtocolError::Foreign(name));
+            }
+            self.first_bytes_seen = true;
+        }
+        let header = FrameHeader::decode(*header);
+        match header.frame_type {
+            FrameType::DATA => {
+                bytes.advance(HEADER_LEN);
+                self.handle_data(header, now)?;
+            }
+            FrameType::RST | FrameType::WNDINC => {
+                let id = stream_id(header)?;
+                if header.length != 4 {
+                    return Err(wrong_size(header, "4 bytes"));
+                }
+                let Some(value) = payload_u32(bytes, 0) else { return Ok(false) };
+                bytes.advance(HEADER_LEN + 4);
+                if header.frame_type == FrameType::RST {
+                    self.handle_rst(id, ErrorCode::new(value))?;
+                } else {
+                    self.handle_wndinc(id, value & StreamId::MAX)?;
+                }
+            }
+            FrameType::GOAWAY => {
+                if header.length < 8 {
+                    return Err(wrong_size(header, "8 bytes or more"));
+                }
+                let (Some(last), Some(code)) = (payload_u32(bytes, 0), payload_u32(bytes, 4)) else {
+                    return Ok(false);
+                };
+                bytes.advance(HEADER_LEN + 8);
+                let go_away =
+                    GoAway { code: ErrorCode::new(code), last_stream_id: last, debug: Bytes::new() };
+                self.incoming = Incoming::Debug { go_away, left: header.length - 8 };
+            }
+            _ => {
+                bytes.advance(HEADER_LEN);
+                self.incoming = Incoming::Skip { left: header.length };
+                self.lose_patience("frames of unknown types")?;
+            }
+        }
+        self.stats.frames_received += 1;
+        Ok(true)
+    }
+
+    fn handle_data(&mut self, header: FrameHeader, now: Instant) -> Result<(), ProtocolError> {
+        let id = stream_id(header)?;
+        let (syn, fin) = (header.flags.contains(Flags::SYN), header.flags.contains(Flags::FIN));
+        self.incoming = Incoming::Skip { left: header.length };
+        let key = match (self.key_of(id), syn) {
+            (Some(_), true) => return Err(ProtocolError::DuplicateSyn(id)),
+            (None, true) => match self.handle_syn(id, header, now)? {
+                Some(key) => key,
+                None => return Ok(()),
+            },
+            (Some(key), false) => key,
+            (None, false) => return self.handle_late_data(id, header.length),
+        };
+        if header.flags.contains(Flags::EXT) && !self.peer_is_family {
+            self.peer_is_family = true;
+            self.events.push_back(Event::OpenCapacity);
+        }
+        let sign_of_acceptance = self.stream(key).is_some_and(|stream| !stream.acknowledged);
+        if header.length == 0 && !syn && !fin && !sign_of_acceptance {
+            self.lose_patience("empty data frames")?;
+        }
+        self.acknowledge(key);
+        let Some(stream) = self.stream_mut(key) else { return Ok(()) };
+        if stream.recv != RecvState::Open {
+            // A repeated FIN is common; data behind one is not.
+            if header.length > 0 {
+                self.reset_with(key, ErrorCode::STREAM_CLOSED);
+            }
+            return Ok(());
+        }
+        if header.length > stream.recv_window {
+            self.reset_with(key, ErrorCode::FLOW_CONTROL_ERROR);
+            return Ok(());
+        }
+        if header.length > 0 {
+            self.consider_growth(key, header.length, now);
+        }
+        let Some(stream) = self.stream_mut(key) else { return Ok(()) };
+        stream.recv_window -= header.length;
+        self.touched += usize::from(header.length > 0);
+        self.incoming = Incoming::Data { key, left: header.length, fin };
+        if header.length == 0 {
+            self.incoming = Incoming::Header;
+            if fin {
+                self.handle_fin(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides on a new stream before anything of it is kept.
+    fn handle_syn(
+        &mut self,
+        id: StreamId,
+        header: FrameHeader,
+        now: Instant,
+    ) -> Result<Option<StreamKey>, ProtocolError> {
+        if self.side.owns(id) {
+            return Err(ProtocolError::WrongParity(id));
+        }
+        if id.as_u32() <= self.highest_remote_id {
+            self.late.remove(id);
+        }
+        self.highest_remote_id = self.highest_remote_id.max(id.as_u32());
+        let untyped = self.typed && header.length < 4;
+        let backlog_full = self.backlog_len + self.untyped_len >= self.config.accept_backlog
+            || (untyped && self.untyped_len >= self.config.max_untyped_streams);
+        let refusal = if self.going_away || self.refuse_streams || self.open_there >= self.config.max_streams
+        {
+            Some(ErrorCode::STREAM_REFUSED)
+        } else if header.length > self.config.window_size {
+            Some(ErrorCode::FLOW_CONTROL_ERROR)
+        } else if backlog_full {
+            Some(ErrorCode::ACCEPT_QUEUE_FULL)
+        } else {
+            None
+        };
+        if let Some(code) = refusal {
+            tracing::debug!(%id, %code, "stream refused");
+            self.stats.streams_refused += 1;
+            self.late.insert(id);
+            self.reply(id, code)?;
+            return Ok(None);
+        }
+        let key = self.insert(Owner::Backlog, false);
+        self.ids.insert(id, key.index);
+        self.open_there += 1;
+        self.stats.streams_accepted += 1;
+        if let Some(stream) = self.stream_mut(key) {
+            stream.id = Some(id);
+            stream.on_wire = true;
+        }
+        if self.typed {
+            self.untyped_len += 1;
+            if let Some(stream) = self.stream_mut(key) {
+                stream.typing = Typing::Awaiting { bytes: [0; 4], have: 0, listed: false };
+            }
+            if header.length == 0 {
+                self.limit_typing(key, now);
+            }
+        } else {
+            self.enqueue(key);
+        }
+        Ok(Some(key))
+    }
+
+    /// A stream that says nothing of itself yet: it waits beside the backlog, in nobody's way.
+    pub(super) fn await_type(&mut self, key: StreamKey, now: Instant) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.typing = Typing::Awaiting { bytes: [0; 4], have: 0, listed: false };
+        let mut early = std::mem::take(&mut stream.buffer);
+        let finished = stream.recv == RecvState::Finished;
+        self.bytes_unread -= early.len();
+        self.untyped_len += 1;
+        while let Some(chunk) = early.pop(usize::MAX) {
+            let len = chunk.len();
+            self.handle_payload(key, &mut BytesMut::from(chunk), len, now);
+        }
+        if finished { self.handle_fin(key) } else { self.limit_typing(key, now) }
+    }
+
+    /// A stream whose first frame did not bring all of its type has only so much time for it.
+    fn limit_typing(&mut self, key: StreamKey, now: Instant) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        let Typing::Awaiting { listed: listed @ false, .. } = &mut stream.typing else { return };
+        *listed = true;
+        let Some(deadline) = now.checked_add(self.config.type_timeout) else { return };
+        if self.untyped.len() > 2 * self.untyped_len + 64 {
+            let mut untyped = std::mem::take(&mut self.untyped);
+            untyped.retain(|(key, _)| self.awaits_type(*key));
+            self.untyped = untyped;
+        }
+        self.untyped.push_back((key, deadline));
+    }
+
+    pub(super) fn awaits_type(&self, key: StreamKey) -> bool {
+        self.stream(key).is_some_and(|stream| matches!(stream.typing, Typing::Awaiting { .. }))
+    }
+
+    fn enqueue(&mut self, key: StreamKey) {
+        if self.backlog.len() > 2 * self.backlog_len + 64 {
+            let mut backlog = std::mem::take(&mut self.backlog);
+            backlog.retain(|key| self.stream(*key).is_some_and(|stream| stream.owner == Owner::Backlog));
+            self.backlog = backlog;
+        }
+        self.backlog.push_back(key);
+        self.backlog_len += 1;
+        self.events.push_back(Event::Acceptable);
+    }
+
+    fn handle_late_data(&mut self, id: StreamId, length: u32) -> Result<(), ProtocolError> {
+        self.lose_patience("data for streams that are closed")?;
+        // The FIN of a stream that was reset meanwhile needs no answer.
+        if length > 0 && !self.late.contains(id) {
+            self.late.insert(id);
+            self.reply(id, ErrorCode::STREAM_CLOSED)?;
+        }
+        Ok(())
+    }
+
+    fn handle_payload(&mut self, key: StreamKey, bytes: &mut BytesMut, mut n: usize, now: Instant) {
+        self.patience = self.patience.saturating_add(u32::try_from(n / 64).unwrap_or(0)).min(PATIENCE);
+        let Some(stream) = self.stream_mut(key) else {
+            bytes.advance(n);
+            return;
+        };
+        if let Typing::Awaiting { bytes: mut read, mut have, listed } = stream.typing {
+            let part = n.min(4 - have);
+            read[have..have + part].copy_from_slice(&bytes[..part]);
+            have += part;
+            bytes.advance(part);
+            n -= part;
+            stream.consumed += part as u32;
+            stream.typing = Typing::Awaiting { bytes: read, have, listed };
+            if have < 4 {
+                self.limit_typing(key, now);
+                return;
+            }
+            self.handle_type(key, u32::from_be_bytes(read));
+        }
+        if n == 0 {
+            return;
+        }
+        let share = self.bytes_unread < SHARE_WHILE;
+        let Some(stream) = self.stream_mut(key) else {
+            bytes.advance(n);
+            return;
+        };
+        if let Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } = stream.owner {
+            self.handle_heartbeat_bytes(key, &bytes[..n], now);
+            bytes.advance(n);
+            self.consumed(key, n);
+        } else if stream.discard || stream.reset.is_some() {
+            bytes.advance(n);
+            self.consumed(key, n);
+        } else {
+            if n >= SHARE_FROM && share {
+                stream.buffer.push_shared(bytes.split_to(n).freeze());
+            } else {
+                stream.buffer.push_copy(&bytes[..n]);
+                bytes.advance(n);
+            }
+            self.bytes_unread += n;
+            self.events.push_back(Event::Readable(key));
+            self.bound_unread();
+        }
+    }
+
+    fn handle_type(&mut self, key: StreamKey, stream_type: u32) {
+        let heartbeat = self.heartbeat_type == stream_type;
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.typing = Typing::Typed(stream_type);
+        self.untyped_len -= 1;
+        if heartbeat { self.adopt_responder(key) } else { self.enqueue(key) }
+    }
+
+    pub(super) fn handle_fin(&mut self, key: StreamKey) {
+        let Some(stream) = self.stream_mut(key).filter(|stream| stream.recv == RecvState::Open) else {
+            return;
+        };
+        stream.recv = RecvState::Finished;
+        match (stream.typing, stream.owner) {
+            // It ended before it said what it was.
+            (Typing::Awaiting { .. }, _) => self.reset_with(key, ErrorCode::STREAM_RESET),
+            (_, Owner::HeartbeatRequester) => self.heartbeat_refused(),
+            (_, Owner::HeartbeatResponder { .. }) => {
+                if stream.send == SendState::Open {
+                    stream.send = SendState::Finishing;
+                }
+                self.make_ready(key);
+            }
+            _ => {
+                self.events.push_back(Event::Readable(key));
+                self.settle(key);
+            }
+        }
+    }
+
+    fn handle_rst(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
+        let Some(key) = self.key_of(id) else {
+            return self.note_late("resets of streams that are closed");
+        };
+        self.stats.resets_received += 1;
+        let owner = self.stream(key).map(|stream| stream.owner);
+        if owner == Some(Owner::Backlog) {
+            self.lose_patience("streams that are reset before they are accepted")?;
+        }
+        self.late.insert(id);
+        self.mark_reset(key, Reset::ByPeer(code));
+        if owner == Some(Owner::HeartbeatRequester) {
+            self.heartbeat_refused();
+        }
+        Ok(())
+    }
+
+    fn handle_wndinc(&mut self, id: StreamId, credit: u32) -> Result<(), ProtocolError> {
+        let Some(key) = self.key_of(id) else {
+            return self.note_late("credit for streams that are closed");
+        };
+        self.acknowledge(key);
+        if credit == 0 {
+            return self.lose_patience("empty credit");
+        }
+        if let Some(stream) = self.stream_mut(key) {
+            // No stream ever needs more, and no sum of credits can overflow.
+            stream.send_window = (stream.send_window + u64::from(credit)).min(MAX_SEND_WINDOW);
+        }
+        self.make_ready(key);
+        Ok(())
+    }
+
+    fn handle_go_away(&mut self, go_away: GoAway) {
+        if self.remote.is_some() {
+            return;
+        }
+        // Ids rise in the order of opening until they wrap; later streams were not looked at.
+        let last = go_away.last_stream_id;
+        let unseen: Vec<_> = self
+            .ids
+            .iter()
+            .filter(|(id, _)| !self.wrapped && self.side.owns(**id) && id.as_u32() > last)
+            .filter_map(|(id, _)| self.key_of(*id))
+            .collect();
+        self.remote = Some(go_away);
+        self.events.push_back(Event::OpenCapacity);
+        for key in unseen {
+            self.mark_reset(key, Reset::ByPeer(ErrorCode::REMOTE_GONE_AWAY));
+        }
+    }
+
+    /// Over the session's receive memory the fullest stream goes; the reader never stops.
+    fn bound_unread(&mut self) {
+        while self.bytes_unread > self.config.session_receive_memory {
+            let fullest = self.streams.iter().max_by_key(|(_, stream)| stream.buffer.len());
+            let Some((index, stream)) = fullest else { return };
+            let key = StreamKey { index: index as u32, serial: stream.serial };
+            tracing::warn!(stream = ?stream.id, unread = stream.buffer.len(),
+                "session holds more than Config::session_receive_memory unread; resetting the fullest stream");
+            self.discard_unread(key);
+            self.reset_with(key, ErrorCode::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    pub(super) fn discard_unread(&mut self, key: StreamKey) -> usize {
+        let freed = self.stream_mut(key).map_or(0, |stream| stream.buffer.clear());
+        self.bytes_unread -= freed;
+        freed
+    }
+
+    fn reply(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
+        if self.replies.len() >= MAX_REPLIES {
+            return Err(ProtocolError::Excessive("over 64 KiB of answers that it does not read"));
+        }
+        self.replies.push_back((id.as_u32(), code));
+        Ok(())
+    }
+
+    /// Credit and resets that come after a stream's end. Both other implementations send credit for
+    /// every read and a reset for every late frame, so an honest peer never sends more of them than
+    /// we have sent bytes.
+    fn note_late(&mut self, what: &'static str) -> Result<(), ProtocolError> {
+        self.late_control += 1;
+        if self.late_control > self.stats.bytes_sent + u64::from(PATIENCE) {
+            return Err(ProtocolError::Excessive(what));
+        }
+        Ok(())
+    }
+
+    fn lose_patience(&mut self, what: &'static str) -> Result<(), ProtocolError> {
+        self.patience = self.patience.checked_sub(1).ok_or(ProtocolError::Excessive(what))?;
+        Ok(())
+    }
+}
+
+/// Largest send window, in bytes.
+const MAX_SEND_WINDOW: u64 = 1 << 40;
+
+fn take(left: &mut u32, have: usize) -> usize {
+    let n = u32::try_from(have).unwrap_or(u32::MAX).min(*left);
+    *left -= n;
+    n as usize
+}
+
+fn stream_id(header: FrameHeader) -> Result<StreamId, ProtocolError> {
+    let FrameHeader { frame_type, stream_id, .. } = header;
+    StreamId::new(stream_id).ok_or(ProtocolError::StreamIdOutOfRange { frame_type, stream_id })
+}
+
+fn wrong_size(header: FrameHeader, expected: &'static str) -> ProtocolError {
+    let FrameHeader { length, frame_type, stream_id, .. } = header;
+    ProtocolError::FrameSize { frame_type, length, stream_id, expected }
+}
+
+fn payload_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(HEADER_LEN + at..)?.first_chunk().map(|value| u32::from_be_bytes(*value))
+}

@@ -1,0 +1,358 @@
+//! What goes to the peer, and in which order.
+//!
+//! Control frames first, then a frame of each stream in turn. A small write whose stream has
+//! nothing queued goes straight into the output; the output is short, so it overtakes bulk data and
+//! is not held up by it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{
+    app::Finish,
+    buffer::{Outbox, Source},
+    frame::{Flags, FrameHeader, FrameType, StreamId},
+    session::Session,
+    stream::{Owner, RecvState, SendState, Stream, StreamKey},
+};
+use crate::error::ErrorCode;
+
+/// Most payload of one frame while several streams have data.
+const FRAME: usize = 16 * 1024;
+
+/// Most payload of one frame while one stream has data.
+const FRAME_ALONE: usize = 64 * 1024;
+
+/// Output built at a time, in bytes: what a small write may have to wait for.
+const BATCH: usize = 64 * 1024;
+
+/// Accepted streams without an answer from which on the peer is told that they were taken.
+const ACK_FROM: usize = 16;
+
+/// How long after its acceptance such a stream is acknowledged.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+
+impl Session {
+    /// Whether [`transmit`](Self::transmit) would have something.
+    pub fn wants_transmit(&self) -> bool {
+        !self.out.is_empty()
+            || !self.ready.is_empty()
+            || !self.control.is_empty()
+            || !self.replies.is_empty()
+            || self.go_away_owed.is_some()
+    }
+
+    /// Moves the next batch of frames into `out`, which must have been written completely.
+    pub fn transmit(&mut self, out: &mut Outbox) {
+        if self.end.is_none() {
+            self.put_control();
+            self.put_streams();
+            self.close_if_sent();
+        }
+        self.stats.bytes_sent += self.out.len() as u64;
+        std::mem::swap(&mut self.out, out);
+    }
+
+    /// Gives output memory beyond `capacity` bytes back, if nothing is in it.
+    pub fn shrink(&mut self, capacity: usize) {
+        self.out.shrink(capacity);
+    }
+
+    /// Puts a small write into the output at once, if nothing of its stream is queued before it.
+    pub(super) fn write_direct(&mut self, key: StreamKey, src: &mut impl Source, finish: Finish) -> bool {
+        let len = src.remaining();
+        let room = self.out.len() + len < BATCH / 2;
+        let Some(stream) = self.stream_mut(key) else { return false };
+        let total = len as u64 + stream.prefix_len();
+        let fits = room && len <= FRAME && stream.queue.is_empty() && stream.send_window >= total;
+        if !fits || (len == 0 && finish == Finish::No) {
+            return false;
+        }
+        if finish == Finish::Yes {
+            stream.send = SendState::Finishing;
+        }
+        self.put_data(key, src, len);
+        true
+    }
+
+    pub(super) fn make_ready(&mut self, key: StreamKey) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        if stream.ready {
+            return;
+        }
+        if stream.can_send() {
+            stream.ready = true;
+            let urgent = matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. });
+            if urgent { self.ready.push_front(key) } else { self.ready.push_back(key) }
+        } else if !stream.queue.is_empty() {
+            self.stats.window_stalls += 1;
+        }
+    }
+
+    fn put_control(&mut self) {
+        while let Some((id, code)) = self.replies.pop_front() {
+            self.put_u32_frame(FrameType::RST, id, code.as_u32());
+            self.stats.resets_sent += 1;
+        }
+        while let Some(key) = self.control.pop_front() {
+            let Some(stream) = self.stream_mut(key) else { continue };
+            stream.control = false;
+            let Some(id) = stream.id else { continue };
+            if let Some(code) = stream.rst_owed.take() {
+                self.put_u32_frame(FrameType::RST, id.as_u32(), code.as_u32());
+                self.stats.resets_sent += 1;
+                self.settle(key);
+                continue;
+            }
+            if std::mem::take(&mut stream.ack_owed) && !std::mem::replace(&mut stream.acknowledged, true) {
+                self.put_header(FrameHeader::data(id.as_u32(), Flags::EXT, 0));
+            }
+            self.put_credit(key, id);
+        }
+        if let Some((code, debug)) = self.go_away_owed.take() {
+            self.put_go_away(code, &debug);
+            let pad = self.pad_header();
+            self.put_header(pad);
+        }
+    }
+
+    fn put_credit(&mut self, key: StreamKey, id: StreamId) {
+        let (threshold, now) = (self.config.credit_threshold(), self.now);
+        let Some(stream) = self.stream_mut(key) else { return };
+        if stream.consumed < threshold && stream.growth.extra == 0 {
+            return;
+        }
+        if stream.recv != RecvState::Open || stream.reset.is_some() {
+            return;
+        }
+        let credit = std::mem::take(&mut stream.consumed) + std::mem::take(&mut stream.growth.extra);
+        stream.growth.granted(stream.recv_window, now);
+        stream.recv_window += credit;
+        stream.acknowledged |= !stream.opened_here;
+        self.put_u32_frame(FrameType::WNDINC, id.as_u32(), credit);
+    }
+
+    /// A frame of each ready stream in turn, until the batch is full.
+    fn put_streams(&mut self) {
+        while self.out.len() < BATCH
+            && let Some(key) = self.ready.pop_front()
+        {
+            let most = if self.ready.is_empty() { FRAME_ALONE } else { FRAME };
+            self.put_stream(key, most);
+        }
+        if self.bytes_unsent < self.config.session_send_buffer / 2 {
+            while let Some(key) = self.send_waiters.pop_front() {
+                if let Some(stream) = self.stream_mut(key) {
+                    stream.in_send_waiters = false;
+                }
+                self.wake_writer(key);
+            }
+        }
+    }
+
+    fn put_stream(&mut self, key: StreamKey, most: usize) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.ready = false;
+        if !stream.can_send() {
+            return;
+        }
+        if let Owner::HeartbeatResponder { echo, .. } = &mut stream.owner
+            && let Some(token) = echo.take()
+        {
+            self.put_data(key, &mut &token[..], 4);
+            self.make_ready(key);
+            return;
+        }
+        let window = stream.send_window - stream.send_window.min(stream.prefix_len());
+        let n = stream.queue.len().min(most).min(usize::try_from(window).unwrap_or(usize::MAX));
+        let mut queue = std::mem::take(&mut stream.queue);
+        self.bytes_unsent -= n;
+        self.put_queued(key, &mut queue, n);
+        let limit = self.config.stream_send_buffer;
+        let Some(stream) = self.stream_mut(key) else { return };
+        let room = queue.len() <= limit / 2;
+        stream.queue = queue;
+        if room {
+            self.wake_writer(key);
+        }
+        self.make_ready(key);
+    }
+
+    /// One DATA frame of `n` bytes of `src`, and the FIN if it is due.
+    fn put_data(&mut self, key: StreamKey, src: &mut impl Source, n: usize) {
+        if let Some(fin_apart) = self.put_data_header(key, n, 0) {
+            self.out.put_source(src, n);
+            self.put_fin(key, fin_apart);
+        }
+    }
+
+    fn put_queued(&mut self, key: StreamKey, queue: &mut super::buffer::SendQueue, n: usize) {
+        if let Some(fin_apart) = self.put_data_header(key, n, queue.len() - n) {
+            queue.transfer(n, &mut self.out);
+            self.put_fin(key, fin_apart);
+        }
+    }
+
+    /// The header of a DATA frame, with the type behind it where it is due; says whether the FIN is
+    /// still to come, as a frame of its own. `left` bytes stay queued.
+    fn put_data_header(&mut self, key: StreamKey, n: usize, left: usize) -> Option<Fin> {
+        let syn = self.stream(key)?.id.is_none();
+        let id = if syn { self.take_id(key)? } else { self.stream(key)?.id? };
+        let family = self.config.family_extension && (syn || self.peer_is_family);
+        let stream = self.stream_mut(key)?;
+        let first = syn || !(stream.opened_here || stream.data_sent);
+        stream.data_sent = true;
+        let prefix = stream.prefix.take();
+        let length = n + prefix.map_or(0, |prefix| prefix.len());
+        stream.send_window = stream.send_window.saturating_sub(length as u64);
+        stream.acknowledged |= !stream.opened_here;
+        let mut flags = Flags::NONE;
+        if syn {
+            flags = flags.with(Flags::SYN);
+        }
+        if first && family {
+            flags = flags.with(Flags::EXT);
+        }
+        let finishing = left == 0 && stream.send == SendState::Finishing;
+        // The Go original cannot answer a stream opened by SYN and FIN in one (PROTOCOL §4).
+        let fin = match (finishing, syn) {
+            (true, true) => Fin::Apart,
+            (true, false) => Fin::Sent,
+            (false, _) => Fin::No,
+        };
+        if fin == Fin::Sent {
+            flags = flags.with(Flags::FIN);
+            stream.send = SendState::Done;
+        }
+        self.put_header(FrameHeader::data(id.as_u32(), flags, length as u32));
+        if let Some(prefix) = prefix {
+            self.out.put_slice(&prefix);
+        }
+        Some(fin)
+    }
+
+    fn put_fin(&mut self, key: StreamKey, fin: Fin) {
+        if fin == Fin::Apart
+            && let Some(stream) = self.stream_mut(key)
+            && let Some(id) = stream.id
+        {
+            stream.send = SendState::Done;
+            self.put_header(FrameHeader::data(id.as_u32(), Flags::FIN, 0));
+        }
+        if fin != Fin::No {
+            self.sending_done(key);
+        }
+    }
+
+    /// The FIN is out. If nobody listens any more, the peer is told to stop, too.
+    fn sending_done(&mut self, key: StreamKey) {
+        let Some(stream) = self.stream(key) else { return };
+        if stream.owner == Owner::Nobody && !stream.is_over() {
+            self.reset_with(key, ErrorCode::CANCELLED);
+        } else {
+            self.settle(key);
+        }
+    }
+
+    /// The next id of ours that no open stream has.
+    fn take_id(&mut self, key: StreamKey) -> Option<StreamId> {
+        let id = loop {
+            let id = StreamId::new(self.next_id)?;
+            self.next_id = match self.next_id.checked_add(2).filter(|next| *next <= StreamId::MAX) {
+                Some(next) => next,
+                None => {
+                    self.wrapped = true;
+                    self.side.first_id()
+                }
+            };
+            if !self.ids.contains_key(&id) {
+                break id;
+            }
+        };
+        self.ids.insert(id, key.index);
+        self.stats.streams_opened += 1;
+        self.stream_mut(key)?.id = Some(id);
+        Some(id)
+    }
+
+    pub(super) fn put_header(&mut self, header: FrameHeader) {
+        self.stats.frames_sent += 1;
+        self.out.put_header(header);
+    }
+
+    fn put_u32_frame(&mut self, frame_type: FrameType, stream_id: u32, value: u32) {
+        self.put_header(FrameHeader { length: 4, frame_type, flags: Flags::NONE, stream_id });
+        self.out.put_u32(value);
+    }
+
+    pub(super) fn put_go_away(&mut self, code: ErrorCode, debug: &Bytes) {
+        let debug = debug.get(..MAX_DEBUG_SENT).unwrap_or(debug);
+        let length = 8 + debug.len() as u32;
+        self.put_header(FrameHeader {
+            length,
+            frame_type: FrameType::GOAWAY,
+            flags: Flags::NONE,
+            stream_id: 0,
+        });
+        self.out.put_u32(self.highest_remote_id);
+        self.out.put_u32(code.as_u32());
+        self.out.put_slice(debug);
+    }
+
+    /// On closing: everything that its writers had finished goes out as far as the windows allow.
+    pub(super) fn flush_finished(&mut self, keys: &[StreamKey]) {
+        self.put_control();
+        for &key in keys {
+            while let Some(stream) = self.stream_mut(key)
+                && stream.send == SendState::Finishing
+                && stream.can_send()
+            {
+                stream.ready = true;
+                self.put_stream(key, FRAME_ALONE);
+            }
+        }
+    }
+
+    /// Notes that the application took a stream; if no answer follows soon, the peer is told.
+    ///
+    /// Peers of this family count the streams that nobody has taken yet. Without a sign, a burst of
+    /// calls that are slow to answer would keep them from opening more (`PROTOCOL §12`).
+    pub(super) fn note_accepted(&mut self, key: StreamKey) {
+        let Some(now) = self.now.filter(|_| self.peer_is_family && self.config.family_extension) else {
+            return;
+        };
+        self.accepted_unacknowledged.push_back((key, now));
+        if self.accepted_unacknowledged.len() >= ACK_FROM && self.ack_at.is_none() {
+            self.ack_at = now.checked_add(ACK_DELAY);
+        }
+    }
+
+    pub(super) fn acknowledge_accepted(&mut self, now: Instant) {
+        let mut waiting = std::mem::take(&mut self.accepted_unacknowledged);
+        waiting.retain(|(key, since)| {
+            let unanswered = |stream: &&mut Stream| !stream.acknowledged && stream.on_wire;
+            let Some(stream) = self.stream_mut(*key).filter(unanswered) else { return false };
+            if now.saturating_duration_since(*since) < ACK_DELAY {
+                return true;
+            }
+            stream.ack_owed = true;
+            if !std::mem::replace(&mut stream.control, true) {
+                self.control.push_back(*key);
+            }
+            false
+        });
+        self.ack_at = if waiting.len() >= ACK_FROM { now.checked_add(ACK_DELAY) } else { None };
+        self.accepted_unacknowledged = waiting;
+    }
+}
+
+/// Bytes of a go-away's text that are sent.
+const MAX_DEBUG_SENT: usize = 1024;
+
+/// What becomes of a stream's FIN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fin {
+    No,
+    Sent,
+    Apart,
+}

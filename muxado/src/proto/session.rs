@@ -1,0 +1,570 @@
+//! The session's state, and the commands that concern it as a whole.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::{
+    buffer::Outbox,
+    frame::{Flags, FrameHeader, StreamId},
+    heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
+    input::{Incoming, LateIds},
+    stats::SessionStats,
+    stream::{Owner, RecvState, Reset, SendState, Stream, StreamKey, Typing},
+};
+use crate::{
+    config::Config,
+    error::{ErrorCode, GoAway, OpenError, SessionEnd, SessionError},
+};
+
+/// Which end of the connection this is. It decides only which stream ids are whose.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Side {
+    /// The side that connected: odd ids, from 3.
+    Client,
+    /// The side that was connected to: even ids, from 2.
+    Server,
+}
+
+impl Side {
+    /// The first id this side uses, as in the other implementations.
+    pub(super) const fn first_id(self) -> u32 {
+        match self {
+            Self::Client => 3,
+            Self::Server => 2,
+        }
+    }
+
+    /// Whether this side may open streams with this id.
+    pub const fn owns(self, id: StreamId) -> bool {
+        (id.as_u32() & 1 == 1) == matches!(self, Self::Client)
+    }
+}
+
+/// Something that the driver of a session has to tell somebody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A stream has data, its end, or a reset: wake its reader.
+    Readable(StreamKey),
+    /// A stream has room, or a reset: wake its writer.
+    Writable(StreamKey),
+    /// A stream waits to be accepted.
+    Acceptable,
+    /// So many more streams may be opened.
+    OpenCapacity,
+    /// A heartbeat came back, failed, or will never come.
+    Heartbeat,
+    /// All streams have ended; whoever waits for that may go on.
+    Idle,
+    /// The session has ended: wake everybody.
+    Ended,
+}
+
+/// The protocol state of one session. See the [module documentation](super).
+#[derive(Debug)]
+pub struct Session {
+    pub(super) side: Side,
+    pub(super) config: Config,
+    pub(super) streams: Slab<Stream>,
+    pub(super) ids: HashMap<StreamId, u32, foldhash::fast::RandomState>,
+    pub(super) next_serial: u32,
+    pub(super) next_id: u32,
+    /// Ids have been used up once and start again.
+    pub(super) wrapped: bool,
+    /// The highest id the peer has opened.
+    pub(super) highest_remote_id: u32,
+    /// Streams of this side and of the peer that are on the wire (or reserved by `open`).
+    pub(super) open_here: usize,
+    pub(super) open_there: usize,
+    pub(super) unacknowledged: usize,
+    /// Handles that the application holds.
+    pub(super) handles: usize,
+    pub(super) typed: bool,
+    pub(super) refuse_streams: bool,
+    pub(super) peer_is_family: bool,
+
+    /// Streams to be accepted; entries of streams that were reset meanwhile are skipped.
+    pub(super) backlog: VecDeque<StreamKey>,
+    pub(super) backlog_len: usize,
+    pub(super) untyped: VecDeque<(StreamKey, Instant)>,
+    pub(super) untyped_len: usize,
+
+    pub(super) incoming: Incoming,
+    pub(super) late: LateIds,
+    pub(super) first_bytes_seen: bool,
+    /// Useless frames that the peer may still send.
+    pub(super) patience: u32,
+    /// Credit and resets that came for streams that are closed.
+    pub(super) late_control: u64,
+    /// Streams that got something in the last `receive`.
+    pub(super) touched: usize,
+    pub(super) bytes_unread: usize,
+
+    pub(super) out: Outbox,
+    pub(super) ready: VecDeque<StreamKey>,
+    pub(super) control: VecDeque<StreamKey>,
+    pub(super) replies: VecDeque<(u32, ErrorCode)>,
+    pub(super) bytes_unsent: usize,
+    pub(super) send_waiters: VecDeque<StreamKey>,
+    pub(super) go_away_owed: Option<(ErrorCode, Bytes)>,
+    /// A close that waits for what is being sent, and until when.
+    pub(super) close_owed: Option<(ErrorCode, Instant)>,
+    pub(super) ack_at: Option<Instant>,
+    pub(super) accepted_unacknowledged: VecDeque<(StreamKey, Instant)>,
+
+    /// The time of the last input or timeout.
+    pub(super) now: Option<Instant>,
+    /// When the input before the present one came.
+    pub(super) quiet_since: Option<Instant>,
+    pub(super) last_input: Option<Instant>,
+    /// Bytes by which the windows of all streams together may still grow.
+    pub(super) growth_left: usize,
+    pub(super) heartbeat: Option<Requester>,
+    pub(super) heartbeat_type: u32,
+    pub(super) events: VecDeque<Event>,
+    pub(super) going_away: bool,
+    pub(super) remote: Option<GoAway>,
+    pub(super) end: Option<SessionError>,
+    pub(super) stats: SessionStats,
+}
+
+impl Session {
+    /// A session that has not seen a byte.
+    pub fn new(side: Side, config: Config) -> Self {
+        let growth_left = config.window_growth;
+        Self {
+            side,
+            config,
+            streams: Slab::new(),
+            ids: HashMap::default(),
+            next_serial: 0,
+            next_id: side.first_id(),
+            wrapped: false,
+            highest_remote_id: 0,
+            open_here: 0,
+            open_there: 0,
+            unacknowledged: 0,
+            handles: 0,
+            typed: false,
+            refuse_streams: false,
+            peer_is_family: false,
+            backlog: VecDeque::new(),
+            backlog_len: 0,
+            untyped: VecDeque::new(),
+            untyped_len: 0,
+            incoming: Incoming::Header,
+            late: LateIds::default(),
+            first_bytes_seen: false,
+            patience: PATIENCE,
+            late_control: 0,
+            touched: 0,
+            bytes_unread: 0,
+            out: Outbox::default(),
+            ready: VecDeque::new(),
+            control: VecDeque::new(),
+            replies: VecDeque::new(),
+            bytes_unsent: 0,
+            send_waiters: VecDeque::new(),
+            go_away_owed: None,
+            close_owed: None,
+            ack_at: None,
+            accepted_unacknowledged: VecDeque::new(),
+            now: None,
+            quiet_since: None,
+            last_input: None,
+            growth_left,
+            heartbeat: None,
+            heartbeat_type: DEFAULT_HEARTBEAT_TYPE,
+            events: VecDeque::new(),
+            going_away: false,
+            remote: None,
+            end: None,
+            stats: SessionStats::default(),
+        }
+    }
+
+    /// Makes a stream of this side's; `stream_type` is put in front of its first bytes.
+    ///
+    /// Nothing is sent before the first write. The stream must be given back with
+    /// [`release`](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// When either side goes away or the session has ended. Whether the limits allow a stream is
+    /// to be asked before, by [`may_open`](Self::may_open).
+    pub fn open(&mut self, stream_type: Option<u32>) -> Result<StreamKey, OpenError> {
+        if let Some(end) = &self.end {
+            return Err(OpenError::SessionClosed(end.clone()));
+        }
+        if let Some(remote) = &self.remote {
+            return Err(OpenError::PeerGoingAway(remote.clone()));
+        }
+        if self.going_away {
+            return Err(OpenError::GoingAway);
+        }
+        self.handles += 1;
+        Ok(self.insert_local(Owner::Handle, stream_type))
+    }
+
+    pub(super) fn insert_local(&mut self, owner: Owner, stream_type: Option<u32>) -> StreamKey {
+        let key = self.insert(owner, true);
+        self.open_here += 1;
+        self.unacknowledged += 1;
+        if let Some(stream) = self.stream_mut(key) {
+            stream.on_wire = true;
+            stream.prefix = stream_type.map(u32::to_be_bytes);
+        }
+        key
+    }
+
+    /// Whether one more stream may be opened: within the limits for open and for unacknowledged
+    /// streams, or the answer of [`open`](Self::open) is an error anyway.
+    pub fn may_open(&self) -> bool {
+        self.refuses_opens() || self.open_capacity() > 0
+    }
+
+    /// Whether [`open`](Self::open) is an error, whatever the limits.
+    pub fn refuses_opens(&self) -> bool {
+        self.end.is_some() || self.remote.is_some() || self.going_away
+    }
+
+    /// Has an [`Event::OpenCapacity`] said again, for a turn that was not used.
+    pub fn announce_capacity(&mut self) {
+        self.events.push_back(Event::OpenCapacity);
+    }
+
+    /// How many more streams may be opened now.
+    pub fn open_capacity(&self) -> usize {
+        let (open, unacknowledged) = self.open_limits();
+        open.saturating_sub(self.open_here).min(unacknowledged.saturating_sub(self.unacknowledged))
+    }
+
+    fn open_limits(&self) -> (usize, usize) {
+        let (open, unacknowledged) = (self.config.max_open_streams, self.config.max_unacknowledged_opens);
+        if self.peer_is_family {
+            (open, unacknowledged.max(FAMILY_BACKLOG))
+        } else {
+            (open.min(STRANGER_STREAMS), unacknowledged)
+        }
+    }
+
+    /// Takes the next stream that the peer opened, with its type on a typed session.
+    ///
+    /// It must be given back with [`release`](Self::release).
+    pub fn accept(&mut self) -> Option<(StreamKey, Option<u32>)> {
+        while let Some(key) = self.backlog.pop_front() {
+            let Some(stream) = self.stream_mut(key).filter(|stream| stream.owner == Owner::Backlog) else {
+                continue;
+            };
+            stream.owner = Owner::Handle;
+            let stream_type = match stream.typing {
+                Typing::Typed(stream_type) => Some(stream_type),
+                Typing::Untyped | Typing::Awaiting { .. } => None,
+            };
+            self.backlog_len -= 1;
+            self.handles += 1;
+            self.note_accepted(key);
+            return Some((key, stream_type));
+        }
+        None
+    }
+
+    /// Reads the first four bytes of every stream of the peer's as its type, from now on and of
+    /// those not accepted yet.
+    pub fn set_typed(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.typed, true) {
+            return;
+        }
+        for key in std::mem::take(&mut self.backlog) {
+            if self.stream(key).is_some_and(|stream| stream.owner == Owner::Backlog) {
+                self.backlog_len -= 1;
+                self.await_type(key, now);
+            }
+        }
+    }
+
+    /// Refuses every stream that the peer opens from now on: nobody can accept any more.
+    pub fn refuse_streams(&mut self) {
+        self.refuse_streams = true;
+        for key in std::mem::take(&mut self.backlog) {
+            if self.stream(key).is_some_and(|stream| stream.owner == Owner::Backlog) {
+                self.reset_with(key, ErrorCode::STREAM_REFUSED);
+            }
+        }
+    }
+
+    /// Says go-away to the peer and refuses new streams, in both directions; open ones run on.
+    pub fn go_away(&mut self) {
+        if !self.going_away && self.end.is_none() {
+            self.going_away = true;
+            self.go_away_owed = Some((ErrorCode::NO_ERROR, Bytes::new()));
+            self.events.push_back(Event::OpenCapacity);
+            self.notice_idle();
+        }
+    }
+
+    /// Ends the session: streams fail, and a GOAWAY with this code is the last frame sent.
+    pub fn close(&mut self, code: ErrorCode, debug: Bytes) {
+        self.finish_session(SessionError::Closed(code), Some((code, debug)));
+    }
+
+    /// Ends the session in good order once all that was finished is sent, after `close_timeout` in
+    /// any case: nobody uses it any more.
+    pub fn close_when_sent(&mut self, code: ErrorCode, now: Instant) {
+        if self.end.is_none() {
+            self.refuse_streams();
+            self.close_owed = Some((code, now.checked_add(self.config.close_timeout).unwrap_or(now)));
+            self.close_if_sent();
+        }
+    }
+
+    /// Does what [`close_when_sent`](Self::close_when_sent) promised, if it is time.
+    pub(super) fn close_if_sent(&mut self) {
+        if let Some((code, _)) = self.close_owed
+            && !self.streams.iter().any(|(_, stream)| stream.send == SendState::Finishing)
+        {
+            self.close(code, Bytes::new());
+        }
+    }
+
+    /// Ends the session for `reason`; the peer gets `go_away` as the last frame, if there is any.
+    pub(super) fn finish_session(&mut self, reason: SessionError, go_away: Option<(ErrorCode, Bytes)>) {
+        if self.end.is_some() {
+            return;
+        }
+        tracing::debug!(side = ?self.side, %reason, "session ends");
+        // What was finished before is still sent; everything else is cut.
+        let keys: Vec<_> = self.ready.drain(..).collect();
+        self.flush_finished(&keys);
+        self.ready.clear();
+        self.control.clear();
+        self.replies.clear();
+        self.backlog.clear();
+        self.backlog_len = 0;
+        self.untyped.clear();
+        self.untyped_len = 0;
+        self.send_waiters.clear();
+        self.accepted_unacknowledged.clear();
+        self.ack_at = None;
+        self.incoming = Incoming::Discard;
+        if let Some((code, debug)) = go_away {
+            self.put_go_away(code, &debug);
+        }
+        self.end = Some(reason);
+        self.drop_streams();
+        self.events.push_back(Event::Ended);
+    }
+
+    fn drop_streams(&mut self) {
+        self.ids.clear();
+        let mut unread = 0;
+        self.streams.retain(|_, stream| {
+            stream.on_wire = false;
+            stream.acknowledged = true;
+            stream.ready = false;
+            stream.control = false;
+            stream.queue.clear();
+            let held = matches!(stream.owner, Owner::Handle);
+            if held {
+                unread += stream.buffer.len();
+            }
+            held
+        });
+        self.bytes_unread = unread;
+        self.bytes_unsent = 0;
+        self.open_here = 0;
+        self.open_there = 0;
+        self.unacknowledged = 0;
+    }
+
+    /// Why the session has ended, if it has.
+    pub fn end(&self) -> Option<SessionEnd> {
+        let local = self.end.clone()?;
+        Some(SessionEnd { local, remote: self.remote.clone() })
+    }
+
+    /// The next thing that somebody has to be told.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Counters, and what is held now.
+    pub fn stats(&self) -> SessionStats {
+        SessionStats {
+            streams_open: self.ids.len(),
+            bytes_unread: self.bytes_unread,
+            bytes_unsent: self.bytes_unsent,
+            round_trip: self.heartbeat.as_ref().and_then(Requester::round_trip),
+            ..self.stats
+        }
+    }
+
+    /// Frames put into the output so far.
+    pub const fn frames_sent(&self) -> u64 {
+        self.stats.frames_sent
+    }
+
+    /// Whether the session has ended.
+    pub const fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// This side's role.
+    pub const fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Handles of streams that the application holds.
+    pub const fn handles(&self) -> usize {
+        self.handles
+    }
+
+    /// No stream is open, but for those of heartbeats.
+    pub fn is_idle(&self) -> bool {
+        let open = self.open_here + self.open_there;
+        let is_heartbeat = |stream: &Stream| {
+            stream.on_wire
+                && matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. })
+        };
+        open <= HEARTBEAT_STREAMS && self.streams.iter().filter(|(_, s)| is_heartbeat(s)).count() == open
+    }
+
+    pub(super) fn insert(&mut self, owner: Owner, opened_here: bool) -> StreamKey {
+        let serial = self.next_serial;
+        self.next_serial = serial.wrapping_add(1);
+        let stream = Stream::new(serial, self.config.window_size, owner, opened_here);
+        let index = self.streams.insert(stream);
+        StreamKey { index: u32::try_from(index).unwrap_or(u32::MAX), serial }
+    }
+
+    pub(super) fn stream(&self, key: StreamKey) -> Option<&Stream> {
+        self.streams.get(key.index()).filter(|stream| stream.serial == key.serial)
+    }
+
+    pub(super) fn stream_mut(&mut self, key: StreamKey) -> Option<&mut Stream> {
+        self.streams.get_mut(key.index()).filter(|stream| stream.serial == key.serial)
+    }
+
+    pub(super) fn key_of(&self, id: StreamId) -> Option<StreamKey> {
+        let index = *self.ids.get(&id)?;
+        let serial = self.streams.get(index as usize)?.serial;
+        Some(StreamKey { index, serial })
+    }
+
+    /// Ends a stream in both directions. Nothing is sent.
+    pub(super) fn mark_reset(&mut self, key: StreamKey, reset: Reset) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.reset.get_or_insert(reset);
+        stream.send = SendState::Done;
+        if stream.recv == RecvState::Open {
+            stream.recv = RecvState::Reset;
+        }
+        let unsent = stream.queue.clear();
+        self.bytes_unsent -= unsent;
+        self.events.push_back(Event::Readable(key));
+        self.events.push_back(Event::Writable(key));
+        self.settle(key);
+    }
+
+    /// Frees what an ended stream no longer needs: its id, and its slot once nobody holds it.
+    pub(super) fn settle(&mut self, key: StreamKey) {
+        let base = self.config.window_size;
+        let Some(stream) = self.stream_mut(key) else { return };
+        if !stream.is_over() || stream.rst_owed.is_some() {
+            return;
+        }
+        if stream.on_wire {
+            stream.on_wire = false;
+            let (id, opened_here) = (stream.id, stream.opened_here);
+            let grown = stream.growth.held(base);
+            self.growth_left += grown;
+            if let Some(id) = id {
+                self.ids.remove(&id);
+            }
+            self.leave_wire(key, opened_here);
+        }
+        let Some(stream) = self.stream_mut(key) else { return };
+        match stream.owner {
+            Owner::Handle => return,
+            Owner::Backlog if matches!(stream.typing, Typing::Awaiting { .. }) => self.untyped_len -= 1,
+            // A stream that ended well stays for whoever accepts it.
+            Owner::Backlog if stream.reset.is_none() => return,
+            Owner::Backlog => self.backlog_len -= 1,
+            Owner::Nobody | Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } => {}
+        }
+        self.remove(key);
+    }
+
+    fn leave_wire(&mut self, key: StreamKey, opened_here: bool) {
+        self.incoming.forget(key);
+        if opened_here {
+            self.acknowledge(key);
+            self.open_here -= 1;
+            self.events.push_back(Event::OpenCapacity);
+        } else {
+            self.open_there -= 1;
+            self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);
+        }
+        self.notice_idle();
+    }
+
+    /// The peer took a stream of ours (or it is over): it no longer counts against the burst limit.
+    pub(super) fn acknowledge(&mut self, key: StreamKey) {
+        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.opened_here && !stream.acknowledged)
+        {
+            stream.acknowledged = true;
+            self.unacknowledged -= 1;
+            self.events.push_back(Event::OpenCapacity);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: StreamKey) {
+        if self.stream(key).is_none() {
+            return;
+        }
+        let mut stream = self.streams.remove(key.index());
+        self.bytes_unread -= stream.buffer.clear();
+        self.bytes_unsent -= stream.queue.clear();
+        self.incoming.forget(key);
+    }
+
+    pub(super) fn notice_idle(&mut self) {
+        if self.going_away && self.is_idle() {
+            self.events.push_back(Event::Idle);
+        }
+    }
+
+    /// The header of the frame that follows every GOAWAY after which the session goes on: the Go
+    /// original reads eight bytes more than the GOAWAY has (`PROTOCOL §7`).
+    pub(super) fn pad_header(&self) -> FrameHeader {
+        let last = match self.side {
+            Side::Client => StreamId::MAX,
+            Side::Server => StreamId::MAX - 1,
+        };
+        let unused = |id: &u32| StreamId::new(*id).is_some_and(|id| !self.ids.contains_key(&id));
+        let id = (1..=last).rev().step_by(2).find(unused).unwrap_or(last);
+        FrameHeader::data(id, Flags::FIN, 0)
+    }
+}
+
+/// Unacknowledged streams that a peer of this family takes.
+const FAMILY_BACKLOG: usize = 1024;
+
+/// Most streams opened to a peer that is not known to be of this family: ngrok's crate ends the
+/// session at 512, its own included, and counts streams for a while after they have ended.
+const STRANGER_STREAMS: usize = 256;
+
+/// Useless frames that a peer may send before it has done anything useful. Each stream that ends in
+/// good order and every 64 bytes of payload earn it one or more.
+pub(super) const PATIENCE: u32 = 10_000;
+
+/// Useless frames that a stream earns: what the other implementations send late for one.
+const PATIENCE_PER_STREAM: u32 = 8;
+
+/// Most heartbeat streams a session can have: one of each side.
+const HEARTBEAT_STREAMS: usize = 2;

@@ -1,0 +1,274 @@
+//! The handle by which streams are opened and accepted.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    config::Config,
+    driver::Driver,
+    error::{ErrorCode, OpenError, SessionEnd},
+    proto::{SessionStats, Side, StreamKey},
+    shared::Shared,
+    stream::Stream,
+};
+
+/// One side of a connection that carries many streams.
+///
+/// It is a handle: clones are cheap and mean the same session. The work is done by the [`Driver`]
+/// that comes with it and that the caller spawns. Once the last handle and the last stream are
+/// dropped, what was finished is sent and the session is closed.
+///
+/// ```
+/// use muxado::{Config, Session};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (near, far) = tokio::io::duplex(64 * 1024);
+/// let (client, driver) = Session::client(near, Config::default());
+/// tokio::spawn(driver);
+/// let (server, driver) = Session::server(far, Config::default());
+/// tokio::spawn(driver);
+///
+/// let mut stream = client.open().await?;
+/// stream.write_all(b"hello").await?;
+/// stream.shutdown().await?;
+///
+/// let mut accepted = server.accept().await.expect("the session lives");
+/// let mut said = String::new();
+/// accepted.read_to_string(&mut said).await?;
+/// assert_eq!(said, "hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Session {
+    pub(crate) shared: Arc<Shared>,
+    side: Side,
+}
+
+impl Session {
+    /// The side that connected.
+    ///
+    /// The caller spawns or polls the [`Driver`]. Any transport will do; on TCP, `TCP_NODELAY`
+    /// should be set.
+    pub fn client<T: AsyncRead + AsyncWrite + Unpin>(io: T, config: Config) -> (Self, Driver<T>) {
+        Self::new(Side::Client, io, config)
+    }
+
+    /// The side that was connected to; otherwise as [`client`](Self::client).
+    pub fn server<T: AsyncRead + AsyncWrite + Unpin>(io: T, config: Config) -> (Self, Driver<T>) {
+        Self::new(Side::Server, io, config)
+    }
+
+    /// Either side.
+    pub fn new<T: AsyncRead + AsyncWrite + Unpin>(side: Side, io: T, config: Config) -> (Self, Driver<T>) {
+        let close_timeout = config.close_timeout;
+        let shared = Shared::new(side, config);
+        let driver = Driver::new(io, Arc::clone(&shared), close_timeout);
+        (Self { shared, side }, driver)
+    }
+
+    /// Opens a stream; the peer hears of it with the first bytes written.
+    ///
+    /// Waits while as many streams are open, or opened and not yet taken by the peer, as `Config`
+    /// allows. Those who wait get their turn in order.
+    ///
+    /// # Errors
+    ///
+    /// When either side goes away or the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives its place in the queue up, and nothing else.
+    pub fn open(&self) -> Open {
+        Open { opening: Opening::new(&self.shared, None) }
+    }
+
+    /// Takes the next stream that the peer opened; `None` once the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// No stream is lost when the future is dropped.
+    pub async fn accept(&self) -> Option<Stream> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Polls for the next stream that the peer opened. Several tasks may wait.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
+        self.poll_accept_with_type(cx).map(|accepted| accepted.map(|(stream, _)| stream))
+    }
+
+    pub(crate) fn poll_accept_with_type(&self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Option<u32>)>> {
+        self.shared.with(|core| match core.proto.accept() {
+            Some((key, stream_type)) => {
+                Poll::Ready(Some((Stream::new(Arc::clone(&self.shared), key), stream_type)))
+            }
+            None if core.proto.has_ended() => Poll::Ready(None),
+            None => {
+                core.accepting.register(cx);
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Says go-away: neither side opens streams any more, those that are open run on.
+    pub fn go_away(&self) {
+        self.shared.with(|core| core.proto.go_away());
+    }
+
+    /// Ends the session now: its streams fail, and the peer gets a GOAWAY with this code and text
+    /// as the last frame. Closing again changes nothing.
+    ///
+    /// What was finished before is still sent as far as the peer's windows allow; the transport is
+    /// closed within [`Config::close_timeout`].
+    pub fn close(&self, code: ErrorCode, reason: impl Into<Bytes>) {
+        let reason = reason.into();
+        self.shared.with_poke(|core| core.proto.close(code, reason));
+    }
+
+    /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session.
+    /// True if all streams had ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the go-away stays said, and the session is not closed.
+    pub async fn shutdown(&self, grace: Duration) -> bool {
+        self.go_away();
+        let finished = timeout(grace, poll_fn(|cx| self.poll_idle(cx))).await.is_ok();
+        self.close(ErrorCode::NO_ERROR, Bytes::new());
+        self.closed().await;
+        finished
+    }
+
+    fn poll_idle(&self, cx: &Context<'_>) -> Poll<()> {
+        self.shared.with(|core| {
+            if core.proto.has_ended() || core.proto.is_idle() {
+                return Poll::Ready(());
+            }
+            core.idling.register(cx);
+            Poll::Pending
+        })
+    }
+
+    /// Waits for the end of the session and of its driver, and says why it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn closed(&self) -> SessionEnd {
+        poll_fn(|cx| {
+            self.shared.with(|core| match core.proto.end() {
+                Some(end) if core.driver_done => Poll::Ready(end),
+                _ => {
+                    core.closing.register(cx);
+                    Poll::Pending
+                }
+            })
+        })
+        .await
+    }
+
+    /// Whether the session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.shared.with(|core| core.proto.has_ended())
+    }
+
+    /// Counters, and what the session holds now.
+    pub fn stats(&self) -> SessionStats {
+        self.shared.with(|core| core.proto.stats())
+    }
+
+    /// Which side this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    pub(crate) fn set_typed(&self) {
+        let now = Instant::now().into_std();
+        self.shared.with_poke(|core| core.proto.set_typed(now));
+    }
+}
+
+impl Clone for Session {
+    fn clone(&self) -> Self {
+        self.shared.with(|core| core.sessions += 1);
+        Self { shared: Arc::clone(&self.shared), side: self.side }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.release_session();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("side", &self.side).finish_non_exhaustive()
+    }
+}
+
+/// A stream being opened; see [`Session::open`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Open {
+    opening: Opening,
+}
+
+impl Future for Open {
+    type Output = Result<Stream, OpenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.opening.poll(cx)
+    }
+}
+
+/// A place in the queue of those who wait to open a stream.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    shared: Arc<Shared>,
+    stream_type: Option<u32>,
+    ticket: Option<u64>,
+}
+
+impl Opening {
+    pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>) -> Self {
+        Self { shared: Arc::clone(shared), stream_type, ticket: None }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
+        let (ticket, stream_type) = (&mut self.ticket, self.stream_type);
+        let opened: Poll<Result<StreamKey, OpenError>> = self.shared.with(|core| {
+            if core.poll_open_turn(ticket, cx) {
+                Poll::Ready(core.proto.open(stream_type))
+            } else {
+                Poll::Pending
+            }
+        });
+        opened.map_ok(|key| Stream::new(Arc::clone(&self.shared), key))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            let ticket = &mut self.ticket;
+            self.shared.with(|core| {
+                core.leave_openers(ticket);
+                core.proto.announce_capacity();
+            });
+        }
+    }
+}

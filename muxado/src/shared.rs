@@ -1,0 +1,327 @@
+//! What a session's handles and its driver share: the protocol state and who waits for what.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    config::Config,
+    error::ErrorCode,
+    proto::{Event, Session as Proto, Side, StreamKey},
+};
+
+/// One lock around everything. Nothing is awaited, read, written or woken while it is held.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) proto: Proto,
+    /// Whom to wake for each stream, by [`StreamKey::index`].
+    streams: Vec<StreamWakers>,
+    openers: VecDeque<Opener>,
+    next_ticket: u64,
+    pub(crate) accepting: WakerSet,
+    pub(crate) closing: WakerSet,
+    pub(crate) idling: WakerSet,
+    pub(crate) heartbeats: WakerSet,
+    /// The driver's waker, and whether it sleeps until there is something to send.
+    driver: Option<Waker>,
+    parked: bool,
+    pub(crate) driver_done: bool,
+    /// Handles that may open and accept.
+    pub(crate) sessions: usize,
+}
+
+#[derive(Debug, Default)]
+struct StreamWakers {
+    read: Option<Waker>,
+    write: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Opener {
+    ticket: u64,
+    waker: Option<Waker>,
+}
+
+/// Tasks that wait for the same thing.
+#[derive(Debug, Default)]
+pub(crate) struct WakerSet(Vec<Waker>);
+
+impl WakerSet {
+    pub(crate) fn register(&mut self, cx: &Context<'_>) {
+        if !self.0.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.0.push(cx.waker().clone());
+        }
+    }
+
+    fn drain_into(&mut self, wakes: &mut Wakes) {
+        self.0.drain(..).for_each(|waker| wakes.push(waker));
+    }
+}
+
+/// Wakers to be woken after the lock is released. A few need no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    few: [Option<Waker>; 4],
+    len: usize,
+    more: Vec<Waker>,
+}
+
+impl Wakes {
+    fn push(&mut self, waker: Waker) {
+        match self.few.get_mut(self.len) {
+            Some(slot) => *slot = Some(waker),
+            None => self.more.push(waker),
+        }
+        self.len += 1;
+    }
+
+    /// Wakes everybody; keeps the memory.
+    pub(crate) fn fire(&mut self) {
+        for slot in self.few.iter_mut().take(self.len) {
+            if let Some(waker) = slot.take() {
+                waker.wake();
+            }
+        }
+        self.more.drain(..).for_each(Waker::wake);
+        self.len = 0;
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(side: Side, config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            core: Mutex::new(Core {
+                proto: Proto::new(side, config),
+                streams: Vec::new(),
+                openers: VecDeque::new(),
+                next_ticket: 0,
+                accepting: WakerSet::default(),
+                closing: WakerSet::default(),
+                idling: WakerSet::default(),
+                heartbeats: WakerSet::default(),
+                driver: None,
+                parked: false,
+                driver_done: false,
+                sessions: 1,
+            }),
+        })
+    }
+
+    /// Runs `f` under the lock; then wakes whom it concerns, the driver if there is output.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
+        let mut wakes = Wakes::default();
+        let result = {
+            let mut core = self.core.lock();
+            let result = f(&mut core);
+            core.collect(&mut wakes);
+            if core.parked && core.proto.wants_transmit() {
+                core.wake_driver(&mut wakes);
+            }
+            result
+        };
+        wakes.fire();
+        result
+    }
+
+    /// The same for what the driver itself does, or must look at at once: timers, the session's end.
+    pub(crate) fn with_driver<R>(&self, wakes: &mut Wakes, f: impl FnOnce(&mut Core) -> R) -> R {
+        let result = {
+            let mut core = self.core.lock();
+            let result = f(&mut core);
+            core.collect(wakes);
+            result
+        };
+        wakes.fire();
+        result
+    }
+
+    /// As [`with`](Self::with), and the driver is woken in any case: a timer or the end concerns it.
+    pub(crate) fn with_poke<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
+        let mut wakes = Wakes::default();
+        let result = {
+            let mut core = self.core.lock();
+            let result = f(&mut core);
+            core.collect(&mut wakes);
+            core.wake_driver(&mut wakes);
+            result
+        };
+        wakes.fire();
+        result
+    }
+
+    /// Gives a stream's handle back; the last handle of all closes the session.
+    pub(crate) fn release(&self, key: StreamKey) {
+        let last = self.with(|core| {
+            if let Some(wakers) = core.streams.get_mut(key.index()) {
+                *wakers = StreamWakers::default();
+            }
+            core.proto.release(key);
+            core.sessions == 0 && core.proto.handles() == 0
+        });
+        if last {
+            self.close_abandoned();
+        }
+    }
+
+    /// Gives a session handle back; without one, nobody can accept.
+    pub(crate) fn release_session(&self) {
+        let last = self.with(|core| {
+            core.sessions -= 1;
+            if core.sessions == 0 {
+                core.proto.refuse_streams();
+            }
+            core.sessions == 0 && core.proto.handles() == 0
+        });
+        if last {
+            self.close_abandoned();
+        }
+    }
+
+    /// The driver is done or gone: the session has ended, and nobody need wait for that any longer.
+    pub(crate) fn finish(&self) {
+        let mut wakes = Wakes::default();
+        {
+            let mut core = self.core.lock();
+            core.driver_done = true;
+            core.proto.handle_driver_dropped();
+            core.collect(&mut wakes);
+            core.driver = None;
+            core.closing.drain_into(&mut wakes);
+        }
+        wakes.fire();
+    }
+
+    fn close_abandoned(&self) {
+        let now = tokio::time::Instant::now().into_std();
+        self.with_poke(|core| core.proto.close_when_sent(ErrorCode::NO_ERROR, now));
+    }
+}
+
+impl Core {
+    /// Notes whom the protocol's events concern.
+    fn collect(&mut self, wakes: &mut Wakes) {
+        while let Some(event) = self.proto.poll_event() {
+            match event {
+                Event::Readable(key) => self.wake_stream(key, Direction::Read, wakes),
+                Event::Writable(key) => self.wake_stream(key, Direction::Write, wakes),
+                Event::Acceptable => self.accepting.drain_into(wakes),
+                Event::OpenCapacity => self.wake_openers(wakes),
+                Event::Heartbeat => self.heartbeats.drain_into(wakes),
+                Event::Idle => self.idling.drain_into(wakes),
+                Event::Ended => self.wake_all(wakes),
+            }
+        }
+    }
+
+    fn wake_stream(&mut self, key: StreamKey, direction: Direction, wakes: &mut Wakes) {
+        let Some(wakers) = self.streams.get_mut(key.index()) else { return };
+        let waker = match direction {
+            Direction::Read => wakers.read.take(),
+            Direction::Write => wakers.write.take(),
+        };
+        if let Some(waker) = waker {
+            wakes.push(waker);
+        }
+    }
+
+    fn wake_openers(&mut self, wakes: &mut Wakes) {
+        if self.openers.is_empty() {
+            return;
+        }
+        let count = if self.proto.refuses_opens() { usize::MAX } else { self.proto.open_capacity() };
+        for opener in self.openers.iter_mut().take(count) {
+            if let Some(waker) = opener.waker.take() {
+                wakes.push(waker);
+            }
+        }
+    }
+
+    fn wake_all(&mut self, wakes: &mut Wakes) {
+        for stream in &mut self.streams {
+            [stream.read.take(), stream.write.take()].into_iter().flatten().for_each(|w| wakes.push(w));
+        }
+        for opener in &mut self.openers {
+            opener.waker.take().into_iter().for_each(|waker| wakes.push(waker));
+        }
+        self.accepting.drain_into(wakes);
+        self.idling.drain_into(wakes);
+        self.heartbeats.drain_into(wakes);
+        self.wake_driver(wakes);
+    }
+
+    fn wake_driver(&mut self, wakes: &mut Wakes) {
+        self.parked = false;
+        if let Some(waker) = &self.driver {
+            wakes.push(waker.clone());
+        }
+    }
+
+    /// The driver sleeps; with `parked`, output is to wake it, else only the session's end.
+    pub(crate) fn park_driver(&mut self, cx: &Context<'_>, parked: bool) {
+        self.parked = parked;
+        register(&mut self.driver, cx);
+    }
+
+    pub(crate) fn register_stream(&mut self, key: StreamKey, direction: Direction, cx: &Context<'_>) {
+        let index = key.index();
+        if index >= self.streams.len() {
+            self.streams.resize_with(index + 1, StreamWakers::default);
+        }
+        let wakers = &mut self.streams[index];
+        match direction {
+            Direction::Read => register(&mut wakers.read, cx),
+            Direction::Write => register(&mut wakers.write, cx),
+        }
+    }
+
+    /// Whether the opener may go on; if not, it has a place in the queue now.
+    pub(crate) fn poll_open_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> bool {
+        if self.proto.may_open() && (ticket.is_some() || self.openers.is_empty()) {
+            self.leave_openers(ticket);
+            return true;
+        }
+        match ticket.and_then(|ticket| self.opener(ticket)) {
+            Some(index) => register(&mut self.openers[index].waker, cx),
+            None => {
+                *ticket = Some(self.next_ticket);
+                self.openers.push_back(Opener { ticket: self.next_ticket, waker: Some(cx.waker().clone()) });
+                self.next_ticket += 1;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn leave_openers(&mut self, ticket: &mut Option<u64>) {
+        if let Some(index) = ticket.take().and_then(|ticket| self.opener(ticket)) {
+            self.openers.remove(index);
+        }
+    }
+
+    /// Tickets rise along the queue.
+    fn opener(&self, ticket: u64) -> Option<usize> {
+        self.openers.binary_search_by_key(&ticket, |opener| opener.ticket).ok()
+    }
+}
+
+/// A stream's direction, as the application sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) if waker.will_wake(cx.waker()) => {}
+        _ => *slot = Some(cx.waker().clone()),
+    }
+}

@@ -1,0 +1,129 @@
+//! The two halves of a stream.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    error::{ErrorCode, ReadError, WriteError},
+    proto::Finish,
+    stream::Stream,
+};
+
+/// The sending half of a [`Stream`].
+///
+/// Dropping it before [`finish`](Self::finish) resets the whole stream with
+/// [`ErrorCode::CANCELLED`]: the peer must not take a torn stream for a whole one.
+pub struct SendStream {
+    stream: Arc<Stream>,
+    finished: bool,
+}
+
+/// The receiving half of a [`Stream`].
+///
+/// When it is dropped while the sending half lives, what still comes is thrown away.
+pub struct RecvStream {
+    stream: Arc<Stream>,
+}
+
+pub(crate) fn split(stream: Stream) -> (SendStream, RecvStream) {
+    let stream = Arc::new(stream);
+    (SendStream { stream: Arc::clone(&stream), finished: false }, RecvStream { stream })
+}
+
+impl SendStream {
+    /// Writes all of `data`; see [`Stream::write_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// When the stream was finished or reset, or the session ended.
+    pub async fn write_chunk(&mut self, mut data: Bytes) -> Result<(), WriteError> {
+        poll_fn(|cx| self.stream.inner().poll_write_all(cx, &mut data, Finish::No)).await
+    }
+
+    /// Half-closes the stream; see [`Stream::finish`].
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset or the session ended.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        self.finished = true;
+        self.stream.inner().finish()
+    }
+
+    /// Ends both directions; see [`Stream::reset`].
+    pub fn reset(&mut self, code: ErrorCode) {
+        self.stream.inner().reset(code);
+    }
+}
+
+impl RecvStream {
+    /// The next bytes as they came; see [`Stream::read_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset or the session ended before the FIN.
+    pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| self.stream.inner().poll_read_chunk(cx, usize::MAX)).await
+    }
+
+    /// Ends both directions; see [`Stream::reset`].
+    pub fn reset(&mut self, code: ErrorCode) {
+        self.stream.inner().reset(code);
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if !self.finished && !self.stream.is_finished() {
+            self.stream.inner().reset(ErrorCode::CANCELLED);
+        }
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        self.stream.inner().stop_reading();
+    }
+}
+
+impl AsyncRead for RecvStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream.inner().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.inner().poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.inner().announce();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.finish().map_err(Into::into))
+    }
+}
+
+impl fmt::Debug for SendStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream").field("id", &self.stream.id()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecvStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvStream").field("id", &self.stream.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,274 @@
+//! Streams: [`AsyncRead`] and [`AsyncWrite`] over one part of a session.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    error::{ErrorCode, ReadError, WriteError},
+    proto::{Finish, Read, Source, StreamId, StreamKey},
+    shared::{Direction, Shared},
+    split::{RecvStream, SendStream, split},
+};
+
+/// A bidirectional stream of bytes.
+///
+/// * The peer hears of a stream with its first bytes: opening costs no round trip.
+/// * [`AsyncWrite::poll_shutdown`] and [`finish`](Self::finish) half-close it: the peer reads to
+///   the end and may go on sending.
+/// * [`AsyncWrite::poll_flush`] is ready at once: whatever was written is on its way. On a typed
+///   stream nothing was written to, it sends the type.
+/// * Dropping a stream that has not ended in both directions resets it with
+///   [`ErrorCode::CANCELLED`]; what was finished is still sent before. It never blocks.
+/// * What was received before a FIN can be read to the end whatever happens later. Without a FIN
+///   the end is an error, never a clean end of file.
+///
+/// All methods are cancel safe: a future that is dropped has either done its work or nothing, with
+/// the exception of `write_all` and the like, of which a part may be done.
+pub struct Stream {
+    inner: StreamRef,
+}
+
+impl Stream {
+    pub(crate) fn new(shared: Arc<Shared>, key: StreamKey) -> Self {
+        Self { inner: StreamRef { shared, key } }
+    }
+
+    /// The stream's number on the wire. A stream of ours has none before its first bytes.
+    pub fn id(&self) -> Option<StreamId> {
+        self.inner.id()
+    }
+
+    /// The next bytes as they came, without a copy; `None` after the peer's FIN.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset or the session ended before the FIN.
+    pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| self.poll_read_chunk(cx, usize::MAX)).await
+    }
+
+    /// Polls for the next bytes, at most `max` of them; `None` after the peer's FIN.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk`](Self::read_chunk).
+    pub fn poll_read_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        self.inner.poll_read_chunk(cx, max)
+    }
+
+    /// Writes all of `data`; large pieces are passed on without a copy.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was finished or reset, or the session ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// A part of `data` may have been written when the future is dropped.
+    pub async fn write_chunk(&mut self, mut data: Bytes) -> Result<(), WriteError> {
+        poll_fn(|cx| self.poll_write_chunk(cx, &mut data)).await
+    }
+
+    /// Takes bytes from the front of `data`; ready once none are left.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk).
+    pub fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+    ) -> Poll<Result<(), WriteError>> {
+        self.inner.poll_write_all(cx, data, Finish::No)
+    }
+
+    /// As [`poll_write_chunk`](Self::poll_write_chunk), with the FIN behind the last byte.
+    ///
+    /// A small message and its FIN leave in one frame, or in two frames of one write if they are
+    /// the first of a stream opened by this side (`PROTOCOL §4`).
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk).
+    pub fn poll_write_final(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+    ) -> Poll<Result<(), WriteError>> {
+        self.inner.poll_write_all(cx, data, Finish::Yes)
+    }
+
+    /// Half-closes the stream: a FIN follows what was written. It never waits, and may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset or the session ended.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        self.inner.finish()
+    }
+
+    /// Ends the stream in both directions. Unread and unsent bytes are dropped; the peer sees
+    /// `code`, if it has heard of the stream. [`ErrorCode::NO_ERROR`] goes as `CANCELLED`.
+    pub fn reset(&mut self, code: ErrorCode) {
+        self.inner.reset(code);
+    }
+
+    /// Ready once the stream has failed: it was reset by either side, or the session ended. A FIN
+    /// is no failure. It shares its waker with reading.
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
+        self.inner.poll_reset(cx)
+    }
+
+    /// Whether both directions have ended.
+    pub fn is_finished(&self) -> bool {
+        self.inner.is_finished()
+    }
+
+    /// Two halves for two tasks.
+    pub fn into_split(self) -> (SendStream, RecvStream) {
+        split(self)
+    }
+
+    pub(crate) fn inner(&self) -> &StreamRef {
+        &self.inner
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.inner.shared.release(self.inner.key);
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.inner.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.announce();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.inner.finish().map_err(Into::into))
+    }
+}
+
+/// What all kinds of stream handles do, without the duty to give the handle back.
+pub(crate) struct StreamRef {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: StreamKey,
+}
+
+impl StreamRef {
+    pub(crate) fn id(&self) -> Option<StreamId> {
+        self.shared.with(|core| core.proto.stream_id(self.key))
+    }
+
+    pub(crate) fn poll_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.shared.with(|core| match core.proto.read(self.key, buf)? {
+            Read::Data(_) | Read::Finished => Poll::Ready(Ok(())),
+            Read::Pending => {
+                core.register_stream(self.key, Direction::Read, cx);
+                Poll::Pending
+            }
+        })
+    }
+
+    pub(crate) fn poll_read_chunk(
+        &self,
+        cx: &Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        self.shared.with(|core| match core.proto.read_chunk(self.key, max)? {
+            Read::Data(chunk) => Poll::Ready(Ok(Some(chunk))),
+            Read::Finished => Poll::Ready(Ok(None)),
+            Read::Pending => {
+                core.register_stream(self.key, Direction::Read, cx);
+                Poll::Pending
+            }
+        })
+    }
+
+    pub(crate) fn poll_write(&self, cx: &Context<'_>, mut buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.shared.with(|core| match core.proto.write(self.key, &mut buf)? {
+            0 if !buf.is_empty() => {
+                core.register_stream(self.key, Direction::Write, cx);
+                Poll::Pending
+            }
+            n => Poll::Ready(Ok(n)),
+        })
+    }
+
+    pub(crate) fn poll_write_all(
+        &self,
+        cx: &Context<'_>,
+        data: &mut impl Source,
+        finish: Finish,
+    ) -> Poll<Result<(), WriteError>> {
+        self.shared.with(|core| {
+            core.proto.write_with(self.key, data, finish)?;
+            if data.has_remaining() {
+                core.register_stream(self.key, Direction::Write, cx);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    pub(crate) fn poll_reset(&self, cx: &Context<'_>) -> Poll<ReadError> {
+        self.shared.with(|core| match core.proto.failure(self.key) {
+            Some(error) => Poll::Ready(error),
+            None => {
+                core.register_stream(self.key, Direction::Read, cx);
+                Poll::Pending
+            }
+        })
+    }
+
+    pub(crate) fn finish(&self) -> Result<(), WriteError> {
+        self.shared.with(|core| core.proto.finish(self.key))
+    }
+
+    pub(crate) fn reset(&self, code: ErrorCode) {
+        self.shared.with(|core| core.proto.reset(self.key, code));
+    }
+
+    pub(crate) fn announce(&self) {
+        self.shared.with(|core| core.proto.announce(self.key));
+    }
+
+    pub(crate) fn stop_reading(&self) {
+        self.shared.with(|core| core.proto.stop_reading(self.key));
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.shared.with(|core| core.proto.is_over(self.key))
+    }
+}

@@ -1,0 +1,193 @@
+//! Typed streams: the first four bytes of each say what it is for (`PROTOCOL §8`).
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    error::OpenError,
+    proto::Side,
+    session::{Opening, Session},
+    stream::Stream,
+};
+
+/// What a stream is for: any number that the two peers agree on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamType(u32);
+
+impl StreamType {
+    /// The type of heartbeat streams, unless configured otherwise.
+    pub const HEARTBEAT: Self = Self(0xFFFF_FFFF);
+
+    /// The type with this value.
+    pub const fn new(value: u32) -> Self {
+        Self(value)
+    }
+
+    /// The value on the wire.
+    pub const fn as_u32(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for StreamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+impl fmt::Debug for StreamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamType({self})")
+    }
+}
+
+/// A session each of whose streams has a type.
+///
+/// The type and the first bytes leave in one frame. A peer's stream is accepted once its type is
+/// there; one that is slow to say it holds nothing up, and is reset after
+/// [`Config::type_timeout`](crate::Config::type_timeout). Heartbeats of the peer are answered here
+/// and never accepted.
+///
+/// ```
+/// use muxado::{Config, Session, StreamType, TypedSession};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let (near, far) = tokio::io::duplex(64 * 1024);
+/// let (session, driver) = Session::client(near, Config::default());
+/// tokio::spawn(driver);
+/// let client = TypedSession::new(session);
+/// # let (session, driver) = Session::server(far, Config::default());
+/// # tokio::spawn(driver);
+/// # let server = TypedSession::new(session);
+/// let mut stream = client.open_typed(StreamType::new(7)).await?;
+/// stream.write_all(b"seven").await?;
+///
+/// let accepted = server.accept_typed().await.expect("the session lives");
+/// assert_eq!(accepted.stream_type(), StreamType::new(7));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TypedSession {
+    session: Session,
+}
+
+impl TypedSession {
+    /// Makes the session a typed one, for all its handles. Streams that wait to be accepted give
+    /// their first four bytes up as the type.
+    pub fn new(session: Session) -> Self {
+        session.set_typed();
+        Self { session }
+    }
+
+    /// Opens a stream of this type; see [`Session::open`]. The type leaves with the first bytes
+    /// written, or with a flush.
+    ///
+    /// # Errors
+    ///
+    /// When either side goes away or the session has ended.
+    pub fn open_typed(&self, stream_type: StreamType) -> OpenTyped {
+        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0)), stream_type }
+    }
+
+    /// Takes the next stream of the peer's whose type has come; `None` once the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// No stream is lost when the future is dropped.
+    pub async fn accept_typed(&self) -> Option<TypedStream> {
+        poll_fn(|cx| self.poll_accept_typed(cx)).await
+    }
+
+    /// Polls for the next stream of the peer's whose type has come.
+    pub fn poll_accept_typed(&self, cx: &mut Context<'_>) -> Poll<Option<TypedStream>> {
+        self.session.poll_accept_with_type(cx).map(|accepted| {
+            let (stream, stream_type) = accepted?;
+            Some(TypedStream { stream, stream_type: StreamType(stream_type.unwrap_or_default()) })
+        })
+    }
+
+    /// The session underneath.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Which side this is.
+    pub fn side(&self) -> Side {
+        self.session.side()
+    }
+}
+
+/// A typed stream being opened; see [`TypedSession::open_typed`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct OpenTyped {
+    opening: Opening,
+    stream_type: StreamType,
+}
+
+impl Future for OpenTyped {
+    type Output = Result<TypedStream, OpenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let stream_type = self.stream_type;
+        self.opening.poll(cx).map_ok(|stream| TypedStream { stream, stream_type })
+    }
+}
+
+/// A stream and its type. It reads and writes as the [`Stream`] inside does.
+#[derive(Debug)]
+pub struct TypedStream {
+    stream: Stream,
+    stream_type: StreamType,
+}
+
+impl TypedStream {
+    /// What the stream is for.
+    pub fn stream_type(&self) -> StreamType {
+        self.stream_type
+    }
+
+    /// The stream, for what is not reading and writing.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// The stream alone.
+    pub fn into_inner(self) -> Stream {
+        self.stream
+    }
+}
+
+impl AsyncRead for TypedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TypedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
