@@ -1,0 +1,178 @@
+//! The options of `#[service(..)]` and `#[method(..)]`.
+
+use std::fmt;
+
+use proc_macro2::TokenStream;
+use syn::{
+    Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token,
+    ext::IdentExt,
+    parse::{Parse, ParseStream, Parser},
+    punctuated::Punctuated,
+};
+
+use crate::validate::Errors;
+
+/// Ids from here on belong to the protocol: heartbeat, control, and what may join them.
+const FIRST_RESERVED_ID: u32 = 0xFFFF_FF00;
+
+/// What `#[service(..)]` says; `None` where it leaves the default.
+#[derive(Default)]
+pub(crate) struct ServiceArgs {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) id: Option<u32>,
+    pub(crate) krate: Option<Path>,
+}
+
+impl ServiceArgs {
+    pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
+        for entry in entries(args, &["name", "id", "crate"], errors) {
+            let result = match entry.key.to_string().as_str() {
+                "name" => entry.name().map(|name| parsed.name = Some(name)),
+                "id" => entry.service_id().map(|id| parsed.id = Some(id)),
+                _ => entry.path().map(|path| parsed.krate = Some(path)),
+            };
+            errors.extend(result.err());
+        }
+        parsed
+    }
+}
+
+/// What the `#[method(..)]` attributes of one method say.
+#[derive(Default)]
+pub(crate) struct MethodArgs {
+    pub(crate) name: Option<LitStr>,
+}
+
+impl MethodArgs {
+    /// Reads the `#[method(..)]` among `attrs` and takes it out.
+    pub(crate) fn take_from(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
+        let mut seen = false;
+        for attr in attrs.extract_if(.., |attr| attr.path().is_ident("method")) {
+            if seen {
+                errors.at(&attr, "a method takes one `#[method(..)]`");
+                continue;
+            }
+            seen = true;
+            let Meta::List(list) = &attr.meta else {
+                errors.at(&attr, "expected options, as in `#[method(name = \"..\")]`");
+                continue;
+            };
+            for entry in entries(list.tokens.clone(), &["name"], errors) {
+                match entry.name() {
+                    Ok(name) => parsed.name = Some(name),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        parsed
+    }
+}
+
+/// The entries of an option list whose keys are among `known`, each at most once; the others become errors.
+fn entries(tokens: TokenStream, known: &[&str], errors: &mut Errors) -> Vec<Entry> {
+    let parsed = match Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            errors.push(error);
+            return Vec::new();
+        }
+    };
+    let mut accepted: Vec<Entry> = Vec::new();
+    for entry in parsed {
+        let key = &entry.key;
+        if !known.iter().any(|name| key == name) {
+            errors.at(key, format_args!("unknown option `{key}`, expected {}", OneOf(known)));
+        } else if accepted.iter().any(|earlier| earlier.key == *key) {
+            errors.at(key, format_args!("option `{key}` is given twice"));
+        } else {
+            accepted.push(entry);
+        }
+    }
+    accepted
+}
+
+/// Displays `a`, or "one of `a`, `b`".
+struct OneOf<'a>(&'a [&'a str]);
+
+impl fmt::Display for OneOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > 1 {
+            f.write_str("one of ")?;
+        }
+        for (i, name) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}`{name}`")?;
+        }
+        Ok(())
+    }
+}
+
+/// `key = value`. The value is optional here so that an unknown key is named before its value is missed.
+struct Entry {
+    key: Ident,
+    value: Option<Expr>,
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let key = input.call(Ident::parse_any)?;
+        let value = match input.parse::<Option<Token![=]>>()? {
+            Some(_) => Some(input.parse()?),
+            None => None,
+        };
+        Ok(Self { key, value })
+    }
+}
+
+impl Entry {
+    /// The value as a name on the wire.
+    fn name(&self) -> syn::Result<LitStr> {
+        match self.literal() {
+            Some(Lit::Str(name)) if name.value().is_empty() => {
+                Err(Error::new(name.span(), "a name cannot be empty"))
+            }
+            Some(Lit::Str(name)) => Ok(name.clone()),
+            _ => Err(self.wrong_value("a string, as in `name = \"..\"`")),
+        }
+    }
+
+    fn path(&self) -> syn::Result<Path> {
+        match self.literal() {
+            Some(Lit::Str(path)) => path.parse_with(Path::parse_mod_style).map_err(|_| {
+                Error::new(path.span(), "expected the path of a crate, as in `crate = \"muxado_rpc\"`")
+            }),
+            _ => Err(self.wrong_value("a string, as in `crate = \"muxado_rpc\"`")),
+        }
+    }
+
+    fn service_id(&self) -> syn::Result<u32> {
+        let Some(Lit::Int(literal)) = self.literal() else {
+            return Err(self.wrong_value(format_args!("an integer below {FIRST_RESERVED_ID:#X}")));
+        };
+        let message = match literal.base10_digits().parse::<u32>() {
+            Ok(id) if id < FIRST_RESERVED_ID => return Ok(id),
+            Ok(_) => format!(
+                "service id {literal} is reserved: ids from {FIRST_RESERVED_ID:#X} belong to the protocol"
+            ),
+            Err(_) => format!("service id {literal} does not fit in 32 bits"),
+        };
+        Err(Error::new(literal.span(), message))
+    }
+
+    fn literal(&self) -> Option<&Lit> {
+        match &self.value {
+            Some(Expr::Lit(ExprLit { lit, .. })) => Some(lit),
+            _ => None,
+        }
+    }
+
+    fn wrong_value(&self, expected: impl fmt::Display) -> Error {
+        let message = format!("option `{}` needs {expected}", self.key);
+        match &self.value {
+            Some(value) => Error::new_spanned(value, message),
+            None => Error::new_spanned(&self.key, message),
+        }
+    }
+}

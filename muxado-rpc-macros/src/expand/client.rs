@@ -1,0 +1,156 @@
+//! `FooClient`: a method of the trait becomes a call.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, Ident, ext::IdentExt, spanned::Spanned};
+
+use super::{index, located, params};
+use crate::model::{Answer, Argument, Method, Service};
+
+/// The struct.
+pub(super) fn declaration(service: &Service) -> TokenStream {
+    let Service { cfg, vis, ident, channel, .. } = service;
+    let private = service.private();
+    let client = service.client();
+    let trait_name = ident.unraw();
+    let docs =
+        format!(" Client of [`{trait_name}`]: its methods, called over a channel of type `{channel}`.");
+    quote! {
+        #(#cfg)*
+        #[doc = #docs]
+        ///
+        /// A clone makes its calls over a clone of the channel.
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #[allow(dead_code)]
+        #vis struct #client<#channel = #private::Channel> {
+            caller: #private::Caller<#channel>,
+        }
+    }
+}
+
+/// Helpers and methods.
+pub(super) fn impls(service: &Service) -> TokenStream {
+    let Service { channel, .. } = service;
+    let private = service.private();
+    let client = service.client();
+    let bounds = quote! {
+        #channel: #private::Service<#private::Request, Response = #private::Response> + ::core::clone::Clone,
+        #channel::Error: ::core::convert::Into<#private::BoxError>,
+    };
+    let helpers = helpers(service);
+    let methods = service.methods.iter().map(|method| self::method(service, method));
+    quote! {
+        impl<#channel> #client<#channel>
+        where
+            #bounds
+        {
+            #helpers
+            #(#methods)*
+        }
+
+        #[automatically_derived]
+        impl<#channel> ::core::convert::From<#channel> for #client<#channel>
+        where
+            #bounds
+        {
+            fn from(channel: #channel) -> Self {
+                Self { caller: #private::Caller::new(channel) }
+            }
+        }
+    }
+}
+
+/// `new` and the `with_*` family, each unless the trait has a method of that name.
+fn helpers(service: &Service) -> TokenStream {
+    let Service { vis, channel, .. } = service;
+    let private = service.private();
+    let new = quote! {
+        /// Makes calls over `channel`.
+        #vis fn new(channel: #channel) -> Self {
+            Self { caller: #private::Caller::new(channel) }
+        }
+    };
+    let with_codec = quote! {
+        /// Sets the codec of the calls; MessagePack unless set.
+        #[must_use]
+        #vis fn with_codec(self, codec: #private::Codec) -> Self {
+            Self { caller: self.caller.with_codec(codec) }
+        }
+    };
+    let with_timeout = quote! {
+        /// Sets how long each call may take; unlimited unless set.
+        #[must_use]
+        #vis fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self { caller: self.caller.with_timeout(timeout) }
+        }
+    };
+    let with_metadata = quote! {
+        /// Sets the metadata sent with each call; none unless set.
+        #[must_use]
+        #vis fn with_metadata(self, metadata: #private::Metadata) -> Self {
+            Self { caller: self.caller.with_metadata(metadata) }
+        }
+    };
+    let all = [
+        ("new", new),
+        ("with_codec", with_codec),
+        ("with_timeout", with_timeout),
+        ("with_metadata", with_metadata),
+    ];
+    let taken = |name: &str| service.methods.iter().any(|method| method.ident.unraw() == name);
+    all.into_iter().filter(|(name, _)| !taken(name)).map(|(_, helper)| helper).collect()
+}
+
+fn method(service: &Service, method: &Method) -> TokenStream {
+    let Service { vis, .. } = service;
+    let Method { ident, receiver, .. } = method;
+    let private = service.private();
+    let attrs = method.attrs.iter().filter(|attr| applies_to_calls(attr));
+    let docs = default_docs(service, method);
+    let arguments = method.values().map(|argument| {
+        let Argument { attrs, ident, ty, .. } = argument;
+        quote!(#(#attrs)* #ident: #ty)
+    });
+    let output = match &method.answer {
+        Answer::Value(ty) => quote!(#ty, #private::CallError),
+        Answer::Fallible { ok, error, .. } => quote!(#ok, #private::CallError<#error>),
+    };
+    let call = call(method);
+    quote! {
+        #docs
+        #(#attrs)*
+        #vis async fn #ident(#receiver, #(#arguments),*) -> ::core::result::Result<#output> {
+            #call
+        }
+    }
+}
+
+/// The body: errors about the answer's type point at it, as it is named where the call is.
+fn call(method: &Method) -> TokenStream {
+    let index = index(method);
+    let params = params::ident(method);
+    let fields = method.values().map(|Argument { cfg, ident, .. }| quote!(#(#cfg)* #ident));
+    let (call, answer) = match &method.answer {
+        Answer::Value(ty) => ("call", ty.to_token_stream()),
+        Answer::Fallible { ok, error, .. } => ("call_fallible", quote!(#ok, #error)),
+    };
+    let span = located(method.answer.ty().span());
+    let call = Ident::new(call, span);
+    let receiver = &method.receiver.self_token;
+    quote_spanned! {span=>
+        #receiver.caller.#call::<#params, #answer>(&__METHODS[#index], &#params { #(#fields),* }).await
+    }
+}
+
+/// Attributes that mean the same on the client's method. `expect` is not among them: it holds in one place only.
+fn applies_to_calls(attr: &Attribute) -> bool {
+    ["doc", "cfg", "cfg_attr", "deprecated", "must_use", "allow", "warn", "deny"]
+        .iter()
+        .any(|name| attr.path().is_ident(name))
+}
+
+fn default_docs(service: &Service, method: &Method) -> Option<TokenStream> {
+    let documented = method.attrs.iter().any(|attr| attr.path().is_ident("doc"));
+    let docs = format!(" Calls [`{}::{}`].", service.ident.unraw(), method.ident.unraw());
+    (!documented).then(|| quote!(#[doc = #docs]))
+}

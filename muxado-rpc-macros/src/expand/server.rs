@@ -1,0 +1,194 @@
+//! `FooServer`: a `tower::Service` that takes a request to the method it is for.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Ident, ext::IdentExt, spanned::Spanned};
+
+use super::{index, located, params};
+use crate::model::{Answer, Argument, ArgumentKind, Method, Service};
+
+/// The struct.
+pub(super) fn declaration(service: &Service) -> TokenStream {
+    let Service { cfg, vis, ident, implementation, .. } = service;
+    let private = service.private();
+    let server = service.server();
+    // rustdoc finds raw identifiers without their prefix.
+    let trait_name = ident.unraw();
+    let docs = format!(" Serves an implementation of [`{trait_name}`]: a `tower::Service` of requests.");
+    quote! {
+        #(#cfg)*
+        #[doc = #docs]
+        ///
+        /// Clones share the implementation.
+        #[allow(dead_code)]
+        #vis struct #server<#implementation> {
+            service: #private::Arc<#implementation>,
+        }
+    }
+}
+
+/// Constructors and trait impls.
+pub(super) fn impls(service: &Service) -> TokenStream {
+    let Service { implementation, .. } = service;
+    let private = service.private();
+    let server = service.server();
+    let name = server.to_string();
+    let constructors = constructors(service);
+    let dispatch = dispatch(service);
+    let bound = &service.ident;
+    quote! {
+        #constructors
+        #dispatch
+
+        #[automatically_derived]
+        impl<#implementation: #bound> #private::NamedService for #server<#implementation> {
+            const INFO: &'static #private::ServiceInfo = &__SERVICE;
+        }
+
+        #[automatically_derived]
+        impl<#implementation> ::core::clone::Clone for #server<#implementation> {
+            fn clone(&self) -> Self {
+                Self { service: ::core::clone::Clone::clone(&self.service) }
+            }
+        }
+
+        #[automatically_derived]
+        impl<#implementation> ::core::fmt::Debug for #server<#implementation> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(#name).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+fn constructors(service: &Service) -> TokenStream {
+    let Service { vis, implementation, .. } = service;
+    let private = service.private();
+    let server = service.server();
+    let bound = &service.ident;
+    quote! {
+        impl<#implementation: #bound> #server<#implementation> {
+            /// Serves `service`.
+            #vis fn new(service: #implementation) -> Self {
+                Self { service: #private::Arc::new(service) }
+            }
+
+            /// Serves `service`, which others may share.
+            #vis fn from_arc(service: #private::Arc<#implementation>) -> Self {
+                Self { service }
+            }
+        }
+    }
+}
+
+fn dispatch(service: &Service) -> TokenStream {
+    let Service { implementation, .. } = service;
+    let private = service.private();
+    let server = service.server();
+    let bound = &service.ident;
+    let locals = Locals::new(Span::mixed_site());
+    let Locals { request, service: shared, index, .. } = &locals;
+    let arms = service.methods.iter().map(|method| arm(service, method));
+    quote! {
+        #[automatically_derived]
+        impl<#implementation: #bound> #private::Service<#private::Request> for #server<#implementation> {
+            type Response = #private::Response;
+            type Error = #private::Status;
+            type Future = #private::BoxFuture<'static, ::core::result::Result<#private::Response, #private::Status>>;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut ::core::task::Context<'_>,
+            ) -> ::core::task::Poll<::core::result::Result<(), #private::Status>> {
+                ::core::task::Poll::Ready(::core::result::Result::Ok(()))
+            }
+
+            fn call(&mut self, #request: #private::Request) -> Self::Future {
+                let #shared = ::core::clone::Clone::clone(&self.service);
+                let #index = if #request.method().service_id() == __SERVICE.id() {
+                    #request.method().index()
+                } else {
+                    usize::MAX
+                };
+                match #index {
+                    #(#arms)*
+                    _ => #private::Box::pin(::core::future::ready(::core::result::Result::Err(
+                        #private::unknown_method(&#request),
+                    ))),
+                }
+            }
+        }
+    }
+}
+
+/// The match arm of a method. All that runs user code, deserializing included, is in the future.
+fn arm(service: &Service, method: &Method) -> TokenStream {
+    let private = service.private();
+    let Method { cfg, .. } = method;
+    let number = index(method);
+    let Locals { request, index, codec, params, context, .. } = &Locals::new(Span::mixed_site());
+    let make_context = method.takes_context().then(|| {
+        quote! {
+            let mut #request = #request;
+            let #context = #private::context(&mut #request);
+        }
+    });
+    let decode = params::sends(method).then(|| {
+        let ty = params::ident(method);
+        quote!(let #params: #ty = #private::decode_params(&#request)?;)
+    });
+    let respond = respond(service, method);
+    quote! {
+        #(#cfg)*
+        #index if #index == #number => #private::Box::pin(async move {
+            #make_context
+            let #codec = #request.codec();
+            #decode
+            ::core::mem::drop(#request);
+            #respond
+        }),
+    }
+}
+
+/// Runs the method and encodes what it returns; errors about the answer's type point at it.
+fn respond(service: &Service, method: &Method) -> TokenStream {
+    let private = service.private();
+    let (implementation, bound, ident) = (&service.implementation, &service.ident, &method.ident);
+    let Locals { service: shared, codec, params, context, .. } = &Locals::new(Span::mixed_site());
+    let arguments = method.arguments.iter().map(|Argument { cfg, ident, ty, kind, .. }| match kind {
+        ArgumentKind::Value => quote!(#(#cfg)* #params.#ident),
+        ArgumentKind::Context => quote_spanned!(located(ty.span())=> #(#cfg)* &#context),
+    });
+    let call = quote!(<#implementation as #bound>::#ident(&*#shared, #(#arguments),*).await);
+    let span = located(method.answer.ty().span());
+    match &method.answer {
+        Answer::Value(ty) => quote_spanned!(span=> #private::respond::<#ty>(#codec, &#call)),
+        Answer::Fallible { ok, error, .. } => {
+            quote_spanned!(span=> #private::respond_result::<#ok, #error>(#codec, #call))
+        }
+    }
+}
+
+/// Local variables of the generated functions, invisible to the user's tokens.
+struct Locals {
+    request: Ident,
+    service: Ident,
+    index: Ident,
+    codec: Ident,
+    params: Ident,
+    context: Ident,
+}
+
+impl Locals {
+    fn new(span: Span) -> Self {
+        let local = |name| Ident::new(name, span);
+        Self {
+            request: local("request"),
+            service: local("service"),
+            index: local("index"),
+            codec: local("codec"),
+            params: local("params"),
+            context: local("context"),
+        }
+    }
+}

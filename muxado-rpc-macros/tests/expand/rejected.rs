@@ -1,0 +1,255 @@
+trait Calculator: ::core::marker::Send + ::core::marker::Sync + 'static {
+    fn add(
+        &self,
+        a: i64,
+        b: i64,
+    ) -> impl ::core::future::Future<Output = i64> + ::core::marker::Send;
+    #[allow(async_fn_in_trait)]
+    async fn subtract(&mut self, _: &i64, _: (i64, i64)) -> i64
+    where
+        Self: ::core::marker::Sized;
+    const DIGITS: usize;
+}
+/// Serves an implementation of [`Calculator`]: a `tower::Service` of requests.
+///
+/// Clones share the implementation.
+#[allow(dead_code)]
+struct CalculatorServer<T> {
+    service: ::muxado_rpc::__private::Arc<T>,
+}
+/// Client of [`Calculator`]: its methods, called over a channel of type `C`.
+///
+/// A clone makes its calls over a clone of the channel.
+#[derive(::core::clone::Clone, ::core::fmt::Debug)]
+#[allow(dead_code)]
+struct CalculatorClient<C = ::muxado_rpc::__private::Channel> {
+    caller: ::muxado_rpc::__private::Caller<C>,
+}
+#[allow(
+    unused,
+    deprecated,
+    non_camel_case_types,
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery
+)]
+const _: () = {
+    enum __Method {
+        add,
+    }
+    const __ID: ::core::primitive::u32 = ::muxado_rpc::__private::ServiceId::from_name(
+            "Calculator",
+        )
+        .as_u32();
+    static __METHODS: &[::muxado_rpc::__private::MethodInfo] = &[
+        ::muxado_rpc::__private::method_info(
+            "Calculator",
+            __ID,
+            "add",
+            __Method::add as usize,
+        ),
+    ];
+    static __SERVICE: ::muxado_rpc::__private::ServiceInfo = ::muxado_rpc::__private::service_info(
+        "Calculator",
+        __ID,
+        __METHODS,
+    );
+    #[derive(::muxado_rpc::__private::serde::Deserialize)]
+    #[serde(
+        crate = "::muxado_rpc::__private::serde",
+        expecting = "the parameters of `add`"
+    )]
+    struct __params_add {
+        a: i64,
+        b: i64,
+    }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::serde::Serialize for __params_add {
+        fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
+            &self,
+            serializer: __S,
+        ) -> ::core::result::Result<__S::Ok, __S::Error> {
+            let mut serializer = ::muxado_rpc::__private::serde::Serializer::serialize_struct(
+                serializer,
+                "params",
+                2usize,
+            )?;
+            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
+                i64,
+            >(&mut serializer, "a", &self.a)?;
+            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
+                i64,
+            >(&mut serializer, "b", &self.b)?;
+            ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
+        }
+    }
+    impl<T: Calculator> CalculatorServer<T> {
+        /// Serves `service`.
+        fn new(service: T) -> Self {
+            Self {
+                service: ::muxado_rpc::__private::Arc::new(service),
+            }
+        }
+        /// Serves `service`, which others may share.
+        fn from_arc(service: ::muxado_rpc::__private::Arc<T>) -> Self {
+            Self { service }
+        }
+    }
+    #[automatically_derived]
+    impl<
+        T: Calculator,
+    > ::muxado_rpc::__private::Service<::muxado_rpc::__private::Request>
+    for CalculatorServer<T> {
+        type Response = ::muxado_rpc::__private::Response;
+        type Error = ::muxado_rpc::__private::Status;
+        type Future = ::muxado_rpc::__private::BoxFuture<
+            'static,
+            ::core::result::Result<
+                ::muxado_rpc::__private::Response,
+                ::muxado_rpc::__private::Status,
+            >,
+        >;
+        fn poll_ready(
+            &mut self,
+            _: &mut ::core::task::Context<'_>,
+        ) -> ::core::task::Poll<
+            ::core::result::Result<(), ::muxado_rpc::__private::Status>,
+        > {
+            ::core::task::Poll::Ready(::core::result::Result::Ok(()))
+        }
+        fn call(&mut self, request: ::muxado_rpc::__private::Request) -> Self::Future {
+            let service = ::core::clone::Clone::clone(&self.service);
+            let index = if request.method().service_id() == __SERVICE.id() {
+                request.method().index()
+            } else {
+                usize::MAX
+            };
+            match index {
+                index if index == __Method::add as usize => {
+                    ::muxado_rpc::__private::Box::pin(async move {
+                        let codec = request.codec();
+                        let params: __params_add = ::muxado_rpc::__private::decode_params(
+                            &request,
+                        )?;
+                        ::core::mem::drop(request);
+                        ::muxado_rpc::__private::respond::<
+                            i64,
+                        >(
+                            codec,
+                            &<T as Calculator>::add(&*service, params.a, params.b).await,
+                        )
+                    })
+                }
+                _ => {
+                    ::muxado_rpc::__private::Box::pin(
+                        ::core::future::ready(
+                            ::core::result::Result::Err(
+                                ::muxado_rpc::__private::unknown_method(&request),
+                            ),
+                        ),
+                    )
+                }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl<T: Calculator> ::muxado_rpc::__private::NamedService for CalculatorServer<T> {
+        const INFO: &'static ::muxado_rpc::__private::ServiceInfo = &__SERVICE;
+    }
+    #[automatically_derived]
+    impl<T> ::core::clone::Clone for CalculatorServer<T> {
+        fn clone(&self) -> Self {
+            Self {
+                service: ::core::clone::Clone::clone(&self.service),
+            }
+        }
+    }
+    #[automatically_derived]
+    impl<T> ::core::fmt::Debug for CalculatorServer<T> {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            f.debug_struct("CalculatorServer").finish_non_exhaustive()
+        }
+    }
+    impl<C> CalculatorClient<C>
+    where
+        C: ::muxado_rpc::__private::Service<
+                ::muxado_rpc::__private::Request,
+                Response = ::muxado_rpc::__private::Response,
+            > + ::core::clone::Clone,
+        C::Error: ::core::convert::Into<::muxado_rpc::__private::BoxError>,
+    {
+        /// Makes calls over `channel`.
+        fn new(channel: C) -> Self {
+            Self {
+                caller: ::muxado_rpc::__private::Caller::new(channel),
+            }
+        }
+        /// Sets the codec of the calls; MessagePack unless set.
+        #[must_use]
+        fn with_codec(self, codec: ::muxado_rpc::__private::Codec) -> Self {
+            Self {
+                caller: self.caller.with_codec(codec),
+            }
+        }
+        /// Sets how long each call may take; unlimited unless set.
+        #[must_use]
+        fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self {
+                caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets the metadata sent with each call; none unless set.
+        #[must_use]
+        fn with_metadata(self, metadata: ::muxado_rpc::__private::Metadata) -> Self {
+            Self {
+                caller: self.caller.with_metadata(metadata),
+            }
+        }
+        /// Calls [`Calculator::add`].
+        async fn add(
+            &self,
+            a: i64,
+            b: i64,
+        ) -> ::core::result::Result<i64, ::muxado_rpc::__private::CallError> {
+            self.caller
+                .call::<
+                    __params_add,
+                    i64,
+                >(&__METHODS[__Method::add as usize], &__params_add { a, b })
+                .await
+        }
+    }
+    #[automatically_derived]
+    impl<C> ::core::convert::From<C> for CalculatorClient<C>
+    where
+        C: ::muxado_rpc::__private::Service<
+                ::muxado_rpc::__private::Request,
+                Response = ::muxado_rpc::__private::Response,
+            > + ::core::clone::Clone,
+        C::Error: ::core::convert::Into<::muxado_rpc::__private::BoxError>,
+    {
+        fn from(channel: C) -> Self {
+            Self {
+                caller: ::muxado_rpc::__private::Caller::new(channel),
+            }
+        }
+    }
+};
+::core::compile_error! {
+    "unknown option `nam`, expected one of `name`, `id`, `crate`"
+}
+::core::compile_error! {
+    "a service method takes `&self`: calls run at the same time, keep state behind a lock"
+}
+::core::compile_error! {
+    "parameters are sent by value: use `i64` instead of `&i64`"
+}
+::core::compile_error! {
+    "a parameter needs a plain name: it is sent under that name"
+}
+::core::compile_error! {
+    "unknown option `id`, expected `name`"
+}
+::core::compile_error! {
+    "associated constants are not supported in a service trait"
+}
