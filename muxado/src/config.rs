@@ -1,6 +1,6 @@
 //! The settings of a session: each a limit or a size, with its unit, default and cost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Settings of one session.
 ///
@@ -26,7 +26,9 @@ pub struct Config {
     pub(crate) session_send_buffer: usize,
     pub(crate) session_receive_memory: usize,
     pub(crate) window_growth: usize,
+    pub(crate) write_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) frame_log: Option<Arc<str>>,
     pub(crate) family_extension: bool,
 }
 
@@ -44,7 +46,9 @@ impl Default for Config {
             session_send_buffer: 1024 * 1024,
             session_receive_memory: 64 * 1024 * 1024,
             window_growth: 16 * 1024 * 1024,
+            write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
+            frame_log: None,
             family_extension: true,
         }
     }
@@ -155,6 +159,27 @@ impl Config {
     #[must_use]
     pub fn window_growth(mut self, bytes: usize) -> Self {
         self.window_growth = bytes;
+        self
+    }
+
+    /// How long the transport may take no byte of what waits for it, before the session ends with
+    /// [`SessionError::WriteTimeout`](crate::SessionError::WriteTimeout). Default 30 s.
+    ///
+    /// A slow peer is no stalled one: each byte taken starts the time anew.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Logs every frame as a `tracing` event of level info and target `muxado::frame`, as
+    /// `NAME READ DATA 3 5 SYN|FIN`: direction, type, stream, length, flags. Default off.
+    ///
+    /// For one run of a program, the environment variable `MUXADO_FRAME_LOG` does the same; its
+    /// value is the name.
+    #[must_use]
+    pub fn frame_log(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.frame_log = Some(name.into());
         self
     }
 

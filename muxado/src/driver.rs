@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::{
+    config::Config,
     error::SessionError,
     proto::Outbox,
     shared::{Shared, Wakes},
@@ -53,6 +54,9 @@ pub struct Driver<T> {
     last_batch: u64,
     touched: usize,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the transport has taken nothing of what waits for it.
+    blocked_since: Option<Instant>,
+    write_timeout: Duration,
     close_timeout: Duration,
     wakes: Wakes,
 }
@@ -88,7 +92,7 @@ const SMALL_READS: u32 = 32;
 const BUSY_BATCH: u64 = 4;
 
 impl<T> Driver<T> {
-    pub(crate) fn new(io: T, shared: Arc<Shared>, close_timeout: Duration) -> Self {
+    pub(crate) fn new(io: T, shared: Arc<Shared>, config: &Config) -> Self {
         Self {
             io,
             shared,
@@ -103,7 +107,9 @@ impl<T> Driver<T> {
             last_batch: 0,
             touched: 0,
             timer: None,
-            close_timeout,
+            blocked_since: None,
+            write_timeout: config.write_timeout,
+            close_timeout: config.close_timeout,
             wakes: Wakes::default(),
         }
     }
@@ -118,6 +124,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return Poll::Ready(());
             }
             self.poll_timer(cx);
+            if self.has_ended() {
+                return Poll::Ready(());
+            }
             if self.should_gather() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -181,7 +190,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
         for _ in 0..TURNS {
             let deadline = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
-            let Some(deadline) = deadline.map(Instant::from_std) else { return };
+            let stall = self.blocked_since.and_then(|since| since.checked_add(self.write_timeout));
+            let deadline = [deadline.map(Instant::from_std), stall].into_iter().flatten().min();
+            let Some(deadline) = deadline else { return };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
@@ -189,11 +200,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if timer.as_mut().poll(cx).is_pending() {
                 return;
             }
-            let now = Instant::now().into_std();
+            let (now, write_timeout) = (Instant::now(), self.write_timeout);
+            let stalled = stall.is_some_and(|at| at <= now);
             self.shared.with_driver(&mut self.wakes, |core| {
                 core.proto.shrink(MIN_READ);
-                core.proto.handle_timeout(now);
+                core.proto.handle_timeout(now.into_std());
+                if stalled {
+                    core.proto.handle_write_stall(write_timeout);
+                }
             });
+            if stalled {
+                self.phase = Phase::Done;
+                return;
+            }
             self.shrink();
         }
         cx.waker().wake_by_ref();
@@ -238,7 +257,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.outbox.has_remaining() {
-            match ready!(poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox)) {
+            let Poll::Ready(written) = poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox) else {
+                self.blocked_since.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            self.blocked_since = None;
+            match written {
                 Ok(0) => {
                     self.fail(std::io::ErrorKind::WriteZero.into());
                     break;

@@ -150,6 +150,9 @@ pub enum SessionError {
     /// No heartbeat came back in time.
     #[error("no heartbeat answer within the tolerance of {0:?} (HeartbeatConfig::tolerance)")]
     HeartbeatTimeout(Duration),
+    /// The transport took no byte for so long: the peer has stopped reading.
+    #[error("the transport took no byte for {0:?} (Config::write_timeout)")]
+    WriteTimeout(Duration),
     /// The driver was dropped before the session had ended.
     #[error("the session's driver was dropped")]
     DriverDropped,
@@ -164,6 +167,7 @@ impl SessionError {
             Self::Protocol(error) => error.code(),
             Self::PeerEof { .. } => ErrorCode::PEER_EOF,
             Self::Transport { .. } | Self::HeartbeatTimeout(_) => ErrorCode::UNKNOWN,
+            Self::WriteTimeout(_) => ErrorCode::WRITE_TIMEOUT,
             Self::DriverDropped => ErrorCode::SESSION_CLOSED,
         }
     }
@@ -184,7 +188,7 @@ impl SessionError {
             Self::Protocol(_) => io::ErrorKind::InvalidData,
             Self::PeerEof { .. } => io::ErrorKind::UnexpectedEof,
             Self::Transport { kind, .. } => *kind,
-            Self::HeartbeatTimeout(_) => io::ErrorKind::TimedOut,
+            Self::HeartbeatTimeout(_) | Self::WriteTimeout(_) => io::ErrorKind::TimedOut,
         }
     }
 }

@@ -73,10 +73,18 @@ impl Session {
     }
 
     /// Either side.
-    pub fn new<T: AsyncRead + AsyncWrite + Unpin>(side: Side, io: T, config: Config) -> (Self, Driver<T>) {
-        let close_timeout = config.close_timeout;
-        let shared = Shared::new(side, config);
-        let driver = Driver::new(io, Arc::clone(&shared), close_timeout);
+    pub fn new<T: AsyncRead + AsyncWrite + Unpin>(
+        side: Side,
+        io: T,
+        mut config: Config,
+    ) -> (Self, Driver<T>) {
+        if config.frame_log.is_none()
+            && let Ok(name) = std::env::var("MUXADO_FRAME_LOG")
+        {
+            config = config.frame_log(name);
+        }
+        let shared = Shared::new(side, config.clone());
+        let driver = Driver::new(io, Arc::clone(&shared), &config);
         (Self { shared, side }, driver)
     }
 

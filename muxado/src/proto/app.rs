@@ -6,7 +6,7 @@ use super::{
     buffer::Source,
     frame::StreamId,
     session::{Event, Session},
-    stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
+    stream::{Owner, RecvState, Reset, SendState, StreamKey},
 };
 use crate::error::{ErrorCode, ReadError, SessionError, WriteError};
 
@@ -244,20 +244,6 @@ impl Session {
         let due = stream.consumed >= threshold && stream.recv == RecvState::Open;
         if due && !std::mem::replace(&mut stream.control, true) {
             self.control.push_back(key);
-        }
-    }
-
-    /// Resets streams whose type did not come in time.
-    pub(super) fn expire_untyped(&mut self, now: std::time::Instant) {
-        while let Some((key, deadline)) = self.untyped.front().copied() {
-            let waiting = self.stream(key).is_some_and(|s| matches!(s.typing, Typing::Awaiting { .. }));
-            if waiting && deadline > now {
-                return;
-            }
-            self.untyped.pop_front();
-            if waiting {
-                self.reset_with(key, ErrorCode::CANCELLED);
-            }
         }
     }
 

@@ -120,9 +120,22 @@ impl Flags {
     }
 }
 
+/// The names of the flags, as in `SYN|FIN`, or `-`.
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [(Self::SYN, "SYN"), (Self::FIN, "FIN"), (Self(4), "0x4"), (Self::EXT, "EXT1")];
+        let mut separator = "";
+        for (_, name) in named.into_iter().filter(|(flag, _)| self.contains(*flag)) {
+            write!(f, "{separator}{name}")?;
+            separator = "|";
+        }
+        if separator.is_empty() { f.write_str("-") } else { Ok(()) }
+    }
+}
+
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flags({:#06b})", self.0)
+        write!(f, "Flags({self})")
     }
 }
 
@@ -170,6 +183,13 @@ impl FrameHeader {
         let [_, l0, l1, l2] = self.length.to_be_bytes();
         let [i0, i1, i2, i3] = self.stream_id.to_be_bytes();
         [l0, l1, l2, self.frame_type.as_u8() << 4 | self.flags.as_u8(), i0, i1, i2, i3]
+    }
+}
+
+/// As in `DATA 3 5 SYN|FIN`: type, stream, length, flags.
+impl fmt::Display for FrameHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {}", self.frame_type, self.stream_id, self.length, self.flags)
     }
 }
 
@@ -263,6 +283,15 @@ mod tests {
         fn any_eight_bytes_survive_decoding_and_encoding(bytes: [u8; 8]) {
             prop_assert_eq!(FrameHeader::decode(bytes).encode(), bytes);
         }
+    }
+
+    #[test]
+    fn a_header_reads_as_the_debug_framer_prints_it() {
+        let header = FrameHeader::data(3, Flags::SYN.with(Flags::FIN), 5);
+        assert_eq!(header.to_string(), "DATA 3 5 SYN|FIN");
+        let credit =
+            FrameHeader { length: 4, frame_type: FrameType::WNDINC, flags: Flags::NONE, stream_id: 2 };
+        assert_eq!(credit.to_string(), "WNDINC 2 4 -");
     }
 
     #[test]

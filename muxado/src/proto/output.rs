@@ -277,6 +277,9 @@ impl Session {
 
     pub(super) fn put_header(&mut self, header: FrameHeader) {
         self.stats.frames_sent += 1;
+        if let Some(name) = &self.config.frame_log {
+            tracing::info!(target: "muxado::frame", "{name} WRITE {header}");
+        }
         self.out.put_header(header);
     }
 

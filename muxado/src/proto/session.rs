@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -330,6 +330,11 @@ impl Session {
         {
             self.close(code, Bytes::new());
         }
+    }
+
+    /// The transport has taken nothing of what waits for it for so long: the peer does not read.
+    pub fn handle_write_stall(&mut self, timeout: Duration) {
+        self.finish_session(SessionError::WriteTimeout(timeout), None);
     }
 
     /// Ends the session for `reason`; the peer gets `go_away` as the last frame, if there is any.

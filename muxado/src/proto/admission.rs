@@ -1,0 +1,137 @@
+//! How streams of the peer come in: refused before anything of them is kept, or taken into the
+//! backlog, on a typed session once their type is known.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{
+    frame::{FrameHeader, ProtocolError, StreamId},
+    session::{Event, Session},
+    stream::{Owner, RecvState, StreamKey, Typing},
+};
+use crate::error::ErrorCode;
+
+impl Session {
+    /// Decides on a new stream before anything of it is kept.
+    pub(super) fn handle_syn(
+        &mut self,
+        id: StreamId,
+        header: FrameHeader,
+        now: Instant,
+    ) -> Result<Option<StreamKey>, ProtocolError> {
+        if self.side.owns(id) {
+            return Err(ProtocolError::WrongParity(id));
+        }
+        if id.as_u32() <= self.highest_remote_id {
+            self.late.remove(id);
+        }
+        self.highest_remote_id = self.highest_remote_id.max(id.as_u32());
+        let untyped = self.typed && header.length < 4;
+        let backlog_full = self.backlog_len + self.untyped_len >= self.config.accept_backlog
+            || (untyped && self.untyped_len >= self.config.max_untyped_streams);
+        let refusal = if self.going_away || self.refuse_streams || self.open_there >= self.config.max_streams
+        {
+            Some(ErrorCode::STREAM_REFUSED)
+        } else if header.length > self.config.window_size {
+            Some(ErrorCode::FLOW_CONTROL_ERROR)
+        } else if backlog_full {
+            Some(ErrorCode::ACCEPT_QUEUE_FULL)
+        } else {
+            None
+        };
+        if let Some(code) = refusal {
+            tracing::debug!(%id, %code, "stream refused");
+            self.stats.streams_refused += 1;
+            self.late.insert(id);
+            self.reply(id, code)?;
+            return Ok(None);
+        }
+        let key = self.insert(Owner::Backlog, false);
+        self.ids.insert(id, key.index);
+        self.open_there += 1;
+        self.stats.streams_accepted += 1;
+        if let Some(stream) = self.stream_mut(key) {
+            stream.id = Some(id);
+            stream.on_wire = true;
+        }
+        if self.typed {
+            self.untyped_len += 1;
+            if let Some(stream) = self.stream_mut(key) {
+                stream.typing = Typing::Awaiting { bytes: [0; 4], have: 0, listed: false };
+            }
+            if header.length == 0 {
+                self.limit_typing(key, now);
+            }
+        } else {
+            self.enqueue(key);
+        }
+        Ok(Some(key))
+    }
+
+    /// A stream that says nothing of itself yet: it waits beside the backlog, in nobody's way.
+    pub(super) fn await_type(&mut self, key: StreamKey, now: Instant) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.typing = Typing::Awaiting { bytes: [0; 4], have: 0, listed: false };
+        let mut early = std::mem::take(&mut stream.buffer);
+        let finished = stream.recv == RecvState::Finished;
+        self.bytes_unread -= early.len();
+        self.untyped_len += 1;
+        while let Some(chunk) = early.pop(usize::MAX) {
+            let len = chunk.len();
+            self.handle_payload(key, &mut BytesMut::from(chunk), len, now);
+        }
+        if finished { self.handle_fin(key) } else { self.limit_typing(key, now) }
+    }
+
+    /// A stream whose first frame did not bring all of its type has only so much time for it.
+    pub(super) fn limit_typing(&mut self, key: StreamKey, now: Instant) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        let Typing::Awaiting { listed: listed @ false, .. } = &mut stream.typing else { return };
+        *listed = true;
+        let Some(deadline) = now.checked_add(self.config.type_timeout) else { return };
+        if self.untyped.len() > 2 * self.untyped_len + 64 {
+            let mut untyped = std::mem::take(&mut self.untyped);
+            untyped.retain(|(key, _)| self.awaits_type(*key));
+            self.untyped = untyped;
+        }
+        self.untyped.push_back((key, deadline));
+    }
+
+    pub(super) fn awaits_type(&self, key: StreamKey) -> bool {
+        self.stream(key).is_some_and(|stream| matches!(stream.typing, Typing::Awaiting { .. }))
+    }
+
+    fn enqueue(&mut self, key: StreamKey) {
+        if self.backlog.len() > 2 * self.backlog_len + 64 {
+            let mut backlog = std::mem::take(&mut self.backlog);
+            backlog.retain(|key| self.stream(*key).is_some_and(|stream| stream.owner == Owner::Backlog));
+            self.backlog = backlog;
+        }
+        self.backlog.push_back(key);
+        self.backlog_len += 1;
+        self.events.push_back(Event::Acceptable);
+    }
+
+    pub(super) fn handle_type(&mut self, key: StreamKey, stream_type: u32) {
+        let heartbeat = self.heartbeat_type == stream_type;
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.typing = Typing::Typed(stream_type);
+        self.untyped_len -= 1;
+        if heartbeat { self.adopt_responder(key) } else { self.enqueue(key) }
+    }
+
+    /// Resets streams whose type did not come in time.
+    pub(super) fn expire_untyped(&mut self, now: Instant) {
+        while let Some((key, deadline)) = self.untyped.front().copied() {
+            let waiting = self.awaits_type(key);
+            if waiting && deadline > now {
+                return;
+            }
+            self.untyped.pop_front();
+            if waiting {
+                self.reset_with(key, ErrorCode::CANCELLED);
+            }
+        }
+    }
+}
