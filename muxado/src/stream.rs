@@ -95,7 +95,8 @@ impl Stream {
         self.inner.poll_write_all(cx, data, Finish::No)
     }
 
-    /// As [`poll_write_chunk`](Self::poll_write_chunk), with the FIN behind the last byte.
+    /// As [`poll_write_chunk`](Self::poll_write_chunk), with the FIN behind the last byte. `data` is
+    /// a `Bytes`, large pieces of which are passed on without a copy, or a `&[u8]`.
     ///
     /// A small message and its FIN leave in one frame, or in two frames of one write if they are
     /// the first of a stream opened by this side (`PROTOCOL §4`).
@@ -106,7 +107,7 @@ impl Stream {
     pub fn poll_write_final(
         &mut self,
         cx: &mut Context<'_>,
-        data: &mut Bytes,
+        data: &mut impl Source,
     ) -> Poll<Result<(), WriteError>> {
         self.inner.poll_write_all(cx, data, Finish::Yes)
     }

@@ -23,9 +23,7 @@ impl Session {
         if self.side.owns(id) {
             return Err(ProtocolError::WrongParity(id));
         }
-        if id.as_u32() <= self.highest_remote_id {
-            self.late.remove(id);
-        }
+        self.late.remove(id);
         self.highest_remote_id = self.highest_remote_id.max(id.as_u32());
         let untyped = self.typed && header.length < 4;
         let backlog_full = self.backlog_len + self.untyped_len >= self.config.accept_backlog
@@ -103,6 +101,13 @@ impl Session {
     }
 
     fn enqueue(&mut self, key: StreamKey) {
+        if self.refuse_streams {
+            if let Some(stream) = self.stream_mut(key) {
+                stream.owner = Owner::Nobody;
+            }
+            self.reset_with(key, ErrorCode::STREAM_REFUSED);
+            return;
+        }
         if self.backlog.len() > 2 * self.backlog_len + 64 {
             let mut backlog = std::mem::take(&mut self.backlog);
             backlog.retain(|key| self.stream(*key).is_some_and(|stream| stream.owner == Owner::Backlog));

@@ -115,24 +115,53 @@ impl Session {
         if self.write_direct(key, src, finish) {
             return Ok(len);
         }
-        let session_room = self.config.session_send_buffer.saturating_sub(self.bytes_unsent);
-        let stream_limit = self.config.stream_send_buffer;
+        let room = self.send_room(key);
         let Some(stream) = self.stream_mut(key) else { return Ok(0) };
-        let room = stream_limit.saturating_sub(stream.queue.len());
-        let taken = stream.queue.push(src, room.min(session_room));
+        let window = stream.window_room();
+        let taken = stream.queue.push(src, room.within_window + room.beyond_window);
         if taken == len {
             if finish == Finish::Yes {
                 stream.send = SendState::Finishing;
             }
         } else {
             stream.write_blocked = true;
-            if room > session_room && !std::mem::replace(&mut stream.in_send_waiters, true) {
+            let for_session = room.within_window < window;
+            if for_session && !std::mem::replace(&mut stream.in_send_waiters, true) {
                 self.send_waiters.push_back(key);
             }
         }
         self.bytes_unsent += taken;
+        self.stats.window_stalls += u64::from(taken < len && window < len);
+        self.restate(key);
         self.make_ready(key);
         Ok(taken)
+    }
+
+    /// How much a stream's writer may hand over now.
+    ///
+    /// What the peer's window has no room for has a budget of its own: streams that nobody reads
+    /// must not hold the buffers of those that are read.
+    fn send_room(&self, key: StreamKey) -> SendRoom {
+        let Some(stream) = self.stream(key) else { return SendRoom::default() };
+        let budget = self.config.session_send_buffer;
+        let stream_room = self.config.stream_send_buffer.saturating_sub(stream.queue.len());
+        let moving = self.bytes_unsent - self.bytes_stalled;
+        let window = stream.window_room();
+        let within_window = window.min(budget.saturating_sub(moving)).min(stream_room);
+        let beyond_window = if within_window == window {
+            budget.saturating_sub(self.bytes_stalled).min(stream_room - within_window)
+        } else {
+            0
+        };
+        SendRoom { within_window, beyond_window }
+    }
+
+    /// Counts anew what of a stream's queue its window has no room for.
+    pub(super) fn restate(&mut self, key: StreamKey) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        let stalled = stream.queue.len().saturating_sub(stream.window_left());
+        let before = std::mem::replace(&mut stream.stalled, stalled);
+        self.bytes_stalled = self.bytes_stalled + stalled - before;
     }
 
     fn writable(&self, key: StreamKey) -> Result<(), WriteError> {
@@ -194,7 +223,7 @@ impl Session {
     /// finished is still sent first.
     pub fn release(&mut self, key: StreamKey) {
         self.handles -= 1;
-        self.discard_unread(key);
+        let freed = self.discard_unread(key);
         let ended = self.end.is_some();
         let Some(stream) = self.stream_mut(key) else { return };
         stream.owner = Owner::Nobody;
@@ -205,7 +234,9 @@ impl Session {
             self.settle(key);
         } else if still_sending {
             // The reset follows the FIN, if the peer has not finished by then.
+            // Until then what comes is thrown away, and credited: the peer may write before it reads.
             stream.discard = true;
+            self.consumed(key, freed);
         } else {
             self.reset_with(key, ErrorCode::CANCELLED);
         }
@@ -253,6 +284,13 @@ impl Session {
             self.events.push_back(Event::Writable(key));
         }
     }
+}
+
+/// Bytes that may be taken from a writer.
+#[derive(Clone, Copy, Default)]
+struct SendRoom {
+    within_window: usize,
+    beyond_window: usize,
 }
 
 /// A key that names nothing: the session ended before the stream could.

@@ -118,6 +118,8 @@ pub(super) struct Requester {
 struct Outstanding {
     token: [u8; 4],
     sent_at: Instant,
+    /// When the tolerance began: when it was sent, or last found missing.
+    judged_from: Instant,
 }
 
 impl Requester {
@@ -127,7 +129,8 @@ impl Requester {
 
     fn deadline(&self) -> Option<Instant> {
         let outstanding = self.outstanding.as_ref()?;
-        let alive_at = self.last_heard.map_or(outstanding.sent_at, |heard| heard.max(outstanding.sent_at));
+        let since = outstanding.judged_from;
+        let alive_at = self.last_heard.map_or(since, |heard| heard.max(since));
         alive_at.checked_add(self.config.tolerance)
     }
 
@@ -174,7 +177,7 @@ impl Session {
         requester.token = requester.token.wrapping_add(0x9E37_79B9);
         requester.next_at = now.checked_add(requester.config.interval);
         let token = requester.token.to_be_bytes();
-        requester.outstanding = Some(Outstanding { token, sent_at: now });
+        requester.outstanding = Some(Outstanding { token, sent_at: now, judged_from: now });
         let (stream, stream_type) = (requester.stream, requester.config.stream_type);
         let key = stream.unwrap_or_else(|| self.insert_local(Owner::HeartbeatRequester, Some(stream_type)));
         if let Some(requester) = &mut self.heartbeat {
@@ -269,8 +272,10 @@ impl Session {
         let Some(requester) = &mut self.heartbeat else { return };
         if requester.deadline().is_some_and(|deadline| deadline <= now) {
             let (tolerance, on_failure) = (requester.config.tolerance, requester.config.on_failure);
-            // An answer that comes later still is not waited for; the next heartbeat has a new token.
-            requester.outstanding = None;
+            // It may still come back; there is never more than one on its way.
+            if let Some(outstanding) = &mut requester.outstanding {
+                outstanding.judged_from = now;
+            }
             requester.report(HeartbeatEvent::TimedOut);
             self.events.push_back(Event::Heartbeat);
             if on_failure == OnFailure::Close {

@@ -40,26 +40,33 @@ impl Incoming {
 
 /// The ids that were last answered with a reset, so that each gets one only.
 #[derive(Debug, Default)]
-pub(super) struct LateIds(VecDeque<StreamId>);
+pub(super) struct LateIds {
+    ids: VecDeque<StreamId>,
+    highest: u32,
+}
 
 impl LateIds {
     /// Ids remembered.
     const CAPACITY: usize = 1024;
 
     pub(super) fn insert(&mut self, id: StreamId) {
-        if self.0.len() == Self::CAPACITY {
-            self.0.pop_front();
+        if self.ids.len() == Self::CAPACITY {
+            self.ids.pop_front();
         }
-        self.0.push_back(id);
+        self.ids.push_back(id);
+        self.highest = self.highest.max(id.as_u32());
     }
 
     fn contains(&self, id: StreamId) -> bool {
-        self.0.contains(&id)
+        self.ids.contains(&id)
     }
 
     pub(super) fn remove(&mut self, id: StreamId) {
-        if let Some(index) = self.0.iter().position(|known| *known == id) {
-            self.0.remove(index);
+        // Ids rise as a rule: then there is nothing to look for.
+        if id.as_u32() <= self.highest
+            && let Some(index) = self.ids.iter().position(|known| *known == id)
+        {
+            self.ids.remove(index);
         }
     }
 }
@@ -256,7 +263,9 @@ impl Session {
             self.peer_is_family = true;
             self.events.push_back(Event::OpenCapacity);
         }
-        let sign_of_acceptance = self.stream(key).is_some_and(|stream| !stream.acknowledged);
+        let sign_of_acceptance =
+            self.stream(key).is_some_and(|stream| stream.opened_here && !stream.acknowledged);
+        self.earn_patience(header.length);
         if header.length == 0 && !syn && !fin && !sign_of_acceptance {
             self.lose_patience("empty data frames")?;
         }
@@ -306,7 +315,6 @@ impl Session {
         mut n: usize,
         now: Instant,
     ) {
-        self.patience = self.patience.saturating_add(u32::try_from(n / 64).unwrap_or(0)).min(PATIENCE);
         let Some(stream) = self.stream_mut(key) else {
             bytes.advance(n);
             return;
@@ -385,6 +393,10 @@ impl Session {
             self.lose_patience("streams that are reset before they are accepted")?;
         }
         self.late.insert(id);
+        if let Some(stream) = self.stream_mut(key) {
+            // A reset is never answered with one.
+            stream.rst_owed = None;
+        }
         self.mark_reset(key, Reset::ByPeer(code));
         if owner == Some(Owner::HeartbeatRequester) {
             self.heartbeat_refused();
@@ -404,7 +416,9 @@ impl Session {
             // No stream ever needs more, and no sum of credits can overflow.
             stream.send_window = (stream.send_window + u64::from(credit)).min(MAX_SEND_WINDOW);
         }
+        self.restate(key);
         self.make_ready(key);
+        self.wake_writer(key);
         Ok(())
     }
 
@@ -414,11 +428,12 @@ impl Session {
         }
         // Ids rise in the order of opening until they wrap; later streams were not looked at.
         let last = go_away.last_stream_id;
+        let is_unseen = |id: Option<StreamId>| id.is_none_or(|id| !self.wrapped && id.as_u32() > last);
         let unseen: Vec<_> = self
-            .ids
+            .streams
             .iter()
-            .filter(|(id, _)| !self.wrapped && self.side.owns(**id) && id.as_u32() > last)
-            .filter_map(|(id, _)| self.key_of(*id))
+            .filter(|(_, stream)| stream.opened_here && stream.on_wire && is_unseen(stream.id))
+            .map(|(index, stream)| StreamKey { index: index as u32, serial: stream.serial })
             .collect();
         self.remote = Some(go_away);
         self.events.push_back(Event::OpenCapacity);
@@ -441,7 +456,12 @@ impl Session {
     }
 
     pub(super) fn discard_unread(&mut self, key: StreamKey) -> usize {
-        let freed = self.stream_mut(key).map_or(0, |stream| stream.buffer.clear());
+        let Some(stream) = self.stream_mut(key) else { return 0 };
+        let freed = stream.buffer.clear();
+        if freed > 0 && stream.recv == RecvState::Finished {
+            // What was thrown away must not look as if it had never been there.
+            stream.recv = RecvState::Reset;
+        }
         self.bytes_unread -= freed;
         freed
     }
@@ -452,6 +472,13 @@ impl Session {
         }
         self.replies.push_back((id.as_u32(), code));
         Ok(())
+    }
+
+    /// Every so many bytes of payload allow for one useless frame.
+    fn earn_patience(&mut self, length: u32) {
+        let bytes = self.unrewarded + length;
+        self.patience = self.patience.saturating_add(bytes / BYTES_PER_PATIENCE).min(PATIENCE);
+        self.unrewarded = bytes % BYTES_PER_PATIENCE;
     }
 
     /// Credit and resets that come after a stream's end. Both other implementations send credit for
@@ -470,6 +497,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// Bytes of payload that allow for one useless frame.
+const BYTES_PER_PATIENCE: u32 = 64;
 
 /// Largest send window, in bytes.
 const MAX_SEND_WINDOW: u64 = 1 << 40;

@@ -84,8 +84,6 @@ impl Session {
             stream.ready = true;
             let urgent = matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. });
             if urgent { self.ready.push_front(key) } else { self.ready.push_back(key) }
-        } else if !stream.queue.is_empty() {
-            self.stats.window_stalls += 1;
         }
     }
 
@@ -140,7 +138,7 @@ impl Session {
             let most = if self.ready.is_empty() { FRAME_ALONE } else { FRAME };
             self.put_stream(key, most);
         }
-        if self.bytes_unsent < self.config.session_send_buffer / 2 {
+        if self.bytes_unsent - self.bytes_stalled < self.config.session_send_buffer / 2 {
             while let Some(key) = self.send_waiters.pop_front() {
                 if let Some(stream) = self.stream_mut(key) {
                     stream.in_send_waiters = false;
@@ -163,8 +161,7 @@ impl Session {
             self.make_ready(key);
             return;
         }
-        let window = stream.send_window - stream.send_window.min(stream.prefix_len());
-        let n = stream.queue.len().min(most).min(usize::try_from(window).unwrap_or(usize::MAX));
+        let n = stream.queue.len().min(most).min(stream.window_left());
         let mut queue = std::mem::take(&mut stream.queue);
         self.bytes_unsent -= n;
         self.put_queued(key, &mut queue, n);
@@ -172,6 +169,7 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return };
         let room = queue.len() <= limit / 2;
         stream.queue = queue;
+        self.restate(key);
         if room {
             self.wake_writer(key);
         }

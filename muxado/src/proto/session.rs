@@ -99,6 +99,8 @@ pub struct Session {
     pub(super) first_bytes_seen: bool,
     /// Useless frames that the peer may still send.
     pub(super) patience: u32,
+    /// Bytes of payload that have not earned any yet.
+    pub(super) unrewarded: u32,
     /// Credit and resets that came for streams that are closed.
     pub(super) late_control: u64,
     /// Streams that got something in the last `receive`.
@@ -110,6 +112,8 @@ pub struct Session {
     pub(super) control: VecDeque<StreamKey>,
     pub(super) replies: VecDeque<(u32, ErrorCode)>,
     pub(super) bytes_unsent: usize,
+    /// Those of them that the windows of their streams have no room for.
+    pub(super) bytes_stalled: usize,
     pub(super) send_waiters: VecDeque<StreamKey>,
     pub(super) go_away_owed: Option<(ErrorCode, Bytes)>,
     /// A close that waits for what is being sent, and until when.
@@ -161,6 +165,7 @@ impl Session {
             late: LateIds::default(),
             first_bytes_seen: false,
             patience: PATIENCE,
+            unrewarded: 0,
             late_control: 0,
             touched: 0,
             bytes_unread: 0,
@@ -169,6 +174,7 @@ impl Session {
             control: VecDeque::new(),
             replies: VecDeque::new(),
             bytes_unsent: 0,
+            bytes_stalled: 0,
             send_waiters: VecDeque::new(),
             go_away_owed: None,
             close_owed: None,
@@ -349,8 +355,6 @@ impl Session {
         self.ready.clear();
         self.control.clear();
         self.replies.clear();
-        self.backlog.clear();
-        self.backlog_len = 0;
         self.untyped.clear();
         self.untyped_len = 0;
         self.send_waiters.clear();
@@ -367,21 +371,30 @@ impl Session {
 
     fn drop_streams(&mut self) {
         self.ids.clear();
-        let mut unread = 0;
+        let (mut unread, mut waiting) = (0, 0);
         self.streams.retain(|_, stream| {
             stream.on_wire = false;
             stream.acknowledged = true;
             stream.ready = false;
             stream.control = false;
             stream.queue.clear();
-            let held = matches!(stream.owner, Owner::Handle);
-            if held {
-                unread += stream.buffer.len();
-            }
+            stream.stalled = 0;
+            let complete =
+                stream.recv == RecvState::Finished && !matches!(stream.typing, Typing::Awaiting { .. });
+            let held = match stream.owner {
+                Owner::Handle => true,
+                // It can still be accepted, and read to its end.
+                Owner::Backlog => complete,
+                _ => false,
+            };
+            waiting += usize::from(held && stream.owner == Owner::Backlog);
+            unread += if held { stream.buffer.len() } else { 0 };
             held
         });
+        self.backlog_len = waiting;
         self.bytes_unread = unread;
         self.bytes_unsent = 0;
+        self.bytes_stalled = 0;
         self.open_here = 0;
         self.open_there = 0;
         self.unacknowledged = 0;
@@ -471,6 +484,7 @@ impl Session {
         }
         let unsent = stream.queue.clear();
         self.bytes_unsent -= unsent;
+        self.restate(key);
         self.events.push_back(Event::Readable(key));
         self.events.push_back(Event::Writable(key));
         self.settle(key);
@@ -497,8 +511,8 @@ impl Session {
         match stream.owner {
             Owner::Handle => return,
             Owner::Backlog if matches!(stream.typing, Typing::Awaiting { .. }) => self.untyped_len -= 1,
-            // A stream that ended well stays for whoever accepts it.
-            Owner::Backlog if stream.reset.is_none() => return,
+            // What came whole stays for whoever accepts it, whatever followed (PROTOCOL §4.4).
+            Owner::Backlog if stream.recv == RecvState::Finished => return,
             Owner::Backlog => self.backlog_len -= 1,
             Owner::Nobody | Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } => {}
         }
@@ -535,6 +549,7 @@ impl Session {
         let mut stream = self.streams.remove(key.index());
         self.bytes_unread -= stream.buffer.clear();
         self.bytes_unsent -= stream.queue.clear();
+        self.bytes_stalled -= stream.stalled;
         self.incoming.forget(key);
     }
 

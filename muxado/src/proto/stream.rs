@@ -109,6 +109,8 @@ pub(super) struct Stream {
     pub(super) prefix: Option<[u8; 4]>,
     /// The type is to leave now, even alone.
     pub(super) announce: bool,
+    /// Bytes of the queue that the window has no room for, as counted in the session.
+    pub(super) stalled: usize,
     /// In the list of streams with something to send.
     pub(super) ready: bool,
     /// A writer waits for room.
@@ -152,6 +154,7 @@ impl Stream {
             queue: SendQueue::default(),
             prefix: None,
             announce: false,
+            stalled: 0,
             ready: false,
             write_blocked: false,
             in_send_waiters: false,
@@ -184,7 +187,17 @@ impl Stream {
             return self.send == SendState::Finishing || (self.announce && self.prefix.is_some());
         }
         // Crumbs of a window are saved up: a peer that grants a byte at a time gets no frame a byte.
-        self.send_window >= (self.queue.len() as u64 + self.prefix_len()).min(MIN_PIECE)
+        self.window_left() >= self.queue.len().min(MIN_PIECE)
+    }
+
+    /// Bytes of data that the peer's window has room for.
+    pub(super) fn window_left(&self) -> usize {
+        usize::try_from(self.send_window.saturating_sub(self.prefix_len())).unwrap_or(usize::MAX)
+    }
+
+    /// The same, without what is queued.
+    pub(super) fn window_room(&self) -> usize {
+        self.window_left().saturating_sub(self.queue.len())
     }
 
     /// Bytes of the type that has yet to leave.
@@ -194,4 +207,4 @@ impl Stream {
 }
 
 /// Least bytes of window for which a frame is sent, unless it ends the queue.
-const MIN_PIECE: u64 = 256;
+const MIN_PIECE: usize = 256;

@@ -1,0 +1,21 @@
+//! Two peers, or one and a scripted peer: what the protocol demands, module by module.
+
+mod bytes_in;
+mod counts;
+mod cut;
+mod fairness;
+mod flow_control;
+mod go_away;
+mod half_close;
+mod heartbeat;
+mod lifecycle;
+mod limits;
+mod malformed;
+mod memory;
+mod open_accept;
+mod reset;
+mod reset_late;
+mod simulation;
+mod transport_loss;
+mod typed;
+mod windows;
