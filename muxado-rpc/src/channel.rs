@@ -1,0 +1,125 @@
+//! The client's end of a connection, as a Tower service.
+
+mod call;
+
+use std::{
+    fmt,
+    future::pending,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use muxado::{ErrorCode, Session, SessionEnd};
+use tower_service::Service;
+
+pub use self::call::CallFuture;
+use crate::{Origin, PeerInfo, Request, Response, Status, link::Link, wire::encode_request};
+
+/// Calls the services of the peer: a Tower service from [`Request`] to [`Response`].
+///
+/// Clones are cheap and call over the same connection, which stays open as long as one of them, or
+/// the [`Peer`](crate::Peer) they come from, is there. A channel from
+/// [`Context::channel`](crate::Context::channel), or of a connection that a
+/// [`Server`](crate::Server) accepted, does not keep it open.
+///
+/// Any number of calls may be under way at once. Each is one stream; dropping its future resets the
+/// stream, and the peer drops the handler.
+#[derive(Clone)]
+pub struct Channel {
+    link: Option<Arc<Link>>,
+    /// Closes the connection with the last handle, if it is the handles that own it.
+    owner: Option<Arc<Owner>>,
+}
+
+impl Channel {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { link: Some(link), owner: None }
+    }
+
+    /// A channel that owns its connection together with its clones.
+    pub(crate) fn owning(link: Arc<Link>) -> Self {
+        let owner = Owner { session: link.session().clone() };
+        Self { link: Some(link), owner: Some(Arc::new(owner)) }
+    }
+
+    /// A channel without a connection: all calls fail.
+    pub(crate) const fn detached() -> Self {
+        Self { link: None, owner: None }
+    }
+
+    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref()
+    }
+
+    /// Who is at the other end; `None` without a connection.
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        Some(self.link.as_ref()?.peer())
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.session().is_closed())
+    }
+
+    /// Waits for the end of the connection, and says why it ended. Never ready without one.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn closed(&self) -> SessionEnd {
+        match &self.link {
+            Some(link) => link.session().closed().await,
+            None => pending().await,
+        }
+    }
+
+    fn start(&self, request: Request) -> Result<CallFuture, Status> {
+        let method = request.method();
+        let timeout = request.timeout();
+        let link = self.link.as_ref().ok_or_else(|| no_connection().not_executed())?;
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Status::deadline_exceeded(format!("{method}: no time is left")).not_executed());
+        }
+        let message = encode_request(request, link.limits())?;
+        Ok(CallFuture::new(method, timeout, message, Arc::clone(link), self.owner.clone()))
+    }
+}
+
+impl Service<Request> for Channel {
+    type Response = Response;
+    type Error = Status;
+    type Future = CallFuture;
+
+    /// Ready as long as the connection lives. Calls wait for their streams by themselves.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if self.is_closed() {
+            return Poll::Ready(Err(no_connection().not_executed()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> CallFuture {
+        self.start(request).unwrap_or_else(CallFuture::failed)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("peer", &self.peer()).finish_non_exhaustive()
+    }
+}
+
+/// Closes its session when dropped.
+pub(crate) struct Owner {
+    session: Session,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.session.close(ErrorCode::NO_ERROR, "");
+    }
+}
+
+fn no_connection() -> Status {
+    Status::unavailable("the connection has ended").with_origin(Origin::Transport)
+}

@@ -1,0 +1,235 @@
+//! One call of ours: opens a stream, sends the request, reads the answer.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use muxado::{OpenTyped, ReadError, Stream, StreamType};
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Owner;
+use crate::{
+    Codec, Limits, MethodInfo, Origin, Response, Status,
+    link::Link,
+    status,
+    wire::{MessageError, MessageReader, decode_answer},
+};
+
+/// A call under way; see [`Channel`](crate::Channel).
+///
+/// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
+/// nothing was sent.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct CallFuture {
+    state: State,
+    deadline: Option<Deadline>,
+    #[pin]
+    timer: Option<Sleep>,
+}
+
+/// ```text
+/// Opening ──▶ Exchanging ──▶ Done
+/// Failed ───────────────────▶ Done
+/// ```
+enum State {
+    /// The request cannot be sent.
+    Failed(Status),
+    /// Waiting for a stream.
+    Opening {
+        opening: OpenTyped,
+        message: Bytes,
+        call: Call,
+    },
+    /// Writing the request and reading the answer.
+    Exchanging(Exchange),
+    Done,
+}
+
+struct Call {
+    method: &'static MethodInfo,
+    link: Arc<Link>,
+    /// A call under way keeps the connection open as its channel does.
+    _owner: Option<Arc<Owner>>,
+}
+
+struct Deadline {
+    at: Instant,
+    timeout: Duration,
+    method: &'static MethodInfo,
+}
+
+struct Exchange {
+    call: Call,
+    stream: Stream,
+    unsent: Bytes,
+    sending: bool,
+    reader: MessageReader,
+}
+
+impl CallFuture {
+    pub(super) fn new(
+        method: &'static MethodInfo,
+        timeout: Option<Duration>,
+        message: Bytes,
+        link: Arc<Link>,
+        owner: Option<Arc<Owner>>,
+    ) -> Self {
+        let opening = link.typed().open_typed(StreamType::new(method.service_id().as_u32()));
+        // A deadline beyond the end of time is none.
+        let deadline = timeout.and_then(|timeout| {
+            let at = Instant::now().checked_add(timeout)?;
+            Some(Deadline { at, timeout, method })
+        });
+        let state = State::Opening { opening, message, call: Call { method, link, _owner: owner } };
+        Self { state, deadline, timer: None }
+    }
+
+    pub(super) fn failed(status: Status) -> Self {
+        Self { state: State::Failed(status), deadline: None, timer: None }
+    }
+}
+
+impl Future for CallFuture {
+    type Output = Result<Response, Status>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(result) = this.state.poll(cx) {
+            *this.state = State::Done;
+            return Poll::Ready(result);
+        }
+        let Some(deadline) = this.deadline else { return Poll::Pending };
+        if this.timer.is_none() {
+            this.timer.set(Some(sleep_until(deadline.at)));
+        }
+        if let Some(timer) = this.timer.as_pin_mut() {
+            ready!(timer.poll(cx));
+        }
+        let status = deadline.exceeded(this.state);
+        // Drops the stream, which resets it.
+        *this.state = State::Done;
+        Poll::Ready(Err(status))
+    }
+}
+
+impl Deadline {
+    fn exceeded(&self, state: &State) -> Status {
+        let Self { method, timeout, .. } = self;
+        let status =
+            Status::deadline_exceeded(format!("{method}: no answer within the time limit of {timeout:?}"));
+        match state {
+            State::Opening { .. } => status.not_executed(),
+            _ => status,
+        }
+    }
+}
+
+impl State {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Status>> {
+        loop {
+            match self {
+                Self::Opening { opening, call, .. } => {
+                    let opened = ready!(Pin::new(opening).poll(cx));
+                    let stream =
+                        opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
+                    self.exchange(stream);
+                }
+                Self::Exchanging(exchange) => return exchange.poll(cx),
+                Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
+            }
+        }
+    }
+
+    fn exchange(&mut self, stream: Stream) {
+        if let Self::Opening { message, call, .. } = std::mem::replace(self, Self::Done) {
+            let reader = MessageReader::new(call.limits().max_message_size);
+            *self = Self::Exchanging(Exchange { call, stream, unsent: message, sending: true, reader });
+        }
+    }
+
+    fn take_failure(&mut self) -> Status {
+        match std::mem::replace(self, Self::Done) {
+            Self::Failed(status) => status,
+            _ => Status::internal("a call was polled after its end"),
+        }
+    }
+}
+
+impl Exchange {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Status>> {
+        if self.sending {
+            // A failed write is no failed call: the peer may have answered without reading on.
+            self.sending = self.stream.poll_write_final(cx, &mut self.unsent).is_pending();
+        }
+        loop {
+            let message = match ready!(self.stream.poll_read_chunk(cx, usize::MAX)) {
+                Ok(Some(chunk)) => self.reader.push(chunk),
+                Ok(None) => self.reader.finish().map(Some),
+                Err(error) => return Poll::Ready(Err(self.broken(&error))),
+            };
+            match message {
+                Ok(Some(message)) => return Poll::Ready(self.decode(&message)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(self.no_message(&error))),
+            }
+        }
+    }
+
+    fn decode(&self, message: &Bytes) -> Result<Response, Status> {
+        // The reader knows the codec from the first byte; without one there is no message.
+        let codec = self.reader.codec().unwrap_or(Codec::Json);
+        decode_answer(self.call.method, codec, message, self.call.limits())
+    }
+
+    /// The stream ended without an answer.
+    fn broken(&self, error: &ReadError) -> Status {
+        let status = status::from_read_error(self.call.method, error);
+        // A stream without a number was never heard of by the peer.
+        if self.stream.id().is_none() { status.not_executed() } else { status }
+    }
+
+    fn no_message(&self, error: &MessageError) -> Status {
+        let method = self.call.method;
+        match error {
+            MessageError::TooLarge { size } => {
+                let limit = self.call.limits().max_message_size;
+                let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
+                Status::resource_exhausted(format!(
+                    "{method}: an answer of {size} bytes, over the calling side's limit of {limit} (Limits::max_message_size)"
+                ))
+            }
+            MessageError::CutShort => Status::internal(format!("{method}: the answer ended in the middle"))
+                .with_origin(Origin::Peer),
+            MessageError::Missing => {
+                Status::internal(format!("{method}: the peer ended the call without an answer"))
+                    .with_origin(Origin::Peer)
+            }
+        }
+    }
+}
+
+impl Call {
+    fn limits(&self) -> &Limits {
+        self.link.limits()
+    }
+}
+
+impl fmt::Debug for CallFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Failed(_) => "failed",
+            State::Opening { .. } => "opening",
+            State::Exchanging(_) => "exchanging",
+            State::Done => "done",
+        };
+        f.debug_struct("CallFuture").field("state", &state).finish_non_exhaustive()
+    }
+}

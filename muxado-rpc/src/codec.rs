@@ -1,0 +1,194 @@
+//! The two encodings of values. The codec is a value chosen per client at run time, not a type.
+
+pub(crate) mod json;
+pub(crate) mod msgpack;
+
+use std::{fmt, str::FromStr};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// How the values of a call are encoded. A server takes both on one connection and answers in the
+/// codec of the request.
+///
+/// In both, structs are maps with field names as keys, so `#[serde(default)]` lets a service evolve.
+///
+/// ```
+/// use muxado_rpc::Codec;
+///
+/// assert_eq!(Codec::default(), Codec::MessagePack);
+/// assert_eq!("json".parse(), Ok(Codec::Json));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// One compact JSON text and a line feed per message: readable, and callable with any JSON library.
+    Json,
+    /// MessagePack: smaller and faster; byte strings stay byte strings (`serde_bytes`).
+    #[default]
+    MessagePack,
+}
+
+impl Codec {
+    /// Appends `value` to `buf`.
+    pub(crate) fn encode_into<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        buf: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        match self {
+            Self::Json => serde_json::to_writer(buf, value).map_err(CodecError::new),
+            Self::MessagePack => value
+                .serialize(&mut rmp_serde::Serializer::new(buf).with_struct_map())
+                .map_err(CodecError::new),
+        }
+    }
+
+    /// Decodes one value, which `bytes` holds exactly.
+    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
+        match self {
+            Self::Json => serde_json::from_slice(bytes).map_err(CodecError::new),
+            Self::MessagePack => {
+                let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+                deserializer.set_max_depth(MAX_DEPTH);
+                T::deserialize(&mut deserializer).map_err(CodecError::new)
+            }
+        }
+    }
+
+    /// The value in another codec. Byte strings of MessagePack have no JSON form and are an error.
+    pub(crate) fn transcode(self, bytes: &Bytes, to: Self) -> Result<Bytes, CodecError> {
+        if self == to {
+            return Ok(bytes.clone());
+        }
+        let value: serde_json::Value = self.decode(bytes)?;
+        let mut buf = Vec::with_capacity(bytes.len());
+        to.encode_into(&value, &mut buf)?;
+        Ok(buf.into())
+    }
+
+    /// The encoding of a map without entries: what absent parameters stand for.
+    pub(crate) fn empty_map(self) -> Bytes {
+        match self {
+            Self::Json => Bytes::from_static(b"{}"),
+            Self::MessagePack => Bytes::from_static(&[0x80]),
+        }
+    }
+
+    /// The codec that a message beginning with this byte is in.
+    pub(crate) fn of_first_byte(byte: u8) -> Self {
+        if byte == b'{' { Self::Json } else { Self::MessagePack }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::MessagePack => "messagepack",
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Codec {
+    type Err = UnknownCodec;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCodec> {
+        [Self::Json, Self::MessagePack]
+            .into_iter()
+            .find(|codec| codec.name() == name)
+            .ok_or_else(|| UnknownCodec(name.to_owned()))
+    }
+}
+
+/// How deep values may be nested, so that a peer's message cannot overflow the stack. serde_json has
+/// the same limit of its own.
+const MAX_DEPTH: usize = 128;
+
+/// A word that is no [`Codec`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown codec {0:?}: known are json and messagepack")]
+pub struct UnknownCodec(String);
+
+/// Why a value could not be encoded or decoded, in the codec's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CodecError(String);
+
+impl CodecError {
+    pub(crate) fn new(cause: impl fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Point {
+        x: i32,
+        #[serde(default)]
+        y: i32,
+    }
+
+    fn encode<T: Serialize>(codec: Codec, value: &T) -> Vec<u8> {
+        let mut buf = Vec::new();
+        codec.encode_into(value, &mut buf).unwrap();
+        buf
+    }
+
+    #[test]
+    fn structs_are_maps_with_names_in_both_codecs() {
+        let point = Point { x: 1, y: 2 };
+        assert_eq!(encode(Codec::Json, &point), br#"{"x":1,"y":2}"#);
+        assert_eq!(encode(Codec::MessagePack, &point), b"\x82\xa1x\x01\xa1y\x02");
+    }
+
+    #[test]
+    fn missing_fields_take_their_default_and_unknown_ones_are_ignored() {
+        let json = Codec::Json.decode::<Point>(br#"{"z":[1,{}],"x":1}"#);
+        assert_eq!(json, Ok(Point { x: 1, y: 0 }));
+        let packed = Codec::MessagePack.decode::<Point>(b"\x82\xa1z\x91\x05\xa1x\x01");
+        assert_eq!(packed, Ok(Point { x: 1, y: 0 }));
+    }
+
+    #[test]
+    fn positional_values_decode_in_both_codecs() {
+        assert_eq!(Codec::Json.decode::<Point>(b"[1,2]"), Ok(Point { x: 1, y: 2 }));
+        assert_eq!(Codec::MessagePack.decode::<Point>(b"\x92\x01\x02"), Ok(Point { x: 1, y: 2 }));
+        assert_eq!(Codec::Json.decode::<Point>(b"[1]"), Ok(Point { x: 1, y: 0 }));
+    }
+
+    #[test]
+    fn values_survive_a_change_of_codec() {
+        let json = Bytes::from_static(br#"{"x":1,"y":[null,"a"]}"#);
+        let packed = Codec::Json.transcode(&json, Codec::MessagePack).unwrap();
+        assert_eq!(Codec::MessagePack.transcode(&packed, Codec::Json), Ok(json));
+    }
+
+    #[test]
+    fn names_parse_and_print() {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            assert_eq!(codec.to_string().parse(), Ok(codec));
+        }
+        assert_eq!(
+            "xml".parse::<Codec>().unwrap_err().to_string(),
+            "unknown codec \"xml\": known are json and messagepack"
+        );
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_not_a_stack_overflow() {
+        let deep = vec![b'['; 200_000];
+        assert!(Codec::Json.decode::<serde_json::Value>(&deep).is_err());
+        let deep = vec![0x91; 200_000];
+        assert!(Codec::MessagePack.decode::<serde_json::Value>(&deep).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! The envelope of a JSON message, parsed without touching the values inside.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// `{"method":..,"params":..,"timeout_ms":..,"metadata":..}`, keys in any order, others ignored.
+#[derive(Debug, Deserialize)]
+pub(crate) struct JsonRequest<'a> {
+    #[serde(borrow)]
+    pub(crate) method: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) params: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) metadata: Option<crate::Metadata>,
+}
+
+/// `{"ok":..}` or `{"err":{..}}`, with `"metadata"` if there is any.
+#[derive(Debug, Deserialize)]
+pub(crate) struct JsonAnswer<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(crate) ok: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) err: Option<JsonError<'a>>,
+    #[serde(default)]
+    pub(crate) metadata: Option<crate::Metadata>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct JsonError<'a> {
+    #[serde(borrow)]
+    pub(crate) code: Cow<'a, str>,
+    pub(crate) message: String,
+    #[serde(borrow, deserialize_with = "present")]
+    pub(crate) details: Option<&'a RawValue>,
+    pub(crate) app: bool,
+}
+
+/// Keeps a `null` that is there apart from a key that is not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Parses one message.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(text)
+}
+
+/// Appends a JSON string literal.
+pub(crate) fn push_string(buf: &mut impl Extend<u8>, text: &str) {
+    let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if plain {
+        buf.extend(*b"\"");
+        buf.extend(text.bytes());
+        buf.extend(*b"\"");
+    } else {
+        // A string can always be written to memory.
+        buf.extend(serde_json::to_vec(text).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_in_any_order_and_unknown_ones_are_ignored() {
+        let text = br#"{"x":{"y":[]},"timeout_ms":5,"params":{"a":1},"method":"a\"dd"}"#;
+        let request: JsonRequest<'_> = parse(text).unwrap();
+        assert_eq!((&*request.method, request.timeout_ms), ("a\"dd", Some(5)));
+        assert_eq!(request.params.map(RawValue::get), Some(r#"{"a":1}"#));
+    }
+
+    #[test]
+    fn a_null_answer_is_an_answer() {
+        let answer: JsonAnswer<'_> = parse(br#"{"ok":null}"#).unwrap();
+        assert_eq!(answer.ok.map(RawValue::get), Some("null"));
+        let answer: JsonAnswer<'_> = parse(br#"{"err":{}}"#).unwrap();
+        assert!(answer.ok.is_none() && answer.err.is_some());
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        for text in ["add", "a\"b", "a\\b", "a\nb", "ü"] {
+            let mut buf = Vec::new();
+            push_string(&mut buf, text);
+            assert_eq!(serde_json::from_slice::<String>(&buf).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Lightweight RPC over [`muxado`]: a trait becomes a client and a server, and either peer
+//! calls the other over one connection.
+//!
+//! ```
+//! use muxado_rpc::{Peer, Server};
+//!
+//! #[muxado_rpc::service]
+//! pub trait Calculator {
+//!     async fn add(&self, a: i64, b: i64) -> i64;
+//!     async fn divide(&self, a: f64, b: f64) -> Result<f64, String>;
+//! }
+//!
+//! struct Exact;
+//! impl Calculator for Exact {
+//!     async fn add(&self, a: i64, b: i64) -> i64 { a + b }
+//!     async fn divide(&self, a: f64, b: f64) -> Result<f64, String> {
+//!         if b == 0.0 { Err("division by zero".to_owned()) } else { Ok(a / b) }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().serve(CalculatorServer::new(Exact)).listen("tcp://127.0.0.1:0").await?;
+//! let peer = Peer::builder().connect(server.local_addr()).await?;
+//! let calculator = CalculatorClient::new(peer.channel());
+//! assert_eq!(calculator.add(1, 2).await?, 3);
+//! # assert_eq!(calculator.divide(1.0, 0.0).await.unwrap_err().app().unwrap(), "division by zero");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a call promises
+//!
+//! * **Isolation.** An unknown service or method, parameters that cannot be decoded, a message that is
+//!   too large and a handler that panics are errors of that one call.
+//! * **Errors.** [`CallError`] is the method's own error, or a [`Status`] that says who failed and
+//!   whether the call may have been executed.
+//! * **Cancellation.** Dropping a call's future resets its stream; the handler is dropped at once.
+//! * **Time limits** are set by the caller (`with_timeout`), travel with the request and are enforced
+//!   on both sides. There is none by default.
+//! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`].
+//! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
+//!   (`with_codec`); a server takes both.
+//!
+//! # Both ways
+//!
+//! A [`Peer`] serves what it is given by `serve`, whichever side connected, and calls by its
+//! [`Channel`]. A handler calls its caller back by [`Context::channel`]; the serving side calls first
+//! from [`ServerBuilder::on_connect`].
+//!
+//! # Tower
+//!
+//! A [`Channel`], a generated server and a [`Router`] are Tower services from [`Request`] to
+//! [`Response`]. Clients are generic over any such service, so layers go around a channel, and a client
+//! works straight over a server in the same process. Layers around all services go to `layer` of the
+//! builders, those around one to [`NamedService::layered`]. Errors of layers become statuses: of
+//! `timeout` [`Code::DeadlineExceeded`], of `load_shed` [`Code::ResourceExhausted`].
+//!
+//! A request for a service or method that is not served is answered before any layer sees it.
+
+mod address;
+mod call_error;
+mod channel;
+mod codec;
+mod connection;
+mod context;
+mod layered;
+mod limits;
+mod link;
+mod metadata;
+mod method;
+mod payload;
+mod peer;
+mod request;
+mod response;
+mod router;
+mod server;
+mod setup;
+mod status;
+mod text;
+mod wire;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use muxado_rpc_macros::service;
+
+pub use self::{
+    address::AddressError,
+    call_error::CallError,
+    channel::{CallFuture, Channel},
+    codec::{Codec, UnknownCodec},
+    context::Context,
+    layered::Layered,
+    limits::Limits,
+    link::PeerInfo,
+    metadata::Metadata,
+    method::{MethodInfo, NamedService, ServiceId, ServiceInfo},
+    payload::Payload,
+    peer::{ConnectError, Peer, PeerBuilder},
+    request::Request,
+    response::Response,
+    router::{RegistrationError, Router, RouterFuture},
+    server::{ListenError, Server, ServerBuilder},
+    setup::CallService,
+    status::{Code, Executed, Origin, Status},
+};
+
+/// The error of Tower layers.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

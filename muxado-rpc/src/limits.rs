@@ -1,0 +1,81 @@
+//! What one peer lets the other make it hold or wait for.
+
+use std::time::Duration;
+
+/// Limits of a peer. All are on by default; an error over one names it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use muxado_rpc::Limits;
+///
+/// let limits = Limits::default().max_message_size(64 * 1024).max_in_flight(32);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub(crate) max_message_size: usize,
+    pub(crate) max_metadata_size: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) first_byte_timeout: Duration,
+    pub(crate) max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_size: 16 * 1024 * 1024,
+            max_metadata_size: 16 * 1024,
+            max_in_flight: 1024,
+            first_byte_timeout: Duration::from_secs(10),
+            max_connections: 10_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes of one message, sent or received. Default 16 MiB; 1 KiB to 1 GiB, others are clamped.
+    ///
+    /// A larger request fails at the caller, nothing is sent. A larger one that arrives is answered
+    /// with `resource_exhausted` before more than this is buffered. Costs up to this much memory for
+    /// each call in flight.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes.clamp(1024, 1024 * 1024 * 1024);
+        self
+    }
+
+    /// Bytes of all names and values in the metadata of one message, sent or received.
+    /// Default 16 KiB.
+    #[must_use]
+    pub fn max_metadata_size(mut self, bytes: usize) -> Self {
+        self.max_metadata_size = bytes;
+        self
+    }
+
+    /// Calls of the peer that are served at a time on one connection. Default 1024, at least 1.
+    ///
+    /// Further calls wait in the session's backlog ([`muxado::Config::accept_backlog`]); beyond it
+    /// they are refused as not executed. A call counts until its handler is gone and its answer is
+    /// sent.
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls.max(1);
+        self
+    }
+
+    /// How long a stream of the peer may take from the service id to the first byte of its request.
+    /// Default 10 s. After that it is reset, and its place among those in flight is free.
+    #[must_use]
+    pub fn first_byte_timeout(mut self, timeout: Duration) -> Self {
+        self.first_byte_timeout = timeout;
+        self
+    }
+
+    /// Connections of a [`Server`](crate::Server) at a time. Default 10 000, at least 1. Further ones
+    /// wait in the listener's backlog.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+}

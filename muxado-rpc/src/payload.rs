@@ -1,0 +1,188 @@
+//! One encoded value, with room in front of it for what the wire puts there.
+
+use std::{fmt, ops::Deref};
+
+use bytes::{Buf, Bytes};
+use serde::Serialize;
+
+use crate::codec::{Codec, CodecError};
+
+/// One value as bytes of a [`Codec`]: parameters of a request, value of an answer.
+///
+/// Layers may look at it, keep it and pass it on. Cloning a received one is cheap; of one that was
+/// encoded here the bytes are copied.
+#[derive(Clone)]
+pub struct Payload {
+    bytes: Inner,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Received(Bytes),
+    /// The value begins at [`HEADROOM`].
+    Encoded(Vec<u8>),
+}
+
+impl Payload {
+    /// Encodes a value.
+    pub(crate) fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
+        let mut buf = Vec::with_capacity(FIRST_CAPACITY);
+        buf.resize(HEADROOM, 0);
+        codec.encode_into(value, &mut buf)?;
+        Ok(Self { bytes: Inner::Encoded(buf) })
+    }
+
+    /// The value between `head` and what `tail` appends, as one piece. Copies the value only if it
+    /// was received, or if `head` is longer than the room in front of it.
+    pub(crate) fn framed(self, head: &[u8], tail: impl FnOnce(&mut Vec<u8>)) -> Framed {
+        match self.bytes {
+            Inner::Encoded(mut buf) if head.len() <= HEADROOM => {
+                let start = HEADROOM - head.len();
+                buf[start..HEADROOM].copy_from_slice(head);
+                tail(&mut buf);
+                Framed { buf, start }
+            }
+            bytes => {
+                let value = Self { bytes };
+                let mut buf = Vec::with_capacity(head.len() + value.len() + TAILROOM);
+                buf.extend_from_slice(head);
+                buf.extend_from_slice(&value);
+                tail(&mut buf);
+                Framed { buf, start: 0 }
+            }
+        }
+    }
+
+    /// The bytes alone, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        match self.bytes {
+            Inner::Received(bytes) => bytes,
+            Inner::Encoded(buf) => Framed { buf, start: HEADROOM }.into_bytes(),
+        }
+    }
+}
+
+/// What goes in front of a value: on the stack unless it is too long for the room there.
+pub(crate) struct Head {
+    short: [u8; HEADROOM],
+    len: usize,
+    long: Vec<u8>,
+}
+
+impl Head {
+    pub(crate) const fn new() -> Self {
+        Self { short: [0; HEADROOM], len: 0, long: Vec::new() }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
+    }
+}
+
+impl Extend<u8> for Head {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        let mut bytes = bytes.into_iter();
+        if self.long.is_empty() {
+            for byte in bytes.by_ref() {
+                if self.len == HEADROOM {
+                    self.long.extend_from_slice(&self.short);
+                    self.long.push(byte);
+                    break;
+                }
+                self.short[self.len] = byte;
+                self.len += 1;
+            }
+        }
+        self.long.extend(bytes);
+    }
+}
+
+/// A buffer whose content begins at `start`: a message ready to be sent.
+pub(crate) struct Framed {
+    pub(crate) buf: Vec<u8>,
+    pub(crate) start: usize,
+}
+
+impl Framed {
+    pub(crate) fn len(&self) -> usize {
+        self.buf.len() - self.start
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        let mut bytes = Bytes::from(self.buf);
+        bytes.advance(self.start);
+        bytes
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.bytes {
+            Inner::Received(bytes) => bytes,
+            Inner::Encoded(buf) => &buf[HEADROOM..],
+        }
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes: Inner::Received(bytes) }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.len())
+    }
+}
+
+/// Room for the envelope in front of an encoded value, in bytes: enough for a method name of 35
+/// bytes in JSON; with a longer one, or metadata, the value is copied once.
+const HEADROOM: usize = 64;
+
+/// Room for the end of an envelope, in bytes.
+const TAILROOM: usize = 64;
+
+/// What a buffer begins with, in bytes: small messages never grow it.
+const FIRST_CAPACITY: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(payload: Payload, head: &[u8]) -> Bytes {
+        payload.framed(head, |buf| buf.push(b'>')).into_bytes()
+    }
+
+    #[test]
+    fn an_envelope_goes_around_the_value_without_a_second_buffer() {
+        let payload = Payload::encode(Codec::Json, &[1, 2]).unwrap();
+        let before = payload.as_ptr();
+        let message = framed(payload, b"<");
+        assert_eq!(&message[..], b"<[1,2]>");
+        assert_eq!(message[1..].as_ptr(), before);
+    }
+
+    #[test]
+    fn a_head_may_outgrow_the_stack() {
+        let long: Vec<u8> = (0..200).collect();
+        for cut in [0, 1, HEADROOM - 1, HEADROOM, HEADROOM + 1, 150] {
+            let mut head = Head::new();
+            head.extend(long[..cut].iter().copied());
+            assert_eq!(head.as_slice(), &long[..cut]);
+            head.extend(long[cut..].iter().copied());
+            assert_eq!(head.as_slice(), long);
+        }
+    }
+
+    #[test]
+    fn a_long_envelope_and_a_received_value_are_copied() {
+        let head = [b'<'; HEADROOM + 1];
+        let encoded = Payload::encode(Codec::Json, "v").unwrap();
+        assert_eq!(framed(encoded, &head)[HEADROOM + 1..], b"\"v\">"[..]);
+        let received = Payload::from(Bytes::from_static(b"v"));
+        assert_eq!(&framed(received, b"<")[..], b"<v>");
+    }
+}

@@ -1,0 +1,250 @@
+//! One connection from the side that makes it: it may serve, call, or both.
+
+mod transport;
+
+use std::{fmt, io, time::Duration};
+
+use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_layer::{Identity, Layer, Stack};
+
+pub(crate) use self::transport::{Transport, no_delay};
+use crate::{
+    AddressError, CallService, Channel, Limits, NamedService, PeerInfo, RegistrationError, Router,
+    address::Address, connection::Connection, setup::Setup,
+};
+
+/// One connection, at whose other end there is a peer of the same kind: each may serve and call.
+///
+/// Clones are cheap and mean the same connection. It is closed when the last clone and the last
+/// [`Channel`] from them are dropped, and at once by [`close`](Self::close).
+///
+/// ```no_run
+/// use muxado_rpc::Peer;
+///
+/// # #[muxado_rpc::service]
+/// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let peer = Peer::builder().connect("tcp://127.0.0.1:7000").await?;
+/// let greeter = GreeterClient::new(peer.channel());
+/// println!("{}", greeter.hello("Eve".to_owned()).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Peer {
+    channel: Channel,
+    session: muxado::Session,
+    info: PeerInfo,
+}
+
+impl Peer {
+    /// Begins to set a connection up.
+    pub fn builder() -> PeerBuilder {
+        PeerBuilder { setup: Setup::new(), layer: Identity::new() }
+    }
+
+    pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+        S: CallService,
+    {
+        let link = connection.link();
+        let (session, info) = (link.session().clone(), link.peer().clone());
+        let make = if owning { Channel::owning } else { Channel::new };
+        Self { channel: make(link.clone()), session, info }
+    }
+
+    /// Calls the services of the other side.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Who is at the other end.
+    pub fn info(&self) -> &PeerInfo {
+        &self.info
+    }
+
+    /// Counters of the session underneath: bytes, streams, frames.
+    pub fn stats(&self) -> SessionStats {
+        self.session.stats()
+    }
+
+    /// Ends the connection in good order: neither side begins further calls, those under way may
+    /// finish within `grace`, what is left is cut. True if all had finished.
+    ///
+    /// Takes at most `grace` and [`Config::close_timeout`].
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped no further calls can begin, but the connection is not closed.
+    pub async fn shutdown(&self, grace: Duration) -> bool {
+        self.session.shutdown(grace).await
+    }
+
+    /// Ends the connection now: calls under way fail, handlers are dropped.
+    pub fn close(&self) {
+        self.session.close(ErrorCode::NO_ERROR, "");
+    }
+
+    /// Waits for the end of the connection, and says why it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn closed(&self) -> SessionEnd {
+        self.session.closed().await
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Sets a connection up: services, layers, limits; see [`Peer::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it connects"]
+pub struct PeerBuilder<L = Identity> {
+    setup: Setup,
+    layer: L,
+}
+
+impl<L> PeerBuilder<L> {
+    /// Serves a service to the other side. If two have the same id, connecting fails.
+    pub fn serve<S>(mut self, service: S) -> Self
+    where
+        S: CallService + NamedService + Sync,
+    {
+        self.setup.serve(service);
+        self
+    }
+
+    /// Puts a Tower layer around all services. Of several, the one added first sees a request first.
+    pub fn layer<N>(self, layer: N) -> PeerBuilder<Stack<N, L>> {
+        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer) }
+    }
+
+    /// Sets the limits of calls.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.setup.limits = limits;
+        self
+    }
+
+    /// Sets the multiplexer up: windows, streams, backlog.
+    pub fn config(mut self, config: Config) -> Self {
+        self.setup.config = config;
+        self
+    }
+
+    /// Sets the heartbeats up. They are on by default: a peer that is gone is noticed.
+    pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
+        self.setup.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Sends no heartbeats. Those of the other side are still answered.
+    pub fn no_heartbeat(mut self) -> Self {
+        self.setup.heartbeat = None;
+        self
+    }
+}
+
+impl<L> PeerBuilder<L>
+where
+    L: Layer<Router, Service: CallService>,
+{
+    /// Connects to `tcp://host:port` (with `TCP_NODELAY`) or `unix:///path`.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none, nobody answers there, or two services have the same id.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn connect(self, address: &str) -> Result<Peer, ConnectError> {
+        let parsed: Address = address.parse()?;
+        self.setup.router()?;
+        let connected = Transport::connect(&parsed).await;
+        let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
+        Ok(self.start(Side::Client, io, PeerInfo::new(Some(address.to_owned())))?)
+    }
+
+    /// Runs over any transport, as the side that connected. Spawns the task of the connection on
+    /// the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When two services have the same id.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn client<T>(self, io: T) -> Result<Peer, RegistrationError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.start(Side::Client, io, PeerInfo::default())
+    }
+
+    /// Runs over any transport, as the side that was connected to; otherwise as
+    /// [`client`](Self::client).
+    ///
+    /// # Errors
+    ///
+    /// When two services have the same id.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn server<T>(self, io: T) -> Result<Peer, RegistrationError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.start(Side::Server, io, PeerInfo::default())
+    }
+
+    fn start<T>(self, side: Side, io: T, info: PeerInfo) -> Result<Peer, RegistrationError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.setup.router()?;
+        let service = self.layer.layer(router.clone());
+        let connection = Connection::new(side, io, info, &self.setup, router, service);
+        let peer = Peer::of_connection(&connection, true);
+        // The task ends with the session, which the last handle closes.
+        tokio::spawn(connection.run());
+        Ok(peer)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The services cannot be served together.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// Nobody answers there.
+    #[error("cannot connect to {address}: {source}")]
+    Io {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,150 @@
+//! What a call asks for, as layers and services see it.
+
+use std::{fmt, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use crate::{Channel, Codec, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, payload::Payload};
+
+/// A call: the method, its encoded parameters, and what goes with them.
+///
+/// It is the request of every Tower service here, on both sides: of a [`Channel`], which sends it,
+/// and of a generated server, which runs it. Cloning copies the parameters if they were encoded on
+/// this side.
+///
+/// ```
+/// use muxado_rpc::Request;
+///
+/// fn log(request: &Request) {
+///     println!("{} with {} bytes", request.method().name(), request.params().len());
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Request {
+    method: &'static MethodInfo,
+    codec: Codec,
+    pub(crate) params: Payload,
+    metadata: Metadata,
+    timeout: Option<Duration>,
+    arrival: Option<Arrival>,
+}
+
+/// Where a request came from.
+#[derive(Clone)]
+struct Arrival {
+    channel: Channel,
+    deadline: Option<Instant>,
+}
+
+impl Request {
+    /// A request with these parameters. Generated clients make theirs by this.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` when the codec cannot encode the parameters.
+    pub fn new<P: Serialize + ?Sized>(
+        method: &'static MethodInfo,
+        codec: Codec,
+        params: &P,
+    ) -> Result<Self, Status> {
+        let params = Payload::encode(codec, params).map_err(|error| cannot_encode(method, codec, &error))?;
+        Ok(Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival: None })
+    }
+
+    pub(crate) fn received(
+        method: &'static MethodInfo,
+        codec: Codec,
+        params: Payload,
+        channel: Channel,
+    ) -> Self {
+        let arrival = Some(Arrival { channel, deadline: None });
+        Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival }
+    }
+
+    /// Sets the time by which the answer must be there.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        if let Some(arrival) = &mut self.arrival {
+            arrival.deadline = deadline;
+        }
+    }
+
+    /// Changes the time limit; `None` is none. Of use before the request is sent.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// What travels beside the parameters, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    /// The method to call.
+    pub fn method(&self) -> &'static MethodInfo {
+        self.method
+    }
+
+    /// The codec of the parameters, and of the answer to come.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// What travels beside the parameters.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// How long the caller waits, counted from when the request is sent or was received.
+    /// No limit unless the caller set one.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// When the caller stops waiting: on the serving side, if it set a time limit.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.arrival.as_ref()?.deadline
+    }
+
+    /// Who sent the request: on the serving side.
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.arrival.as_ref()?.channel.peer()
+    }
+
+    /// The channel back to the caller; a detached one if the request did not come by a connection.
+    pub(crate) fn channel(&self) -> Channel {
+        self.arrival.as_ref().map_or_else(Channel::detached, |arrival| arrival.channel.clone())
+    }
+
+    /// The encoded parameters: a map by name or an array by position.
+    pub fn params(&self) -> &[u8] {
+        &self.params
+    }
+
+    /// Decodes the parameters.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument`, naming the method and what is wrong.
+    pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
+        self.codec.decode(&self.params).map_err(|error| {
+            Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method))
+        })
+    }
+}
+
+fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
+    Status::invalid_argument(format!("{method}: cannot encode the parameters as {codec}: {error}"))
+        .not_executed()
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("codec", &self.codec)
+            .field("params", &self.params)
+            .field("metadata", &self.metadata)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

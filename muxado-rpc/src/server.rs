@@ -1,0 +1,223 @@
+//! Many connections from the side that is connected to.
+
+mod accept;
+mod listener;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use muxado::{Config, HeartbeatConfig};
+use tokio::sync::watch;
+use tower_layer::{Identity, Layer, Stack};
+
+use self::{accept::Acceptor, listener::Listener};
+use crate::{
+    AddressError, CallService, Limits, NamedService, Peer, RegistrationError, Router, address::Address,
+    setup::Setup,
+};
+
+/// Serves services on an address, to any number of connections.
+///
+/// It serves until [`shutdown`](Self::shutdown), or until it is dropped: then it stops listening and
+/// closes its connections.
+///
+/// ```
+/// use muxado_rpc::Server;
+///
+/// # #[muxado_rpc::service]
+/// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+/// # struct Polite;
+/// # impl Greeter for Polite { async fn hello(&self, name: String) -> String { name } }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder().serve(GreeterServer::new(Polite)).listen("tcp://127.0.0.1:0").await?;
+/// println!("listening on {}", server.local_addr());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    local_addr: String,
+    orders: watch::Sender<Order>,
+    outcome: watch::Receiver<Option<bool>>,
+}
+
+/// What the task of a server is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Serve,
+    /// Let calls under way finish within this time.
+    Drain(Duration),
+}
+
+impl Server {
+    /// Begins to set a server up.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder { setup: Setup::new(), layer: Identity::new(), on_connect: None }
+    }
+
+    /// The address it listens on, with the port that the system chose if 0 was asked for.
+    pub fn local_addr(&self) -> &str {
+        &self.local_addr
+    }
+
+    /// Stops serving in good order: no further connections, no further calls; those under way may
+    /// finish within `grace`, what is left is cut. True if all had finished.
+    ///
+    /// Takes at most `grace` and [`Config::close_timeout`]. Calling it again waits for the same end.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the server ends all the same.
+    pub async fn shutdown(&self, grace: Duration) -> bool {
+        self.orders.send_if_modified(|order| {
+            let first = *order == Order::Serve;
+            if first {
+                *order = Order::Drain(grace);
+            }
+            first
+        });
+        self.wait().await
+    }
+
+    /// Waits until the server has ended, which it does after [`shutdown`](Self::shutdown) only.
+    /// True if all calls had finished.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn wait(&self) -> bool {
+        // Without a value the task is gone: with its runtime.
+        self.outcome.clone().wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+type OnConnect = Arc<dyn Fn(Peer) + Send + Sync>;
+
+/// Sets a server up: services, layers, limits; see [`Server::builder`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it listens"]
+pub struct ServerBuilder<L = Identity> {
+    setup: Setup,
+    layer: L,
+    on_connect: Option<OnConnect>,
+}
+
+impl<L> ServerBuilder<L> {
+    /// Serves a service. If two have the same id, listening fails.
+    pub fn serve<S>(mut self, service: S) -> Self
+    where
+        S: CallService + NamedService + Sync,
+    {
+        self.setup.serve(service);
+        self
+    }
+
+    /// Puts a Tower layer around all services, for all connections together. Of several, the one
+    /// added first sees a request first.
+    pub fn layer<N>(self, layer: N) -> ServerBuilder<Stack<N, L>> {
+        ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), on_connect: self.on_connect }
+    }
+
+    /// Sets the limits of calls and connections.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.setup.limits = limits;
+        self
+    }
+
+    /// Sets the multiplexer of each connection up: windows, streams, backlog.
+    pub fn config(mut self, config: Config) -> Self {
+        self.setup.config = config;
+        self
+    }
+
+    /// Sets the heartbeats of each connection up. They are on by default: a peer that is gone is
+    /// noticed.
+    pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
+        self.setup.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Sends no heartbeats. Those of the other side are still answered.
+    pub fn no_heartbeat(mut self) -> Self {
+        self.setup.heartbeat = None;
+        self
+    }
+
+    /// Tells of each new connection, so that the serving side may call first.
+    ///
+    /// `hook` runs in the task of the server and should return at once; what takes longer is to be
+    /// spawned. A panic of its is logged. The [`Peer`] does not keep its connection open.
+    pub fn on_connect(mut self, hook: impl Fn(Peer) + Send + Sync + 'static) -> Self {
+        self.on_connect = Some(Arc::new(hook));
+        self
+    }
+}
+
+impl<L> ServerBuilder<L>
+where
+    L: Layer<Router, Service: CallService>,
+{
+    /// Listens on `tcp://host:port` (with `TCP_NODELAY` on what is accepted) or `unix:///path`.
+    ///
+    /// A Unix socket left behind by a process that is gone is replaced; its file is removed when the
+    /// server ends. Spawns the task of the server on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none or taken, or two services have the same id.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn listen(self, address: &str) -> Result<Server, ListenError> {
+        let parsed: Address = address.parse()?;
+        let router = self.setup.router()?;
+        let failed = |source| ListenError::Io { address: address.to_owned(), source };
+        let listener = Listener::bind(&parsed).await.map_err(failed)?;
+        let bound = listener.local_address().map_err(failed)?;
+        let service = self.layer.layer(router.clone());
+        let (orders, ordered) = watch::channel(Order::Serve);
+        let (outcome, ended) = watch::channel(None);
+        let acceptor = Acceptor::new(self.setup, router, service, self.on_connect);
+        // The task ends when the handle, which holds the sender of its orders, is dropped.
+        tokio::spawn(async move {
+            let finished = acceptor.run(listener, ordered).await;
+            outcome.send_replace(Some(finished));
+        });
+        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended })
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("setup", &self.setup)
+            .field("layer", &self.layer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server does not listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The services cannot be served together.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Io {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,122 @@
+//! Sockets that are connected to.
+
+use std::io;
+
+use tokio::net::TcpListener;
+
+use crate::{
+    PeerInfo,
+    address::Address,
+    peer::{Transport, no_delay},
+};
+
+/// A listening socket of either kind.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(unix::Listener),
+}
+
+impl Listener {
+    pub(super) async fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(host) => Ok(Self::Tcp(TcpListener::bind(host).await?)),
+            #[cfg(unix)]
+            Address::Unix(path) => Ok(Self::Unix(unix::Listener::bind(path).await?)),
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?.to_string())),
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Address::Unix(listener.path().to_owned())),
+        }
+    }
+
+    /// Takes the next connection. Cancel safe.
+    pub(super) async fn accept(&self) -> io::Result<(Transport, PeerInfo)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                no_delay(&stream);
+                let address = Address::Tcp(from.to_string()).to_string();
+                Ok((Transport::Tcp(stream), PeerInfo::new(Some(address))))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?;
+                let address = Address::Unix(listener.path().to_owned()).to_string();
+                Ok((Transport::Unix(stream), PeerInfo::new(Some(address))))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        io,
+        path::{Path, PathBuf},
+    };
+
+    use tokio::net::{UnixListener, UnixStream};
+
+    /// A Unix socket whose file goes with it.
+    pub(in crate::server) struct Listener {
+        listener: UnixListener,
+        path: PathBuf,
+    }
+
+    impl Listener {
+        /// Binds. A socket that nobody listens on any more is replaced.
+        pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+            let listener = match UnixListener::bind(path) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_orphaned(path).await => {
+                    std::fs::remove_file(path)?;
+                    UnixListener::bind(path)
+                }
+                bound => bound,
+            };
+            Ok(Self { listener: listener?, path: path.to_owned() })
+        }
+
+        pub(super) fn path(&self) -> &Path {
+            &self.path
+        }
+
+        pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+            Ok(self.listener.accept().await?.0)
+        }
+    }
+
+    async fn is_orphaned(path: &Path) -> bool {
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        UnixStream::connect(path).await.is_err_and(refused)
+    }
+
+    impl Drop for Listener {
+        fn drop(&mut self) {
+            if let Err(error) = std::fs::remove_file(&self.path) {
+                tracing::debug!("cannot remove {}: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn neither_end_of_a_tcp_connection_delays_small_messages() {
+        let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_address().unwrap();
+        let (connected, accepted) = tokio::join!(Transport::connect(&address), listener.accept());
+        for end in [connected.unwrap(), accepted.unwrap().0] {
+            assert!(matches!(end, Transport::Tcp(stream) if stream.nodelay().unwrap()));
+        }
+    }
+}

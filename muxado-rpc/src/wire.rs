@@ -1,0 +1,76 @@
+//! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
+
+mod answer;
+mod message;
+mod request;
+
+pub(crate) use self::{
+    answer::{decode_answer, encode_answer},
+    message::{MessageError, MessageReader},
+    request::{decode_request, encode_request},
+};
+use crate::{
+    Codec, Limits, Metadata,
+    codec::{CodecError, msgpack::Cursor},
+    payload::{Framed, Head, Payload},
+};
+
+/// Bytes in front of a MessagePack message: its length.
+const LENGTH_PREFIX: usize = 4;
+
+/// Puts the length in front of a MessagePack message whose head left room for it.
+fn set_length(framed: &mut Framed) {
+    let length = (framed.len() - LENGTH_PREFIX) as u32;
+    framed.buf[framed.start..framed.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
+}
+
+/// The size of a message that limits speak of: without the length or the line feed.
+fn message_size(codec: Codec, framed: &Framed) -> usize {
+    framed.len()
+        - match codec {
+            Codec::Json => 1,
+            Codec::MessagePack => LENGTH_PREFIX,
+        }
+}
+
+/// What is wrong with the size of some metadata.
+fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), String> {
+    let (size, limit) = (metadata.size(), limits.max_metadata_size);
+    if size <= limit {
+        return Ok(());
+    }
+    Err(format!("metadata of {size} bytes, over this side's limit of {limit} (Limits::max_metadata_size)"))
+}
+
+/// Appends metadata as a value. Strings can be encoded in either codec.
+fn push_metadata(codec: Codec, metadata: &Metadata, buf: &mut impl Extend<u8>) {
+    let mut encoded = Vec::new();
+    if codec.encode_into(metadata, &mut encoded).is_ok() {
+        buf.extend(encoded);
+    }
+}
+
+/// Metadata in a MessagePack envelope.
+fn read_metadata(cursor: &mut Cursor<'_>) -> Result<Metadata, CodecError> {
+    if cursor.nil() {
+        return Ok(Metadata::new());
+    }
+    Codec::MessagePack.decode(cursor.value()?)
+}
+
+/// Nothing may follow the one value of a message.
+fn expect_end(cursor: &Cursor<'_>) -> Result<(), CodecError> {
+    if cursor.is_empty() { Ok(()) } else { Err(CodecError::new("bytes follow the value of the message")) }
+}
+
+/// The payload of an envelope around no value.
+fn no_payload() -> Payload {
+    Payload::from(bytes::Bytes::new())
+}
+
+/// Begins a MessagePack head: room for the length.
+fn packed_head() -> Head {
+    let mut head = Head::new();
+    head.extend([0; LENGTH_PREFIX]);
+    head
+}

@@ -1,0 +1,365 @@
+//! Answers as bytes (`PROTOCOL §10.7`, `§10.8`).
+
+use bytes::Bytes;
+
+use super::{
+    check_metadata, expect_end, message_size, no_payload, packed_head, push_metadata, read_metadata,
+    set_length,
+};
+use crate::{
+    Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
+    codec::{
+        CodecError,
+        json::{self, JsonAnswer, push_string},
+        msgpack::{Cursor, push_map, push_str, push_true},
+    },
+    payload::{Framed, Head, Payload},
+    response::{AppError, Outcome},
+    text::shortened,
+};
+
+/// Encodes an answer in the codec of the request. One that is over a limit of this side becomes a
+/// status that says so.
+pub(crate) fn encode_answer(codec: Codec, result: Result<Response, Status>, limits: &Limits) -> Bytes {
+    let answer = match result.and_then(|response| Answer::of_response(codec, response, limits)) {
+        Ok(answer) => answer,
+        Err(status) => Answer::of_status(codec, &status),
+    };
+    let framed = answer.frame(codec);
+    let (size, limit) = (message_size(codec, &framed), limits.max_message_size);
+    if size <= limit {
+        return framed.into_bytes();
+    }
+    let status = Status::resource_exhausted(format!(
+        "an answer of {size} bytes, over the serving side's limit of {limit} (Limits::max_message_size)"
+    ));
+    Answer::of_status(codec, &status).frame(codec).into_bytes()
+}
+
+/// An answer in the shape of the wire.
+struct Answer {
+    error: Option<ErrorHead>,
+    /// The value, or the details of the error.
+    payload: Payload,
+    metadata: Metadata,
+}
+
+struct ErrorHead {
+    code: Code,
+    message: String,
+    app: bool,
+    has_details: bool,
+}
+
+impl Answer {
+    fn of_response(codec: Codec, response: Response, limits: &Limits) -> Result<Self, Status> {
+        check_metadata(response.metadata(), limits)
+            .map_err(|problem| Status::internal(format!("the answer has {problem}")))?;
+        let (encoded_in, outcome, metadata) = response.into_parts();
+        if encoded_in != codec {
+            return Err(Status::internal(format!(
+                "the answer is encoded as {encoded_in}, the request as {codec}"
+            )));
+        }
+        Ok(match outcome {
+            Outcome::Value(payload) => Self { error: None, payload, metadata },
+            Outcome::Error(AppError { code, message, value }) => {
+                let error = Some(ErrorHead { code, message, app: true, has_details: true });
+                Self { error, payload: value, metadata }
+            }
+        })
+    }
+
+    fn of_status(codec: Codec, status: &Status) -> Self {
+        let details = status.raw_details(codec);
+        let error = ErrorHead {
+            code: status.code(),
+            message: shortened(status.message(), MAX_STATUS_MESSAGE).to_owned(),
+            app: false,
+            has_details: details.is_some(),
+        };
+        let payload = details.map_or_else(no_payload, Payload::from);
+        Self { error: Some(error), payload, metadata: Metadata::new() }
+    }
+
+    fn frame(self, codec: Codec) -> Framed {
+        match codec {
+            Codec::Json => self.frame_json(),
+            Codec::MessagePack => self.frame_packed(),
+        }
+    }
+
+    fn frame_json(self) -> Framed {
+        let Self { error, payload, metadata } = self;
+        let mut head = Head::new();
+        match &error {
+            None => head.extend(*br#"{"ok":"#),
+            Some(error) => {
+                head.extend(*br#"{"err":{"code":"#);
+                push_string(&mut head, error.code.as_str());
+                if error.has_details {
+                    head.extend(*br#","details":"#);
+                }
+            }
+        }
+        payload.framed(head.as_slice(), |buf| {
+            if let Some(error) = &error {
+                buf.extend_from_slice(br#","message":"#);
+                push_string(buf, &error.message);
+                buf.extend_from_slice(if error.app { br#","app":true}"# } else { b"}" });
+            }
+            if !metadata.is_empty() {
+                buf.extend_from_slice(br#","metadata":"#);
+                push_metadata(Codec::Json, &metadata, buf);
+            }
+            buf.extend_from_slice(b"}\n");
+        })
+    }
+
+    fn frame_packed(self) -> Framed {
+        let Self { error, payload, metadata } = self;
+        let mut head = packed_head();
+        push_map(&mut head, if metadata.is_empty() { 1 } else { 2 });
+        match &error {
+            None => push_str(&mut head, "ok"),
+            Some(error) => {
+                push_str(&mut head, "err");
+                push_map(&mut head, 2 + usize::from(error.app) + usize::from(error.has_details));
+                push_str(&mut head, "code");
+                push_str(&mut head, error.code.as_str());
+                if error.has_details {
+                    push_str(&mut head, "details");
+                }
+            }
+        }
+        let mut framed = payload.framed(head.as_slice(), |buf| {
+            if let Some(error) = &error {
+                push_str(buf, "message");
+                push_str(buf, &error.message);
+                if error.app {
+                    push_str(buf, "app");
+                    push_true(buf);
+                }
+            }
+            if !metadata.is_empty() {
+                push_str(buf, "metadata");
+                push_metadata(Codec::MessagePack, &metadata, buf);
+            }
+        });
+        set_length(&mut framed);
+        framed
+    }
+}
+
+/// Bytes of a status's text that are sent.
+const MAX_STATUS_MESSAGE: usize = 4096;
+
+/// Decodes an answer.
+pub(crate) fn decode_answer(
+    method: &MethodInfo,
+    codec: Codec,
+    message: &Bytes,
+    limits: &Limits,
+) -> Result<Response, Status> {
+    let parts = match codec {
+        Codec::Json => decode_json(message),
+        Codec::MessagePack => decode_packed(message),
+    };
+    let parts =
+        parts.map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
+    check_metadata(&parts.metadata, limits)
+        .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
+    let outcome = match (parts.ok, parts.error) {
+        (Some(value), None) => Outcome::Value(value.into()),
+        (None, Some(error)) => error.into_outcome(codec)?,
+        _ => {
+            let status = format!("the answer of {method} has neither or both of `ok` and `err`");
+            return Err(Status::internal(status).with_origin(Origin::Peer));
+        }
+    };
+    Ok(Response::from_outcome(codec, outcome).with_metadata(parts.metadata))
+}
+
+#[derive(Default)]
+struct Parts {
+    ok: Option<Bytes>,
+    error: Option<ErrorParts>,
+    metadata: Metadata,
+}
+
+#[derive(Default)]
+struct ErrorParts {
+    code: Code,
+    message: String,
+    details: Option<Bytes>,
+    app: bool,
+}
+
+impl ErrorParts {
+    fn into_outcome(self, codec: Codec) -> Result<Outcome, Status> {
+        let Self { code, message, details, app } = self;
+        match details {
+            Some(details) if app => Ok(Outcome::Error(AppError { code, message, value: details.into() })),
+            details => {
+                let status = Status::new(code, message).with_origin(Origin::Peer);
+                Err(match details {
+                    Some(details) => status.with_raw_details(codec, details),
+                    None => status,
+                })
+            }
+        }
+    }
+}
+
+fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
+    let answer: JsonAnswer<'_> = json::parse(message).map_err(CodecError::new)?;
+    let raw = |value: &serde_json::value::RawValue| message.slice_ref(value.get().as_bytes());
+    let error = answer.err.map(|error| ErrorParts {
+        code: Code::from_wire(&error.code),
+        message: error.message,
+        details: error.details.map(raw),
+        app: error.app,
+    });
+    Ok(Parts { ok: answer.ok.map(raw), error, metadata: answer.metadata.unwrap_or_default() })
+}
+
+fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
+    let mut cursor = Cursor::new(message);
+    let mut parts = Parts::default();
+    for _ in 0..cursor.map()? {
+        match cursor.string()? {
+            "ok" => parts.ok = Some(message.slice_ref(cursor.value()?)),
+            "err" => parts.error = Some(decode_packed_error(message, &mut cursor)?),
+            "metadata" => parts.metadata = read_metadata(&mut cursor)?,
+            _ => {
+                cursor.value()?;
+            }
+        }
+    }
+    expect_end(&cursor)?;
+    Ok(parts)
+}
+
+fn decode_packed_error(message: &Bytes, cursor: &mut Cursor<'_>) -> Result<ErrorParts, CodecError> {
+    let mut error = ErrorParts::default();
+    for _ in 0..cursor.map()? {
+        match cursor.string()? {
+            "code" => error.code = Code::from_wire(cursor.string()?),
+            "message" => error.message = cursor.string()?.to_owned(),
+            "details" => error.details = Some(message.slice_ref(cursor.value()?)),
+            "app" => error.app = cursor.bool()?,
+            _ => {
+                cursor.value()?;
+            }
+        }
+    }
+    Ok(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CallError, wire::MessageReader};
+
+    static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
+    const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
+
+    fn encode(codec: Codec, result: Result<Response, Status>) -> Bytes {
+        encode_answer(codec, result, &Limits::default())
+    }
+
+    fn decode(bytes: Bytes) -> Result<Response, Status> {
+        let mut reader = MessageReader::new(1 << 20);
+        let message = reader.push(bytes).unwrap().expect("a whole message");
+        decode_answer(&METHOD, reader.codec().unwrap(), &message, &Limits::default())
+    }
+
+    #[test]
+    fn answers_are_the_bytes_of_the_protocol() {
+        let three = |codec| encode(codec, Response::new(codec, &3));
+        assert_eq!(three(Codec::Json), "{\"ok\":3}\n");
+        assert_eq!(three(Codec::MessagePack), &b"\0\0\0\x05\x81\xa2ok\x03"[..]);
+        let missing = encode(Codec::Json, Err(Status::not_found("no \"x\"")));
+        assert_eq!(missing, "{\"err\":{\"code\":\"not_found\",\"message\":\"no \\\"x\\\"\"}}\n");
+        let own = encode(Codec::Json, Response::from_error(Codec::Json, &[1]));
+        assert_eq!(
+            own,
+            "{\"err\":{\"code\":\"unknown\",\"details\":[1],\"message\":\"the method returned an error\",\"app\":true}}\n"
+        );
+    }
+
+    #[test]
+    fn values_errors_and_metadata_survive_in_both_codecs() {
+        for codec in CODECS {
+            let mut response = Response::new(codec, "value").unwrap();
+            response.metadata_mut().insert("k", "v");
+            let back = decode(encode(codec, Ok(response))).unwrap();
+            assert_eq!(back.metadata().get("k"), Some("v"));
+            assert_eq!(back.decode::<String>(&METHOD).as_deref(), Ok("value"));
+
+            let own = decode(encode(codec, Response::from_error(codec, "mine"))).unwrap();
+            assert_eq!(own.decode_result::<i32, String>(&METHOD), Err(CallError::App("mine".to_owned())));
+
+            let status = Status::aborted("later").with_details(&(1, "two"));
+            let back = decode(encode(codec, Err(status.clone()))).unwrap_err();
+            assert_eq!((&back, back.origin()), (&status, Origin::Peer));
+            assert_eq!(back.details(), Some((1, "two".to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_method_without_a_value_answers_null() {
+        for codec in CODECS {
+            let back = decode(encode(codec, Response::new(codec, &()))).unwrap();
+            assert_eq!(back.decode::<()>(&METHOD), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_shortest_answers_of_others_are_understood() {
+        assert_eq!(decode(Bytes::from_static(b"{\"err\":{}}\n")).unwrap_err(), Status::unknown(""));
+        assert_eq!(
+            decode(Bytes::from_static(b"\0\0\0\x06\x81\xa3err\x80")).unwrap_err(),
+            Status::unknown("")
+        );
+        let word = decode(Bytes::from_static(b"{\"err\":{\"code\":\"new_word\"},\"x\":1}\n")).unwrap_err();
+        assert_eq!(word.code(), Code::Unknown);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error() {
+        for bytes in [
+            &b"{}\n"[..],
+            b"{\"ok\":1,\"err\":{}}\n",
+            b"{\"ok\":\n",
+            b"\0\0\0\x01\x80",
+            b"\0\0\0\x01\x01",
+            b"\0\0\0\0",
+        ] {
+            assert_eq!(decode(Bytes::from_static(bytes)).unwrap_err().code(), Code::Internal, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_over_the_limit_becomes_a_status() {
+        for codec in CODECS {
+            let limits = Limits::default().max_message_size(1024);
+            let answer = encode_answer(codec, Response::new(codec, &"x".repeat(2000)), &limits);
+            let status = decode(answer).unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert!(status.message().contains("serving side's limit of 1024"), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_the_wrong_codec_is_internal() {
+        let answer = encode(Codec::Json, Response::new(Codec::MessagePack, &1));
+        assert_eq!(decode(answer).unwrap_err().code(), Code::Internal);
+    }
+
+    #[test]
+    fn a_long_text_of_a_status_is_cut_between_characters() {
+        let status = decode(encode(Codec::Json, Err(Status::aborted("ü".repeat(5000))))).unwrap_err();
+        assert_eq!(status.message().len(), MAX_STATUS_MESSAGE);
+    }
+}

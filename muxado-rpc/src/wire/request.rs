@@ -1,0 +1,272 @@
+//! Requests as bytes (`PROTOCOL §10.6`).
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::{
+    check_metadata, expect_end, message_size, packed_head, push_metadata, read_metadata, set_length,
+};
+use crate::{
+    Codec, Limits, Metadata, Request, Status,
+    codec::{
+        CodecError,
+        json::{self, JsonRequest, push_string},
+        msgpack::{Cursor, push_array, push_map, push_str, push_u64},
+    },
+    payload::{Framed, Head},
+};
+
+/// What stands around the parameters of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RequestHead<'a> {
+    pub(crate) method: Cow<'a, str>,
+    pub(crate) params: Bytes,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) metadata: Metadata,
+}
+
+/// Encodes a request, unless it is over a limit of this side.
+pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Bytes, Status> {
+    let (method, codec) = (request.method(), request.codec());
+    check_metadata(request.metadata(), limits)
+        .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
+    let framed = match codec {
+        Codec::Json => encode_json(request),
+        Codec::MessagePack => encode_packed(request),
+    };
+    let (size, limit) = (message_size(codec, &framed), limits.max_message_size);
+    if size > limit {
+        let problem = format!(
+            "{method}: a request of {size} bytes, over this side's limit of {limit} (Limits::max_message_size)"
+        );
+        return Err(Status::resource_exhausted(problem).not_executed());
+    }
+    Ok(framed.into_bytes())
+}
+
+fn encode_json(request: Request) -> Framed {
+    let timeout_ms = timeout_ms(&request);
+    let metadata = request.metadata().clone();
+    let mut head = Head::new();
+    head.extend(*br#"{"method":"#);
+    push_string(&mut head, request.method().name());
+    head.extend(*br#","params":"#);
+    request.params.framed(head.as_slice(), |buf| {
+        if let Some(timeout_ms) = timeout_ms {
+            buf.extend_from_slice(br#","timeout_ms":"#);
+            buf.extend_from_slice(timeout_ms.to_string().as_bytes());
+        }
+        if !metadata.is_empty() {
+            buf.extend_from_slice(br#","metadata":"#);
+            push_metadata(Codec::Json, &metadata, buf);
+        }
+        buf.extend_from_slice(b"}\n");
+    })
+}
+
+fn encode_packed(request: Request) -> Framed {
+    let timeout_ms = timeout_ms(&request);
+    let metadata = request.metadata();
+    let options = usize::from(timeout_ms.is_some()) + usize::from(!metadata.is_empty());
+    let mut head = packed_head();
+    push_array(&mut head, if options == 0 { 2 } else { 3 });
+    push_str(&mut head, request.method().name());
+    if options > 0 {
+        push_map(&mut head, options);
+    }
+    if let Some(timeout_ms) = timeout_ms {
+        push_str(&mut head, "timeout_ms");
+        push_u64(&mut head, timeout_ms);
+    }
+    if !metadata.is_empty() {
+        push_str(&mut head, "metadata");
+        push_metadata(Codec::MessagePack, metadata, &mut head);
+    }
+    let mut framed = request.params.framed(head.as_slice(), |_| ());
+    set_length(&mut framed);
+    framed
+}
+
+/// The time limit in whole milliseconds, rounded up so that the peer never stops before the caller.
+fn timeout_ms(request: &Request) -> Option<u64> {
+    let ms = request.timeout()?.as_nanos().div_ceil(1_000_000);
+    Some(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+/// Decodes what stands around the parameters.
+pub(crate) fn decode_request(codec: Codec, message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
+    match codec {
+        Codec::Json => decode_json(message),
+        Codec::MessagePack => decode_packed(message),
+    }
+}
+
+fn decode_json(message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
+    let request: JsonRequest<'_> = json::parse(message).map_err(CodecError::new)?;
+    let params = request
+        .params
+        .map_or_else(|| Codec::Json.empty_map(), |raw: &RawValue| message.slice_ref(raw.get().as_bytes()));
+    Ok(RequestHead {
+        method: request.method,
+        params,
+        timeout: request.timeout_ms.map(Duration::from_millis),
+        metadata: request.metadata.unwrap_or_default(),
+    })
+}
+
+fn decode_packed(message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
+    let mut cursor = Cursor::new(message);
+    let mut parts = Parts::default();
+    if cursor.at_array() {
+        let elements = cursor.array()?;
+        if !(2..=3).contains(&elements) {
+            return Err(CodecError::new(format_args!("an array of {elements} elements is no request")));
+        }
+        parts.method = Some(cursor.string()?);
+        if elements == 3 {
+            parts.read_map(&mut cursor)?;
+        }
+        parts.params = Some(cursor.value()?);
+    } else {
+        parts.read_map(&mut cursor)?;
+    }
+    expect_end(&cursor)?;
+    let method = parts.method.ok_or_else(|| CodecError::new("missing field `method`"))?;
+    let params = parts.params.filter(|params| *params != NIL);
+    let params = params.map_or_else(|| Codec::MessagePack.empty_map(), |params| message.slice_ref(params));
+    Ok(RequestHead {
+        method: method.into(),
+        params,
+        timeout: parts.timeout_ms.map(Duration::from_millis),
+        metadata: parts.metadata,
+    })
+}
+
+#[derive(Default)]
+struct Parts<'a> {
+    method: Option<&'a str>,
+    params: Option<&'a [u8]>,
+    timeout_ms: Option<u64>,
+    metadata: Metadata,
+}
+
+impl<'a> Parts<'a> {
+    fn read_map(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
+        for _ in 0..cursor.map()? {
+            match cursor.string()? {
+                "method" => self.method = Some(cursor.string()?),
+                "params" => self.params = Some(cursor.value()?),
+                "timeout_ms" => self.timeout_ms = if cursor.nil() { None } else { Some(cursor.u64()?) },
+                "metadata" => self.metadata = read_metadata(cursor)?,
+                _ => {
+                    cursor.value()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const NIL: &[u8] = &[0xC0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, MethodInfo, wire::MessageReader};
+
+    static ADD: MethodInfo = MethodInfo::new("Calculator", 1, "add", 0);
+
+    #[derive(serde::Serialize)]
+    struct Add {
+        a: i64,
+        b: i64,
+    }
+
+    fn add(codec: Codec) -> Request {
+        Request::new(&ADD, codec, &Add { a: 1, b: 2 }).unwrap()
+    }
+
+    fn encode(request: Request) -> Bytes {
+        encode_request(request, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn requests_are_the_bytes_of_the_protocol() {
+        assert_eq!(encode(add(Codec::Json)), &b"{\"method\":\"add\",\"params\":{\"a\":1,\"b\":2}}\n"[..]);
+        assert_eq!(encode(add(Codec::MessagePack)), &b"\0\0\0\x0c\x92\xa3add\x82\xa1a\x01\xa1b\x02"[..]);
+    }
+
+    #[test]
+    fn timeout_and_metadata_survive_in_both_codecs() {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let mut request = add(codec);
+            request.set_timeout(Some(Duration::from_micros(1_499_001)));
+            request.metadata_mut().insert("k", "v".repeat(300));
+            let params = request.params().to_vec();
+            let message = MessageReader::new(1 << 20).push(encode(request)).unwrap().unwrap();
+            let head = decode_request(codec, &message).unwrap();
+            assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(1500))));
+            assert_eq!(head.metadata.get("k").map(str::len), Some(300));
+            assert_eq!(head.params, params);
+        }
+    }
+
+    #[test]
+    fn a_map_is_a_request_in_messagepack_too() {
+        let value = serde_json::json!({"zzz": [1], "params": [1, 2], "method": "add", "timeout_ms": 7});
+        let message = rmp_serde::to_vec(&value).unwrap().into();
+        let head = decode_request(Codec::MessagePack, &message).unwrap();
+        assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(7))));
+        assert_eq!(head.params, &b"\x92\x01\x02"[..]);
+    }
+
+    #[test]
+    fn absent_params_are_an_empty_map() {
+        for text in [r#"{"method":"m"}"#, r#"{"method":"m","params":null}"#] {
+            assert_eq!(decode_json(&Bytes::from_static(text.as_bytes())).unwrap().params, "{}");
+        }
+        for packed in [&b"\x81\xa6method\xa1m"[..], b"\x92\xa1m\xc0"] {
+            assert_eq!(decode_packed(&Bytes::from_static(packed)).unwrap().params, &b"\x80"[..]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_an_error() {
+        for text in
+            [&b""[..], b"{}", b"{\"method\":3}", b"{\"method\":\"m\"} x", b"{\"method\":\"m\"", b"\xff"]
+        {
+            assert!(decode_json(&Bytes::from_static(text)).is_err(), "{text:?}");
+        }
+        for packed in [
+            &b""[..],
+            b"\x80",
+            b"\x91\xa1m",
+            b"\x92\x01\x02",
+            b"\x92\xa1m\x01\x01",
+            b"\xc0",
+            b"\x92\xa1\xff\x01",
+        ] {
+            assert!(decode_packed(&Bytes::from_static(packed)).is_err(), "{packed:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_over_a_limit_fail_before_anything_is_sent() {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let limits = Limits::default().max_message_size(1024).max_metadata_size(3);
+            let large = Request::new(&ADD, codec, &"x".repeat(1024)).unwrap();
+            let status = encode_request(large, &limits).unwrap_err();
+            assert_eq!((status.code(), status.may_have_executed()), (Code::ResourceExhausted, false));
+            assert!(status.message().contains("limit of 1024 (Limits::max_message_size)"), "{status}");
+            let mut talkative = add(codec);
+            talkative.metadata_mut().insert("ab", "cd");
+            let status = encode_request(talkative, &limits).unwrap_err();
+            assert_eq!(
+                status.message().split(": ").last(),
+                Some("metadata of 4 bytes, over this side's limit of 3 (Limits::max_metadata_size)")
+            );
+        }
+    }
+}
