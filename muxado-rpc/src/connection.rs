@@ -12,8 +12,9 @@ use std::{
 use muxado::{Driver, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::{JoinError, JoinSet},
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_util::sync::PollSemaphore;
 
 use self::call::Handling;
 use crate::{CallService, Channel, PeerInfo, Router, link::Link, setup::Setup};
@@ -26,7 +27,9 @@ pub(crate) struct Connection<T, S> {
     driver: Driver<T>,
     link: Arc<Link>,
     handling: Handling<S>,
-    calls: JoinSet<()>,
+    /// One permit per call that may be served; the call holds it until nothing of it is left.
+    permits: PollSemaphore,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<T, S> Connection<T, S>
@@ -40,19 +43,19 @@ where
         if let Some(heartbeat) = &setup.heartbeat {
             Heartbeat::start(&typed, *heartbeat);
         }
+        let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
         let link = Arc::new(Link::new(typed, setup.limits.clone(), peer));
         let handling = Handling::new(Channel::new(Arc::clone(&link)), router, service);
-        Self { driver, link, handling, calls: JoinSet::new() }
+        Self { driver, link, handling, permits: PollSemaphore::new(permits), permit: None }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
 
-    /// Works until the session has ended. Handlers that still run then are dropped.
+    /// Works until the session has ended.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        self.calls.abort_all();
         report(&self.link.session().closed().await, self.link.peer());
     }
 
@@ -60,39 +63,23 @@ where
         if Pin::new(&mut self.driver).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        loop {
-            self.accept(cx);
-            // At the limit nothing was accepted: what has ended makes room.
-            let was_full = self.is_full();
-            let reaped = self.reap(cx);
-            if !(was_full && reaped) {
-                return Poll::Pending;
-            }
-        }
+        self.accept(cx);
+        Poll::Pending
     }
 
     /// Starts the calls that have come, as far as the limit goes.
+    ///
+    /// Their tasks need no owner: each waits for nothing but its handler and its stream, which fails
+    /// when the session ends or the connection is dropped.
     fn accept(&mut self, cx: &mut Context<'_>) {
-        while !self.is_full() {
-            let Poll::Ready(Some(stream)) = self.link.typed().poll_accept_typed(cx) else { return };
-            self.calls.spawn(self.handling.clone().serve(stream));
-        }
-    }
-
-    /// Forgets the calls that have ended. A call counts as long as anything of it is left.
-    fn reap(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut reaped = false;
-        while let Poll::Ready(Some(ended)) = self.calls.poll_join_next(cx) {
-            reaped = true;
-            if ended.is_err_and(|error: JoinError| error.is_panic()) {
-                tracing::error!(peer = %self.link.peer(), "a call panicked outside its handler");
+        loop {
+            if self.permit.is_none() {
+                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else { return };
+                self.permit = permit;
             }
+            let Poll::Ready(Some(stream)) = self.link.typed().poll_accept_typed(cx) else { return };
+            tokio::spawn(self.handling.clone().serve(stream, self.permit.take()));
         }
-        reaped
-    }
-
-    fn is_full(&self) -> bool {
-        self.calls.len() >= self.link.limits().max_in_flight
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{fmt, ops::Deref};
 
 use bytes::{Buf, Bytes};
+use muxado::proto::Source;
 use serde::Serialize;
 
 use crate::codec::{Codec, CodecError};
@@ -98,6 +99,7 @@ impl Extend<u8> for Head {
 }
 
 /// A buffer whose content begins at `start`: a message ready to be sent.
+#[derive(Debug)]
 pub(crate) struct Framed {
     pub(crate) buf: Vec<u8>,
     pub(crate) start: usize,
@@ -108,10 +110,73 @@ impl Framed {
         self.buf.len() - self.start
     }
 
+    pub(crate) fn into_outgoing(self) -> Outgoing {
+        Outgoing(Message::Small(self))
+    }
+
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut bytes = Bytes::from(self.buf);
         bytes.advance(self.start);
         bytes
+    }
+}
+
+/// A message on its way out: copied if it is small, shared if it is large.
+#[derive(Debug)]
+pub(crate) struct Outgoing(Message);
+
+#[derive(Debug)]
+enum Message {
+    Small(Framed),
+    Large(Bytes),
+}
+
+impl Outgoing {
+    #[cfg(test)]
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self.0 {
+            Message::Small(framed) => framed.into_bytes(),
+            Message::Large(bytes) => bytes,
+        }
+    }
+}
+
+impl Buf for Outgoing {
+    fn remaining(&self) -> usize {
+        match &self.0 {
+            Message::Small(framed) => framed.len(),
+            Message::Large(bytes) => bytes.len(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match &self.0 {
+            Message::Small(framed) => &framed.buf[framed.start..],
+            Message::Large(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, n: usize) {
+        match &mut self.0 {
+            Message::Small(framed) => framed.start += n,
+            Message::Large(bytes) => bytes.advance(n),
+        }
+    }
+}
+
+impl Source for Outgoing {
+    fn share(&mut self, n: usize) -> Option<Bytes> {
+        if n < SHARE_FROM {
+            return None;
+        }
+        if let Message::Small(framed) = &mut self.0 {
+            let framed = Framed { buf: std::mem::take(&mut framed.buf), start: framed.start };
+            self.0 = Message::Large(framed.into_bytes());
+        }
+        match &mut self.0 {
+            Message::Large(bytes) => Some(bytes.split_to(n)),
+            Message::Small(_) => None,
+        }
     }
 }
 
@@ -141,6 +206,9 @@ impl fmt::Debug for Payload {
 /// Room for the envelope in front of an encoded value, in bytes: enough for a method name of 35
 /// bytes in JSON; with a longer one, or metadata, the value is copied once.
 const HEADROOM: usize = 64;
+
+/// Pieces of a message from this size on are passed on without a copy.
+const SHARE_FROM: usize = 4 * 1024;
 
 /// Room for the end of an envelope, in bytes.
 const TAILROOM: usize = 64;

@@ -4,10 +4,14 @@ mod answer;
 mod message;
 mod request;
 
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+
 pub(crate) use self::{
     answer::{decode_answer, encode_answer},
     message::{MessageError, MessageReader},
-    request::{decode_request, encode_request},
+    request::{RequestHead, decode_request, encode_request},
 };
 use crate::{
     Codec, Limits, Metadata,
@@ -65,10 +69,26 @@ fn expect_end(cursor: &Cursor<'_>) -> Result<(), CodecError> {
 
 /// The payload of an envelope around no value.
 fn no_payload() -> Payload {
-    Payload::from(bytes::Bytes::new())
+    Payload::from(Bytes::new())
 }
 
 /// Begins a MessagePack head: room for the length.
+/// Where a part of a message lies in it.
+fn range_of(message: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - message.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// A part of a message that is no longer needed as a whole. Where the part is its end, as in what we
+/// send in MessagePack, nothing is allocated for it.
+pub(crate) fn cut_out(mut message: Bytes, part: Range<usize>) -> Bytes {
+    if part.end < message.len() {
+        message.truncate(part.end);
+    }
+    message.advance(part.start);
+    message
+}
+
 fn packed_head() -> Head {
     let mut head = Head::new();
     head.extend([0; LENGTH_PREFIX]);

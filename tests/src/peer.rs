@@ -121,6 +121,14 @@ impl Peer {
         }
     }
 
+    /// At most so many bytes, as they come; none of them is looked at.
+    pub async fn recv_bytes(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; most];
+        let n = timeout(PATIENCE, self.io.read(&mut bytes)).await.expect("the session sends something");
+        bytes.truncate(n.expect("a duplex can be read"));
+        bytes
+    }
+
     /// Everything up to the end of the transport.
     pub async fn recv_rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();

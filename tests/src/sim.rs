@@ -24,6 +24,7 @@ pub struct End {
     pub acceptable: bool,
     /// Whether opening was worth a try since it was last not allowed.
     pub may_open: bool,
+    watched: HashSet<StreamKey>,
     outbox: Outbox,
     inbox: BytesMut,
 }
@@ -34,6 +35,7 @@ impl End {
         session.set_typed(now);
         Self {
             session,
+            watched: HashSet::new(),
             readable: HashSet::new(),
             writable: HashSet::new(),
             acceptable: true,
@@ -51,6 +53,11 @@ impl End {
                 Event::Writable(key) => drop(self.writable.insert(key)),
                 Event::Acceptable => self.acceptable = true,
                 Event::OpenCapacity => self.may_open = true,
+                Event::Ended => {
+                    self.readable.clone_from(&self.watched);
+                    self.writable.clone_from(&self.watched);
+                    (self.acceptable, self.may_open) = (true, true);
+                }
                 _ => {}
             }
         }
@@ -58,8 +65,16 @@ impl End {
 
     /// Starts to watch a stream: its reader and writer have not slept yet.
     pub fn watch(&mut self, key: StreamKey) {
+        self.watched.insert(key);
         self.readable.insert(key);
         self.writable.insert(key);
+    }
+
+    /// The stream's handle is gone.
+    pub fn forget(&mut self, key: StreamKey) {
+        self.watched.remove(&key);
+        self.readable.remove(&key);
+        self.writable.remove(&key);
     }
 }
 
@@ -120,6 +135,17 @@ impl Sim {
                 end.collect();
             }
         }
+    }
+
+    /// The transport breaks: whatever is under way is lost.
+    pub fn cut(&mut self) {
+        for end in &mut self.ends {
+            end.session.handle_transport_end(None, end.inbox.len());
+            end.collect();
+            end.outbox = Outbox::default();
+            end.session.transmit(&mut Outbox::default());
+        }
+        self.pipes.iter_mut().for_each(|pipe| pipe.bytes.clear());
     }
 
     /// Nothing is under way, and nobody has anything to say.

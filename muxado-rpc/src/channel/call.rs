@@ -18,6 +18,7 @@ use super::Owner;
 use crate::{
     Codec, Limits, MethodInfo, Origin, Response, Status,
     link::Link,
+    payload::Outgoing,
     status,
     wire::{MessageError, MessageReader, decode_answer},
 };
@@ -45,7 +46,7 @@ enum State {
     /// Waiting for a stream.
     Opening {
         opening: OpenTyped,
-        message: Bytes,
+        message: Outgoing,
         call: Call,
     },
     /// Writing the request and reading the answer.
@@ -69,7 +70,7 @@ struct Deadline {
 struct Exchange {
     call: Call,
     stream: Stream,
-    unsent: Bytes,
+    unsent: Outgoing,
     sending: bool,
     reader: MessageReader,
 }
@@ -78,7 +79,7 @@ impl CallFuture {
     pub(super) fn new(
         method: &'static MethodInfo,
         timeout: Option<Duration>,
-        message: Bytes,
+        message: Outgoing,
         link: Arc<Link>,
         owner: Option<Arc<Owner>>,
     ) -> Self {
@@ -176,14 +177,14 @@ impl Exchange {
                 Err(error) => return Poll::Ready(Err(self.broken(&error))),
             };
             match message {
-                Ok(Some(message)) => return Poll::Ready(self.decode(&message)),
+                Ok(Some(message)) => return Poll::Ready(self.decode(message)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
             }
         }
     }
 
-    fn decode(&self, message: &Bytes) -> Result<Response, Status> {
+    fn decode(&self, message: Bytes) -> Result<Response, Status> {
         // The reader knows the codec from the first byte; without one there is no message.
         let codec = self.reader.codec().unwrap_or(Codec::Json);
         decode_answer(self.call.method, codec, message, self.call.limits())

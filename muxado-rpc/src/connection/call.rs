@@ -9,9 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use muxado::{Stream, TypedStream};
+use muxado::{Stream, StreamType, TypedStream};
 use pin_project::pin_project;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until, timeout},
+};
 
 use crate::{
     CallService, Channel, Codec, Limits, MethodInfo, Request, Response, Router, ServiceId, ServiceInfo,
@@ -19,7 +22,7 @@ use crate::{
     link::Link,
     status,
     text::shortened,
-    wire::{MessageError, MessageReader, decode_request, encode_answer},
+    wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, encode_answer},
 };
 
 /// What it takes to serve a call; one clone per call.
@@ -51,11 +54,16 @@ impl<S: CallService> Handling<S> {
         Self { reception: Reception { channel, router }, service }
     }
 
-    /// Serves one call. Dropping the future drops the handler and resets the stream.
-    pub(super) async fn serve(self, stream: TypedStream) {
+    /// Serves one call. Dropping the future drops the handler and resets the stream. The permit is
+    /// given back last.
+    pub(super) async fn serve(self, stream: TypedStream, permit: Option<OwnedSemaphorePermit>) {
+        self.serve_stream(stream.stream_type(), stream.into_inner()).await;
+        drop(permit);
+    }
+
+    async fn serve_stream(self, stream_type: StreamType, mut stream: Stream) {
         let Some(link) = self.reception.channel.link().cloned() else { return };
-        let id = ServiceId::new(stream.stream_type().as_u32());
-        let mut stream = stream.into_inner();
+        let id = ServiceId::new(stream_type.as_u32());
         let (codec, result) = match self.reception.receive(&link, id, &mut stream).await {
             Received::Request(request) => {
                 let codec = request.codec();
@@ -90,7 +98,7 @@ impl Reception {
                 let codec = reader.codec().unwrap_or(Codec::Json);
                 let request = message
                     .map_err(|error| unreadable(service, &error, limits))
-                    .and_then(|message| self.request(service, codec, &message, limits));
+                    .and_then(|message| self.request(service, codec, message, limits));
                 request.map_or_else(|status| Received::Refused(codec, status), Received::Request)
             }
             None => Received::Nothing,
@@ -101,10 +109,10 @@ impl Reception {
         &self,
         service: &'static ServiceInfo,
         codec: Codec,
-        message: &Bytes,
+        message: Bytes,
         limits: &Limits,
     ) -> Result<Request, Status> {
-        let head = decode_request(codec, message).map_err(|error| {
+        let head = decode_request(codec, &message).map_err(|error| {
             Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
         })?;
         let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
@@ -114,10 +122,12 @@ impl Reception {
                 "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
             )));
         }
-        let mut request = Request::received(method, codec, head.params.into(), self.channel.clone());
-        request.set_timeout(head.timeout);
-        request.set_deadline(head.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-        *request.metadata_mut() = head.metadata;
+        let RequestHead { params, timeout, metadata, .. } = head;
+        let params = params.map_or_else(|| codec.empty_map(), |params| cut_out(message, params));
+        let mut request = Request::received(method, codec, params.into(), self.channel.clone());
+        request.set_timeout(timeout);
+        request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+        *request.metadata_mut() = metadata;
         Ok(request)
     }
 }

@@ -1,10 +1,12 @@
 //! Answers as bytes (`PROTOCOL §10.7`, `§10.8`).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{
-    check_metadata, expect_end, message_size, no_payload, packed_head, push_metadata, read_metadata,
-    set_length,
+    check_metadata, cut_out, expect_end, message_size, no_payload, packed_head, push_metadata, range_of,
+    read_metadata, set_length,
 };
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
@@ -13,14 +15,14 @@ use crate::{
         json::{self, JsonAnswer, push_string},
         msgpack::{Cursor, push_map, push_str, push_true},
     },
-    payload::{Framed, Head, Payload},
+    payload::{Framed, Head, Outgoing, Payload},
     response::{AppError, Outcome},
     text::shortened,
 };
 
 /// Encodes an answer in the codec of the request. One that is over a limit of this side becomes a
 /// status that says so.
-pub(crate) fn encode_answer(codec: Codec, result: Result<Response, Status>, limits: &Limits) -> Bytes {
+pub(crate) fn encode_answer(codec: Codec, result: Result<Response, Status>, limits: &Limits) -> Outgoing {
     let answer = match result.and_then(|response| Answer::of_response(codec, response, limits)) {
         Ok(answer) => answer,
         Err(status) => Answer::of_status(codec, &status),
@@ -28,12 +30,12 @@ pub(crate) fn encode_answer(codec: Codec, result: Result<Response, Status>, limi
     let framed = answer.frame(codec);
     let (size, limit) = (message_size(codec, &framed), limits.max_message_size);
     if size <= limit {
-        return framed.into_bytes();
+        return framed.into_outgoing();
     }
     let status = Status::resource_exhausted(format!(
         "an answer of {size} bytes, over the serving side's limit of {limit} (Limits::max_message_size)"
     ));
-    Answer::of_status(codec, &status).frame(codec).into_bytes()
+    Answer::of_status(codec, &status).frame(codec).into_outgoing()
 }
 
 /// An answer in the shape of the wire.
@@ -158,19 +160,19 @@ const MAX_STATUS_MESSAGE: usize = 4096;
 pub(crate) fn decode_answer(
     method: &MethodInfo,
     codec: Codec,
-    message: &Bytes,
+    message: Bytes,
     limits: &Limits,
 ) -> Result<Response, Status> {
     let parts = match codec {
-        Codec::Json => decode_json(message),
-        Codec::MessagePack => decode_packed(message),
+        Codec::Json => decode_json(&message),
+        Codec::MessagePack => decode_packed(&message),
     };
     let parts =
         parts.map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
     check_metadata(&parts.metadata, limits)
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
     let outcome = match (parts.ok, parts.error) {
-        (Some(value), None) => Outcome::Value(value.into()),
+        (Some(value), None) => Outcome::Value(cut_out(message, value).into()),
         (None, Some(error)) => error.into_outcome(codec)?,
         _ => {
             let status = format!("the answer of {method} has neither or both of `ok` and `err`");
@@ -182,7 +184,8 @@ pub(crate) fn decode_answer(
 
 #[derive(Default)]
 struct Parts {
-    ok: Option<Bytes>,
+    /// Where the value lies in the message.
+    ok: Option<Range<usize>>,
     error: Option<ErrorParts>,
     metadata: Metadata,
 }
@@ -220,7 +223,8 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
         details: error.details.map(raw),
         app: error.app,
     });
-    Ok(Parts { ok: answer.ok.map(raw), error, metadata: answer.metadata.unwrap_or_default() })
+    let ok = answer.ok.map(|value| range_of(message, value.get().as_bytes()));
+    Ok(Parts { ok, error, metadata: answer.metadata.unwrap_or_default() })
 }
 
 fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
@@ -228,7 +232,7 @@ fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
     let mut parts = Parts::default();
     for _ in 0..cursor.map()? {
         match cursor.string()? {
-            "ok" => parts.ok = Some(message.slice_ref(cursor.value()?)),
+            "ok" => parts.ok = Some(range_of(message, cursor.value()?)),
             "err" => parts.error = Some(decode_packed_error(message, &mut cursor)?),
             "metadata" => parts.metadata = read_metadata(&mut cursor)?,
             _ => {
@@ -265,13 +269,13 @@ mod tests {
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
     fn encode(codec: Codec, result: Result<Response, Status>) -> Bytes {
-        encode_answer(codec, result, &Limits::default())
+        encode_answer(codec, result, &Limits::default()).into_bytes()
     }
 
     fn decode(bytes: Bytes) -> Result<Response, Status> {
         let mut reader = MessageReader::new(1 << 20);
         let message = reader.push(bytes).unwrap().expect("a whole message");
-        decode_answer(&METHOD, reader.codec().unwrap(), &message, &Limits::default())
+        decode_answer(&METHOD, reader.codec().unwrap(), message, &Limits::default())
     }
 
     #[test]
@@ -345,7 +349,7 @@ mod tests {
         for codec in CODECS {
             let limits = Limits::default().max_message_size(1024);
             let answer = encode_answer(codec, Response::new(codec, &"x".repeat(2000)), &limits);
-            let status = decode(answer).unwrap_err();
+            let status = decode(answer.into_bytes()).unwrap_err();
             assert_eq!(status.code(), Code::ResourceExhausted);
             assert!(status.message().contains("serving side's limit of 1024"), "{status}");
         }

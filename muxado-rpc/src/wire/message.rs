@@ -1,6 +1,6 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::LENGTH_PREFIX;
 use crate::Codec;
@@ -69,7 +69,9 @@ impl MessageReader {
             self.buffered.extend_from_slice(&chunk);
             return Ok(None);
         };
-        chunk.truncate(end);
+        if end < chunk.len() {
+            chunk.truncate(end);
+        }
         Ok(Some(self.join(chunk)))
     }
 
@@ -87,8 +89,12 @@ impl MessageReader {
             self.buffered.extend_from_slice(&chunk);
             return Ok(None);
         }
-        chunk.truncate(whole - self.buffered.len());
-        Ok(Some(self.join(chunk).slice(LENGTH_PREFIX..)))
+        if whole < available {
+            chunk.truncate(whole - self.buffered.len());
+        }
+        let mut message = self.join(chunk);
+        message.advance(LENGTH_PREFIX);
+        Ok(Some(message))
     }
 
     /// The length in front of the message, once its bytes are there.

@@ -1,12 +1,11 @@
 //! Requests as bytes (`PROTOCOL §10.6`).
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{
-    check_metadata, expect_end, message_size, packed_head, push_metadata, read_metadata, set_length,
+    check_metadata, expect_end, message_size, packed_head, push_metadata, range_of, read_metadata, set_length,
 };
 use crate::{
     Codec, Limits, Metadata, Request, Status,
@@ -15,20 +14,21 @@ use crate::{
         json::{self, JsonRequest, push_string},
         msgpack::{Cursor, push_array, push_map, push_str, push_u64},
     },
-    payload::{Framed, Head},
+    payload::{Framed, Head, Outgoing},
 };
 
 /// What stands around the parameters of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestHead<'a> {
     pub(crate) method: Cow<'a, str>,
-    pub(crate) params: Bytes,
+    /// Where the parameters lie in the message; `None` if there are none.
+    pub(crate) params: Option<Range<usize>>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) metadata: Metadata,
 }
 
 /// Encodes a request, unless it is over a limit of this side.
-pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Bytes, Status> {
+pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Outgoing, Status> {
     let (method, codec) = (request.method(), request.codec());
     check_metadata(request.metadata(), limits)
         .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
@@ -43,7 +43,7 @@ pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Bytes,
         );
         return Err(Status::resource_exhausted(problem).not_executed());
     }
-    Ok(framed.into_bytes())
+    Ok(framed.into_outgoing())
 }
 
 fn encode_json(request: Request) -> Framed {
@@ -96,18 +96,16 @@ fn timeout_ms(request: &Request) -> Option<u64> {
 }
 
 /// Decodes what stands around the parameters.
-pub(crate) fn decode_request(codec: Codec, message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
+pub(crate) fn decode_request(codec: Codec, message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     match codec {
         Codec::Json => decode_json(message),
         Codec::MessagePack => decode_packed(message),
     }
 }
 
-fn decode_json(message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
+fn decode_json(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     let request: JsonRequest<'_> = json::parse(message).map_err(CodecError::new)?;
-    let params = request
-        .params
-        .map_or_else(|| Codec::Json.empty_map(), |raw: &RawValue| message.slice_ref(raw.get().as_bytes()));
+    let params = request.params.map(|raw: &RawValue| range_of(message, raw.get().as_bytes()));
     Ok(RequestHead {
         method: request.method,
         params,
@@ -116,7 +114,7 @@ fn decode_json(message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
     })
 }
 
-fn decode_packed(message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
+fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     let mut cursor = Cursor::new(message);
     let mut parts = Parts::default();
     if cursor.at_array() {
@@ -135,7 +133,7 @@ fn decode_packed(message: &Bytes) -> Result<RequestHead<'_>, CodecError> {
     expect_end(&cursor)?;
     let method = parts.method.ok_or_else(|| CodecError::new("missing field `method`"))?;
     let params = parts.params.filter(|params| *params != NIL);
-    let params = params.map_or_else(|| Codec::MessagePack.empty_map(), |params| message.slice_ref(params));
+    let params = params.map(|params| range_of(message, params));
     Ok(RequestHead {
         method: method.into(),
         params,
@@ -173,6 +171,8 @@ const NIL: &[u8] = &[0xC0];
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::{Code, MethodInfo, wire::MessageReader};
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn encode(request: Request) -> Bytes {
-        encode_request(request, &Limits::default()).unwrap()
+        encode_request(request, &Limits::default()).unwrap().into_bytes()
     }
 
     #[test]
@@ -209,26 +209,26 @@ mod tests {
             let head = decode_request(codec, &message).unwrap();
             assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(1500))));
             assert_eq!(head.metadata.get("k").map(str::len), Some(300));
-            assert_eq!(head.params, params);
+            assert_eq!(message[head.params.unwrap()], params);
         }
     }
 
     #[test]
     fn a_map_is_a_request_in_messagepack_too() {
         let value = serde_json::json!({"zzz": [1], "params": [1, 2], "method": "add", "timeout_ms": 7});
-        let message = rmp_serde::to_vec(&value).unwrap().into();
+        let message = rmp_serde::to_vec(&value).unwrap();
         let head = decode_request(Codec::MessagePack, &message).unwrap();
         assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(7))));
-        assert_eq!(head.params, &b"\x92\x01\x02"[..]);
+        assert_eq!(message[head.params.unwrap()], b"\x92\x01\x02"[..]);
     }
 
     #[test]
-    fn absent_params_are_an_empty_map() {
+    fn absent_and_null_params_are_none() {
         for text in [r#"{"method":"m"}"#, r#"{"method":"m","params":null}"#] {
-            assert_eq!(decode_json(&Bytes::from_static(text.as_bytes())).unwrap().params, "{}");
+            assert_eq!(decode_json(text.as_bytes()).unwrap().params, None);
         }
         for packed in [&b"\x81\xa6method\xa1m"[..], b"\x92\xa1m\xc0"] {
-            assert_eq!(decode_packed(&Bytes::from_static(packed)).unwrap().params, &b"\x80"[..]);
+            assert_eq!(decode_packed(packed).unwrap().params, None);
         }
     }
 
@@ -237,7 +237,7 @@ mod tests {
         for text in
             [&b""[..], b"{}", b"{\"method\":3}", b"{\"method\":\"m\"} x", b"{\"method\":\"m\"", b"\xff"]
         {
-            assert!(decode_json(&Bytes::from_static(text)).is_err(), "{text:?}");
+            assert!(decode_json(text).is_err(), "{text:?}");
         }
         for packed in [
             &b""[..],
@@ -248,7 +248,7 @@ mod tests {
             b"\xc0",
             b"\x92\xa1\xff\x01",
         ] {
-            assert!(decode_packed(&Bytes::from_static(packed)).is_err(), "{packed:?}");
+            assert!(decode_packed(packed).is_err(), "{packed:?}");
         }
     }
 

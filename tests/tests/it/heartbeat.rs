@@ -286,6 +286,36 @@ fn fin_of_the_peers_heartbeat_stream_is_answered_with_a_fin() {
 }
 
 #[test]
+fn session_that_the_peer_drains_is_not_closed_by_heartbeats() {
+    // The GOAWAY crosses our first heartbeat: the peer has not looked at its stream.
+    each_side(|side| async move {
+        let (session, mut heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        let id = remote_id(side, 0);
+        peer.send(Frame::syn(id, [0, 0, 0, 1])).await;
+        let _working = session.accept_typed().await.unwrap();
+        first_token(&mut peer, local_id(side, 0)).await;
+        peer.send(Frame::go_away(0, 0, "")).await;
+        assert_eq!(heartbeat.changed().await, HeartbeatEvent::Unsupported);
+        sleep(Duration::from_secs(120)).await;
+        assert!(!session.session().is_closed(), "the peer still works on its stream");
+        peer.expect_silence().await;
+    });
+}
+
+#[test]
+fn heartbeats_open_no_stream_behind_a_received_go_away() {
+    each_side(|side| async move {
+        let (session, _heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        peer.send(Frame::syn(remote_id(side, 0), [0, 0, 0, 1])).await;
+        let _working = session.accept_typed().await.unwrap();
+        peer.send(Frame::go_away(0, 0, "")).await;
+        sleep(Duration::from_secs(60)).await;
+        peer.expect_silence().await;
+        assert!(!session.session().is_closed());
+    });
+}
+
+#[test]
 fn heartbeats_run_both_ways_on_one_session_for_hours() {
     run(async {
         let pair = Pair::new();

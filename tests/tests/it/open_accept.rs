@@ -2,8 +2,7 @@
 
 use muxado::{Config, Side};
 use muxado_tests::{
-    DATA, EXT, FIN, Frame, SYN, drain, each_side, local_id, read_exactly, remote_id, run, scripted, settle,
-    write_final,
+    Frame, drain, each_side, local_id, read_exactly, remote_id, run, scripted, settle, write_final,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -29,19 +28,6 @@ fn first_write_carries_the_syn_and_the_first_id() {
         stream.write_all(b"world").await.unwrap();
         peer.expect(Frame::data(id, "world")).await;
         peer.expect_silence().await;
-    });
-}
-
-#[test]
-fn syn_has_no_extra_flag_when_the_extension_is_off() {
-    each_side(|side| async move {
-        let (session, mut peer) = scripted(side, Config::default().family_extension(false));
-        let mut stream = session.open().await.unwrap();
-        stream.write_all(b"x").await.unwrap();
-        peer.expect(Frame::syn(local_id(side, 0), "x")).await;
-        peer.send(Frame::syn_ext(remote_id(side, 0), "y")).await;
-        session.accept().await.unwrap().write_all(b"z").await.unwrap();
-        peer.expect(Frame::data(remote_id(side, 0), "z")).await;
     });
 }
 
@@ -169,38 +155,6 @@ fn id_of_a_closed_stream_may_be_used_again() {
         // And after a reset by the peer.
         peer.send_all(&[Frame::syn(id, "x"), Frame::rst(id, 6), Frame::syn(id, "again")]).await;
         assert_eq!(read_exactly(&mut session.accept().await.unwrap(), 5).await, b"again");
-    });
-}
-
-#[test]
-fn answer_shows_the_extension_flag_once_to_a_peer_that_showed_it() {
-    each_side(|side| async move {
-        let (session, mut peer) = scripted(side, Config::default());
-        let (with, without) = (remote_id(side, 1), remote_id(side, 0));
-        peer.send(Frame::syn(without, "a")).await;
-        let mut stream = session.accept().await.unwrap();
-        stream.write_all(b"1").await.unwrap();
-        peer.expect(Frame::data(without, "1")).await;
-
-        peer.send(Frame::syn_ext(with, "b")).await;
-        let mut stream = session.accept().await.unwrap();
-        stream.write_all(b"2").await.unwrap();
-        peer.expect(Frame::new(DATA, EXT, with, "2")).await;
-        write_final(&mut stream, "3").await.unwrap();
-        peer.expect(Frame::data_fin(with, "3")).await;
-    });
-}
-
-#[test]
-fn extension_flag_with_syn_and_fin_changes_nothing_else() {
-    each_side(|side| async move {
-        let (session, mut peer) = scripted(side, Config::default());
-        let id = remote_id(side, 0);
-        peer.send(Frame::new(DATA, SYN | FIN | EXT, id, "q")).await;
-        let mut stream = session.accept().await.unwrap();
-        assert_eq!(drain(&mut stream).await, (b"q".to_vec(), Ok(())));
-        write_final(&mut stream, "a").await.unwrap();
-        peer.expect(Frame::new(DATA, FIN | EXT, id, "a")).await;
     });
 }
 

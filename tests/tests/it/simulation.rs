@@ -32,6 +32,7 @@ struct Flow {
 struct Model {
     opener: usize,
     keys: [Option<StreamKey>; 2],
+    accepted: bool,
     /// `flows[n]` is what `n` writes.
     flows: [Flow; 2],
     /// What each side may still want to write.
@@ -46,6 +47,8 @@ struct World {
     /// Most that a side wants to write on one stream.
     most: usize,
     content: Content,
+    /// Who said go-away.
+    draining: Option<usize>,
     seed: u64,
 }
 
@@ -79,7 +82,7 @@ impl World {
             .max_open_streams([2, 10, 1000][rng.below(3)])
             .family_extension(rng.one_in(2));
         let content = Content::new(&mut rng, most);
-        Self { sim: Sim::new(&config, pipe), rng, streams: Vec::new(), most, content, seed }
+        Self { sim: Sim::new(&config, pipe), rng, streams: Vec::new(), most, content, draining: None, seed }
     }
 
     fn open(&mut self, end: usize) {
@@ -91,12 +94,12 @@ impl World {
             opener.may_open = false;
             return;
         }
-        let key = opener.session.open(Some(tag as u32)).unwrap();
+        let Ok(key) = opener.session.open(Some(tag as u32)) else { return };
         opener.watch(key);
         opener.collect();
         let wants = [(); 2].map(|()| self.rng.below(self.most) as u64);
-        let flows = [Flow::default(); 2];
-        self.streams.push(Model { opener: end, keys: [Some(key), None], flows, wants });
+        let flows = [Flow { torn: self.draining == Some(1 - end), ..Flow::default() }; 2];
+        self.streams.push(Model { opener: end, keys: [Some(key), None], accepted: false, flows, wants });
     }
 
     fn accept(&mut self, end: usize) -> bool {
@@ -111,8 +114,8 @@ impl World {
         acceptor.watch(key);
         acceptor.collect();
         let stream = &mut self.streams[tag.expect("the session is typed") as usize];
-        assert_eq!((stream.opener, stream.keys[1]), (1 - end, None), "seed {}: accepted twice", self.seed);
-        stream.keys[1] = Some(key);
+        assert_eq!((stream.opener, stream.accepted), (1 - end, false), "seed {}", self.seed);
+        (stream.keys[1], stream.accepted) = (Some(key), true);
         true
     }
 
@@ -176,8 +179,11 @@ impl World {
             Ok(Read::Pending) => drop(end.readable.remove(&key)),
             Err(error) => {
                 flow.ended = true;
-                let reset = matches!(error, ReadError::Reset(_));
-                assert!(reset && flow.torn, "seed {}: stream {tag}: {error}", self.seed);
+                assert!(
+                    flow.torn && !matches!(error, ReadError::ResetLocally(_)),
+                    "seed {}: stream {tag}: {error}",
+                    self.seed
+                );
             }
         }
         self.sim.ends[at].collect();
@@ -200,9 +206,23 @@ impl World {
             end.session.reset(key, ErrorCode::new(50));
         }
         end.session.release(key);
-        end.readable.remove(&key);
-        end.writable.remove(&key);
+        end.forget(key);
         end.collect();
+    }
+
+    /// The transport breaks. Whatever had not arrived is lost, and everybody must notice.
+    fn cut(&mut self) {
+        self.sim.cut();
+        self.streams.iter_mut().flat_map(|stream| &mut stream.flows).for_each(|flow| flow.torn = true);
+    }
+
+    /// This end takes no new streams; the peer's that it has not taken may be refused.
+    fn go_away(&mut self, end: usize) {
+        self.draining = Some(end);
+        self.sim.ends[end].session.go_away();
+        self.sim.ends[end].collect();
+        let unseen = self.streams.iter_mut().filter(|stream| stream.opener != end && !stream.accepted);
+        unseen.flat_map(|stream| &mut stream.flows).for_each(|flow| flow.torn = true);
     }
 
     fn step(&mut self) {
@@ -226,12 +246,16 @@ impl World {
     /// Lets everybody do what they can until nobody can do anything.
     fn run_out(&mut self) {
         for _ in 0..1_000_000 {
+            // Tiny pipes are emptied often before everybody gets a turn.
             let mut busy = false;
-            for end in 0..2 {
-                busy |= self.sim.push(end, usize::MAX) > 0;
-                busy |= self.sim.pull(end, usize::MAX) > 0;
-                busy |= self.accept(end);
+            for _ in 0..200 {
+                let moved = |n| self.sim.push(n, usize::MAX) + self.sim.pull(1 - n, usize::MAX);
+                if [0, 1].map(moved) == [0, 0] {
+                    break;
+                }
+                busy = true;
             }
+            busy |= self.accept(0) | self.accept(1);
             for tag in 0..self.streams.len() {
                 for who in 0..2 {
                     busy |= self.write(tag, who, u64::MAX);
@@ -284,6 +308,7 @@ impl World {
     }
 }
 
+/// So many random operations, then everything that can still happen.
 fn simulate(seed: u64) -> HashMap<&'static str, u64> {
     let mut world = World::new(seed);
     for _ in 0..600 {
@@ -301,16 +326,53 @@ fn simulate(seed: u64) -> HashMap<&'static str, u64> {
 #[test]
 fn random_runs_deliver_everything_and_never_get_stuck() {
     let mut totals = HashMap::<_, u64>::new();
-    for seed in 0..400 {
+    for seed in 0..1500 {
         for (what, count) in simulate(seed) {
             *totals.entry(what).or_default() += count;
         }
     }
     // The runs are worth something only if they do what they are meant to.
-    assert!(totals["accepted"] > 4000 && totals["bytes"] > 10_000_000 && totals["torn"] > 500, "{totals:?}");
+    assert!(
+        totals["accepted"] > 20_000 && totals["bytes"] > 100_000_000 && totals["torn"] > 5000,
+        "{totals:?}"
+    );
 }
 
 #[test]
 fn same_seed_gives_the_same_run() {
     assert_eq!(simulate(7), simulate(7));
+}
+
+#[test]
+fn cut_at_a_random_point_is_noticed_by_everybody_and_never_looks_like_an_end() {
+    for seed in 0..500 {
+        let mut world = World::new(seed);
+        let steps = world.rng.below(600);
+        (0..steps).for_each(|_| world.step());
+        world.cut();
+        world.run_out();
+        world.check_nothing_is_stuck();
+        for tag in 0..world.streams.len() {
+            (0..2).for_each(|who| world.drop_handle(tag, who, false));
+        }
+        for end in &world.sim.ends {
+            let stats = end.session.stats();
+            let left = (stats.streams_open, stats.bytes_unread, stats.bytes_unsent, end.session.handles());
+            assert_eq!(left, (0, 0, 0, 0), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn drain_at_a_random_point_lets_every_stream_finish() {
+    for seed in 0..500 {
+        let mut world = World::new(seed);
+        let steps = world.rng.below(600);
+        (0..steps).for_each(|_| world.step());
+        world.go_away(world.seed as usize % 2);
+        (0..100).for_each(|_| world.step());
+        world.run_out();
+        world.check_nothing_is_stuck();
+        world.drop_all_and_check_nothing_is_left();
+    }
 }

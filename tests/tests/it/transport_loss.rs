@@ -4,6 +4,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use muxado::{BeatError, Config, Heartbeat, HeartbeatConfig, OpenError, ReadError, SessionEnd, SessionError};
@@ -11,7 +12,10 @@ use muxado_tests::{
     Frame, drain, each_side, local_id, remote_id, run, scripted, scripted_typed, scripted_with_driver,
     settle, write_final,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, sleep},
+};
 
 fn eof(mid_frame: bool) -> SessionError {
     SessionError::PeerEof { mid_frame }
@@ -211,5 +215,60 @@ fn peer_that_half_closes_its_transport_has_left() {
         peer.expect_all([Frame::syn_ext(id, "q"), Frame::fin(id)]).await;
         peer.finish().await;
         assert_eq!(drain(&mut stream).await, (vec![], Err(ReadError::SessionClosed(eof(false)))));
+    });
+}
+
+#[test]
+fn peer_that_does_not_read_is_given_up_after_the_write_timeout() {
+    each_side(|side| async move {
+        let (session, mut peer, driver) = scripted_with_driver(side, Config::default(), 1000);
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(&[1; 10_000]).await.unwrap();
+        let begin = Instant::now();
+        // It goes on talking all the while: that is no reason to keep what it does not take.
+        let talking = async {
+            for _ in 0..100 {
+                sleep(Duration::from_secs(1)).await;
+                if session.is_closed() {
+                    break;
+                }
+                peer.send(Frame::new(9, 0, 0, "")).await;
+            }
+        };
+        let (end, ()) = tokio::join!(session.closed(), talking);
+        let stalled = SessionError::WriteTimeout(Duration::from_secs(30));
+        assert_eq!(end.local, stalled);
+        assert!((Duration::from_secs(30)..Duration::from_secs(32)).contains(&begin.elapsed()));
+        assert_eq!(stream.read_chunk().await, Err(ReadError::SessionClosed(stalled.clone())));
+        assert_eq!(driver.await.unwrap(), Err(stalled));
+    });
+}
+
+#[test]
+fn silent_peer_that_does_not_read_is_given_up_too() {
+    each_side(|side| async move {
+        let config = Config::default().write_timeout(Duration::from_secs(3));
+        let (session, _peer, _driver) = scripted_with_driver(side, config, 1000);
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(&[1; 10_000]).await.unwrap();
+        let begin = Instant::now();
+        let end = session.closed().await;
+        assert_eq!(end.local, SessionError::WriteTimeout(Duration::from_secs(3)));
+        assert_eq!(begin.elapsed(), Duration::from_secs(3));
+    });
+}
+
+#[test]
+fn slow_peer_is_not_taken_for_a_stalled_one() {
+    each_side(|side| async move {
+        let (session, mut peer, _driver) = scripted_with_driver(side, Config::default(), 1000);
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(&[1; 10_000]).await.unwrap();
+        let mut got = 0;
+        while got < 10_008 {
+            sleep(Duration::from_secs(20)).await;
+            got += peer.recv_bytes(600).await.len();
+        }
+        assert!(!session.is_closed());
     });
 }
