@@ -27,7 +27,15 @@ pub use self::{
     sim::{End, Sim},
 };
 
-/// The examples of the README are tests.
+/// The examples of the READMEs are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    pub struct Workspace;
+
+    #[doc = include_str!("../../muxado/README.md")]
+    pub struct Muxado;
+
+    #[doc = include_str!("../../muxado-rpc/README.md")]
+    pub struct MuxadoRpc;
+}

@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{BufMut, BytesMut};
 use muxado::{
     Config, Side,
     proto::{Event, Outbox, Session, StreamKey},
 };
+
+use crate::{frame::decode, law::Law};
 
 /// One side: a core, what it has to write, and what was read for it.
 #[derive(Debug)]
@@ -25,22 +27,27 @@ pub struct End {
     /// Whether opening was worth a try since it was last not allowed.
     pub may_open: bool,
     watched: HashSet<StreamKey>,
-    outbox: Outbox,
+    law: Law,
+    outbox: BytesMut,
     inbox: BytesMut,
 }
 
 impl End {
     fn new(side: Side, config: Config, now: Instant) -> Self {
+        let mut law = Law::new(side);
+        law.typed();
+        law.window(config.window_size_bytes());
         let mut session = Session::new(side, config);
         session.set_typed(now);
         Self {
             session,
+            law,
             watched: HashSet::new(),
             readable: HashSet::new(),
             writable: HashSet::new(),
             acceptable: true,
             may_open: true,
-            outbox: Outbox::default(),
+            outbox: BytesMut::new(),
             inbox: BytesMut::new(),
         }
     }
@@ -85,7 +92,7 @@ struct Pipe {
     capacity: usize,
 }
 
-/// Two ends and the pipes between them.
+/// Two ends and the pipes between them. All that they say is checked against the [`Law`].
 #[derive(Debug)]
 pub struct Sim {
     /// The client and the server.
@@ -106,14 +113,24 @@ impl Sim {
 
     /// Moves up to `most` bytes of what `from` has to say into its pipe; says how many.
     pub fn push(&mut self, from: usize, most: usize) -> usize {
-        let (end, pipe) = (&mut self.ends[from], &mut self.pipes[from]);
-        if end.outbox.is_empty() && end.session.wants_transmit() {
-            end.session.transmit(&mut end.outbox);
-            end.collect();
+        if self.ends[from].outbox.is_empty() && self.ends[from].session.wants_transmit() {
+            self.transmit(from);
         }
+        let (end, pipe) = (&mut self.ends[from], &mut self.pipes[from]);
         let n = most.min(end.outbox.len()).min(pipe.capacity - pipe.bytes.len());
-        pipe.bytes.extend_from_slice(&end.outbox.copy_to_bytes(n));
+        pipe.bytes.extend_from_slice(&end.outbox.split_to(n));
         n
+    }
+
+    fn transmit(&mut self, from: usize) {
+        let mut out = Outbox::default();
+        self.ends[from].session.transmit(&mut out);
+        self.ends[from].collect();
+        self.ends[from].outbox.put(out);
+        for frame in decode(&self.ends[from].outbox) {
+            self.ends[from].law.check(&frame);
+            self.ends[1 - from].law.peer_sends(&frame);
+        }
     }
 
     /// Gives `to` up to `most` bytes out of the pipe; says how many.
@@ -142,7 +159,7 @@ impl Sim {
         for end in &mut self.ends {
             end.session.handle_transport_end(None, end.inbox.len());
             end.collect();
-            end.outbox = Outbox::default();
+            end.outbox.clear();
             end.session.transmit(&mut Outbox::default());
         }
         self.pipes.iter_mut().for_each(|pipe| pipe.bytes.clear());

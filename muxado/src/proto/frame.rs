@@ -249,7 +249,7 @@ impl ProtocolError {
 ///
 /// None of these can be the start of a muxado session: their fourth byte is no frame type, or their
 /// length does not fit it.
-pub(super) fn foreign_protocol(start: &[u8]) -> Option<&'static str> {
+pub(super) fn foreign_protocol(start: &[u8; HEADER_LEN]) -> Option<&'static str> {
     const KNOWN: &[(&[u8], &str)] = &[
         (b"GET ", "an HTTP request"),
         (b"POST", "an HTTP request"),
@@ -269,7 +269,14 @@ pub(super) fn foreign_protocol(start: &[u8]) -> Option<&'static str> {
         (b"{\"js", "JSON text"),
         (b"EHLO", "an SMTP client"),
     ];
-    KNOWN.iter().find(|(prefix, _)| start.starts_with(prefix)).map(|(_, name)| *name)
+    if let Some((_, name)) = KNOWN.iter().find(|(prefix, _)| start.starts_with(prefix)) {
+        return Some(name);
+    }
+    let header = FrameHeader::decode(*start);
+    // Frames of unknown types are skipped, but nobody begins with one that names an impossible stream:
+    // skipping up to 16 MiB of noise would only hide that it is noise.
+    let noise = header.frame_type.as_u8() > FrameType::GOAWAY.as_u8() && header.stream_id > StreamId::MAX;
+    noise.then_some("bytes of no protocol known here")
 }
 
 #[cfg(test)]
@@ -299,6 +306,12 @@ mod tests {
         assert_eq!(StreamId::new(0), None);
         assert_eq!(StreamId::new(0x8000_0000), None);
         assert_eq!(StreamId::new(0x7FFF_FFFF).map(StreamId::as_u32), Some(0x7FFF_FFFF));
+    }
+
+    #[test]
+    fn noise_is_no_first_frame_but_an_unknown_type_is() {
+        assert!(foreign_protocol(&[0xFF; 8]).is_some());
+        assert_eq!(foreign_protocol(&[0, 0, 4, 0x70, 0, 0, 0, 3]), None);
     }
 
     #[test]
