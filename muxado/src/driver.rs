@@ -135,6 +135,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if self.has_ended() {
                 return Poll::Ready(());
             }
+            if written.is_pending() && self.blocked_since.is_some() {
+                // The time limit of the stall just found has to be set.
+                self.poll_timer(cx);
+            }
             if read.is_pending() && (written.is_pending() || self.poll_park(cx).is_pending()) {
                 return Poll::Pending;
             }

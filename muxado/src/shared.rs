@@ -217,6 +217,7 @@ impl Core {
                 Event::OpenCapacity => self.wake_openers(wakes),
                 Event::Heartbeat => self.heartbeats.drain_into(wakes),
                 Event::Idle => self.idling.drain_into(wakes),
+                Event::Timer => self.wake_driver(wakes),
                 Event::Ended => self.wake_all(wakes),
             }
         }

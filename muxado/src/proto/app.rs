@@ -269,10 +269,10 @@ impl Session {
     /// Counts bytes that are out of the way, and owes credit once it is worth a frame. There is
     /// none for streams that will bring nothing more.
     pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
-        let threshold = self.config.credit_threshold();
+        let (threshold, ended) = (self.config.credit_threshold(), self.end.is_some());
         let Some(stream) = self.stream_mut(key) else { return };
         stream.consumed = stream.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
-        let due = stream.consumed >= threshold && stream.recv == RecvState::Open;
+        let due = stream.consumed >= threshold && stream.recv == RecvState::Open && !ended;
         if due && !std::mem::replace(&mut stream.control, true) {
             self.control.push_back(key);
         }

@@ -174,6 +174,11 @@ impl Session {
         if requester.last == Some(HeartbeatEvent::Unsupported) {
             return;
         }
+        if requester.stream.is_none() && self.remote.is_some() {
+            // The peer takes no new streams, so none for heartbeats either.
+            self.heartbeat_refused();
+            return;
+        }
         requester.token = requester.token.wrapping_add(0x9E37_79B9);
         requester.next_at = now.checked_add(requester.config.interval);
         let token = requester.token.to_be_bytes();

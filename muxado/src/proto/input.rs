@@ -438,7 +438,11 @@ impl Session {
         self.remote = Some(go_away);
         self.events.push_back(Event::OpenCapacity);
         for key in unseen {
+            let owner = self.stream(key).map(|stream| stream.owner);
             self.mark_reset(key, Reset::ByPeer(ErrorCode::REMOTE_GONE_AWAY));
+            if owner == Some(Owner::HeartbeatRequester) {
+                self.heartbeat_refused();
+            }
         }
     }
 

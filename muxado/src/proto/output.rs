@@ -12,7 +12,7 @@ use super::{
     app::Finish,
     buffer::{Outbox, Source},
     frame::{Flags, FrameHeader, FrameType, StreamId},
-    session::Session,
+    session::{Event, Session},
     stream::{Owner, RecvState, SendState, Stream, StreamKey},
 };
 use crate::error::ErrorCode;
@@ -76,8 +76,9 @@ impl Session {
     }
 
     pub(super) fn make_ready(&mut self, key: StreamKey) {
+        let ended = self.end.is_some();
         let Some(stream) = self.stream_mut(key) else { return };
-        if stream.ready {
+        if stream.ready || ended {
             return;
         }
         if stream.can_send() {
@@ -319,12 +320,14 @@ impl Session {
     /// Peers of this family count the streams that nobody has taken yet. Without a sign, a burst of
     /// calls that are slow to answer would keep them from opening more (`PROTOCOL §12`).
     pub(super) fn note_accepted(&mut self, key: StreamKey) {
+        // The time of the last input: at worst the sign comes early.
         let Some(now) = self.now.filter(|_| self.peer_is_family && self.config.family_extension) else {
             return;
         };
         self.accepted_unacknowledged.push_back((key, now));
         if self.accepted_unacknowledged.len() >= ACK_FROM && self.ack_at.is_none() {
             self.ack_at = now.checked_add(ACK_DELAY);
+            self.events.push_back(Event::Timer);
         }
     }
 

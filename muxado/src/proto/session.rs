@@ -59,6 +59,8 @@ pub enum Event {
     OpenCapacity,
     /// A heartbeat came back, failed, or will never come.
     Heartbeat,
+    /// The time of [`Session::poll_timeout`] came nearer outside of input and timeouts.
+    Timer,
     /// All streams have ended; whoever waits for that may go on.
     Idle,
     /// The session has ended: wake everybody.

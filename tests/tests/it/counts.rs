@@ -185,3 +185,26 @@ fn only_the_first_frame_of_a_stream_says_syn() {
         assert_eq!(syns, [true, false, false, false, false]);
     });
 }
+
+#[test]
+fn statistics_count_what_went_over_the_wire() {
+    run(async {
+        let pair = Pair::new();
+        let (client, server) = pair.typed();
+        for _ in 0..3 {
+            call(&client, &server, b"request", b"answer").await;
+        }
+        let mut dropped = client.open_typed(StreamType::new(1)).await.unwrap();
+        dropped.write_all(b"x").await.unwrap();
+        drop(dropped);
+        settle().await;
+        let (ours, theirs) = (pair.client.stats(), pair.server.stats());
+        assert_eq!((ours.frames_sent, theirs.frames_received), (8, 8));
+        assert_eq!((ours.frames_received, theirs.frames_sent), (3, 3));
+        assert_eq!(ours.bytes_sent as usize, pair.client_log.bytes().len());
+        assert_eq!((ours.bytes_sent, ours.bytes_received), (theirs.bytes_received, theirs.bytes_sent));
+        assert_eq!((ours.streams_opened, theirs.streams_accepted, theirs.streams_refused), (4, 4, 0));
+        assert_eq!((ours.resets_sent, theirs.resets_received), (1, 1));
+        assert_eq!((ours.streams_open, theirs.streams_open), (0, 0));
+    });
+}

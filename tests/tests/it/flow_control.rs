@@ -246,3 +246,22 @@ fn larger_window_is_kept_to_by_both_directions() {
         assert!(frames.iter().all(|frame| frame.kind != WNDINC));
     });
 }
+
+#[test]
+fn largest_frame_there_is_fits_a_large_window() {
+    each_side(|side| async move {
+        let most = 0x00FF_FFFF;
+        let (session, mut peer) = scripted(side, Config::default().window_size(1 << 24));
+        peer.law.window(1 << 24);
+        let id = remote_id(side, 0);
+        let sending = tokio::spawn(async move {
+            peer.send(Frame::syn_fin(id, vec![5; most])).await;
+            peer
+        });
+        let mut stream = session.accept().await.unwrap();
+        let (bytes, end) = drain(&mut stream).await;
+        assert_eq!((bytes.len(), end), (most, Ok(())));
+        write_final(&mut stream, "ok").await.unwrap();
+        sending.await.unwrap().expect(Frame::data_fin(id, "ok")).await;
+    });
+}

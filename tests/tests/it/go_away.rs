@@ -319,3 +319,20 @@ fn drained_pair_ends_cleanly_on_both_sides() {
         assert_eq!(pair.server_driver.await.unwrap(), Ok(()));
     });
 }
+
+#[test]
+fn sides_that_close_at_once_learn_each_others_reason() {
+    run(async {
+        let pair = Pair::new();
+        settle().await;
+        pair.client.close(ErrorCode::new(71), "client");
+        pair.server.close(ErrorCode::new(72), "server");
+        for (session, own, other, text) in
+            [(&pair.client, 71, 72, "server"), (&pair.server, 72, 71, "client")]
+        {
+            let end = session.closed().await;
+            assert_eq!(end.local, SessionError::Closed(ErrorCode::new(own)));
+            assert_eq!(end.remote, Some(said(other, 0, text)));
+        }
+    });
+}

@@ -241,3 +241,23 @@ fn streams_that_end_in_good_order_earn_useless_frames() {
         assert!(!session.is_closed());
     });
 }
+
+#[test]
+fn streams_reset_before_they_are_accepted_have_a_budget() {
+    // "Rapid reset": work begun and thrown away, at 20 bytes apiece.
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let mut n = 0;
+        while !session.is_closed() {
+            assert!(n < 100_000, "no end to it");
+            for _ in 0..1000 {
+                let id = remote_id(side, n);
+                peer.send_all(&[Frame::syn(id, ""), Frame::rst(id, 6)]).await;
+                n += 1;
+            }
+            settle().await;
+        }
+        let last = peer.recv_rest().await.pop().unwrap();
+        assert_eq!((last.kind, last.number(1)), (3, 10));
+    });
+}

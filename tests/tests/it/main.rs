@@ -10,6 +10,7 @@ mod go_away;
 mod growth;
 mod half_close;
 mod heartbeat;
+mod law;
 mod lifecycle;
 mod limits;
 mod malformed;

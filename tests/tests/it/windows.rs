@@ -243,3 +243,31 @@ fn stalled_streams_leave_the_send_buffer_to_others() {
         assert_eq!((sent, writing.is_finished()), (100_000, true));
     });
 }
+
+#[test]
+fn writer_without_window_or_buffer_goes_on_with_credit() {
+    // Others hold all that may be buffered beyond windows; this one's window is just used up.
+    each_side(|side| async move {
+        // The transport holds it all: the peer reads late.
+        let (session, mut peer, _driver) =
+            muxado_tests::scripted_with_driver(side, Config::default(), 8 * 1024 * 1024);
+        let mut stalled = Vec::new();
+        for _ in 0..16 {
+            let mut stream = session.open().await.unwrap();
+            stream.write_all(&vec![0; WINDOW + 64 * 1024]).await.unwrap();
+            stalled.push(stream);
+        }
+        peer.recv_until_silence().await;
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(&vec![1; WINDOW]).await.unwrap();
+        peer.recv_until_silence().await;
+        let id = stream.id().unwrap().as_u32();
+        let writing = tokio::spawn(async move { write_final(&mut stream, vec![2; 50_000]).await });
+        peer.expect_silence().await;
+        peer.send(Frame::wndinc(id, 60_000)).await;
+        let sent: usize = peer.recv_until_silence().await.iter().map(|frame| frame.payload.len()).sum();
+        // The stream is dropped half-open once it is finished, which takes a reset of four bytes.
+        assert_eq!(sent, 50_000 + 4);
+        assert_eq!(writing.await.unwrap(), Ok(()));
+    });
+}

@@ -1,0 +1,96 @@
+//! The applications behind a session under attack.
+
+use std::future::pending;
+
+use muxado::{ErrorCode, Session, Stream, TypedSession};
+use tokio::{io::AsyncWriteExt, task::JoinSet};
+
+/// What is done with the peer's streams.
+#[derive(Clone, Copy, Debug)]
+pub enum App {
+    /// What comes is sent back.
+    Echo,
+    /// Streams are accepted and kept; nothing is read or written.
+    Hold,
+    /// Nothing is accepted.
+    Ignore,
+    /// Nothing is accepted, and the session is typed.
+    IgnoreTyped,
+    /// Each stream is answered with so many bytes and finished; nothing is read.
+    Answer(usize),
+    /// So many bytes are written for every byte that comes.
+    Multiply(usize),
+    /// All that comes is read, but for the last byte.
+    LeaveOne(usize),
+    /// Each stream is reset at once.
+    Reset,
+}
+
+impl App {
+    /// Serves until it is dropped, or the session has ended.
+    pub async fn serve(self, session: Session) {
+        let typed = matches!(self, Self::IgnoreTyped).then(|| TypedSession::new(session.clone()));
+        if matches!(self, Self::Ignore | Self::IgnoreTyped) {
+            pending::<()>().await;
+        }
+        drop(typed);
+        let mut tasks = JoinSet::new();
+        while let Some(stream) = session.accept().await {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(self.serve_stream(stream));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// A stream that fails is no concern of this application's.
+    async fn serve_stream(self, mut stream: Stream) {
+        match self {
+            Self::Echo => drop(echo(&mut stream).await),
+            Self::Answer(bytes) => {
+                if stream.write_all(&vec![7; bytes]).await.is_ok() {
+                    stream.finish().ok();
+                }
+            }
+            Self::Multiply(factor) => drop(multiply(&mut stream, factor).await),
+            Self::LeaveOne(bytes) => leave_one(&mut stream, bytes).await,
+            Self::Reset => stream.reset(ErrorCode::STREAM_REFUSED),
+            Self::Hold | Self::Ignore | Self::IgnoreTyped => {
+                // As a handler that looks at its stream only when it is done.
+                pending::<()>().await;
+            }
+        }
+    }
+}
+
+async fn echo(stream: &mut Stream) -> std::io::Result<()> {
+    while let Some(chunk) = stream.read_chunk().await? {
+        stream.write_chunk(chunk).await?;
+    }
+    stream.finish()?;
+    Ok(())
+}
+
+async fn multiply(stream: &mut Stream, factor: usize) -> std::io::Result<()> {
+    let piece = vec![7; factor];
+    while let Some(chunk) = stream.read_chunk().await? {
+        for _ in 0..chunk.len() {
+            stream.write_all(&piece).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn leave_one(stream: &mut Stream, bytes: usize) {
+    use tokio::io::AsyncReadExt;
+    let mut left = bytes - 1;
+    let mut piece = vec![0; 4096];
+    while left > 0 {
+        let most = left.min(piece.len());
+        match stream.read(&mut piece[..most]).await {
+            Ok(n) if n > 0 => left -= n,
+            _ => return,
+        }
+    }
+    drop(piece);
+    pending::<()>().await;
+}
