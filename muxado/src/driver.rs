@@ -320,6 +320,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         {
             return Poll::Ready(());
         }
+        // Reading goes on meanwhile: the peer may be unable to read before it has written.
+        let peer_ended = self.poll_discard(cx);
         if self.phase == Phase::Flushing {
             ready!(self.poll_write(cx));
             self.phase = Phase::ShuttingDown;
@@ -331,14 +333,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             self.phase = Phase::Lingering;
         }
+        peer_ended
+    }
+
+    /// Reads on after the session's end, for the peer's go-away and its end. Ready at the latter.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            self.inbox.clear();
             self.inbox.reserve(MIN_READ);
-            if let 0 | usize::MAX =
-                ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox)).unwrap_or(usize::MAX)
-            {
+            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox));
+            if !matches!(read, Ok(1..)) {
                 return Poll::Ready(());
             }
+            let (now, inbox) = (Instant::now().into_std(), &mut self.inbox);
+            self.shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -63,6 +63,9 @@ impl Heartbeat {
             core.proto.beat(now);
             core.proto.heartbeat_event().0
         });
+        if self.is_unsupported() {
+            return Err(BeatError::Unsupported);
+        }
         match self.next_event(seen).await {
             (_, HeartbeatEvent::RoundTrip(round_trip)) => Ok(round_trip),
             (_, HeartbeatEvent::Unsupported) => Err(BeatError::Unsupported),
@@ -92,7 +95,6 @@ impl Heartbeat {
         poll_fn(|cx| {
             self.shared.with(|core| match core.proto.heartbeat_event() {
                 (count, Some(event)) if count > seen => Poll::Ready((count, event)),
-                (_, Some(HeartbeatEvent::Unsupported)) => Poll::Ready((seen, HeartbeatEvent::Unsupported)),
                 _ if core.proto.has_ended() => Poll::Ready((seen, HeartbeatEvent::Ended)),
                 _ => {
                     core.heartbeats.register(cx);
@@ -101,6 +103,12 @@ impl Heartbeat {
             })
         })
         .await
+    }
+
+    fn is_unsupported(&self) -> bool {
+        self.shared.with(|core| {
+            !core.proto.has_ended() && core.proto.heartbeat_event().1 == Some(HeartbeatEvent::Unsupported)
+        })
     }
 
     fn end(&self) -> SessionError {

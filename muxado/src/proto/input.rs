@@ -28,6 +28,17 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
+    /// The session ends. If the peer broke no rule, its go-away may still come and is read for.
+    pub(super) fn close(&mut self, in_step: bool) {
+        *self = match *self {
+            Self::Header if in_step => Self::Header,
+            Self::Data { left, .. } | Self::Skip { left } | Self::Debug { left, .. } if in_step => {
+                Self::Skip { left }
+            }
+            _ => Self::Discard,
+        };
+    }
+
     /// What still comes for this stream is nobody's.
     pub(super) fn forget(&mut self, gone: StreamKey) {
         if let Self::Data { key, left, .. } = *self
@@ -121,6 +132,10 @@ impl Session {
     }
 
     fn break_off(&mut self, error: ProtocolError) {
+        if self.end.is_some() {
+            self.incoming = Incoming::Discard;
+            return;
+        }
         // Behind a go-away, ngrok's crate sends bytes that are no frame (PROTOCOL §7).
         if let Some(go_away) = self.remote.clone() {
             self.finish_session(SessionError::ClosedByPeer(go_away), None);
@@ -207,6 +222,11 @@ impl Session {
         now: Instant,
     ) -> Result<bool, ProtocolError> {
         match header.frame_type {
+            // After the end only a go-away is of interest.
+            other if self.end.is_some() && other != FrameType::GOAWAY => {
+                bytes.advance(HEADER_LEN);
+                self.incoming = Incoming::Skip { left: header.length };
+            }
             FrameType::DATA => {
                 bytes.advance(HEADER_LEN);
                 self.handle_data(header, now)?;

@@ -47,6 +47,7 @@ mod frame;
 mod growth;
 mod heartbeat;
 mod input;
+mod lifecycle;
 mod output;
 mod session;
 mod stats;

@@ -1,12 +1,23 @@
 //! The applications behind a session under attack.
 
-use std::future::pending;
+use std::{
+    future::pending,
+    io,
+    sync::{Arc, Mutex},
+};
 
-use muxado::{ErrorCode, Session, Stream, TypedSession};
-use tokio::{io::AsyncWriteExt, task::JoinSet};
+use muxado::{ErrorCode, ReadError, Session, Stream, TypedSession};
+use muxado_tests::drain;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
+
+/// How streams ended: the bytes they had brought, and the error if there was one.
+pub type Endings = Arc<Mutex<Vec<(usize, Option<ReadError>)>>>;
 
 /// What is done with the peer's streams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum App {
     /// What comes is sent back.
     Echo,
@@ -24,6 +35,8 @@ pub enum App {
     LeaveOne(usize),
     /// Each stream is reset at once.
     Reset,
+    /// Streams are read; how each ended is written down.
+    Witness(Endings),
 }
 
 impl App {
@@ -37,7 +50,7 @@ impl App {
         let mut tasks = JoinSet::new();
         while let Some(stream) = session.accept().await {
             while tasks.try_join_next().is_some() {}
-            tasks.spawn(self.serve_stream(stream));
+            tasks.spawn(self.clone().serve_stream(stream));
         }
         while tasks.join_next().await.is_some() {}
     }
@@ -54,6 +67,10 @@ impl App {
             Self::Multiply(factor) => drop(multiply(&mut stream, factor).await),
             Self::LeaveOne(bytes) => leave_one(&mut stream, bytes).await,
             Self::Reset => stream.reset(ErrorCode::STREAM_REFUSED),
+            Self::Witness(endings) => {
+                let (bytes, end) = drain(&mut stream).await;
+                endings.lock().expect("nobody panics").push((bytes.len(), end.err()));
+            }
             Self::Hold | Self::Ignore | Self::IgnoreTyped => {
                 // As a handler that looks at its stream only when it is done.
                 pending::<()>().await;
@@ -62,7 +79,7 @@ impl App {
     }
 }
 
-async fn echo(stream: &mut Stream) -> std::io::Result<()> {
+async fn echo(stream: &mut Stream) -> io::Result<()> {
     while let Some(chunk) = stream.read_chunk().await? {
         stream.write_chunk(chunk).await?;
     }
@@ -70,7 +87,7 @@ async fn echo(stream: &mut Stream) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn multiply(stream: &mut Stream, factor: usize) -> std::io::Result<()> {
+async fn multiply(stream: &mut Stream, factor: usize) -> io::Result<()> {
     let piece = vec![7; factor];
     while let Some(chunk) = stream.read_chunk().await? {
         for _ in 0..chunk.len() {
@@ -81,7 +98,6 @@ async fn multiply(stream: &mut Stream, factor: usize) -> std::io::Result<()> {
 }
 
 async fn leave_one(stream: &mut Stream, bytes: usize) {
-    use tokio::io::AsyncReadExt;
     let mut left = bytes - 1;
     let mut piece = vec![0; 4096];
     while left > 0 {

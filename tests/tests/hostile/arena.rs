@@ -8,6 +8,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpStream as StdStream},
     panic::resume_unwind,
+    sync::mpsc::sync_channel,
     thread,
 };
 
@@ -15,14 +16,14 @@ use allocation_counter::measure;
 use muxado::{Config, Session, SessionEnd, SessionError, SessionStats, Side};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    runtime::{Builder, Runtime},
+    runtime::Builder,
     sync::oneshot,
-    task::JoinHandle,
 };
 
 use crate::{
     app::App,
     attacker::{Attacker, Bystander},
+    target::{Target, View},
 };
 
 /// Bytes that the kernel keeps for an attacker who does not read; about twice as many in the end.
@@ -43,8 +44,6 @@ pub struct Outcome<T> {
     pub end: Option<SessionEnd>,
     /// The counters at the end of the script.
     pub stats: SessionStats,
-    /// How the driver's task ended.
-    pub driver: Result<(), SessionError>,
 }
 
 impl<T> Outcome<T> {
@@ -82,22 +81,30 @@ pub fn attack<T: Send + 'static>(
     attack_with(Side::Server, Config::default(), app, script)
 }
 
-/// Lets `script` attack a session of this side. The bystander is served by an ordinary server.
+/// Lets `script` attack a session of this side.
 pub fn attack_with<T: Send + 'static>(
     side: Side,
     config: Config,
     app: App,
     script: impl FnOnce(&mut Attacker) -> T + Send + 'static,
 ) -> Outcome<T> {
+    attack_target(move |tcp| Target::session(side, config, &app, tcp), script)
+}
+
+/// Lets `script` attack what `make` makes of its end of a connection.
+pub fn attack_target<T: Send + 'static>(
+    make: impl FnOnce(TcpStream) -> Target,
+    script: impl FnOnce(&mut Attacker) -> T + Send + 'static,
+) -> Outcome<T> {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     let listener = runtime.block_on(async { listen() }).expect("a free port");
     let bystander = Bystander::new(runtime.block_on(bystander(&listener)));
     let (near, far) = runtime.block_on(connection(&listener));
-    let (start, started) = std::sync::mpsc::sync_channel(1);
+    let (start, started) = sync_channel::<(View, Side)>(1);
     let (done, finished) = oneshot::channel();
     let attacking = thread::spawn(move || {
-        let session = started.recv().expect("the session is made");
-        let mut attacker = Attacker::new(far, session, side, bystander);
+        let (view, side) = started.recv().expect("the target is made");
+        let mut attacker = Attacker::new(far, view, side, bystander);
         attacker.check_bystander();
         let result = script(&mut attacker);
         attacker.check_bystander();
@@ -108,19 +115,20 @@ pub fn attack_with<T: Send + 'static>(
     let mut state = None;
     let during = measure(|| {
         state = Some(runtime.block_on(async {
-            let (session, driver) = Session::new(side, near, config);
-            let driver = tokio::spawn(driver);
-            let app = tokio::spawn(app.serve(session.clone()));
-            start.send(session.clone()).expect("the attacker waits");
-            let attacker = finished.await;
-            (session, driver, app, attacker)
+            let target = make(near);
+            start.send((target.view.clone(), target.side)).expect("the attacker waits");
+            let attacker = finished.await.ok();
+            (target, attacker)
         }));
     });
-    let (session, driver, app, attacker) = state.expect("it has run");
+    let (target, attacker) = state.expect("it has run");
     let result = attacking.join().unwrap_or_else(|panic| resume_unwind(panic));
-    let (end, stats) = (session.is_closed().then(|| ended(&runtime, &session)), session.stats());
-    let mut driven = None;
-    let after = measure(|| driven = Some(tear_down(&runtime, session, app, driver, attacker)));
+    let stats = target.view.stats();
+    let end = target.view.is_closed().then(|| runtime.block_on(target.view.closed()));
+    let after = measure(|| {
+        drop(attacker);
+        runtime.block_on(target.tear_down());
+    });
     Outcome {
         result,
         held: usize::try_from(during.bytes_current).unwrap_or(0),
@@ -128,7 +136,6 @@ pub fn attack_with<T: Send + 'static>(
         left: during.bytes_current + after.bytes_current,
         end,
         stats,
-        driver: driven.expect("it has run"),
     }
 }
 
@@ -159,27 +166,4 @@ async fn bystander(listener: &TcpListener) -> StdStream {
     tokio::spawn(driver);
     tokio::spawn(App::Echo.serve(session));
     far
-}
-
-fn ended(runtime: &Runtime, session: &Session) -> SessionEnd {
-    runtime.block_on(session.closed())
-}
-
-fn tear_down<A>(
-    runtime: &Runtime,
-    session: Session,
-    app: JoinHandle<()>,
-    driver: JoinHandle<Result<(), SessionError>>,
-    attacker: A,
-) -> Result<(), SessionError> {
-    runtime.block_on(async {
-        drop(attacker);
-        app.abort();
-        app.await.ok();
-        // Whatever the session's handles were, the transport's end ends it.
-        let end = driver.await.expect("no input makes the driver panic");
-        drop(session);
-        tokio::task::yield_now().await;
-        end
-    })
 }

@@ -11,6 +11,8 @@ use bytes::BytesMut;
 use muxado::{Session, SessionStats, Side};
 use muxado_tests::{FIN, Frame, GOAWAY, encode, remote_id};
 
+use crate::target::View;
+
 /// Time after which something is held to hang.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -24,15 +26,15 @@ const LOOKS: usize = 4;
 #[derive(Debug)]
 pub struct Attacker {
     wire: Wire,
-    session: Session,
+    view: View,
     side: Side,
     bystander: Bystander,
     sent: u64,
 }
 
 impl Attacker {
-    pub fn new(tcp: TcpStream, session: Session, side: Side, bystander: Bystander) -> Self {
-        Self { wire: Wire::new(tcp), session, side, bystander, sent: 0 }
+    pub fn new(tcp: TcpStream, view: View, side: Side, bystander: Bystander) -> Self {
+        Self { wire: Wire::new(tcp), view, side, bystander, sent: 0 }
     }
 
     /// The id of the `n`th stream that this peer opens.
@@ -40,9 +42,12 @@ impl Attacker {
         remote_id(self.side, n as u32)
     }
 
-    /// The side of the session under attack.
-    pub fn side(&self) -> Side {
-        self.side
+    /// The session under attack, for what its own application does.
+    pub fn session(&self) -> Session {
+        match &self.view {
+            View::Session(session) => session.clone(),
+            View::Peer(_) => panic!("calls are made by clients"),
+        }
     }
 
     /// Sends frames in one write; false if the session is gone.
@@ -86,7 +91,7 @@ impl Attacker {
     pub fn wait(&self, reached: impl Fn(&SessionStats) -> bool) -> SessionStats {
         let begin = Instant::now();
         loop {
-            let (closed, stats) = (self.session.is_closed(), self.session.stats());
+            let (closed, stats) = (self.view.is_closed(), self.view.stats());
             if closed || reached(&stats) {
                 return stats;
             }
@@ -97,12 +102,12 @@ impl Attacker {
 
     /// The session's counters.
     pub fn stats(&self) -> SessionStats {
-        self.session.stats()
+        self.view.stats()
     }
 
     /// Whether the session has ended.
     pub fn is_over(&self) -> bool {
-        self.session.is_closed()
+        self.view.is_closed()
     }
 
     /// The next frame; `None` once the session has closed the connection.

@@ -7,4 +7,13 @@
 mod app;
 mod arena;
 mod attacker;
+mod calls;
 mod floods;
+mod formula;
+mod malformed;
+mod memory;
+mod replies;
+mod soak;
+mod stalls;
+mod streams;
+mod target;

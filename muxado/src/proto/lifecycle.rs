@@ -1,0 +1,158 @@
+//! How streams and the session end, and what is freed then.
+
+use bytes::Bytes;
+
+use super::{
+    session::{Event, PATIENCE, Session},
+    stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
+};
+use crate::error::{ErrorCode, SessionError};
+
+impl Session {
+    /// Ends the session for `reason`; the peer gets `go_away` as the last frame, if there is any.
+    pub(super) fn finish_session(&mut self, reason: SessionError, go_away: Option<(ErrorCode, Bytes)>) {
+        if self.end.is_some() {
+            return;
+        }
+        tracing::debug!(side = ?self.side, %reason, "session ends");
+        // What was finished before is still sent; everything else is cut.
+        let keys: Vec<_> = self.ready.drain(..).collect();
+        self.flush_finished(&keys);
+        self.ready.clear();
+        self.control.clear();
+        self.replies.clear();
+        self.untyped.clear();
+        self.untyped_len = 0;
+        self.send_waiters.clear();
+        self.accepted_unacknowledged.clear();
+        self.ack_at = None;
+        self.incoming.close(matches!(reason, SessionError::Closed(_)));
+        if let Some((code, debug)) = go_away {
+            self.put_go_away(code, &debug);
+        }
+        self.end = Some(reason);
+        self.drop_streams();
+        self.events.push_back(Event::Ended);
+    }
+
+    fn drop_streams(&mut self) {
+        self.ids.clear();
+        let (mut unread, mut waiting) = (0, 0);
+        self.streams.retain(|_, stream| {
+            stream.on_wire = false;
+            stream.acknowledged = true;
+            stream.ready = false;
+            stream.control = false;
+            stream.queue.clear();
+            stream.stalled = 0;
+            let complete =
+                stream.recv == RecvState::Finished && !matches!(stream.typing, Typing::Awaiting { .. });
+            let held = match stream.owner {
+                Owner::Handle => true,
+                // It can still be accepted, and read to its end.
+                Owner::Backlog => complete,
+                _ => false,
+            };
+            waiting += usize::from(held && stream.owner == Owner::Backlog);
+            unread += if held { stream.buffer.len() } else { 0 };
+            held
+        });
+        self.backlog_len = waiting;
+        self.bytes_unread = unread;
+        self.bytes_unsent = 0;
+        self.bytes_stalled = 0;
+        self.open_here = 0;
+        self.open_there = 0;
+        self.unacknowledged = 0;
+    }
+
+    /// Ends a stream in both directions. Nothing is sent.
+    pub(super) fn mark_reset(&mut self, key: StreamKey, reset: Reset) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.reset.get_or_insert(reset);
+        stream.send = SendState::Done;
+        if stream.recv == RecvState::Open {
+            stream.recv = RecvState::Reset;
+        }
+        let unsent = stream.queue.clear();
+        self.bytes_unsent -= unsent;
+        self.restate(key);
+        self.events.push_back(Event::Readable(key));
+        self.events.push_back(Event::Writable(key));
+        self.settle(key);
+    }
+
+    /// Frees what an ended stream no longer needs: its id, and its slot once nobody holds it.
+    pub(super) fn settle(&mut self, key: StreamKey) {
+        let base = self.config.window_size;
+        let Some(stream) = self.stream_mut(key) else { return };
+        if !stream.is_over() || stream.rst_owed.is_some() {
+            return;
+        }
+        if stream.on_wire {
+            stream.on_wire = false;
+            let (id, opened_here, in_good_order) = (stream.id, stream.opened_here, stream.reset.is_none());
+            let grown = stream.growth.held(base);
+            self.growth_left += grown;
+            if let Some(id) = id {
+                self.ids.remove(&id);
+            }
+            self.leave_wire(key, opened_here);
+            if in_good_order && !opened_here {
+                self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);
+            }
+        }
+        let Some(stream) = self.stream_mut(key) else { return };
+        match stream.owner {
+            Owner::Handle => return,
+            Owner::Backlog if matches!(stream.typing, Typing::Awaiting { .. }) => self.untyped_len -= 1,
+            // What came whole stays for whoever accepts it, whatever followed (PROTOCOL §4.4).
+            Owner::Backlog if stream.recv == RecvState::Finished => return,
+            Owner::Backlog => self.backlog_len -= 1,
+            Owner::Nobody | Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } => {}
+        }
+        self.remove(key);
+    }
+
+    fn leave_wire(&mut self, key: StreamKey, opened_here: bool) {
+        self.incoming.forget(key);
+        if opened_here {
+            self.acknowledge(key);
+            self.open_here -= 1;
+            self.events.push_back(Event::OpenCapacity);
+        } else {
+            self.open_there -= 1;
+        }
+        self.notice_idle();
+    }
+
+    /// The peer took a stream of ours (or it is over): it no longer counts against the burst limit.
+    pub(super) fn acknowledge(&mut self, key: StreamKey) {
+        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.opened_here && !stream.acknowledged)
+        {
+            stream.acknowledged = true;
+            self.unacknowledged -= 1;
+            self.events.push_back(Event::OpenCapacity);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: StreamKey) {
+        if self.stream(key).is_none() {
+            return;
+        }
+        let mut stream = self.streams.remove(key.index());
+        self.bytes_unread -= stream.buffer.clear();
+        self.bytes_unsent -= stream.queue.clear();
+        self.bytes_stalled -= stream.stalled;
+        self.incoming.forget(key);
+    }
+
+    pub(super) fn notice_idle(&mut self) {
+        if self.going_away && self.is_idle() {
+            self.events.push_back(Event::Idle);
+        }
+    }
+}
+
+/// Useless frames that a stream earns: what the other implementations send late for one.
+const PATIENCE_PER_STREAM: u32 = 8;
