@@ -16,6 +16,9 @@ use tokio::{
 /// How streams ended: the bytes they had brought, and the error if there was one.
 pub type Endings = Arc<Mutex<Vec<(usize, Option<ReadError>)>>>;
 
+/// What applications here write: memory that is not theirs, so that only the session's is counted.
+static FILLING: [u8; 1024 * 1024] = [7; 1024 * 1024];
+
 /// What is done with the peer's streams.
 #[derive(Clone, Debug)]
 pub enum App {
@@ -35,6 +38,8 @@ pub enum App {
     LeaveOne(usize),
     /// Each stream is reset at once.
     Reset,
+    /// Streams are read to their end.
+    Read,
     /// Streams are read; how each ended is written down.
     Witness(Endings),
 }
@@ -60,13 +65,14 @@ impl App {
         match self {
             Self::Echo => drop(echo(&mut stream).await),
             Self::Answer(bytes) => {
-                if stream.write_all(&vec![7; bytes]).await.is_ok() {
+                if stream.write_all(&FILLING[..bytes]).await.is_ok() {
                     stream.finish().ok();
                 }
             }
             Self::Multiply(factor) => drop(multiply(&mut stream, factor).await),
             Self::LeaveOne(bytes) => leave_one(&mut stream, bytes).await,
             Self::Reset => stream.reset(ErrorCode::STREAM_REFUSED),
+            Self::Read => while let Ok(Some(_)) = stream.read_chunk().await {},
             Self::Witness(endings) => {
                 let (bytes, end) = drain(&mut stream).await;
                 endings.lock().expect("nobody panics").push((bytes.len(), end.err()));
@@ -88,10 +94,9 @@ async fn echo(stream: &mut Stream) -> io::Result<()> {
 }
 
 async fn multiply(stream: &mut Stream, factor: usize) -> io::Result<()> {
-    let piece = vec![7; factor];
     while let Some(chunk) = stream.read_chunk().await? {
         for _ in 0..chunk.len() {
-            stream.write_all(&piece).await?;
+            stream.write_all(&FILLING[..factor]).await?;
         }
     }
     Ok(())

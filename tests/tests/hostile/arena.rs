@@ -124,8 +124,9 @@ pub fn attack_target<T: Send + 'static>(
     let (target, attacker) = state.expect("it has run");
     let result = attacking.join().unwrap_or_else(|panic| resume_unwind(panic));
     let stats = target.view.stats();
-    let end = target.view.is_closed().then(|| runtime.block_on(target.view.closed()));
+    let mut end = None;
     let after = measure(|| {
+        end = target.view.is_closed().then(|| runtime.block_on(target.view.closed()));
         drop(attacker);
         runtime.block_on(target.tear_down());
     });

@@ -82,6 +82,18 @@ impl Attacker {
         count
     }
 
+    /// Opens `count` streams, no faster than an application accepts them.
+    pub fn open_all(&mut self, count: usize, mut syn: impl FnMut(usize) -> Frame) {
+        for n in 0..count {
+            self.send(&[syn(n)]);
+            if n % 500 == 0 || n + 1 == count {
+                self.settle();
+                // By the time it has its answer, everybody else had a turn, too.
+                self.check_bystander();
+            }
+        }
+    }
+
     /// Waits until the session has seen all that was sent, or has ended.
     pub fn settle(&self) -> SessionStats {
         self.wait(|stats| stats.bytes_received >= self.sent)

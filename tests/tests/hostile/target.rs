@@ -72,7 +72,7 @@ impl Target {
             app.await.ok();
         }
         // Handlers that were cancelled are dropped by the runtime in its own time.
-        for _ in 0..4 {
+        for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
     }

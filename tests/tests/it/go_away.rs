@@ -301,6 +301,23 @@ fn shutdown_closes_when_its_time_is_over() {
 }
 
 #[test]
+fn shutdown_is_over_at_once_when_the_peer_leaves() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        peer.send(Frame::syn(remote_id(side, 0), "q")).await;
+        let _stream = session.accept().await.unwrap();
+        let begin = tokio::time::Instant::now();
+        let leaving = async {
+            settle().await;
+            peer.finish().await;
+        };
+        tokio::join!(session.shutdown(Duration::from_secs(30)), leaving);
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert_eq!(session.closed().await.local, SessionError::PeerEof { mid_frame: false });
+    });
+}
+
+#[test]
 fn drained_pair_ends_cleanly_on_both_sides() {
     run(async {
         let pair = Pair::new();

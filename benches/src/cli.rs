@@ -1,0 +1,167 @@
+//! The command line.
+
+use std::{str::FromStr, time::Duration};
+
+use crate::{
+    Result, peers,
+    slice::{Mode, Slice},
+    workload::Workload,
+};
+
+/// What `--help` says.
+pub(crate) const USAGE: &str = "\
+measures muxado and muxado-rpc beside their peers, in turn
+
+usage: cargo run --release -p benches -- [option ...] [workload ...]
+
+  --quick         short measurements, ends within 60 s
+  --json          one JSON object per line instead of a table
+  --rounds N      how often the peers take turns (5; 2 with --quick)
+  --seconds S     length of one measurement (1)
+  --mode MODE     ct or mt only; may be repeated
+  --peer NAME     this peer only; may be repeated
+";
+
+/// What is asked for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    /// To measure.
+    Run(Options),
+    /// To be the process that does one measurement of one peer.
+    Measure {
+        peer: String,
+        slice: Slice,
+    },
+    Help,
+}
+
+/// What is to be measured, and how.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) modes: Vec<Mode>,
+    /// Of no names: all.
+    pub(crate) peers: Vec<String>,
+    pub(crate) rounds: usize,
+    pub(crate) pace: Pace,
+    pub(crate) output: Output,
+}
+
+/// How long a measurement is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    Fixed(Duration),
+    /// As long as lets all of them end in time.
+    Quick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Table,
+    Json,
+}
+
+/// Reads the arguments after the program's name.
+pub(crate) fn parse(args: &[String]) -> Result<Command> {
+    let (mut workloads, mut modes, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut quick, mut rounds, mut seconds, mut output) = (false, None, None, Output::Table);
+    let mut rest = args.iter().map(String::as_str);
+    while let Some(arg) = rest.next() {
+        match arg {
+            "--quick" => quick = true,
+            "--json" => output = Output::Json,
+            "--rounds" => rounds = Some(value::<usize>(arg, rest.next())?.max(1)),
+            "--seconds" => seconds = Some(Duration::try_from_secs_f64(value(arg, rest.next())?)?),
+            "--mode" => modes.push(value::<Mode>(arg, rest.next())?),
+            "--peer" => peers.push(known_peer(value(arg, rest.next())?)?),
+            "--measure" => return measure(&rest.collect::<Vec<_>>()),
+            "--help" | "-h" => return Ok(Command::Help),
+            option if option.starts_with('-') => {
+                return Err(format!("unknown option '{option}'\n\n{USAGE}").into());
+            }
+            name => workloads.push(name.parse::<Workload>()?),
+        }
+    }
+    if workloads.is_empty() {
+        workloads = Workload::STANDARD.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    }
+    if modes.is_empty() {
+        modes = vec![Mode::Ct, Mode::Mt];
+    }
+    let pace = match seconds {
+        None if quick => Pace::Quick,
+        length => Pace::Fixed(length.unwrap_or(Duration::from_secs(1))),
+    };
+    let rounds = rounds.unwrap_or(if quick { 2 } else { 5 });
+    Ok(Command::Run(Options { workloads, modes, peers, rounds, pace, output }))
+}
+
+/// The arguments by which [`parse`] gives [`Command::Measure`].
+pub(crate) fn measure_args(peer: &str, slice: Slice) -> [String; 5] {
+    let (workload, mode) = (slice.workload.to_string(), slice.mode.to_string());
+    ["--measure".to_owned(), peer.to_owned(), workload, mode, slice.time.as_millis().to_string()]
+}
+
+fn measure(args: &[&str]) -> Result<Command> {
+    let &[peer, workload, mode, millis] = args else {
+        return Err("--measure needs a peer, a workload, a mode and milliseconds".into());
+    };
+    let time = Duration::from_millis(millis.parse()?);
+    let slice = Slice { workload: workload.parse()?, mode: mode.parse()?, time };
+    Ok(Command::Measure { peer: known_peer(peer.to_owned())?, slice })
+}
+
+fn value<T: FromStr<Err: ToString>>(option: &str, value: Option<&str>) -> Result<T> {
+    let text = value.ok_or_else(|| format!("{option} needs a value"))?;
+    text.parse().map_err(|error: T::Err| format!("{option}: {}", error.to_string()).into())
+}
+
+fn known_peer(name: String) -> Result<String> {
+    if peers::ALL.iter().any(|entry| entry.name == name) {
+        return Ok(name);
+    }
+    let known: Vec<&str> = peers::ALL.iter().map(|entry| entry.name).collect();
+    Err(format!("unknown peer '{name}', there are {}", known.join(", ")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn without_arguments_everything_runs() {
+        let Ok(Command::Run(options)) = parse_line("") else { panic!("not a run") };
+        assert_eq!(options.workloads.len(), Workload::STANDARD.split_whitespace().count());
+        assert_eq!(options.modes, [Mode::Ct, Mode::Mt]);
+        assert_eq!((options.rounds, options.output), (5, Output::Table));
+        assert_eq!(options.pace, Pace::Fixed(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn arguments_come_in_any_order() {
+        let line = "unary-64 --json --mode mt --quick streams-1 --peer h2 --rounds 3";
+        let Ok(Command::Run(options)) = parse_line(line) else { panic!("not a run") };
+        assert_eq!(options.workloads.len(), 2);
+        assert_eq!((options.modes, options.peers), (vec![Mode::Mt], vec!["h2".to_owned()]));
+        assert_eq!((options.rounds, options.pace, options.output), (3, Pace::Quick, Output::Json));
+    }
+
+    #[test]
+    fn a_measurement_is_read_as_it_is_written() {
+        let time = Duration::from_millis(1500);
+        let slice = Slice { workload: Workload::Mixed, mode: Mode::Mt, time };
+        let command = parse(&measure_args("h2", slice)).unwrap();
+        assert_eq!(command, Command::Measure { peer: "h2".to_owned(), slice });
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused() {
+        for line in ["--fast", "--rounds", "--rounds x", "--peer nobody", "--mode st", "unary"] {
+            assert!(parse_line(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Measures muxado and muxado-rpc beside their peers, on the same work, in turn.
+//!
+//! `README.md` beside this package says what is measured, how the peers are set up, and what cannot
+//! be compared.
+
+mod arena;
+mod cli;
+mod clock;
+mod load;
+mod memory;
+mod message;
+mod peer;
+mod peers;
+mod plan;
+mod process;
+mod progress;
+mod report;
+mod sample;
+mod slice;
+mod stats;
+mod table;
+mod workload;
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use self::{
+    cli::{Command, Options, Output},
+    slice::Slice,
+};
+
+/// Errors only go to whoever started the program.
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let result = cli::parse(&args).and_then(|command| match command {
+        Command::Run(options) => run(&options),
+        Command::Measure { peer, slice } => measure(&peer, slice),
+        Command::Help => Ok(io::stdout().write_all(cli::USAGE.as_bytes())?),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a standard error the exit code has to do.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let mut all = Vec::new();
+    let failed = plan::run(options, |group| {
+        let lines = report::lines(&group);
+        if options.output == Output::Json {
+            let mut stdout = io::stdout().lock();
+            for line in &lines {
+                writeln!(stdout, "{}", serde_json::to_string(line)?)?;
+            }
+        }
+        all.extend(lines);
+        Ok(())
+    })?;
+    if options.output == Output::Table {
+        io::stdout().write_all(report::tables(&all).as_bytes())?;
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(format!("{failed} measurements failed").into()),
+    }
+}
+
+/// Measures once and prints the numbers for the process that started this one.
+fn measure(peer: &str, slice: Slice) -> Result<()> {
+    let entry = peers::ALL.iter().find(|entry| entry.name == peer).ok_or("no such peer")?;
+    let sample = (entry.measure)(slice)?;
+    Ok(writeln!(io::stdout(), "{}", serde_json::to_string(&sample)?)?)
+}

@@ -1,0 +1,114 @@
+//! What the harness asks of an implementation, so that it can be measured.
+
+use std::{net::SocketAddr, sync::mpsc};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{Result, arena, message::Message, sample::Sample, slice::Slice, workload::Workload};
+
+/// One implementation, as its client handle: clones use the same connection.
+///
+/// To add one: a file under `peers` that implements this, and a line in the list there.
+pub(crate) trait Peer: Clone + Send + Sync + 'static {
+    /// Its name in tables and on the command line.
+    const NAME: &'static str;
+    /// With what it is compared.
+    const LAYER: Layer;
+
+    /// Whether the workload makes sense for it.
+    fn runs(workload: Workload) -> bool;
+
+    /// Serves any number of connections until it is dropped; it says where by `doorplate`.
+    fn serve(workload: Workload, doorplate: Doorplate) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes a connection, with `TCP_NODELAY`.
+    fn connect(workload: Workload, server: SocketAddr) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Sends the message, by a call or over a stream of its own, and checks what comes back.
+    fn echo(&mut self, message: &Message) -> impl Future<Output = Result<()>> + Send;
+
+    /// Opens a stream, has the message echoed over it, and keeps it open at both ends.
+    fn hold(&mut self, _message: &Message) -> impl Future<Output = Result<Held>> + Send {
+        async { Err("this peer has no idle streams".into()) }
+    }
+
+    /// Makes a call that is never answered.
+    fn never(&mut self) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer has no call to cancel".into()) }
+    }
+}
+
+/// A stream that stays open until it is dropped.
+pub(crate) type Held = Box<dyn Send>;
+
+/// What kind of thing a peer is. Each is compared with ours of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// It makes calls.
+    Calls,
+    /// It makes streams.
+    Streams,
+    /// It is what both run on.
+    Transport,
+}
+
+/// A peer without its type, for lists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) layer: Layer,
+    pub(crate) runs: fn(Workload) -> bool,
+    pub(crate) measure: fn(Slice) -> Result<Sample>,
+}
+
+impl Entry {
+    pub(crate) const fn of<P: Peer>() -> Self {
+        Self { name: P::NAME, layer: P::LAYER, runs: P::runs, measure: arena::measure::<P> }
+    }
+}
+
+/// By which a server says where it can be reached.
+#[derive(Debug)]
+pub(crate) struct Doorplate(mpsc::Sender<SocketAddr>);
+
+impl Doorplate {
+    /// A doorplate, and where to read it.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<SocketAddr>) {
+        let (address, reader) = mpsc::channel();
+        (Self(address), reader)
+    }
+
+    /// For a server that has a listener of its own.
+    pub(crate) fn hang(self, address: SocketAddr) {
+        // Nobody reads it when the client has given up.
+        let _ = self.0.send(address);
+    }
+
+    /// Listens on any port of the loopback.
+    pub(crate) async fn listen(self) -> Result<TcpListener> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        self.hang(listener.local_addr()?);
+        Ok(listener)
+    }
+
+    /// Listens, and runs `connection` in a task for each that comes.
+    pub(crate) async fn serve<F>(self, connection: impl Fn(TcpStream) -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let listener = self.listen().await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            // How a connection ends is for its client to say.
+            tokio::spawn(connection(stream));
+        }
+    }
+}
+
+/// Connects with `TCP_NODELAY`.
+pub(crate) async fn dial(server: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

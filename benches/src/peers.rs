@@ -1,0 +1,69 @@
+//! The peers, a file each.
+
+mod h2;
+mod io;
+mod jsonrpsee;
+mod muxado;
+mod muxado_rpc;
+mod ngrok_muxado;
+mod raw_tcp;
+mod remoc;
+mod rust_yamux;
+mod tarpc;
+mod tokio_yamux;
+mod tonic;
+
+use crate::{
+    peer::{Entry, Layer},
+    workload::Workload,
+};
+
+/// All of them, ours first, in the order in which they take turns.
+pub(crate) const ALL: &[Entry] = &[
+    Entry::of::<muxado_rpc::MuxadoRpc>(),
+    Entry::of::<muxado::Muxado>(),
+    Entry::of::<raw_tcp::RawTcp>(),
+    Entry::of::<tarpc::TarpcMessagepack>(),
+    Entry::of::<tarpc::TarpcBincode>(),
+    Entry::of::<tarpc::TarpcJson>(),
+    Entry::of::<tonic::Tonic>(),
+    Entry::of::<jsonrpsee::Jsonrpsee>(),
+    Entry::of::<remoc::Remoc>(),
+    Entry::of::<ngrok_muxado::NgrokMuxado>(),
+    Entry::of::<rust_yamux::RustYamux>(),
+    Entry::of::<tokio_yamux::TokioYamux>(),
+    Entry::of::<h2::H2>(),
+];
+
+/// How many of the list are ours.
+const OURS: usize = 2;
+
+/// Which of ours a peer is compared with in a workload.
+pub(crate) fn counterpart(entry: &Entry, workload: Workload) -> Option<&'static str> {
+    let ours = &ALL[..OURS];
+    let mut candidates = ours.iter().filter(|ours| (ours.runs)(workload));
+    let found = candidates.find(|ours| entry.layer == Layer::Transport || ours.layer == entry.layer);
+    found.filter(|ours| ours.name != entry.name).map(|ours| ours.name)
+}
+
+/// What every peer with calls in a binary codec runs.
+fn runs_calls(workload: Workload) -> bool {
+    matches!(workload, Workload::Unary { .. } | Workload::Mixed | Workload::IdleSession)
+}
+
+/// What every peer with calls in JSON runs.
+fn runs_json_calls(workload: Workload) -> bool {
+    matches!(workload, Workload::UnaryJson { .. })
+}
+
+/// What every peer with streams runs.
+fn runs_streams(workload: Workload) -> bool {
+    matches!(
+        workload,
+        Workload::Streams { .. }
+            | Workload::Echo { .. }
+            | Workload::Mixed
+            | Workload::IdleStream
+            | Workload::IdleSession
+    )
+}

@@ -1,0 +1,106 @@
+//! Ours: streams.
+
+use std::{future::poll_fn, net::SocketAddr, task::Poll};
+
+use muxado::{Config, RecvStream, Session, Stream};
+use tokio::net::TcpStream;
+
+use crate::{
+    Result,
+    message::{Message, Pieces},
+    peer::{Doorplate, Held, Layer, Peer, dial},
+    workload::Workload,
+};
+
+/// Messages up to this many bytes are written, with their end, before anything is read.
+const WRITTEN_FIRST: usize = 16 * 1024;
+
+/// A session with its defaults.
+#[derive(Clone)]
+pub(crate) struct Muxado(Session);
+
+impl Peer for Muxado {
+    const NAME: &'static str = "muxado";
+    const LAYER: Layer = Layer::Streams;
+
+    fn runs(workload: Workload) -> bool {
+        super::runs_streams(workload)
+    }
+
+    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+        doorplate.serve(connection).await
+    }
+
+    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
+        let (session, driver) = Session::client(dial(server).await?, Config::default());
+        tokio::spawn(driver);
+        Ok(Self(session))
+    }
+
+    async fn echo(&mut self, message: &Message) -> Result<()> {
+        let mut stream = self.0.open().await?;
+        let mut pieces = message.pieces();
+        if message.len() <= WRITTEN_FIRST {
+            let mut bytes = message.bytes().clone();
+            poll_fn(|cx| stream.poll_write_final(cx, &mut bytes)).await?;
+            while let Some(chunk) = stream.read_chunk().await? {
+                pieces.take(&chunk)?;
+            }
+        } else {
+            let (mut sender, mut receiver) = stream.into_split();
+            let write = async {
+                sender.write_chunk(message.bytes().clone()).await?;
+                Ok(sender.finish()?)
+            };
+            tokio::try_join!(write, read_to_end(&mut receiver, &mut pieces))?;
+        }
+        pieces.end()
+    }
+
+    async fn hold(&mut self, message: &Message) -> Result<Held> {
+        let mut stream = self.0.open().await?;
+        stream.write_chunk(message.bytes().clone()).await?;
+        let mut pieces = message.pieces();
+        while pieces.missing() > 0 {
+            pieces.take(&stream.read_chunk().await?.ok_or("the stream has ended")?)?;
+        }
+        Ok(Box::new(stream))
+    }
+}
+
+async fn read_to_end(receiver: &mut RecvStream, pieces: &mut Pieces<'_>) -> Result<()> {
+    while let Some(chunk) = receiver.read_chunk().await? {
+        pieces.take(&chunk)?;
+    }
+    Ok(())
+}
+
+async fn connection(tcp: TcpStream) -> Result<()> {
+    let (session, driver) = Session::server(tcp, Config::default());
+    tokio::spawn(driver);
+    while let Some(stream) = session.accept().await {
+        tokio::spawn(serve_stream(stream));
+    }
+    Ok(())
+}
+
+/// Sends back what comes. When the end has come with it, the end also goes back with it.
+async fn serve_stream(mut stream: Stream) -> Result<()> {
+    let mut received = stream.read_chunk().await?;
+    while let Some(mut chunk) = received {
+        received = match poll_fn(|cx| Poll::Ready(stream.poll_read_chunk(cx, usize::MAX))).await {
+            Poll::Ready(Ok(None)) => {
+                return Ok(poll_fn(|cx| stream.poll_write_final(cx, &mut chunk)).await?);
+            }
+            Poll::Ready(next) => {
+                stream.write_chunk(chunk).await?;
+                next?
+            }
+            Poll::Pending => {
+                stream.write_chunk(chunk).await?;
+                stream.read_chunk().await?
+            }
+        };
+    }
+    Ok(stream.finish()?)
+}

@@ -1,0 +1,100 @@
+//! tarpc over TCP, with each of its codecs.
+
+use std::{future, net::SocketAddr};
+
+use futures_util::StreamExt;
+use tarpc::{
+    client, context, serde_transport,
+    server::{self, Channel},
+    tokio_serde::formats,
+};
+use tokio::net::TcpStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::{
+    Result,
+    message::Message,
+    peer::{Doorplate, Layer, Peer, dial},
+    workload::Workload,
+};
+
+/// Room for every call of the widest workload.
+const IN_FLIGHT: usize = 4096;
+
+#[tarpc::service]
+pub(crate) trait Echo {
+    async fn echo(text: String) -> String;
+    async fn never() -> bool;
+}
+
+#[derive(Clone)]
+struct Echoing;
+
+impl Echo for Echoing {
+    async fn echo(self, _: context::Context, text: String) -> String {
+        text
+    }
+
+    async fn never(self, _: context::Context) -> bool {
+        future::pending().await
+    }
+}
+
+/// The framing of tarpc's own TCP transport, which leaves Nagle's algorithm on.
+fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
+    LengthDelimitedCodec::builder().max_frame_length(64 * 1024 * 1024).new_framed(stream)
+}
+
+/// A codec is two types, one for each direction, so a generic peer would be mostly bounds.
+macro_rules! tarpc_peer {
+    ($peer:ident, $name:literal, $codec:ident, $runs:expr) => {
+        #[doc = concat!("tarpc with the codec ", stringify!($codec), ".")]
+        #[derive(Clone)]
+        pub(crate) struct $peer(EchoClient);
+
+        impl Peer for $peer {
+            const NAME: &'static str = $name;
+            const LAYER: Layer = Layer::Calls;
+
+            fn runs(workload: Workload) -> bool {
+                let runs: fn(Workload) -> bool = $runs;
+                runs(workload)
+            }
+
+            async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+                let connection = async |stream: TcpStream| {
+                    let transport = serde_transport::new(framed(stream), formats::$codec::default());
+                    let channel = server::Config { pending_response_buffer: IN_FLIGHT }.channel(transport);
+                    channel.execute(Echoing.serve()).for_each(async |call| drop(tokio::spawn(call))).await;
+                    Ok(())
+                };
+                doorplate.serve(connection).await
+            }
+
+            async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
+                let stream = dial(server).await?;
+                let transport = serde_transport::new(framed(stream), formats::$codec::default());
+                let mut config = client::Config::default();
+                (config.max_in_flight_requests, config.pending_request_buffer) = (IN_FLIGHT, IN_FLIGHT);
+                Ok(Self(EchoClient::new(config, transport).spawn()))
+            }
+
+            async fn echo(&mut self, message: &Message) -> Result<()> {
+                message.check(&self.0.echo(context::current(), message.text().to_owned()).await?)
+            }
+
+            async fn never(&mut self) -> Result<()> {
+                self.0.never(context::current()).await?;
+                Ok(())
+            }
+        }
+    };
+}
+
+tarpc_peer!(TarpcMessagepack, "tarpc-messagepack", MessagePack, |workload| {
+    super::runs_calls(workload) || workload == Workload::Cancel
+});
+tarpc_peer!(TarpcBincode, "tarpc-bincode", Bincode, |workload| {
+    matches!(workload, Workload::Unary { .. })
+});
+tarpc_peer!(TarpcJson, "tarpc-json", Json, super::runs_json_calls);

@@ -1,0 +1,65 @@
+//! tokio-yamux, of the nervos project.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt;
+use tokio_yamux::{Config, Control, Session};
+
+use super::io;
+use crate::{
+    Result,
+    message::Message,
+    peer::{Doorplate, Held, Layer, Peer, dial},
+    workload::Workload,
+};
+
+/// The control of a session.
+#[derive(Clone)]
+pub(crate) struct TokioYamux(Control);
+
+/// More than any message: a stream whose message is larger than the window hangs.
+const WINDOW: u32 = 64 * 1024 * 1024;
+
+/// Room for every stream of the widest workload.
+const STREAMS: usize = 4096;
+
+fn config() -> Config {
+    Config { accept_backlog: STREAMS, max_stream_window_size: WINDOW, ..Config::default() }
+}
+
+impl Peer for TokioYamux {
+    const NAME: &'static str = "tokio-yamux";
+    const LAYER: Layer = Layer::Streams;
+
+    fn runs(workload: Workload) -> bool {
+        super::runs_streams(workload)
+    }
+
+    async fn serve(workload: Workload, doorplate: Doorplate) -> Result<()> {
+        let connection = move |tcp| async move {
+            let mut session = Session::new_server(tcp, config());
+            while let Some(stream) = session.next().await {
+                tokio::spawn(io::serve(stream?, workload.largest()));
+            }
+            Ok(())
+        };
+        doorplate.serve(connection).await
+    }
+
+    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
+        let mut session = Session::new_client(dial(server).await?, config());
+        let control = session.control();
+        tokio::spawn(async move { while let Some(Ok(_)) = session.next().await {} });
+        Ok(Self(control))
+    }
+
+    async fn echo(&mut self, message: &Message) -> Result<()> {
+        io::exchange(self.0.open_stream().await?, message).await
+    }
+
+    async fn hold(&mut self, message: &Message) -> Result<Held> {
+        let mut stream = self.0.open_stream().await?;
+        io::ping(&mut stream, message).await?;
+        Ok(Box::new(stream))
+    }
+}

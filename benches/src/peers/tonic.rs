@@ -1,0 +1,149 @@
+//! tonic: gRPC over HTTP/2. What its build script would generate is written out, so that no
+//! protobuf compiler is needed; the messages are prost's.
+
+use std::{
+    convert::Infallible,
+    future::{self, Future},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::uri::PathAndQuery;
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    client, server,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+use tonic_prost::ProstCodec;
+use tower_service::Service;
+
+use crate::{
+    Result,
+    message::Message,
+    peer::{Doorplate, Layer, Peer},
+    workload::Workload,
+};
+
+const ECHO: &str = "/bench.Echo/Echo";
+const NEVER: &str = "/bench.Echo/Never";
+
+/// Wide enough that nothing waits for credit.
+const WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Bytes of a frame; the default of 16 KiB costs a third more time in calls of 64 KiB.
+const FRAME: u32 = 64 * 1024;
+
+/// Largest message; the default for those received is 4 MiB.
+const MESSAGE_SIZE: usize = 64 * 1024 * 1024;
+
+type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// `message Text { string text = 1; }`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Text {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+/// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text); }`
+#[derive(Clone)]
+struct EchoServer;
+
+impl Service<http::Request<Body>> for EchoServer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = match request.uri().path() {
+            ECHO => Method::Echo,
+            NEVER => Method::Never,
+            _ => return Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
+        };
+        Box::pin(async move {
+            let mut grpc = server::Grpc::new(ProstCodec::<Text, Text>::default())
+                .max_decoding_message_size(MESSAGE_SIZE);
+            Ok(grpc.unary(method, request).await)
+        })
+    }
+}
+
+enum Method {
+    Echo,
+    Never,
+}
+
+impl Service<Request<Text>> for Method {
+    type Response = Response<Text>;
+    type Error = Status;
+    type Future = BoxFuture<Self::Response, Status>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Text>) -> Self::Future {
+        match self {
+            Self::Echo => Box::pin(async move { Ok(Response::new(request.into_inner())) }),
+            Self::Never => Box::pin(future::pending()),
+        }
+    }
+}
+
+/// A channel, which is one connection.
+#[derive(Clone)]
+pub(crate) struct Tonic(client::Grpc<Channel>);
+
+impl Tonic {
+    async fn call(&mut self, path: &'static str, text: String) -> Result<String> {
+        self.0.ready().await?;
+        let (request, path) = (Request::new(Text { text }), PathAndQuery::from_static(path));
+        let answer = self.0.unary(request, path, ProstCodec::<Text, Text>::default()).await?;
+        Ok(answer.into_inner().text)
+    }
+}
+
+impl Peer for Tonic {
+    const NAME: &'static str = "tonic";
+    const LAYER: Layer = Layer::Calls;
+
+    fn runs(workload: Workload) -> bool {
+        super::runs_calls(workload) || workload == Workload::Cancel
+    }
+
+    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+        let incoming = TcpIncoming::from(doorplate.listen().await?).with_nodelay(Some(true));
+        let server = Server::builder()
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME)
+            // Otherwise a client that cancels often is taken for an attacker.
+            .http2_max_pending_accept_reset_streams(Some(4096));
+        Ok({ server }.serve_with_incoming(EchoServer, incoming).await?)
+    }
+
+    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(format!("http://{server}"))?
+            .tcp_nodelay(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME);
+        let channel = endpoint.connect().await?;
+        Ok(Self(client::Grpc::new(channel).max_decoding_message_size(MESSAGE_SIZE)))
+    }
+
+    async fn echo(&mut self, message: &Message) -> Result<()> {
+        message.check(&self.call(ECHO, message.text().to_owned()).await?)
+    }
+
+    async fn never(&mut self) -> Result<()> {
+        self.call(NEVER, String::new()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Results: lines of JSON, or a table.
+
+use serde::Serialize;
+
+use crate::{
+    peers,
+    plan::{Group, Run},
+    sample::Sample,
+    stats,
+    table::Table,
+    workload::{Measure, Workload},
+};
+
+/// The result of a peer in a workload and mode, as it is printed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Line {
+    workload: String,
+    mode: String,
+    peer: &'static str,
+    rate: f64,
+    unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p999_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_s_per_million: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bulk_mb_s: Option<f64>,
+    /// Ours in relation to the peer, of what counts in the workload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ours_to_peer: Option<f64>,
+}
+
+/// The lines of a group: medians over its rounds. A peer that never succeeded has none.
+pub(crate) fn lines(group: &Group) -> Vec<Line> {
+    group.runs.iter().filter_map(|run| line(group, run)).collect()
+}
+
+fn line(group: &Group, run: &Run) -> Option<Line> {
+    let samples: Vec<Sample> = run.rounds.iter().flatten().cloned().collect();
+    if samples.is_empty() {
+        return None;
+    }
+    let median = Sample::median(&samples);
+    Some(Line {
+        workload: group.workload.to_string(),
+        mode: group.mode.to_string(),
+        peer: run.peer.name,
+        rate: rounded(median.rate, 1),
+        unit: group.workload.measure().unit(),
+        p50_us: median.p50_us.map(|us| rounded(us, 1)),
+        p99_us: median.p99_us.map(|us| rounded(us, 1)),
+        p999_us: median.p999_us.map(|us| rounded(us, 1)),
+        cpu_s_per_million: median.cpu_s_per_million.map(|seconds| rounded(seconds, 2)),
+        bulk_mb_s: median.bulk_mb_s.map(|rate| rounded(rate, 1)),
+        ours_to_peer: ratio(group, run).map(|ratio| rounded(ratio, 3)),
+    })
+}
+
+fn ratio(group: &Group, run: &Run) -> Option<f64> {
+    let ours = peers::counterpart(&run.peer, group.workload)?;
+    let ours = group.runs.iter().find(|run| run.peer.name == ours)?;
+    let counts = |run: &Run| -> Vec<Option<f64>> {
+        run.rounds.iter().map(|sample| counts(group.workload, sample.as_ref()?)).collect()
+    };
+    stats::paired_ratio(&counts(ours), &counts(run))
+}
+
+/// The number that counts.
+fn counts(workload: Workload, sample: &Sample) -> Option<f64> {
+    match workload.measure() {
+        Measure::Tail => sample.p99_us,
+        Measure::Rate(_) | Measure::Throughput | Measure::Memory => Some(sample.rate),
+    }
+}
+
+fn rounded(number: f64, digits: i32) -> f64 {
+    let factor = 10_f64.powi(digits);
+    (number * factor).round() / factor
+}
+
+/// A table for each workload.
+pub(crate) fn tables(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for lines in lines.chunk_by(|a, b| a.workload == b.workload) {
+        let title = &lines[0].workload;
+        let ratio = match title.parse().map(Workload::measure) {
+            Ok(Measure::Tail) => "ours/peer (p99)",
+            _ => "ours/peer",
+        };
+        let titles =
+            ["mode", "peer", lines[0].unit, "p50 us", "p99 us", "p99.9 us", "cpu s/M", "bulk MB/s", ratio];
+        let mut table = Table::new(&titles, 2);
+        for line in lines {
+            table.row(&cells(line));
+        }
+        text.push_str(&format!("{title}\n{table}\n"));
+    }
+    text
+}
+
+fn cells(line: &Line) -> [String; 9] {
+    let number = |number: Option<f64>, digits| number.map(|n| grouped(n, digits)).unwrap_or_default();
+    [
+        line.mode.clone(),
+        line.peer.to_owned(),
+        grouped(line.rate, 0),
+        number(line.p50_us, 1),
+        number(line.p99_us, 1),
+        number(line.p999_us, 1),
+        number(line.cpu_s_per_million, 2),
+        number(line.bulk_mb_s, 0),
+        number(line.ours_to_peer, 2),
+    ]
+}
+
+/// A number with a space between thousands.
+fn grouped(number: f64, digits: usize) -> String {
+    let text = format!("{number:.digits$}");
+    let whole = text.find('.').unwrap_or(text.len());
+    let mut grouped = String::with_capacity(text.len() + whole / 3);
+    for (place, digit) in text.char_indices() {
+        if place > 0 && place < whole && (whole - place).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slice::Mode;
+
+    fn group(workload: &str, numbers: &[(&str, &[f64])]) -> Group {
+        let run = |&(name, rates): &(&str, &[f64])| Run {
+            peer: *peers::ALL.iter().find(|entry| entry.name == name).unwrap(),
+            rounds: rates
+                .iter()
+                .map(|&rate| Some(Sample { rate, p99_us: Some(1e6 / rate), ..Sample::default() }))
+                .collect(),
+        };
+        Group { workload: workload.parse().unwrap(), mode: Mode::Ct, runs: numbers.iter().map(run).collect() }
+    }
+
+    #[test]
+    fn lines_have_the_names_of_the_contract() {
+        let group = group("unary-64", &[("tarpc-messagepack", &[1.0, 244_096.0, 300_000.0])]);
+        assert_eq!(
+            serde_json::to_string(&lines(&group)[0]).unwrap(),
+            r#"{"workload":"unary-64","mode":"ct","peer":"tarpc-messagepack","rate":244096.0,"unit":"calls/s","p99_us":4.1}"#
+        );
+    }
+
+    #[test]
+    fn ratios_are_of_what_counts() {
+        let rates = group("unary-64", &[("muxado-rpc", &[600.0, 900.0]), ("tonic", &[100.0, 100.0])]);
+        assert_eq!(lines(&rates)[1].ours_to_peer, Some(7.5));
+        let tails = group("mixed", &[("muxado", &[400.0]), ("h2", &[100.0])]);
+        assert_eq!(lines(&tails)[1].ours_to_peer, Some(0.25));
+        assert_eq!(lines(&tails)[0].ours_to_peer, None);
+    }
+
+    #[test]
+    fn a_peer_that_never_succeeded_has_no_line() {
+        let mut group = group("unary-64", &[("muxado-rpc", &[600.0]), ("tonic", &[100.0])]);
+        group.runs[1].rounds = vec![None];
+        assert_eq!(lines(&group).len(), 1);
+    }
+
+    #[test]
+    fn the_table_is_grouped_by_workload() {
+        let groups = [
+            group("unary-64", &[("muxado-rpc", &[1_234_567.0]), ("tonic", &[1000.0])]),
+            group("idle-stream", &[("muxado", &[512.0])]),
+        ];
+        let lines: Vec<Line> = groups.iter().flat_map(lines).collect();
+        let expected = "\
+unary-64
+  mode  peer          calls/s   p99 us  ours/peer
+  ct    muxado-rpc  1 234 567      0.8
+  ct    tonic           1 000  1 000.0   1 234.57
+
+idle-stream
+  mode  peer    bytes   p99 us
+  ct    muxado    512  1 953.1
+
+";
+        assert_eq!(tables(&lines), expected);
+    }
+}

@@ -1,0 +1,1 @@
+//! Hostile callers: A1 and A19 for `muxado-rpc`.
