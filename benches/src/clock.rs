@@ -105,7 +105,7 @@ mod tests {
     fn what_takes_longer_is_made_up_for() {
         let (done, left) = run(&["unary-1", "echo-32m-1", "unary-64"], 50, Duration::from_millis(150));
         assert_eq!(done, 150);
-        assert!(left.unwrap() < Duration::from_secs(15), "{left:?}");
+        assert!(left.unwrap_or_default() < Duration::from_secs(15), "{left:?}");
     }
 
     #[test]

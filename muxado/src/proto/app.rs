@@ -148,8 +148,10 @@ impl Session {
         let moving = self.bytes_unsent - self.bytes_stalled;
         let window = stream.window_room();
         let within_window = window.min(budget.saturating_sub(moving)).min(stream_room);
+        // Credit can turn any amount of stalled bytes into moving ones, so there is a bound for both.
+        let both = (2 * budget).saturating_sub(self.bytes_unsent + within_window);
         let beyond_window = if within_window == window {
-            budget.saturating_sub(self.bytes_stalled).min(stream_room - within_window)
+            budget.saturating_sub(self.bytes_stalled).min(both).min(stream_room - within_window)
         } else {
             0
         };

@@ -10,6 +10,9 @@ use super::frame::FrameHeader;
 /// that a small chunk never keeps a large buffer alive.
 pub(super) const SHARE_FROM: usize = 16 * 1024;
 
+/// What is left of a chunk is copied once it is shorter than this.
+const COPY_REST: usize = 4 * 1024;
+
 /// Output pieces from this size on are passed on by reference; below, they are copied.
 const COPY_BELOW: usize = 4 * 1024;
 
@@ -60,7 +63,11 @@ impl RecvBuffer {
     /// Takes the next chunk, at most `max` bytes.
     pub(super) fn pop(&mut self, max: usize) -> Option<Bytes> {
         let chunk = match self.chunks.front_mut() {
-            Some(front) if front.len() > max => front.split_to(max),
+            Some(front) if front.len() > max => {
+                let taken = front.slice(..max);
+                shorten(front, max);
+                taken
+            }
             Some(_) => self.chunks.pop_front()?,
             None if self.tail.is_empty() => return None,
             None if self.tail.len() > max => self.tail.split_to(max).freeze(),
@@ -78,7 +85,7 @@ impl RecvBuffer {
             let n = if let Some(front) = self.chunks.front_mut() {
                 let n = room.min(front.len());
                 dst.put_slice(&front[..n]);
-                front.advance(n);
+                shorten(front, n);
                 if front.is_empty() {
                     self.chunks.pop_front();
                 }
@@ -115,6 +122,16 @@ impl RecvBuffer {
         if !self.tail.is_empty() {
             self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
         }
+    }
+}
+
+/// Takes `n` bytes off the front. A rest that is small beside what it was is copied: it must not
+/// keep a whole read buffer alive.
+fn shorten(chunk: &mut Bytes, n: usize) {
+    let before = chunk.len();
+    chunk.advance(n);
+    if !chunk.is_empty() && chunk.len() < COPY_REST && before >= COPY_REST {
+        *chunk = Bytes::copy_from_slice(chunk);
     }
 }
 

@@ -113,6 +113,7 @@ fn unread_bytes_in_awkward_pieces() {
                 pieces
             });
         });
+        eprintln!("NUM {} of {} {shape:?}", outcome.peak, shape.bound());
         outcome.survived().bounded(shape.bound() + TASK * shape.max_streams);
     }
 }
@@ -134,6 +135,7 @@ fn unread_bytes_in_slices() {
                 ]
             });
         });
+        eprintln!("NUM {} of {} {shape:?}", outcome.peak, shape.bound());
         outcome.survived().bounded(shape.bound() + TASK * shape.max_streams);
     }
 }
@@ -150,6 +152,7 @@ fn unsent_bytes() {
                 peer.flood(streams, |n| vec![Frame::wndinc(id(n), 8 * KIB as u32)]);
             }
         });
+        eprintln!("NUM {} of {} {shape:?}", outcome.peak, shape.bound());
         outcome.survived().bounded(shape.bound() + TASK * shape.max_streams);
     }
 }
@@ -166,6 +169,7 @@ fn everything_at_once() {
             peer.flood(streams / 4, |n| vec![Frame::fin(id(4 * n)), Frame::data(id(4 * n), "late")]);
             peer.flood(1000, |n| vec![Frame::data(id(100_000 + n), "nobody's")]);
         });
+        eprintln!("NUM {} of {} {shape:?} {:?}", outcome.peak, shape.bound(), outcome.end);
         outcome.bounded(shape.bound() + TASK * shape.max_streams);
     }
 }

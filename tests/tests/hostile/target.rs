@@ -60,8 +60,9 @@ impl Target {
     }
 
     /// Waits for the end of the session, the attacker of which is gone, and of its tasks.
-    pub async fn tear_down(self) {
-        self.view.closed().await;
+    /// Says why it ended.
+    pub async fn tear_down(self) -> SessionEnd {
+        let end = self.view.closed().await;
         if let Some(driver) = self.driver {
             // Why it ended is asserted elsewhere.
             driver.await.expect("no input makes the driver panic").ok();
@@ -75,5 +76,6 @@ impl Target {
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
+        end
     }
 }
