@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::metadata::MAX_METADATA;
+
 /// Limits of a peer. All are on by default; an error over one names it.
 ///
 /// ```
@@ -45,10 +47,11 @@ impl Limits {
     }
 
     /// Bytes of all names and values in the metadata of one message, sent or received.
-    /// Default 16 KiB.
+    /// Default 16 KiB, at most 256 KiB; more is clamped. Received metadata of over 16 384 entries is
+    /// over every limit.
     #[must_use]
     pub fn max_metadata_size(mut self, bytes: usize) -> Self {
-        self.max_metadata_size = bytes;
+        self.max_metadata_size = bytes.min(MAX_METADATA);
         self
     }
 

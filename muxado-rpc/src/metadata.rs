@@ -24,12 +24,14 @@ use serde::{
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     entries: Vec<(String, String)>,
+    /// Bytes that were received above all limits, and not kept.
+    excess: usize,
 }
 
 impl Metadata {
     /// No entries.
     pub const fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), excess: 0 }
     }
 
     /// Sets a value; the old one, if there was one.
@@ -74,7 +76,7 @@ impl Metadata {
     ///
     /// [`Limits::max_metadata_size`]: crate::Limits::max_metadata_size
     pub fn size(&self) -> usize {
-        self.entries.iter().map(|(name, value)| name.len() + value.len()).sum()
+        self.excess + self.entries.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 
@@ -112,6 +114,12 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
+/// Largest limit for metadata, in bytes.
+pub(crate) const MAX_METADATA: usize = 256 * 1024;
+
+/// Most entries of received metadata; with more it counts as over every limit.
+const MAX_ENTRIES: usize = 16 * 1024;
+
 struct MetadataVisitor;
 
 impl<'de> Visitor<'de> for MetadataVisitor {
@@ -123,8 +131,16 @@ impl<'de> Visitor<'de> for MetadataVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
         let mut metadata = Metadata::new();
+        let mut stored = 0;
         while let Some((name, value)) = map.next_entry::<String, String>()? {
-            metadata.entries.push((name, value));
+            let size = name.len() + value.len();
+            if stored > MAX_METADATA || metadata.entries.len() == MAX_ENTRIES {
+                // Too much for any limit: only its size is of interest.
+                metadata.excess = metadata.excess.max(MAX_METADATA) + size;
+            } else {
+                stored += size;
+                metadata.entries.push((name, value));
+            }
         }
         metadata.drop_repeated_names();
         Ok(metadata)

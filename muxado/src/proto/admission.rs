@@ -3,12 +3,10 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 use super::{
     frame::{FrameHeader, ProtocolError, StreamId},
     session::{Event, Session},
-    stream::{Owner, RecvState, StreamKey, Typing},
+    stream::{Owner, RecvState, SendState, Stream, StreamKey, Typing},
 };
 use crate::error::ErrorCode;
 
@@ -70,16 +68,40 @@ impl Session {
     /// A stream that says nothing of itself yet: it waits beside the backlog, in nobody's way.
     pub(super) fn await_type(&mut self, key: StreamKey, now: Instant) {
         let Some(stream) = self.stream_mut(key) else { return };
-        stream.typing = Typing::Awaiting { bytes: [0; 4], have: 0, listed: false };
-        let mut early = std::mem::take(&mut stream.buffer);
+        let mut read = [0; 4];
+        let have = stream.buffer.read(&mut &mut read[..]);
         let finished = stream.recv == RecvState::Finished;
-        self.bytes_unread -= early.len();
+        stream.typing = Typing::Awaiting { bytes: read, have, listed: false };
+        self.bytes_unread -= have;
         self.untyped_len += 1;
-        while let Some(chunk) = early.pop(usize::MAX) {
-            let len = chunk.len();
-            self.handle_payload(key, &mut BytesMut::from(chunk), len, now);
+        self.consumed(key, have);
+        if have == read.len() {
+            self.handle_type(key, u32::from_be_bytes(read));
+            self.hand_over_heartbeats(key, now);
+        } else if finished {
+            // It ended before it said what it was.
+            self.reset_with(key, ErrorCode::STREAM_RESET);
+            self.settle(key);
+        } else {
+            self.limit_typing(key, now);
         }
-        if finished { self.handle_fin(key) } else { self.limit_typing(key, now) }
+    }
+
+    /// What came behind the type of a stream that turned out to be one of heartbeats.
+    fn hand_over_heartbeats(&mut self, key: StreamKey, now: Instant) {
+        let is_heartbeat = |stream: &&mut Stream| matches!(stream.owner, Owner::HeartbeatResponder { .. });
+        let Some(stream) = self.stream_mut(key).filter(is_heartbeat) else { return };
+        let mut early = std::mem::take(&mut stream.buffer);
+        if stream.recv == RecvState::Finished && stream.send == SendState::Open {
+            stream.send = SendState::Finishing;
+        }
+        self.bytes_unread -= early.len();
+        while let Some(chunk) = early.pop(usize::MAX) {
+            self.handle_heartbeat_bytes(key, &chunk, now);
+            self.consumed(key, chunk.len());
+        }
+        self.make_ready(key);
+        self.settle(key);
     }
 
     /// A stream whose first frame did not bring all of its type has only so much time for it.

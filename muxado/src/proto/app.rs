@@ -127,7 +127,7 @@ impl Session {
             stream.write_blocked = true;
             let for_session = room.within_window < window;
             if for_session && !std::mem::replace(&mut stream.in_send_waiters, true) {
-                self.send_waiters.push_back(key);
+                self.queue_send_waiter(key);
             }
         }
         self.bytes_unsent += taken;
@@ -214,7 +214,7 @@ impl Session {
         if let Some(id) = stream.id.filter(|_| alive && !stream.is_over()) {
             stream.rst_owed = Some(code);
             if !std::mem::replace(&mut stream.control, true) {
-                self.control.push_back(key);
+                self.queue_control(key);
             }
             self.late.insert(id);
         }
@@ -276,7 +276,7 @@ impl Session {
         stream.consumed = stream.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
         let due = stream.consumed >= threshold && stream.recv == RecvState::Open && !ended;
         if due && !std::mem::replace(&mut stream.control, true) {
-            self.control.push_back(key);
+            self.queue_control(key);
         }
     }
 

@@ -10,9 +10,6 @@ use super::frame::FrameHeader;
 /// that a small chunk never keeps a large buffer alive.
 pub(super) const SHARE_FROM: usize = 16 * 1024;
 
-/// What is left of a chunk is copied once it is shorter than this.
-const COPY_REST: usize = 4 * 1024;
-
 /// Output pieces from this size on are passed on by reference; below, they are copied.
 const COPY_BELOW: usize = 4 * 1024;
 
@@ -22,10 +19,33 @@ const COPY_BELOW: usize = 4 * 1024;
 /// however small the frames were.
 #[derive(Debug, Default)]
 pub(super) struct RecvBuffer {
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     tail: BytesMut,
+    /// What the tail was made for, in bytes.
+    tail_size: usize,
     len: usize,
 }
+
+/// Received bytes, and how much memory they keep alive.
+#[derive(Debug)]
+struct Chunk {
+    data: Bytes,
+    held: usize,
+}
+
+impl Chunk {
+    /// Takes `n` bytes off the front. A rest that is small beside what it keeps alive is copied.
+    fn shorten(&mut self, n: usize) {
+        self.data.advance(n);
+        if self.data.len() * HELD_PER_BYTE < self.held && self.held > KEEP_TAIL {
+            self.data = Bytes::copy_from_slice(&self.data);
+            self.held = self.data.len();
+        }
+    }
+}
+
+/// Memory that a received byte may keep alive: slices are taken from a quarter of a read buffer on.
+const HELD_PER_BYTE: usize = 4;
 
 /// Largest tail buffer, in bytes.
 const MAX_TAIL: usize = 16 * 1024;
@@ -48,6 +68,7 @@ impl RecvBuffer {
             // The first piece gets just its size: most messages are one piece.
             let size = if self.len == 0 { rest.len() } else { self.len.clamp(512, MAX_TAIL).max(rest.len()) };
             self.tail = BytesMut::with_capacity(size);
+            self.tail_size = size;
             self.tail.extend_from_slice(rest);
         }
         self.len += data.len();
@@ -57,20 +78,26 @@ impl RecvBuffer {
     pub(super) fn push_shared(&mut self, data: Bytes) {
         self.seal();
         self.len += data.len();
-        self.chunks.push_back(data);
+        let held = data.len() * HELD_PER_BYTE;
+        self.chunks.push_back(Chunk { data, held });
     }
 
     /// Takes the next chunk, at most `max` bytes.
     pub(super) fn pop(&mut self, max: usize) -> Option<Bytes> {
         let chunk = match self.chunks.front_mut() {
-            Some(front) if front.len() > max => {
-                let taken = front.slice(..max);
-                shorten(front, max);
+            Some(front) if front.data.len() > max => {
+                let taken = front.data.slice(..max);
+                front.shorten(max);
                 taken
             }
-            Some(_) => self.chunks.pop_front()?,
+            Some(_) => self.chunks.pop_front()?.data,
             None if self.tail.is_empty() => return None,
-            None if self.tail.len() > max => self.tail.split_to(max).freeze(),
+            None if self.tail.len() > max => {
+                let taken = Bytes::copy_from_slice(&self.tail[..max]);
+                self.tail.advance(max);
+                self.shorten_tail();
+                taken
+            }
             None => std::mem::take(&mut self.tail).freeze(),
         };
         self.len -= chunk.len();
@@ -83,10 +110,10 @@ impl RecvBuffer {
         while dst.has_remaining_mut() {
             let room = dst.remaining_mut();
             let n = if let Some(front) = self.chunks.front_mut() {
-                let n = room.min(front.len());
-                dst.put_slice(&front[..n]);
-                shorten(front, n);
-                if front.is_empty() {
+                let n = room.min(front.data.len());
+                dst.put_slice(&front.data[..n]);
+                front.shorten(n);
+                if front.data.is_empty() {
                     self.chunks.pop_front();
                 }
                 n
@@ -104,6 +131,7 @@ impl RecvBuffer {
                     }
                 } else {
                     self.tail.advance(n);
+                    self.shorten_tail();
                 }
                 n
             };
@@ -120,18 +148,18 @@ impl RecvBuffer {
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
+            let data = std::mem::take(&mut self.tail).freeze();
+            self.chunks.push_back(Chunk { data, held: self.tail_size });
         }
     }
-}
 
-/// Takes `n` bytes off the front. A rest that is small beside what it was is copied: it must not
-/// keep a whole read buffer alive.
-fn shorten(chunk: &mut Bytes, n: usize) {
-    let before = chunk.len();
-    chunk.advance(n);
-    if !chunk.is_empty() && chunk.len() < COPY_REST && before >= COPY_REST {
-        *chunk = Bytes::copy_from_slice(chunk);
+    /// A tail that is mostly read gives its memory back; what was in front of the rest cannot be
+    /// used again.
+    fn shorten_tail(&mut self) {
+        if self.tail.len() * HELD_PER_BYTE < self.tail_size && self.tail_size > KEEP_TAIL {
+            self.tail_size = self.tail.len();
+            self.tail = BytesMut::from(&self.tail[..]);
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Session {
         growth.extra += extra;
         tracing::debug!(stream = ?stream.id, window = growth.window, "the window holds the peer up; it grows");
         if !std::mem::replace(&mut stream.control, true) {
-            self.control.push_back(key);
+            self.queue_control(key);
         }
         self.growth_left -= extra as usize;
     }

@@ -172,6 +172,7 @@ impl Session {
         let idle = |requester: &&mut Requester| alive && requester.outstanding.is_none();
         let Some(requester) = self.heartbeat.as_mut().filter(idle) else { return };
         if requester.last == Some(HeartbeatEvent::Unsupported) {
+            requester.next_at = None;
             return;
         }
         if requester.stream.is_none() && self.remote.is_some() {

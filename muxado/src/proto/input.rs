@@ -108,6 +108,8 @@ impl Session {
             }
         }
         self.stats.bytes_received += (before - bytes.len()) as u64;
+        // A stream that was still being sent may be gone.
+        self.close_if_sent();
     }
 
     /// Streams that got something in the last [`receive`](Self::receive).
@@ -319,6 +321,7 @@ impl Session {
     }
 
     fn handle_late_data(&mut self, id: StreamId, length: u32) -> Result<(), ProtocolError> {
+        self.earn_patience(length);
         self.lose_patience("data for streams that are closed")?;
         // The FIN of a stream that was reset meanwhile needs no answer.
         if length > 0 && !self.late.contains(id) {

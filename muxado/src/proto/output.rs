@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use slab::Slab;
 
 use super::{
     app::Finish,
@@ -84,8 +85,40 @@ impl Session {
         if stream.can_send() {
             stream.ready = true;
             let urgent = matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. });
-            if urgent { self.ready.push_front(key) } else { self.ready.push_back(key) }
+            if urgent {
+                self.ready.push_front(key);
+            } else {
+                self.ready.push_back(key);
+            }
+            if self.may_hold_gone(self.ready.len()) {
+                let streams = &self.streams;
+                self.ready.retain(|key| is_there(streams, *key));
+            }
         }
+    }
+
+    /// Puts a stream into the list of those that owe a control frame; its `control` is set.
+    pub(super) fn queue_control(&mut self, key: StreamKey) {
+        self.control.push_back(key);
+        if self.may_hold_gone(self.control.len()) {
+            let streams = &self.streams;
+            self.control.retain(|key| is_there(streams, *key));
+        }
+    }
+
+    /// Puts a stream into the list of those that wait for room in the session's buffer.
+    pub(super) fn queue_send_waiter(&mut self, key: StreamKey) {
+        self.send_waiters.push_back(key);
+        if self.may_hold_gone(self.send_waiters.len()) {
+            let streams = &self.streams;
+            self.send_waiters.retain(|key| is_there(streams, *key));
+        }
+    }
+
+    /// Whether most keys of a list could be those of streams that are gone. A peer that does not
+    /// read must not make a list grow by opening and resetting.
+    fn may_hold_gone(&self, len: usize) -> bool {
+        len > 2 * self.streams.len() + 64
     }
 
     fn put_control(&mut self) {
@@ -325,6 +358,10 @@ impl Session {
             return;
         };
         self.accepted_unacknowledged.push_back((key, now));
+        if self.may_hold_gone(self.accepted_unacknowledged.len()) {
+            let streams = &self.streams;
+            self.accepted_unacknowledged.retain(|(key, _)| is_there(streams, *key));
+        }
         if self.accepted_unacknowledged.len() >= ACK_FROM && self.ack_at.is_none() {
             self.ack_at = now.checked_add(ACK_DELAY);
             self.events.push_back(Event::Timer);
@@ -341,13 +378,17 @@ impl Session {
             }
             stream.ack_owed = true;
             if !std::mem::replace(&mut stream.control, true) {
-                self.control.push_back(*key);
+                self.queue_control(*key);
             }
             false
         });
         self.ack_at = if waiting.len() >= ACK_FROM { now.checked_add(ACK_DELAY) } else { None };
         self.accepted_unacknowledged = waiting;
     }
+}
+
+fn is_there(streams: &Slab<Stream>, key: StreamKey) -> bool {
+    streams.get(key.index()).is_some_and(|stream| stream.serial == key.serial)
 }
 
 /// Bytes of a go-away's text that are sent.

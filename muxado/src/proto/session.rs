@@ -300,9 +300,12 @@ impl Session {
     pub fn refuse_streams(&mut self) {
         self.refuse_streams = true;
         for key in std::mem::take(&mut self.backlog) {
-            if self.stream(key).is_some_and(|stream| stream.owner == Owner::Backlog) {
-                self.reset_with(key, ErrorCode::STREAM_REFUSED);
-            }
+            let in_backlog = |stream: &&mut Stream| stream.owner == Owner::Backlog;
+            let Some(stream) = self.stream_mut(key).filter(in_backlog) else { continue };
+            stream.owner = Owner::Nobody;
+            self.backlog_len -= 1;
+            self.reset(key, ErrorCode::STREAM_REFUSED);
+            self.settle(key);
         }
     }
 
