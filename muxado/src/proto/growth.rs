@@ -18,7 +18,8 @@ use super::{
 pub(super) struct Growth {
     /// The window in force, in bytes.
     window: u32,
-    /// What the peer may still send by the credit that it surely knows of.
+    /// What the peer may still send by the credit that it had when it last went on. Credit given since
+    /// then may be on its way still.
     known: u32,
     /// When that was used up.
     stalled_at: Option<Instant>,
@@ -42,9 +43,8 @@ impl Growth {
         Self { window, known: window, stalled_at: None, granted_at: None, extra: 0 }
     }
 
-    /// Credit goes out; `left` is what the peer may still send without it.
-    pub(super) fn granted(&mut self, left: u32, now: Option<Instant>) {
-        self.known = left;
+    /// Credit goes out.
+    pub(super) fn granted(&mut self, now: Option<Instant>) {
         self.granted_at = now;
     }
 
@@ -57,7 +57,7 @@ impl Growth {
     /// connection had last brought anything.
     fn observe(&mut self, n: u32, window_left: u32, now: Instant, quiet_since: Option<Instant>) -> bool {
         let stalled_at = self.stalled_at.take();
-        if stalled_at.is_some() {
+        if stalled_at.is_some() || n > self.known {
             self.known = window_left;
         }
         self.known = self.known.saturating_sub(n);
@@ -108,9 +108,9 @@ mod tests {
         let start = Instant::now();
         let mut growth = Growth::new(W);
         assert!(!growth.observe(W / 2, W, start, None));
-        growth.granted(W / 2, Some(start));
+        growth.granted(Some(start));
         assert!(!growth.observe(W / 2, W, start, Some(start)));
-        growth.granted(W / 2, Some(start));
+        growth.granted(Some(start));
         let now = start + silence;
         growth.observe(1, W, now, Some(if other_traffic { now } else { start }))
     }

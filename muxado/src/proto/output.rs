@@ -158,7 +158,7 @@ impl Session {
             return;
         }
         let credit = std::mem::take(&mut stream.consumed) + std::mem::take(&mut stream.growth.extra);
-        stream.growth.granted(stream.recv_window, now);
+        stream.growth.granted(now);
         stream.recv_window += credit;
         stream.acknowledged |= !stream.opened_here;
         self.put_u32_frame(FrameType::WNDINC, id.as_u32(), credit);

@@ -34,8 +34,8 @@ pub enum App {
     Answer(usize),
     /// So many bytes are written for every byte that comes.
     Multiply(usize),
-    /// All that comes is read, but for the last byte.
-    LeaveOne(usize),
+    /// Of so many bytes the last ones are left unread.
+    Leave { of: usize, left: usize },
     /// Each stream is reset at once.
     Reset,
     /// Streams are read to their end.
@@ -70,7 +70,7 @@ impl App {
                 }
             }
             Self::Multiply(factor) => drop(multiply(&mut stream, factor).await),
-            Self::LeaveOne(bytes) => leave_one(&mut stream, bytes).await,
+            Self::Leave { of, left } => read_and_stop(&mut stream, of - left).await,
             Self::Reset => stream.reset(ErrorCode::STREAM_REFUSED),
             Self::Read => while let Ok(Some(_)) = stream.read_chunk().await {},
             Self::Witness(endings) => {
@@ -102,9 +102,9 @@ async fn multiply(stream: &mut Stream, factor: usize) -> io::Result<()> {
     Ok(())
 }
 
-async fn leave_one(stream: &mut Stream, bytes: usize) {
-    let mut left = bytes - 1;
-    let mut piece = vec![0; 4096];
+async fn read_and_stop(stream: &mut Stream, bytes: usize) {
+    let mut piece = [0; 1024];
+    let mut left = bytes;
     while left > 0 {
         let most = left.min(piece.len());
         match stream.read(&mut piece[..most]).await {
@@ -112,6 +112,5 @@ async fn leave_one(stream: &mut Stream, bytes: usize) {
             _ => return,
         }
     }
-    drop(piece);
     pending::<()>().await;
 }

@@ -8,7 +8,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpStream as StdStream},
     panic::resume_unwind,
-    sync::mpsc::sync_channel,
+    sync::mpsc::{Receiver, sync_channel},
     thread,
 };
 
@@ -103,17 +103,9 @@ pub fn attack_target<T: Send + 'static>(
     let listener = runtime.block_on(async { listen() }).expect("a free port");
     let bystander = Bystander::new(runtime.block_on(bystander(&listener)));
     let (near, far) = runtime.block_on(connection(&listener));
-    let (start, started) = sync_channel::<(View, Side)>(1);
+    let (start, started) = sync_channel(1);
     let (done, finished) = oneshot::channel();
-    let attacking = thread::spawn(move || {
-        let (view, side) = started.recv().expect("the target is made");
-        let mut attacker = Attacker::new(far, view, side, bystander);
-        attacker.check_bystander();
-        let result = script(&mut attacker);
-        attacker.check_bystander();
-        done.send(attacker).ok();
-        result
-    });
+    let attacking = thread::spawn(move || run_script(far, bystander, &started, done, script));
 
     let mut state = None;
     let during = measure(|| {
@@ -142,6 +134,24 @@ pub fn attack_target<T: Send + 'static>(
         end,
         stats,
     }
+}
+
+/// The attacker's thread: it begins when the target is there, and hands the attacker back, so that the
+/// connection stays open until everything was counted.
+fn run_script<T>(
+    tcp: StdStream,
+    bystander: Bystander,
+    started: &Receiver<(View, Side)>,
+    done: oneshot::Sender<Attacker>,
+    script: impl FnOnce(&mut Attacker) -> T,
+) -> T {
+    let (view, side) = started.recv().expect("the target is made");
+    let mut attacker = Attacker::new(tcp, view, side, bystander);
+    attacker.check_bystander();
+    let result = script(&mut attacker);
+    attacker.check_bystander();
+    done.send(attacker).ok();
+    result
 }
 
 /// A connection through the listener: the session's end, and the peer's.

@@ -117,19 +117,9 @@ impl Attacker {
         self.view.stats()
     }
 
-    /// Whether the session has ended.
-    pub fn is_over(&self) -> bool {
-        self.view.is_closed()
-    }
-
     /// The next frame; `None` once the session has closed the connection.
     pub fn recv(&mut self) -> Option<Frame> {
         self.wire.recv()
-    }
-
-    /// Reads and drops so many bytes.
-    pub fn swallow(&mut self, bytes: usize) {
-        self.wire.swallow(bytes);
     }
 
     /// The frames up to the end of the connection, which comes with a GOAWAY of this code.
@@ -205,17 +195,6 @@ impl Wire {
             if self.fill() == 0 {
                 return None;
             }
-        }
-    }
-
-    fn swallow(&mut self, mut bytes: usize) {
-        while bytes > 0 {
-            if self.inbox.is_empty() && self.fill() == 0 {
-                return;
-            }
-            let n = bytes.min(self.inbox.len());
-            drop(self.inbox.split_to(n));
-            bytes -= n;
         }
     }
 

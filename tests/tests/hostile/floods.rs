@@ -49,7 +49,8 @@ fn a1_streams_that_are_reset_behind_their_acceptance_leave_nothing() {
     });
     outcome.survived().bounded(MIB);
     assert_eq!(outcome.result.streams_accepted, 20_000);
-    assert!(outcome.held < 512 * KIB, "{} bytes held behind it", outcome.held);
+    // What stays is room for as many streams at once as there were, however many came in all.
+    assert!(outcome.held < MIB, "{} bytes held behind it", outcome.held);
 }
 
 #[test]
@@ -94,7 +95,8 @@ fn a7_credit_never_overflows() {
 
 #[test]
 fn a22_frames_that_do_nothing_have_a_budget() {
-    let kinds: [(&str, fn(u32) -> Frame); 6] = [
+    type Kind = (&'static str, fn(u32) -> Frame);
+    let kinds: [Kind; 6] = [
         ("credit of 0", |id| Frame::wndinc(id, 0)),
         ("a FIN of a stream that never was", |id| Frame::fin(id + 2)),
         ("data of a stream that never was", |id| Frame::data(id + 2, "x")),

@@ -65,10 +65,13 @@ impl Shape {
     /// `mem(session)` of SECURITY.md, where this side opens no streams.
     fn bound(self) -> usize {
         let streams = self.max_streams + self.accept_backlog;
-        MIB + 2 * KIB * streams
-            + 4 * self.session_send_buffer
-            + 2 * self.session_receive_memory
-            + 3 * self.session_receive_memory.min(4 * MIB)
+        let received = self.session_receive_memory;
+        MIB + 2 * KIB * streams + 4 * self.session_send_buffer + 2 * received + 3 * received.min(4 * MIB)
+    }
+
+    /// The same where the application has read a part of what came, and stopped.
+    fn bound_half_read(self) -> usize {
+        self.bound() + 2 * self.session_receive_memory
     }
 
     fn attack<T: Send + 'static>(
@@ -113,7 +116,6 @@ fn unread_bytes_in_awkward_pieces() {
                 pieces
             });
         });
-        eprintln!("NUM {} of {} {shape:?}", outcome.peak, shape.bound());
         outcome.survived().bounded(shape.bound() + TASK * shape.max_streams);
     }
 }
@@ -125,9 +127,9 @@ fn unread_bytes_in_slices() {
         let outcome = shape.attack(App::Hold, move |peer| {
             let streams = shape.max_streams.min(64);
             peer.open_all(streams, |n| Frame::syn(id(n), ""));
-            peer.flood(shape.session_receive_memory / (16 * KIB), |n| {
+            peer.flood(shape.session_receive_memory.min(8 * MIB) / (16 * KIB), |n| {
                 let stream = id(n % streams);
-                let slice = vec![1; 16 * KIB - 1];
+                let slice = vec![1; 16 * KIB];
                 vec![
                     Frame::data(stream, "x"),
                     Frame::data(stream, slice),
@@ -135,9 +137,39 @@ fn unread_bytes_in_slices() {
                 ]
             });
         });
-        eprintln!("NUM {} of {} {shape:?}", outcome.peak, shape.bound());
         outcome.survived().bounded(shape.bound() + TASK * shape.max_streams);
     }
+}
+
+/// The application has taken the larger part of each stream's bytes, and no more.
+#[test]
+fn unread_bytes_behind_read_ones() {
+    const LEFT: usize = 17 * KIB;
+    let shape = Shape {
+        max_streams: 470,
+        accept_backlog: 470,
+        session_send_buffer: 0,
+        session_receive_memory: 8 * MIB,
+    };
+    for pieces in [64 * KIB, 16 * KIB, 3 * KIB] {
+        let outcome = shape.attack(App::Leave { of: 64 * KIB, left: LEFT }, move |peer| {
+            for n in 0..shape.max_streams {
+                let mut frames = vec![Frame::syn(id(n), "")];
+                frames.extend(vec![1; 64 * KIB].chunks(pieces).map(|piece| Frame::data(id(n), piece)));
+                peer.send(&frames);
+                peer.wait(|stats| stats.bytes_unread == (n + 1) * LEFT);
+            }
+        });
+        outcome.survived().bounded(shape.bound_half_read() + TASK * shape.max_streams);
+    }
+}
+
+/// An idle stream costs its state and no more.
+#[test]
+fn idle_streams() {
+    let outcome = DEFAULT.attack(App::Ignore, |peer| peer.open_all(1024, |n| Frame::syn(id(n), "")));
+    outcome.survived();
+    assert!(outcome.held < 1024 * KIB + 64 * KIB, "{} bytes for 1024 streams", outcome.held);
 }
 
 /// Every stream has much to say, and nothing is read.
@@ -152,7 +184,6 @@ fn unsent_bytes() {
                 peer.flood(streams, |n| vec![Frame::wndinc(id(n), 8 * KIB as u32)]);
             }
         });
-        eprintln!("NUM {} of {} {shape:?}", outcome.peak, shape.bound());
         outcome.survived().bounded(shape.bound() + TASK * shape.max_streams);
     }
 }
@@ -169,7 +200,6 @@ fn everything_at_once() {
             peer.flood(streams / 4, |n| vec![Frame::fin(id(4 * n)), Frame::data(id(4 * n), "late")]);
             peer.flood(1000, |n| vec![Frame::data(id(100_000 + n), "nobody's")]);
         });
-        eprintln!("NUM {} of {} {shape:?} {:?}", outcome.peak, shape.bound(), outcome.end);
         outcome.bounded(shape.bound() + TASK * shape.max_streams);
     }
 }

@@ -12,6 +12,8 @@ use muxado::{
 };
 use muxado_tests::{Rng, Sim};
 
+use crate::seeds::for_each_seed;
+
 /// What the model knows of one direction of a stream.
 #[derive(Debug, Default, Clone, Copy)]
 struct Flow {
@@ -326,15 +328,16 @@ fn simulate(seed: u64) -> HashMap<&'static str, u64> {
 #[test]
 fn random_runs_deliver_everything_and_never_get_stuck() {
     let mut totals = HashMap::<_, u64>::new();
-    for seed in 0..1500 {
-        for (what, count) in simulate(seed) {
-            *totals.entry(what).or_default() += count;
-        }
+    let runs = for_each_seed(60, simulate);
+    let count = runs.len() as u64;
+    for (what, count) in runs.into_iter().flatten() {
+        *totals.entry(what).or_default() += count;
     }
     // The runs are worth something only if they do what they are meant to.
+    let enough = |what, a_run| totals[what] > a_run * count;
     assert!(
-        totals["accepted"] > 20_000 && totals["bytes"] > 100_000_000 && totals["torn"] > 5000,
-        "{totals:?}"
+        count < 1000 || (enough("accepted", 14) && enough("bytes", 70_000) && enough("torn", 3)),
+        "{count} runs: {totals:?}"
     );
 }
 
@@ -345,7 +348,7 @@ fn same_seed_gives_the_same_run() {
 
 #[test]
 fn cut_at_a_random_point_is_noticed_by_everybody_and_never_looks_like_an_end() {
-    for seed in 0..500 {
+    for_each_seed(20, |seed| {
         let mut world = World::new(seed);
         let steps = world.rng.below(600);
         (0..steps).for_each(|_| world.step());
@@ -360,12 +363,12 @@ fn cut_at_a_random_point_is_noticed_by_everybody_and_never_looks_like_an_end() {
             let left = (stats.streams_open, stats.bytes_unread, stats.bytes_unsent, end.session.handles());
             assert_eq!(left, (0, 0, 0, 0), "seed {seed}");
         }
-    }
+    });
 }
 
 #[test]
 fn drain_at_a_random_point_lets_every_stream_finish() {
-    for seed in 0..500 {
+    for_each_seed(20, |seed| {
         let mut world = World::new(seed);
         let steps = world.rng.below(600);
         (0..steps).for_each(|_| world.step());
@@ -374,5 +377,5 @@ fn drain_at_a_random_point_lets_every_stream_finish() {
         world.run_out();
         world.check_nothing_is_stuck();
         world.drop_all_and_check_nothing_is_left();
-    }
+    });
 }
