@@ -286,8 +286,13 @@ impl Core {
 
     /// Whether the opener may go on; if not, it has a place in the queue now.
     pub(crate) fn poll_open_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> bool {
-        if self.proto.may_open() && (ticket.is_some() || self.openers.is_empty()) {
+        let refused = self.proto.refuses_opens();
+        if refused || (self.proto.may_open() && (ticket.is_some() || self.openers.is_empty())) {
             self.leave_openers(ticket);
+            if !self.openers.is_empty() {
+                // There may be room for more, and some came after the others had been woken.
+                self.proto.announce_capacity();
+            }
             return true;
         }
         match ticket.and_then(|ticket| self.opener(ticket)) {

@@ -141,7 +141,9 @@ pub struct Session {
 
 impl Session {
     /// A session that has not seen a byte.
-    pub fn new(side: Side, config: Config) -> Self {
+    pub fn new(side: Side, mut config: Config) -> Self {
+        let window = usize::try_from(config.window_size).unwrap_or(usize::MAX);
+        config.session_receive_memory = config.session_receive_memory.max(window);
         let growth_left = config.window_growth;
         Self {
             side,

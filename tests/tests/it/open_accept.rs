@@ -2,7 +2,7 @@
 
 use muxado::{Config, Side};
 use muxado_tests::{
-    Frame, drain, each_side, local_id, read_exactly, remote_id, run, scripted, settle, write_final,
+    Frame, Pair, drain, each_side, local_id, read_exactly, remote_id, run, scripted, settle, write_final,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -217,5 +217,34 @@ fn both_sides_open_and_answer_at_the_same_time() {
         settle().await;
         assert_eq!(pair.client.stats().streams_open, 0);
         assert_eq!(pair.server.stats().streams_open, 0);
+    });
+}
+
+#[test]
+fn opener_that_comes_behind_woken_ones_gets_its_turn() {
+    run(async {
+        let pair = Pair::with(Config::default().max_open_streams(2), 64 * 1024);
+        let held = [pair.client.open().await.unwrap(), pair.client.open().await.unwrap()];
+        let client = pair.client.clone();
+        let first = tokio::spawn(async move { client.open().await });
+        tokio::task::yield_now().await;
+        // There is room for two; the first is woken, and has not run when the second asks.
+        drop(held);
+        let second = pair.client.open().await;
+        assert!(second.is_ok() && first.await.unwrap().is_ok());
+    });
+}
+
+#[test]
+fn opener_that_comes_after_the_go_away_is_refused_beside_those_who_wait() {
+    run(async {
+        let pair = Pair::with(Config::default().max_open_streams(1), 64 * 1024);
+        let _held = pair.client.open().await.unwrap();
+        let client = pair.client.clone();
+        let waiting = tokio::spawn(async move { client.open().await });
+        tokio::task::yield_now().await;
+        pair.client.go_away();
+        assert_eq!(pair.client.open().await.unwrap_err(), muxado::OpenError::GoingAway);
+        assert_eq!(waiting.await.unwrap().unwrap_err(), muxado::OpenError::GoingAway);
     });
 }
