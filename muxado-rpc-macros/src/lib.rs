@@ -16,7 +16,7 @@ use proc_macro::TokenStream;
 
 /// Turns a trait into a service: a server that answers calls with an implementation, and a client that makes them.
 ///
-/// ```ignore
+/// ```text
 /// #[muxado_rpc::service]
 /// pub trait Calculator {
 ///     /// Adds two numbers.
