@@ -353,3 +353,16 @@ fn beat_in_a_pair_is_answered_past_bulk_data() {
         assert!(echo.is_some_and(|frame| frame.flags & !EXT == 0));
     });
 }
+
+#[test]
+fn refusal_is_reported_once_and_then_the_end() {
+    each_side(|side| async move {
+        let (session, mut heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        let id = local_id(side, 0);
+        first_token(&mut peer, id).await;
+        peer.send(Frame::rst(id, 6)).await;
+        assert_eq!(heartbeat.changed().await, HeartbeatEvent::Unsupported);
+        session.session().close(muxado::ErrorCode::NO_ERROR, "");
+        assert_eq!(heartbeat.changed().await, HeartbeatEvent::Ended);
+    });
+}

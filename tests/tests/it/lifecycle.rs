@@ -347,3 +347,20 @@ fn peers_session_that_is_dropped_is_a_clean_end_for_us() {
         assert_eq!(pair.server_driver.await.unwrap(), Ok(()));
     });
 }
+
+#[test]
+fn abandoned_session_ends_with_the_last_stream_it_was_sending() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let mut stream = session.open().await.unwrap();
+        // More than the window: the rest waits for credit, which never comes.
+        stream.write_all(&vec![0; 256 * 1024 + 1000]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let id = stream.id().unwrap().as_u32();
+        let begin = Instant::now();
+        drop((stream, session));
+        peer.send(Frame::rst(id, 6)).await;
+        while peer.recv().await.expect("a go-away").kind != muxado_tests::GOAWAY {}
+        assert!(begin.elapsed() < Duration::from_secs(2), "it waited for the close timeout");
+    });
+}

@@ -122,3 +122,24 @@ fn send_buffers_are_bounded_per_stream_and_per_session() {
         assert_eq!(session.stats().bytes_unsent, 0);
     });
 }
+
+#[test]
+fn complete_streams_that_nobody_can_accept_any_more_hold_nothing() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let held = session.open().await.unwrap();
+        let other = session.clone();
+        for n in 0..10 {
+            peer.send(Frame::syn_fin(remote_id(side, n), vec![1; 1000])).await;
+        }
+        settle().await;
+        assert_eq!(session.stats().bytes_unread, 10_000);
+        drop(session);
+        assert_eq!(other.stats().bytes_unread, 10_000);
+        drop(other);
+        // The stream keeps the session; the ten were refused.
+        let refused = peer.recv_until_silence().await;
+        assert_eq!(refused.iter().filter(|frame| frame.kind == muxado_tests::RST).count(), 10);
+        drop(held);
+    });
+}
