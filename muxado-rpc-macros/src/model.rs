@@ -42,6 +42,10 @@ pub(crate) struct Method {
     pub(crate) ident: Ident,
     /// Name on the wire.
     pub(crate) name: LitStr,
+    pub(crate) idempotent: bool,
+    pub(crate) no_cancel: bool,
+    /// Time limit of calls that set none.
+    pub(crate) timeout_ms: Option<u64>,
     pub(crate) receiver: Receiver,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) answer: Answer,
@@ -167,6 +171,9 @@ impl Method {
             cfg: only_cfg(&method.attrs),
             attrs: method.attrs,
             name: args.name.unwrap_or_else(|| wire_name(&ident)),
+            idempotent: args.idempotent,
+            no_cancel: args.no_cancel,
+            timeout_ms: args.timeout_ms,
             ident,
             receiver,
             arguments,

@@ -96,7 +96,7 @@ pub use self::{
     limits::Limits,
     link::PeerInfo,
     metadata::Metadata,
-    method::{MethodInfo, NamedService, ServiceId, ServiceInfo},
+    method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
     payload::Payload,
     peer::{ConnectError, Peer, PeerBuilder},
     request::Request,

@@ -10,7 +10,7 @@ pub use tower_service::Service;
 
 pub use crate::{
     BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request, Response,
-    ServiceId, ServiceInfo, Status,
+    ServiceId, ServiceInfo, Shape, Status, method::MethodOptions,
 };
 
 /// A future behind a pointer.
@@ -145,8 +145,14 @@ pub fn context(request: &mut Request) -> Context {
 }
 
 /// Describes a method.
-pub const fn method_info(service: &'static str, id: u32, name: &'static str, index: usize) -> MethodInfo {
-    MethodInfo::new(service, id, name, index)
+pub const fn method_info(
+    service: &'static str,
+    id: u32,
+    name: &'static str,
+    index: usize,
+    options: MethodOptions,
+) -> MethodInfo {
+    MethodInfo::new(service, id, name, index).with_options(options)
 }
 
 /// Describes a service.

@@ -10,8 +10,7 @@ use crate::{Channel, Codec, Metadata, MethodInfo, PeerInfo, Status, codec::Codec
 /// A call: the method, its encoded parameters, and what goes with them.
 ///
 /// It is the request of every Tower service here, on both sides: of a [`Channel`], which sends it,
-/// and of a generated server, which runs it. Cloning copies the parameters if they were encoded on
-/// this side.
+/// and of a generated server, which runs it.
 ///
 /// ```
 /// use muxado_rpc::Request;
@@ -20,7 +19,6 @@ use crate::{Channel, Codec, Metadata, MethodInfo, PeerInfo, Status, codec::Codec
 ///     println!("{} with {} bytes", request.method().name(), request.params().len());
 /// }
 /// ```
-#[derive(Clone)]
 pub struct Request {
     method: &'static MethodInfo,
     codec: Codec,
@@ -60,6 +58,19 @@ impl Request {
     ) -> Self {
         let arrival = Some(Arrival { channel, deadline: None });
         Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival }
+    }
+
+    /// A copy, for layers that may have to call again; `None` if the request streams items, which
+    /// exist only once. Copies the parameters if they were encoded on this side.
+    pub fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            method: self.method,
+            codec: self.codec,
+            params: self.params.clone(),
+            metadata: self.metadata.clone(),
+            timeout: self.timeout,
+            arrival: self.arrival.clone(),
+        })
     }
 
     /// Sets the time by which the answer must be there.

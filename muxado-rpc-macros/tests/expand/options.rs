@@ -67,24 +67,31 @@ const _: () = {
             __ID,
             "put",
             __Method::write as usize,
+            crate::rpc::__private::MethodOptions::DEFAULT,
         ),
         crate::rpc::__private::method_info(
             "files.Store",
             __ID,
             "type",
             __Method::r#type as usize,
+            crate::rpc::__private::MethodOptions {
+                takes_context: true,
+                ..crate::rpc::__private::MethodOptions::DEFAULT
+            },
         ),
         crate::rpc::__private::method_info(
             "files.Store",
             __ID,
             "new",
             __Method::new as usize,
+            crate::rpc::__private::MethodOptions::DEFAULT,
         ),
         crate::rpc::__private::method_info(
             "files.Store",
             __ID,
             "with_codec",
             __Method::with_codec as usize,
+            crate::rpc::__private::MethodOptions::DEFAULT,
         ),
     ];
     static __SERVICE: crate::rpc::__private::ServiceInfo = crate::rpc::__private::service_info(

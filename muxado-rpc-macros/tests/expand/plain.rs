@@ -57,18 +57,24 @@ const _: () = {
             __ID,
             "add",
             __Method::add as usize,
+            ::muxado_rpc::__private::MethodOptions::DEFAULT,
         ),
         ::muxado_rpc::__private::method_info(
             "Calculator",
             __ID,
             "divide",
             __Method::divide as usize,
+            ::muxado_rpc::__private::MethodOptions::DEFAULT,
         ),
         ::muxado_rpc::__private::method_info(
             "Calculator",
             __ID,
             "whoami",
             __Method::whoami as usize,
+            ::muxado_rpc::__private::MethodOptions {
+                takes_context: true,
+                ..::muxado_rpc::__private::MethodOptions::DEFAULT
+            },
         ),
     ];
     static __SERVICE: ::muxado_rpc::__private::ServiceInfo = ::muxado_rpc::__private::service_info(

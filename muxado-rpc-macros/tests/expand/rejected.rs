@@ -47,6 +47,7 @@ const _: () = {
             __ID,
             "add",
             __Method::add as usize,
+            ::muxado_rpc::__private::MethodOptions::DEFAULT,
         ),
     ];
     static __SERVICE: ::muxado_rpc::__private::ServiceInfo = ::muxado_rpc::__private::service_info(
@@ -248,7 +249,7 @@ const _: () = {
     "a parameter needs a plain name: it is sent under that name"
 }
 ::core::compile_error! {
-    "unknown option `id`, expected `name`"
+    "unknown option `id`, expected one of `name`, `idempotent`, `no_cancel`, `timeout_ms`"
 }
 ::core::compile_error! {
     "associated constants are not supported in a service trait"
