@@ -40,6 +40,12 @@ use proc_macro::TokenStream;
 /// A method is an `async fn` with `&self`. Parameters and answers are sent by value, so they own what they hold:
 /// `Serialize` and `DeserializeOwned`. A parameter of type `&Context` is not sent: the server fills it in.
 ///
+/// A method streams by its signature. One parameter may be a `Streaming<T>`: its items follow the request, and the
+/// client takes any `Stream<Item = T> + Send + 'static` in its place. A method that returns `impl Stream<Item = T>`,
+/// `impl Stream<Item = Result<T, E>>` or `Result<impl Stream<Item = T>, E>` sends its items as they come; the client
+/// gets a `Streaming<T>` or `Streaming<T, E>` once the request is sent. The stream may borrow from `&self` and from
+/// `&Context`; the first error ends it.
+///
 /// A method that returns `T` becomes `Result<T, CallError>` in the client, one that returns a type named `Result`
 /// becomes `Result<T, CallError<E>>`. A default body is kept: it is what an implementation without the method does.
 ///

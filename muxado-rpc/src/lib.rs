@@ -64,6 +64,7 @@ mod channel;
 mod codec;
 mod connection;
 mod context;
+mod items;
 mod layered;
 mod limits;
 mod link;
@@ -77,6 +78,7 @@ mod router;
 mod server;
 mod setup;
 mod status;
+mod streaming;
 mod text;
 mod wire;
 
@@ -92,6 +94,7 @@ pub use self::{
     channel::{CallFuture, Channel},
     codec::{Codec, UnknownCodec},
     context::Context,
+    items::{Items, ItemsEnd},
     layered::Layered,
     limits::Limits,
     link::PeerInfo,
@@ -105,7 +108,11 @@ pub use self::{
     server::{ListenError, Server, ServerBuilder},
     setup::CallService,
     status::{Code, Executed, Origin, Status},
+    streaming::Streaming,
 };
+
+/// What a method that streams its answer returns: `-> impl Stream<Item = T>`.
+pub use futures_core::Stream;
 
 /// The error of Tower layers.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

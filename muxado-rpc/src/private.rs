@@ -4,13 +4,19 @@ use std::{any::Any, future::poll_fn, time::Duration};
 
 use serde::de::DeserializeOwned;
 
+pub use futures_core::Stream;
 pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
 pub use crate::{
-    BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request, Response,
-    ServiceId, ServiceInfo, Shape, Status, method::MethodOptions,
+    BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
+    Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
+    response::Failure,
+};
+use crate::{
+    items::{self, StreamItems},
+    response::AppError,
 };
 
 /// A future behind a pointer.
@@ -74,27 +80,87 @@ where
         self
     }
 
-    /// Calls a method that has no error of its own.
-    pub async fn call<P, T>(&self, method: &'static MethodInfo, params: &P) -> Result<T, CallError>
+    /// Calls a method that has no error of its own. The parameters are gone once they are encoded,
+    /// before the call is under way, as they are in the other calls.
+    pub fn call<'a, P, T>(
+        &'a self,
+        method: &'static MethodInfo,
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<T, CallError>> + use<'a, C, P, T>
     where
         P: serde::Serialize,
         T: DeserializeOwned,
     {
-        self.exchange(Request::new(method, self.codec, params)).await?.decode(method)
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.decode(method) }
     }
 
     /// Calls a method that returns a `Result`.
-    pub async fn call_fallible<P, T, E>(
-        &self,
+    pub fn call_fallible<'a, P, T, E>(
+        &'a self,
         method: &'static MethodInfo,
-        params: &P,
-    ) -> Result<T, CallError<E>>
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<T, CallError<E>>> + use<'a, C, P, T, E>
     where
         P: serde::Serialize,
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
-        self.exchange(Request::new(method, self.codec, params)).await?.decode_result(method)
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.decode_result(method) }
+    }
+
+    /// Calls a method that returns a stream, and has no error of its own.
+    pub fn stream<'a, P, T>(
+        &'a self,
+        method: &'static MethodInfo,
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<Streaming<T>, CallError>> + use<'a, C, P, T>
+    where
+        P: serde::Serialize,
+        T: DeserializeOwned,
+    {
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.into_streaming(method) }
+    }
+
+    /// Calls a method that returns a stream, which may end with an error of its own.
+    pub fn stream_fallible<'a, P, T, E>(
+        &'a self,
+        method: &'static MethodInfo,
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<Streaming<T, E>, CallError<E>>> + use<'a, C, P, T, E>
+    where
+        P: serde::Serialize,
+        T: DeserializeOwned,
+        E: DeserializeOwned,
+    {
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.into_streaming_fallible(method) }
+    }
+
+    fn request<P: serde::Serialize>(
+        &self,
+        method: &'static MethodInfo,
+        params: &P,
+        input: Option<Items>,
+    ) -> Result<Request, Status> {
+        let mut request = Request::new(method, self.codec, params)?;
+        request.set_input(input);
+        Ok(request)
+    }
+
+    /// The values of a stream, as the items of a request.
+    pub fn items<T, S>(&self, method: &'static MethodInfo, stream: S) -> Option<Items>
+    where
+        T: serde::Serialize,
+        S: Stream<Item = T> + Send + 'static,
+    {
+        Some(Items::local(self.codec, StreamItems::new(method, self.codec, stream)))
     }
 
     /// The same for all types, so that a client's methods stay small.
@@ -136,6 +202,36 @@ where
             Some(status) => Err(status.clone()),
             None => Response::from_error(codec, &error),
         },
+    }
+}
+
+/// The items of a request.
+pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streaming<T>, Status> {
+    let method = request.method();
+    let items = request
+        .take_input()
+        .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))?;
+    Ok(Streaming::new(method, items, Metadata::new()))
+}
+
+/// Runs a handler that returns a stream.
+pub async fn serve_items<F, H>(
+    method: &'static MethodInfo,
+    codec: Codec,
+    handler: F,
+) -> Result<Response, Status>
+where
+    F: FnOnce(ItemSink) -> H,
+    H: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    items::serve(method, codec, handler).await
+}
+
+/// The end of a stream by the method's own error. A [`Status`] is none; see [`respond_result`].
+pub fn failure<E: serde::Serialize + 'static>(codec: Codec, error: E) -> Failure {
+    match (&error as &dyn Any).downcast_ref::<Status>() {
+        Some(status) => Failure::Status(status.clone()),
+        None => AppError::encode(codec, &error).map_or_else(Failure::Status, Failure::App),
     }
 }
 

@@ -5,7 +5,9 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use crate::{Channel, Codec, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, payload::Payload};
+use crate::{
+    Channel, Codec, Items, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, payload::Payload,
+};
 
 /// A call: the method, its encoded parameters, and what goes with them.
 ///
@@ -25,6 +27,8 @@ pub struct Request {
     pub(crate) params: Payload,
     metadata: Metadata,
     timeout: Option<Duration>,
+    /// The items that follow.
+    input: Option<Items>,
     arrival: Option<Arrival>,
 }
 
@@ -47,7 +51,8 @@ impl Request {
         params: &P,
     ) -> Result<Self, Status> {
         let params = Payload::encode(codec, params).map_err(|error| cannot_encode(method, codec, &error))?;
-        Ok(Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival: None })
+        let metadata = Metadata::new();
+        Ok(Self { method, codec, params, metadata, timeout: None, input: None, arrival: None })
     }
 
     pub(crate) fn received(
@@ -57,20 +62,37 @@ impl Request {
         channel: Channel,
     ) -> Self {
         let arrival = Some(Arrival { channel, deadline: None });
-        Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival }
+        Self { method, codec, params, metadata: Metadata::new(), timeout: None, input: None, arrival }
     }
 
     /// A copy, for layers that may have to call again; `None` if the request streams items, which
     /// exist only once. Copies the parameters if they were encoded on this side.
     pub fn try_clone(&self) -> Option<Self> {
+        if self.input.is_some() {
+            return None;
+        }
         Some(Self {
             method: self.method,
             codec: self.codec,
             params: self.params.clone(),
             metadata: self.metadata.clone(),
             timeout: self.timeout,
+            input: None,
             arrival: self.arrival.clone(),
         })
+    }
+
+    /// The items that follow the parameters, of a method that takes a stream; see [`Items`].
+    pub fn items_mut(&mut self) -> Option<&mut Items> {
+        self.input.as_mut()
+    }
+
+    pub(crate) fn set_input(&mut self, input: Option<Items>) {
+        self.input = input;
+    }
+
+    pub(crate) fn take_input(&mut self) -> Option<Items> {
+        self.input.take()
     }
 
     /// Sets the time by which the answer must be there.

@@ -11,7 +11,7 @@ use syn::{Item, ItemTrait};
 
 use crate::{
     attr::ServiceArgs,
-    model::{Method, Service, without_own_attributes},
+    model::{Answer, Method, Service, without_own_attributes},
     validate::{self, Errors},
 };
 
@@ -103,7 +103,13 @@ fn options(service: &Service, method: &Method) -> TokenStream {
     let timeout = method
         .timeout_ms
         .map(|ms| quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#ms)),));
-    let given: TokenStream = [idempotent, no_cancel, context, timeout].into_iter().flatten().collect();
+    let shape = match (method.input().is_some(), matches!(method.answer, Answer::Items(_))) {
+        (false, false) => None,
+        (false, true) => Some(quote!(shape: #private::Shape::ServerStreaming,)),
+        (true, false) => Some(quote!(shape: #private::Shape::ClientStreaming,)),
+        (true, true) => Some(quote!(shape: #private::Shape::Bidirectional,)),
+    };
+    let given: TokenStream = [shape, idempotent, no_cancel, context, timeout].into_iter().flatten().collect();
     if given.is_empty() {
         return quote!(#private::MethodOptions::DEFAULT);
     }

@@ -328,11 +328,12 @@ const _: () = {
                     <io::Result<()> as crate::rpc::__private::IsResult>::Err,
                 >(
                     &__METHODS[__Method::write as usize],
-                    &__params_write {
+                    __params_write {
                         path,
                         #[cfg(unix)]
                         mode,
                     },
+                    ::core::option::Option::None,
                 )
                 .await
         }
@@ -346,7 +347,11 @@ const _: () = {
                     __params_type,
                     C,
                     Failure,
-                >(&__METHODS[__Method::r#type as usize], &__params_type { r#in })
+                >(
+                    &__METHODS[__Method::r#type as usize],
+                    __params_type { r#in },
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Store::new`].
@@ -355,7 +360,14 @@ const _: () = {
             &self,
         ) -> ::core::result::Result<(), crate::rpc::__private::CallError> {
             self.caller
-                .call::<__Nothing, ()>(&__METHODS[__Method::new as usize], &__Nothing {})
+                .call::<
+                    __Nothing,
+                    (),
+                >(
+                    &__METHODS[__Method::new as usize],
+                    __Nothing {},
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Store::with_codec`].
@@ -366,7 +378,11 @@ const _: () = {
                 .call::<
                     __Nothing,
                     (),
-                >(&__METHODS[__Method::with_codec as usize], &__Nothing {})
+                >(
+                    &__METHODS[__Method::with_codec as usize],
+                    __Nothing {},
+                    ::core::option::Option::None,
+                )
                 .await
         }
     }

@@ -315,7 +315,11 @@ const _: () = {
                 .call::<
                     __params_add,
                     i64,
-                >(&__METHODS[__Method::add as usize], &__params_add { a, b })
+                >(
+                    &__METHODS[__Method::add as usize],
+                    __params_add { a, b },
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Calculator::divide`].
@@ -332,7 +336,11 @@ const _: () = {
                     __params_divide,
                     f64,
                     DivideError,
-                >(&__METHODS[__Method::divide as usize], &__params_divide { a, b })
+                >(
+                    &__METHODS[__Method::divide as usize],
+                    __params_divide { a, b },
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Calculator::whoami`].
@@ -343,7 +351,11 @@ const _: () = {
                 .call::<
                     __Nothing,
                     String,
-                >(&__METHODS[__Method::whoami as usize], &__Nothing {})
+                >(
+                    &__METHODS[__Method::whoami as usize],
+                    __Nothing {},
+                    ::core::option::Option::None,
+                )
                 .await
         }
     }

@@ -216,7 +216,11 @@ const _: () = {
                 .call::<
                     __params_add,
                     i64,
-                >(&__METHODS[__Method::add as usize], &__params_add { a, b })
+                >(
+                    &__METHODS[__Method::add as usize],
+                    __params_add { a, b },
+                    ::core::option::Option::None,
+                )
                 .await
         }
     }

@@ -1,26 +1,28 @@
 //! The serving side of one call: reads the request, runs the handler, sends the answer.
 
+mod run;
+
 use std::{
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
-    task::{Context, Poll},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
-use muxado::{Stream, StreamType, TypedStream};
-use pin_project::pin_project;
+use muxado::{Stream, TypedStream};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
+use self::run::Serving;
 use crate::{
-    CallService, Channel, Codec, Limits, MethodInfo, Request, Response, Router, ServiceId, ServiceInfo,
+    CallService, Channel, Codec, Items, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Shape,
     Status,
+    items::{self, ReadHalf, WriteHalf},
     link::Link,
-    status,
     text::shortened,
     wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, encode_answer},
 };
@@ -57,33 +59,73 @@ impl<S: CallService> Handling<S> {
     /// Serves one call. Dropping the future drops the handler and resets the stream. The permit is
     /// given back last.
     pub(super) async fn serve(self, stream: TypedStream, permit: Option<OwnedSemaphorePermit>) {
-        self.serve_stream(stream.stream_type(), stream.into_inner()).await;
-        drop(permit);
+        let id = ServiceId::new(stream.stream_type().as_u32());
+        self.serve_stream(id, stream.into_inner(), Permit(permit)).await;
     }
 
-    async fn serve_stream(self, stream_type: StreamType, mut stream: Stream) {
+    async fn serve_stream(self, id: ServiceId, mut stream: Stream, permit: Permit) {
         let Some(link) = self.reception.channel.link().cloned() else { return };
-        let id = ServiceId::new(stream_type.as_u32());
-        let (codec, result) = match self.reception.receive(&link, id, &mut stream).await {
-            Received::Request(request) => {
-                let codec = request.codec();
-                let Some(result) = handle(self.service, request, &link, &mut stream).await else { return };
-                (codec, result)
-            }
+        let mut reader = MessageReader::new(link.limits().max_message_size);
+        let request = match self.reception.receive(&link, id, &mut stream, &mut reader).await {
+            Received::Request(request) => request,
             Received::Refused(codec, status) => {
                 tracing::debug!(peer = %link.peer(), "call refused: {status}");
-                (codec, Err(status))
+                let mut answer = encode_answer(codec, Err(status), link.limits());
+                // A caller that has gone needs no answer.
+                let _ = poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await;
+                return;
             }
             Received::Nothing => return,
         };
-        let mut answer = encode_answer(codec, result, link.limits());
-        // A caller that has gone needs no answer.
-        let _ = poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await;
+        if request.method().shape() == Shape::Unary {
+            Serving::new(&link, &request, WriteHalf::Whole(stream)).run(self.service, request).await;
+            return;
+        }
+        self.serve_items(&link, request, reader, stream, permit).await;
+    }
+
+    /// Serves a call with items in it. Boxed, so that the others need no room for it.
+    fn serve_items<'a>(
+        self,
+        link: &'a Link,
+        mut request: Request,
+        reader: MessageReader,
+        stream: Stream,
+        permit: Permit,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>
+    where
+        S: 'a,
+    {
+        Box::pin(async move {
+            let permit = Arc::new(permit);
+            let out = if request.method().shape().streams_input() {
+                let (send, receive) = stream.into_split();
+                let limit = link.limits().max_message_size;
+                let received = items::Received::new(request.method(), ReadHalf::Half(receive), reader, limit);
+                // Who still reads is still served.
+                let received = received.keeping(Arc::clone(&permit));
+                request.set_input(Some(Items::received(request.codec(), received)));
+                WriteHalf::Half(send)
+            } else {
+                WriteHalf::Whole(stream)
+            };
+            Serving::new(link, &request, out).run(self.service, request).await;
+            drop(permit);
+        })
     }
 }
 
+/// The right to serve a call, given back when dropped.
+struct Permit(#[expect(dead_code, reason = "held, not looked at")] Option<OwnedSemaphorePermit>);
+
 impl Reception {
-    async fn receive(&self, link: &Link, id: ServiceId, stream: &mut Stream) -> Received {
+    async fn receive(
+        &self,
+        link: &Link,
+        id: ServiceId,
+        stream: &mut Stream,
+        reader: &mut MessageReader,
+    ) -> Received {
         let limits = link.limits();
         let Some(first) = first_chunk(stream, limits.first_byte_timeout).await else {
             return Received::Nothing;
@@ -92,8 +134,7 @@ impl Reception {
             let codec = first.first().map_or(Codec::Json, |byte| Codec::of_first_byte(*byte));
             return Received::Refused(codec, self.router.unknown_service(id));
         };
-        let mut reader = MessageReader::new(limits.max_message_size);
-        match read_message(&mut reader, first, stream).await {
+        match read_message(reader, first, stream).await {
             Some(message) => {
                 let codec = reader.codec().unwrap_or(Codec::Json);
                 let request = message
@@ -156,7 +197,8 @@ async fn read_message(
 ) -> Option<Result<Bytes, MessageError>> {
     let mut chunk = first;
     loop {
-        match reader.push(chunk) {
+        reader.push(chunk);
+        match reader.pop() {
             Ok(Some(message)) => return Some(Ok(message)),
             Ok(None) => {}
             Err(error) => return Some(Err(error)),
@@ -200,74 +242,3 @@ fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
 
 /// Bytes quoted of the name of a method that is not there.
 const MAX_QUOTED_NAME: usize = 100;
-
-/// Runs the handler until it is done, the time limit passes, or the caller goes; `None` if it went.
-/// The handler is dropped when this returns.
-async fn handle<S: CallService>(
-    mut service: S,
-    request: Request,
-    link: &Link,
-    stream: &mut Stream,
-) -> Option<Result<Response, Status>> {
-    let (method, time_limit) = (request.method(), request.timeout());
-    let mut timer = pin!(request.deadline().map(sleep_until));
-    let mut handler = pin!(Contained::new(async move {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(request).await
-    }));
-    poll_fn(|cx| {
-        if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-            return Poll::Ready(Some(match ended {
-                Ok(result) => result.map_err(|error: S::Error| status::from_box_error(error.into())),
-                Err(Panicked) => Err(panicked(method, link)),
-            }));
-        }
-        if stream.poll_reset(cx).is_ready() {
-            tracing::debug!(%method, peer = %link.peer(), "call cancelled by the caller");
-            return Poll::Ready(None);
-        }
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| Some(Err(too_late(method, time_limit)))),
-            None => Poll::Pending,
-        }
-    })
-    .await
-}
-
-fn panicked(method: &MethodInfo, link: &Link) -> Status {
-    tracing::error!(%method, peer = %link.peer(), "a handler panicked");
-    Status::internal(format!("{method}: the handler panicked"))
-}
-
-fn too_late(method: &MethodInfo, limit: Option<Duration>) -> Status {
-    let limit = limit.unwrap_or_default();
-    Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
-}
-
-/// A future whose panic is a value.
-#[pin_project]
-struct Contained<F> {
-    #[pin]
-    future: F,
-}
-
-struct Panicked;
-
-impl<F> Contained<F> {
-    const fn new(future: F) -> Self {
-        Self { future }
-    }
-}
-
-impl<F: Future> Future for Contained<F> {
-    type Output = Result<F::Output, Panicked>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.project().future;
-        // After a panic the future is only dropped, so nobody sees what it left half done.
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
-        }
-    }
-}
