@@ -5,6 +5,7 @@
 //! The way through this one: `attr` and `model` turn syntax into a model of the service, `validate` holds the rules
 //! and collects every broken one, `expand` turns the model into code and cannot fail.
 
+mod app_error;
 mod attr;
 mod expand;
 mod model;
@@ -32,7 +33,8 @@ use proc_macro::TokenStream;
 ///   plain `async fn`s of the same signatures.
 /// * `CalculatorServer<T>`: a `tower::Service` over an implementation `T`, made by `new(T)` or `from_arc(Arc<T>)`.
 /// * `CalculatorClient<C = Channel>`: one `async fn` per method over any `tower::Service` of requests, made by
-///   `new(channel)` or `From`, adjusted by `with_codec`, `with_timeout`, `with_metadata`. A method of the trait
+///   `new(channel)` or `From`, adjusted by `with_codec`, `with_timeout`, `with_default_timeout`, `without_inherited_deadline` and `with_metadata`.
+///   A method of the trait
 ///   with one of those names takes its place.
 ///
 /// # Methods
@@ -70,4 +72,13 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn service(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::service(args.into(), item.into()).into()
+}
+
+/// Gives an application's error a code for each of its kinds.
+///
+/// `#[code(NotFound)]` on a variant of an enum, or on a struct, names a variant of `muxado_rpc::Code`; without one it
+/// is `Unknown`. `#[app_error(crate = "path")]` says where the runtime crate is, if it was renamed.
+#[proc_macro_derive(AppError, attributes(code, app_error))]
+pub fn app_error(input: TokenStream) -> TokenStream {
+    app_error::derive(input.into()).into()
 }

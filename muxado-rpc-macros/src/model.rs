@@ -147,6 +147,7 @@ impl Service {
         };
         validate::method(&method, errors);
         let args = MethodArgs::take_from(&mut method.attrs, errors);
+        validate::options(&args, &method, errors);
         if errors.count() > before {
             make_tolerable(&mut method);
             self.rejected.push(TraitItem::Fn(method));

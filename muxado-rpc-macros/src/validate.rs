@@ -10,7 +10,10 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::model::{Method, StreamParts, is_context, peel, stream_parts, streaming_item};
+use crate::{
+    attr::MethodArgs,
+    model::{Method, StreamParts, is_context, peel, stream_parts, streaming_item},
+};
 
 /// Collects errors so that all of a trait are reported at once.
 #[derive(Default)]
@@ -119,6 +122,14 @@ fn answer(ty: &Type, errors: &mut Errors) {
     }
     for ty in [Some(item), error].into_iter().flatten() {
         TypeRules { place: Place::Answer, errors }.visit_type(ty);
+    }
+}
+
+/// Checks the options of a method against its signature.
+pub(crate) fn options(args: &MethodArgs, method: &TraitItemFn, errors: &mut Errors) {
+    let ReturnType::Type(_, ty) = &method.sig.output else { return };
+    if args.no_cancel && stream_parts(ty).is_some() {
+        errors.at(ty, "`no_cancel` is for methods that return one value: a stream ends when nobody reads it");
     }
 }
 

@@ -76,7 +76,8 @@ impl Channel {
 
     fn start(&self, mut request: Request) -> Result<CallFuture, Status> {
         let method = request.method();
-        let timeout = request.timeout();
+        let timeout = request.effective_timeout();
+        request.set_timeout(timeout);
         let (codec, input) = (request.codec(), request.take_input());
         let link = self.link.as_ref().ok_or_else(|| no_connection().not_executed())?;
         if timeout.is_some_and(|timeout| timeout.is_zero()) {

@@ -59,11 +59,14 @@
 //! A request for a service or method that is not served is answered before any layer sees it.
 
 mod address;
+mod app_error;
 mod call_error;
 mod channel;
 mod codec;
 mod connection;
 mod context;
+mod deadline;
+mod extensions;
 mod items;
 mod layered;
 mod limits;
@@ -75,6 +78,7 @@ mod peer;
 mod request;
 mod response;
 mod router;
+mod scope;
 mod server;
 mod setup;
 mod status;
@@ -86,14 +90,16 @@ mod wire;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use muxado_rpc_macros::service;
+pub use muxado_rpc_macros::{AppError, service};
 
 pub use self::{
     address::AddressError,
+    app_error::AppError,
     call_error::CallError,
     channel::{CallFuture, Channel},
     codec::{Codec, UnknownCodec},
     context::Context,
+    extensions::Extensions,
     items::{Items, ItemsEnd},
     layered::Layered,
     limits::Limits,

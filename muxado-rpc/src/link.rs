@@ -4,7 +4,7 @@ use std::fmt;
 
 use muxado::{Session, TypedSession};
 
-use crate::Limits;
+use crate::{Extensions, Limits};
 
 /// One connection: its session, its limits, who is at the other end.
 #[derive(Debug)]
@@ -37,25 +37,62 @@ impl Link {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use muxado_rpc::PeerInfo;
+///
+/// let peer = PeerInfo::new("tcp://10.0.0.7:41234").with_identity("CN=pump-7");
+/// assert_eq!(peer.identity(), Some("CN=pump-7"));
+/// assert_eq!(peer.to_string(), "CN=pump-7 at tcp://10.0.0.7:41234");
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct PeerInfo {
     address: Option<String>,
+    identity: Option<String>,
+    extensions: Extensions,
 }
 
 impl PeerInfo {
-    pub(crate) const fn new(address: Option<String>) -> Self {
-        Self { address }
+    /// A peer at this address.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: Some(address.into()), ..Self::default() }
+    }
+
+    /// The same with an identity that was proved, such as the subject of a TLS certificate.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
     }
 
     /// The peer's address, as in `tcp://127.0.0.1:41234`; `None` for a transport that has none.
     pub fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }
+
+    /// What the peer has proved to be, if a handshake made it.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// What else was learnt when the connection was made.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The same, to be added to.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
 }
 
-/// The address, or `unknown peer`.
+/// Identity and address, as far as they are known, or `unknown peer`.
 impl fmt::Display for PeerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.address().unwrap_or("unknown peer"))
+        match (&self.identity, &self.address) {
+            (Some(identity), Some(address)) => write!(f, "{identity} at {address}"),
+            (Some(one), None) | (None, Some(one)) => f.write_str(one),
+            (None, None) => f.write_str("unknown peer"),
+        }
     }
 }

@@ -41,7 +41,7 @@ pub struct Peer {
 impl Peer {
     /// Begins to set a connection up.
     pub fn builder() -> PeerBuilder {
-        PeerBuilder { setup: Setup::new(), layer: Identity::new() }
+        PeerBuilder { setup: Setup::new(), layer: Identity::new(), info: None }
     }
 
     pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
@@ -114,6 +114,7 @@ impl fmt::Debug for Peer {
 pub struct PeerBuilder<L = Identity> {
     setup: Setup,
     layer: L,
+    info: Option<PeerInfo>,
 }
 
 impl<L> PeerBuilder<L> {
@@ -128,7 +129,14 @@ impl<L> PeerBuilder<L> {
 
     /// Puts a Tower layer around all services. Of several, the one added first sees a request first.
     pub fn layer<N>(self, layer: N) -> PeerBuilder<Stack<N, L>> {
-        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer) }
+        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), info: self.info }
+    }
+
+    /// Says who is at the other end, for handlers and logs: after a TLS handshake, say. By default it
+    /// is the address that is connected to, if there is one.
+    pub fn peer_info(mut self, info: PeerInfo) -> Self {
+        self.info = Some(info);
+        self
     }
 
     /// Sets the limits of calls.
@@ -178,7 +186,8 @@ where
         self.setup.router()?;
         let connected = Transport::connect(&parsed).await;
         let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
-        Ok(self.start(Side::Client, io, PeerInfo::new(Some(address.to_owned())))?)
+        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address));
+        Ok(self.start(Side::Client, io, info)?)
     }
 
     /// Runs over any transport, as the side that connected. Spawns the task of the connection on
@@ -195,7 +204,10 @@ where
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.start(Side::Client, io, PeerInfo::default())
+        {
+            let info = self.info.clone().unwrap_or_default();
+            self.start(Side::Client, io, info)
+        }
     }
 
     /// Runs over any transport, as the side that was connected to; otherwise as
@@ -212,7 +224,10 @@ where
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.start(Side::Server, io, PeerInfo::default())
+        {
+            let info = self.info.clone().unwrap_or_default();
+            self.start(Side::Server, io, info)
+        }
     }
 
     fn start<T>(self, side: Side, io: T, info: PeerInfo) -> Result<Peer, RegistrationError>

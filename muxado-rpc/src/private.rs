@@ -9,6 +9,7 @@ pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
+pub use crate::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::{
     BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
@@ -16,7 +17,7 @@ pub use crate::{
 };
 use crate::{
     items::{self, StreamItems},
-    response::AppError,
+    response::EncodedError,
 };
 
 /// A future behind a pointer.
@@ -46,6 +47,8 @@ pub struct Caller<C> {
     channel: C,
     codec: Codec,
     timeout: Option<Duration>,
+    default_timeout: Option<Duration>,
+    inherits: bool,
     metadata: Metadata,
 }
 
@@ -56,7 +59,14 @@ where
 {
     /// Calls over this channel, in the default codec, without a time limit.
     pub const fn new(channel: C) -> Self {
-        Self { channel, codec: Codec::MessagePack, timeout: None, metadata: Metadata::new() }
+        Self {
+            channel,
+            codec: Codec::MessagePack,
+            timeout: None,
+            default_timeout: None,
+            inherits: true,
+            metadata: Metadata::new(),
+        }
     }
 
     /// Encodes in this codec.
@@ -70,6 +80,20 @@ where
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Gives this time limit to each call of a method that has none of its own.
+    #[must_use]
+    pub fn with_default_timeout(mut self, timeout: Duration) -> Self {
+        self.default_timeout = Some(timeout);
+        self
+    }
+
+    /// Lets calls out of a handler take longer than the call that the handler serves.
+    #[must_use]
+    pub fn without_inherited_deadline(mut self) -> Self {
+        self.inherits = false;
         self
     }
 
@@ -166,7 +190,10 @@ where
     /// The same for all types, so that a client's methods stay small.
     async fn exchange(&self, request: Result<Request, Status>) -> Result<Response, Status> {
         let mut request = request?;
-        request.set_timeout(self.timeout);
+        request.set_timeout(
+            self.timeout.or_else(|| request.method().default_timeout()).or(self.default_timeout),
+        );
+        request.set_inherits_deadline(self.inherits);
         request.metadata_mut().clone_from(&self.metadata);
         let mut channel = self.channel.clone();
         poll_fn(|cx| channel.poll_ready(cx)).await.map_err(to_status)?;
@@ -190,17 +217,21 @@ pub fn respond<T: serde::Serialize>(codec: Codec, value: &T) -> Result<Response,
 
 /// The answer of a method that returns a `Result`. A [`Status`] is none of the application's own
 /// errors: it goes as what it is, so that callers of any kind see its code.
-pub fn respond_result<T, E>(codec: Codec, result: Result<T, E>) -> Result<Response, Status>
+pub fn respond_result<T, E>(
+    codec: Codec,
+    result: Result<T, E>,
+    describe: fn(&E) -> Description,
+) -> Result<Response, Status>
 where
     T: serde::Serialize,
-    E: serde::Serialize,
-    E: 'static,
+    E: serde::Serialize + 'static,
 {
     match result {
         Ok(value) => Response::new(codec, &value),
-        Err(error) => match (&error as &dyn Any).downcast_ref::<Status>() {
-            Some(status) => Err(status.clone()),
-            None => Response::from_error(codec, &error),
+        Err(error) => match failure(codec, error, describe) {
+            Failure::App(error) => Ok(Response::of_app_error(codec, error)),
+            Failure::Status(status) => Err(status),
+            Failure::Panic(panic) => std::panic::resume_unwind(panic),
         },
     }
 }
@@ -218,20 +249,37 @@ pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streamin
 pub async fn serve_items<F, H>(
     method: &'static MethodInfo,
     codec: Codec,
+    context: Option<Context>,
     handler: F,
 ) -> Result<Response, Status>
 where
     F: FnOnce(ItemSink) -> H,
     H: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    items::serve(method, codec, handler).await
+    items::serve(method, codec, context, handler).await
 }
 
-/// The end of a stream by the method's own error. A [`Status`] is none; see [`respond_result`].
-pub fn failure<E: serde::Serialize + 'static>(codec: Codec, error: E) -> Failure {
+/// Adds to an answer what its handler put into the context for it.
+pub fn with_metadata(context: &Context, mut answer: Result<Response, Status>) -> Result<Response, Status> {
+    if let Ok(response) = &mut answer {
+        for metadata in [context.take_metadata(), context.take_trailer()] {
+            response.metadata_mut().extend(metadata);
+        }
+    }
+    answer
+}
+
+/// A failure by the method's own error. A [`Status`] is none; see [`respond_result`].
+pub fn failure<E>(codec: Codec, error: E, describe: fn(&E) -> Description) -> Failure
+where
+    E: serde::Serialize + 'static,
+{
     match (&error as &dyn Any).downcast_ref::<Status>() {
         Some(status) => Failure::Status(status.clone()),
-        None => AppError::encode(codec, &error).map_or_else(Failure::Status, Failure::App),
+        None => {
+            let Description { code, message } = describe(&error);
+            EncodedError::encode(codec, &error, code, message).map_or_else(Failure::Status, Failure::App)
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
     /// The method's value.
     Value(Payload),
     /// The method's error.
-    Error(AppError),
+    Error(EncodedError),
     /// The method's items, which are still to come.
     Items(Items),
 }
@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub enum Failure {
     /// The method's own error.
-    App(AppError),
+    App(EncodedError),
     /// Any other.
     Status(Status),
     /// The handler panicked with this.
@@ -57,7 +57,7 @@ impl Failure {
 
 /// An application's error: a code and a text for those who do not know its type, and its value.
 #[derive(Clone, Debug)]
-pub struct AppError {
+pub struct EncodedError {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) value: Payload,
@@ -79,11 +79,15 @@ impl Response {
     ///
     /// `internal` when the codec cannot encode it.
     pub fn from_error<E: Serialize + ?Sized>(codec: Codec, error: &E) -> Result<Self, Status> {
-        Ok(Self::from_outcome(codec, Outcome::Error(AppError::encode(codec, error)?)))
+        Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
     }
 
     pub(crate) fn from_outcome(codec: Codec, outcome: Outcome) -> Self {
         Self { codec, outcome, metadata: Metadata::new() }
+    }
+
+    pub(crate) fn of_app_error(codec: Codec, error: EncodedError) -> Self {
+        Self::from_outcome(codec, Outcome::Error(error))
     }
 
     pub(crate) fn with_metadata(mut self, metadata: Metadata) -> Self {
@@ -200,7 +204,7 @@ fn no_items(method: &MethodInfo) -> Status {
     Status::internal(format!("{method}: one answer came where items were expected"))
 }
 
-impl AppError {
+impl EncodedError {
     /// The error in its own type, or a status that shows its text.
     pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
         match codec.decode(&self.value) {
@@ -210,10 +214,15 @@ impl AppError {
     }
 
     /// Encodes an error that a method returned.
-    pub(crate) fn encode<E: Serialize + ?Sized>(codec: Codec, error: &E) -> Result<Self, Status> {
+    pub(crate) fn encode<E: Serialize + ?Sized>(
+        codec: Codec,
+        error: &E,
+        code: Code,
+        message: Option<String>,
+    ) -> Result<Self, Status> {
         let value = encode(codec, error)?;
-        let message = "the method returned an error".to_owned();
-        Ok(Self { code: Code::Unknown, message, value })
+        let message = message.unwrap_or_else(|| "the method returned an error".to_owned());
+        Ok(Self { code, message, value })
     }
 }
 
@@ -231,7 +240,7 @@ fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &
 }
 
 /// The application's error is of a type this side does not know: its raw text must do.
-fn undecodable_error(codec: Codec, method: &MethodInfo, error: &AppError) -> Status {
+fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
     let text = match codec {
         Codec::Json => String::from_utf8_lossy(&error.value).into_owned(),
         Codec::MessagePack => codec.decode::<serde_json::Value>(&error.value).map_or_else(
@@ -240,7 +249,9 @@ fn undecodable_error(codec: Codec, method: &MethodInfo, error: &AppError) -> Sta
         ),
     };
     let text = shortened(&text, MAX_QUOTED);
-    Status::internal(format!("{method} returned an error that cannot be decoded: {text}"))
+    // Its code is known even if its type is not.
+    let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
+    Status::new(code, format!("{method} returned an error that cannot be decoded: {text}"))
         .with_origin(Origin::Peer)
         .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     CallError, Codec, Items, Metadata, MethodInfo, Status,
     items::Arrival,
-    response::{AppError, Failure},
+    response::{EncodedError, Failure},
     wire::{ItemMessage, decode_item_message, quick_item},
 };
 
@@ -67,7 +67,7 @@ pub struct Streaming<T, E = Infallible> {
 }
 
 type DecodeItem<T> = fn(Codec, &MethodInfo, &Bytes) -> Result<Decoded<T>, Status>;
-type DecodeError<E> = fn(Codec, &MethodInfo, AppError) -> CallError<E>;
+type DecodeError<E> = fn(Codec, &MethodInfo, EncodedError) -> CallError<E>;
 
 /// A message, understood.
 enum Decoded<T> {

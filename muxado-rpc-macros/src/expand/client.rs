@@ -80,10 +80,24 @@ fn helpers(service: &Service) -> TokenStream {
         }
     };
     let with_timeout = quote! {
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         #vis fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self { caller: self.caller.with_timeout(timeout) }
+        }
+    };
+    let with_default_timeout = quote! {
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        #vis fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self { caller: self.caller.with_default_timeout(timeout) }
+        }
+    };
+    let without_inherited_deadline = quote! {
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        #vis fn without_inherited_deadline(self) -> Self {
+            Self { caller: self.caller.without_inherited_deadline() }
         }
     };
     let with_metadata = quote! {
@@ -97,6 +111,8 @@ fn helpers(service: &Service) -> TokenStream {
         ("new", new),
         ("with_codec", with_codec),
         ("with_timeout", with_timeout),
+        ("with_default_timeout", with_default_timeout),
+        ("without_inherited_deadline", without_inherited_deadline),
         ("with_metadata", with_metadata),
     ];
     let taken = |name: &str| service.methods.iter().any(|method| method.ident.unraw() == name);

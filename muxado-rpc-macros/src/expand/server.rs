@@ -165,12 +165,29 @@ fn respond(service: &Service, method: &Method) -> TokenStream {
     });
     let call = quote!(<#implementation as #bound>::#ident(&*#shared, #(#arguments),*).await);
     let span = located(method.answer.ty().span());
-    match &method.answer {
+    let answer = match &method.answer {
         Answer::Value(ty) => quote_spanned!(span=> #private::respond::<#ty>(#codec, &#call)),
         Answer::Fallible { ok, error, .. } => {
-            quote_spanned!(span=> #private::respond_result::<#ok, #error>(#codec, #call))
+            let describe = describe(service);
+            quote_spanned!(span=> #private::respond_result::<#ok, #error>(#codec, #call, #describe))
         }
-        Answer::Items(answer) => respond_items(service, method, answer, &call),
+        Answer::Items(answer) => return respond_items(service, method, answer, &call),
+    };
+    if method.takes_context() { quote!(#private::with_metadata(&#context, #answer)) } else { answer }
+}
+
+/// A closure that says what is known of an error: its traits are found out where its type is known.
+fn describe(service: &Service) -> TokenStream {
+    let private = service.private();
+    let Locals { error, .. } = &Locals::new(Span::mixed_site());
+    quote! {
+        |#error| {
+            use #private::{CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _, DisplayOfSome as _};
+            #private::Description {
+                code: (&#private::Probe::of(#error)).code_of(#error),
+                message: (&#private::Probe::of(#error)).display_of(#error),
+            }
+        }
     }
 }
 
@@ -184,24 +201,35 @@ fn respond_items(
     let private = service.private();
     let number = index(method);
     let ItemsAnswer { item, error, .. } = answer;
-    let Locals { codec, sink, stream, error: failed, .. } = &Locals::new(Span::mixed_site());
+    let Locals { codec, context, sink, stream, error: failed, .. } = &Locals::new(Span::mixed_site());
     let span = located(method.answer.ty().span());
+    let describe = describe(service);
+    let shared_context = if method.takes_context() {
+        quote!(::core::option::Option::Some(::core::clone::Clone::clone(&#context)))
+    } else {
+        quote!(::core::option::Option::None)
+    };
     let send = match error {
         ItemsError::None => quote_spanned!(span=> #sink.send_all::<_, #item>(#call).await),
         ItemsError::InItems(error) => quote_spanned! {span=>
-            #sink.send_results::<_, #item, #error>(#call, #private::failure::<#error>).await
+            #sink.send_results::<_, #item, #error>(#call, #describe).await
         },
         ItemsError::InFront(error) => quote_spanned! {span=>
             match #call {
                 ::core::result::Result::Ok(#stream) => #sink.send_all::<_, #item>(#stream).await,
                 ::core::result::Result::Err(#failed) => {
-                    ::core::result::Result::Err(#private::failure::<#error>(#codec, #failed))
+                    ::core::result::Result::Err(#private::failure::<#error>(#codec, #failed, #describe))
                 }
             }
         },
     };
     quote_spanned! {span=>
-        #private::serve_items(&__METHODS[#number], #codec, move |#sink| async move { #send }).await
+        #private::serve_items(
+            &__METHODS[#number],
+            #codec,
+            #shared_context,
+            move |#sink| async move { #send },
+        ).await
     }
 }
 

@@ -214,6 +214,18 @@ const _: () = {
                                     params.mode,
                                 )
                                 .await,
+                            |error| {
+                                use crate::rpc::__private::{
+                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                    DisplayOfSome as _,
+                                };
+                                crate::rpc::__private::Description {
+                                    code: (&crate::rpc::__private::Probe::of(error))
+                                        .code_of(error),
+                                    message: (&crate::rpc::__private::Probe::of(error))
+                                        .display_of(error),
+                                }
+                            },
                         )
                     })
                 }
@@ -226,12 +238,28 @@ const _: () = {
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        crate::rpc::__private::respond_result::<
-                            C,
-                            Failure,
-                        >(
-                            codec,
-                            <TT as Store>::r#type(&*service, params.r#in, &context).await,
+                        crate::rpc::__private::with_metadata(
+                            &context,
+                            crate::rpc::__private::respond_result::<
+                                C,
+                                Failure,
+                            >(
+                                codec,
+                                <TT as Store>::r#type(&*service, params.r#in, &context)
+                                    .await,
+                                |error| {
+                                    use crate::rpc::__private::{
+                                        CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                        DisplayOfSome as _,
+                                    };
+                                    crate::rpc::__private::Description {
+                                        code: (&crate::rpc::__private::Probe::of(error))
+                                            .code_of(error),
+                                        message: (&crate::rpc::__private::Probe::of(error))
+                                            .display_of(error),
+                                    }
+                                },
+                            ),
                         )
                     })
                 }
@@ -291,11 +319,28 @@ const _: () = {
             > + ::core::clone::Clone,
         CC::Error: ::core::convert::Into<crate::rpc::__private::BoxError>,
     {
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         pub(crate) fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        pub(crate) fn with_default_timeout(
+            self,
+            timeout: ::core::time::Duration,
+        ) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        pub(crate) fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.

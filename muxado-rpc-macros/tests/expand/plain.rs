@@ -226,6 +226,18 @@ const _: () = {
                             codec,
                             <T as Calculator>::divide(&*service, params.a, params.b)
                                 .await,
+                            |error| {
+                                use ::muxado_rpc::__private::{
+                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                    DisplayOfSome as _,
+                                };
+                                ::muxado_rpc::__private::Description {
+                                    code: (&::muxado_rpc::__private::Probe::of(error))
+                                        .code_of(error),
+                                    message: (&::muxado_rpc::__private::Probe::of(error))
+                                        .display_of(error),
+                                }
+                            },
                         )
                     })
                 }
@@ -235,9 +247,15 @@ const _: () = {
                         let context = ::muxado_rpc::__private::context(&mut request);
                         let codec = request.codec();
                         ::core::mem::drop(request);
-                        ::muxado_rpc::__private::respond::<
-                            String,
-                        >(codec, &<T as Calculator>::whoami(&*service, &context).await)
+                        ::muxado_rpc::__private::with_metadata(
+                            &context,
+                            ::muxado_rpc::__private::respond::<
+                                String,
+                            >(
+                                codec,
+                                &<T as Calculator>::whoami(&*service, &context).await,
+                            ),
+                        )
                     })
                 }
                 _ => {
@@ -291,11 +309,25 @@ const _: () = {
                 caller: self.caller.with_codec(codec),
             }
         }
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         pub fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        pub fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        pub fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.

@@ -192,11 +192,25 @@ const _: () = {
                 caller: self.caller.with_codec(codec),
             }
         }
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.

@@ -246,6 +246,7 @@ const _: () = {
                         ::muxado_rpc::__private::serve_items(
                                 &__METHODS[__Method::primes as usize],
                                 codec,
+                                ::core::option::Option::None,
                                 move |sink| async move {
                                     sink.send_all::<
                                             _,
@@ -267,6 +268,7 @@ const _: () = {
                         ::muxado_rpc::__private::serve_items(
                                 &__METHODS[__Method::lines as usize],
                                 codec,
+                                ::core::option::Option::None,
                                 move |sink| async move {
                                     match <T as Feed>::lines(&*service, params.path).await {
                                         ::core::result::Result::Ok(stream) => {
@@ -274,7 +276,24 @@ const _: () = {
                                         }
                                         ::core::result::Result::Err(error) => {
                                             ::core::result::Result::Err(
-                                                ::muxado_rpc::__private::failure::<NotFound>(codec, error),
+                                                ::muxado_rpc::__private::failure::<
+                                                    NotFound,
+                                                >(
+                                                    codec,
+                                                    error,
+                                                    |error| {
+                                                        use ::muxado_rpc::__private::{
+                                                            CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                                            DisplayOfSome as _,
+                                                        };
+                                                        ::muxado_rpc::__private::Description {
+                                                            code: (&::muxado_rpc::__private::Probe::of(error))
+                                                                .code_of(error),
+                                                            message: (&::muxado_rpc::__private::Probe::of(error))
+                                                                .display_of(error),
+                                                        }
+                                                    },
+                                                ),
                                             )
                                         }
                                     }
@@ -295,12 +314,15 @@ const _: () = {
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        ::muxado_rpc::__private::respond::<
-                            u64,
-                        >(
-                            codec,
-                            &<T as Feed>::sum(&*service, &context, params.start, items)
-                                .await,
+                        ::muxado_rpc::__private::with_metadata(
+                            &context,
+                            ::muxado_rpc::__private::respond::<
+                                u64,
+                            >(
+                                codec,
+                                &<T as Feed>::sum(&*service, &context, params.start, items)
+                                    .await,
+                            ),
                         )
                     })
                 }
@@ -315,6 +337,7 @@ const _: () = {
                         ::muxado_rpc::__private::serve_items(
                                 &__METHODS[__Method::chat as usize],
                                 codec,
+                                ::core::option::Option::None,
                                 move |sink| async move {
                                     sink.send_results::<
                                             _,
@@ -322,7 +345,18 @@ const _: () = {
                                             Left,
                                         >(
                                             <T as Feed>::chat(&*service, items).await,
-                                            ::muxado_rpc::__private::failure::<Left>,
+                                            |error| {
+                                                use ::muxado_rpc::__private::{
+                                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                                    DisplayOfSome as _,
+                                                };
+                                                ::muxado_rpc::__private::Description {
+                                                    code: (&::muxado_rpc::__private::Probe::of(error))
+                                                        .code_of(error),
+                                                    message: (&::muxado_rpc::__private::Probe::of(error))
+                                                        .display_of(error),
+                                                }
+                                            },
                                         )
                                         .await
                                 },
@@ -381,11 +415,25 @@ const _: () = {
                 caller: self.caller.with_codec(codec),
             }
         }
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{self, Poll},
 };
 
 use futures_core::Stream;
@@ -17,7 +17,9 @@ use super::{
     fill::{encode, fill},
 };
 use crate::{
-    Codec, Metadata, MethodInfo, Response, Status,
+    __private::failure,
+    Codec, Context, MethodInfo, Response, Status,
+    app_error::Description,
     response::{Failure, Outcome},
 };
 
@@ -27,6 +29,7 @@ use crate::{
 pub(crate) async fn serve<F, H>(
     method: &'static MethodInfo,
     codec: Codec,
+    context: Option<Context>,
     handler: F,
 ) -> Result<Response, Status>
 where
@@ -35,7 +38,8 @@ where
 {
     let shared = Arc::new(Mutex::new(Shared::default()));
     let sink = ItemSink { method, codec, shared: Arc::clone(&shared) };
-    let mut serving = Serving { handler: Some(Box::pin(handler(sink))), end: None, shared };
+    let handler: Handler = Box::pin(handler(sink));
+    let mut serving = Serving { handler: Some(handler), end: None, context, shared };
     poll_fn(|cx| serving.poll_open(cx)).await;
     match serving.end.take() {
         // It failed before the first item: that is an answer by itself.
@@ -44,7 +48,9 @@ where
         Some(Err(Failure::Panic(panic))) => resume_unwind(panic),
         end => {
             serving.end = end;
-            Ok(Response::from_outcome(codec, Outcome::Items(Items::local(codec, serving))))
+            let metadata = serving.context.as_ref().map(Context::take_metadata).unwrap_or_default();
+            let items = Items::local(codec, serving);
+            Ok(Response::from_outcome(codec, Outcome::Items(items)).with_metadata(metadata))
         }
     }
 }
@@ -85,20 +91,21 @@ impl ItemSink {
         self.send_with(stream, |item, limit, buf| encode(method, codec, limit, &item, buf)).await
     }
 
-    /// Sends all items of a stream up to the first error, which `failure` encodes.
+    /// Sends all items of a stream up to the first error.
     pub async fn send_results<S, T, E>(
         self,
         stream: S,
-        failure: impl Fn(Codec, E) -> Failure,
+        describe: fn(&E) -> Description,
     ) -> Result<(), Failure>
     where
         S: Stream<Item = Result<T, E>>,
         T: Serialize,
+        E: Serialize + 'static,
     {
         let (method, codec) = (self.method, self.codec);
         self.send_with(stream, |item, limit, buf| match item {
             Ok(item) => encode(method, codec, limit, &item, buf),
-            Err(error) => Err(failure(codec, error)),
+            Err(error) => Err(failure(codec, error, describe)),
         })
         .await
     }
@@ -156,6 +163,8 @@ type Handler = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 struct Serving {
     handler: Option<Handler>,
     end: Option<Result<(), Failure>>,
+    /// Where the handler puts metadata.
+    context: Option<Context>,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -164,7 +173,7 @@ impl Serving {
         lock(&self.shared)
     }
 
-    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+    fn poll_handler(&mut self, cx: &mut task::Context<'_>) {
         let Some(handler) = &mut self.handler else { return };
         // After a panic the handler is only dropped, so nobody sees what it left half done.
         let end = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
@@ -176,7 +185,7 @@ impl Serving {
         self.end = Some(end);
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_open(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
         self.poll_handler(cx);
         if self.end.is_some() || self.lock().open { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -185,7 +194,7 @@ impl Serving {
 impl PollItems for Serving {
     fn poll_fill(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
         limit: usize,
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
@@ -202,7 +211,10 @@ impl PollItems for Serving {
             return Poll::Ready(Step::Filled);
         }
         match self.end.take() {
-            Some(end) => Poll::Ready(Step::End(end, Metadata::new())),
+            Some(end) => {
+                let trailer = self.context.as_ref().map(Context::take_trailer).unwrap_or_default();
+                Poll::Ready(Step::End(end, trailer))
+            }
             None => Poll::Pending,
         }
     }

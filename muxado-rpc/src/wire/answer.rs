@@ -16,7 +16,7 @@ use crate::{
         msgpack::{Cursor, push_map, push_str, push_true},
     },
     payload::{Framed, Head, Outgoing, Payload},
-    response::{AppError, Outcome},
+    response::{EncodedError, Outcome},
     text::shortened,
 };
 
@@ -70,7 +70,7 @@ impl Answer {
         }
     }
 
-    fn of_app_error(AppError { code, message, value }: AppError) -> Self {
+    fn of_app_error(EncodedError { code, message, value }: EncodedError) -> Self {
         let error = Some(ErrorHead { code, message, app: true, has_details: true });
         Self { error, payload: value, metadata: Metadata::new() }
     }
@@ -204,10 +204,10 @@ pub(super) struct ErrorParts {
 
 impl ErrorParts {
     /// The application's error, or a status.
-    pub(super) fn into_app_error(self, codec: Codec) -> Result<AppError, Status> {
+    pub(super) fn into_app_error(self, codec: Codec) -> Result<EncodedError, Status> {
         let Self { code, message, details, app } = self;
         match details {
-            Some(details) if app => Ok(AppError { code, message, value: details.into() }),
+            Some(details) if app => Ok(EncodedError { code, message, value: details.into() }),
             details => {
                 let status = Status::new(code, message).with_origin(Origin::Peer);
                 Err(match details {

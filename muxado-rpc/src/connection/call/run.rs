@@ -4,6 +4,7 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,11 +13,12 @@ use pin_project::pin_project;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    CallService, Codec, Items, Metadata, MethodInfo, Request, Response, Status,
+    BoxError, CallService, Codec, Items, Metadata, MethodInfo, Request, Response, Status, deadline,
     items::{Sending, WriteHalf},
     link::Link,
     payload::Outgoing,
     response::Failure,
+    scope::Scope,
     status,
     wire::{encode_answer, push_metadata_message, push_output_end},
 };
@@ -28,7 +30,19 @@ pub(super) struct Serving<'a> {
     codec: Codec,
     deadline: Option<Instant>,
     time_limit: Option<Duration>,
+    scope: Ending,
     out: WriteHalf,
+}
+
+/// Ends what belongs to a call, however the call ends.
+struct Ending(Option<Arc<Scope>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.0 {
+            scope.end();
+        }
+    }
 }
 
 impl<'a> Serving<'a> {
@@ -39,22 +53,84 @@ impl<'a> Serving<'a> {
             codec: request.codec(),
             deadline: request.deadline(),
             time_limit: request.timeout(),
+            scope: Ending(request.arrival_scope()),
             out,
         }
     }
 
-    /// Runs the handler and sends what it answers.
+    /// Runs the handler and sends what it answers. Done when nothing of the call is left.
     pub(super) async fn run<S: CallService>(mut self, service: S, request: Request) {
-        let Some(mut result) = self.handle(service, request).await else { return };
+        if self.method.is_no_cancel() {
+            // Boxed, so that other calls need no room for it.
+            Box::pin(self.run_to_the_end(service, request)).await;
+        } else if let Some(result) = self.handle(service, request).await {
+            self.answer(result).await;
+        }
+        if let Some(scope) = self.scope.0.take() {
+            scope.end();
+            scope.wait().await;
+        }
+    }
+
+    async fn answer(&mut self, mut result: Result<Response, Status>) {
         if let Ok(response) = &mut result
             && let Some((items, metadata)) = response.take_items()
         {
-            // Boxed, so that unary calls need no room for it.
             return Box::pin(self.send_items(items, metadata)).await;
         }
         let mut answer = encode_answer(self.codec, result, self.link.limits());
         // A caller that has gone needs no answer.
         let _ = poll_fn(|cx| self.out.poll_write_final(cx, &mut answer)).await;
+    }
+
+    /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
+    async fn run_to_the_end<S: CallService>(&mut self, mut service: S, request: Request) {
+        let deadline = self.deadline;
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut handler = pin!(Contained::new(deadline, async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        }));
+        let mut caller_waits = true;
+        loop {
+            let ended = poll_fn(|cx| {
+                if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(self.result_of(ended)));
+                }
+                if !caller_waits {
+                    return Poll::Pending;
+                }
+                self.poll_interrupted(cx, timer.as_mut()).map(Err)
+            })
+            .await;
+            match ended {
+                Ok(result) => {
+                    if caller_waits {
+                        self.answer(result).await;
+                    }
+                    return;
+                }
+                Err(status) => {
+                    caller_waits = false;
+                    if let Some(scope) = &self.scope.0 {
+                        scope.caller_gone();
+                    }
+                    if let Some(status) = status {
+                        self.answer(Err(status)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn result_of<E: Into<BoxError>>(
+        &self,
+        ended: Result<Result<Response, E>, Panicked>,
+    ) -> Result<Response, Status> {
+        match ended {
+            Ok(result) => result.map_err(|error| status::from_box_error(error.into())),
+            Err(Panicked) => Err(self.panicked()),
+        }
     }
 
     /// Runs the handler until it is done, the time limit passes, or the caller goes; `None` if it went.
@@ -64,17 +140,15 @@ impl<'a> Serving<'a> {
         mut service: S,
         request: Request,
     ) -> Option<Result<Response, Status>> {
-        let mut timer = pin!(self.deadline.map(sleep_until));
-        let mut handler = pin!(Contained::new(async move {
+        let deadline = self.deadline;
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut handler = pin!(Contained::new(deadline, async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             service.call(request).await
         }));
         poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-                return Poll::Ready(Some(match ended {
-                    Ok(result) => result.map_err(|error: S::Error| status::from_box_error(error.into())),
-                    Err(Panicked) => Err(self.panicked()),
-                }));
+                return Poll::Ready(Some(self.result_of(ended)));
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(Err(status?)))
         })
@@ -82,7 +156,7 @@ impl<'a> Serving<'a> {
     }
 
     /// Sends items until their end, the time limit, or until the caller goes.
-    async fn send_items(mut self, items: Items, metadata: Metadata) {
+    async fn send_items(&mut self, items: Items, metadata: Metadata) {
         let limits = self.link.limits();
         let mut first = Vec::new();
         if !metadata.is_empty() {
@@ -91,7 +165,8 @@ impl<'a> Serving<'a> {
         let mut timer = pin!(self.deadline.map(sleep_until));
         let mut sending = Sending::new(self.method, items, limits.max_message_size, Outgoing::new(first));
         let ended = poll_fn(|cx| {
-            let polled = catch_unwind(AssertUnwindSafe(|| sending.poll(cx, &mut self.out)));
+            let poll = || deadline::within(self.deadline, || sending.poll(cx, &mut self.out));
+            let polled = catch_unwind(AssertUnwindSafe(poll));
             match polled {
                 Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
                 // The caller has gone.
@@ -147,6 +222,8 @@ fn failed(status: Status) -> (Result<(), Failure>, Metadata) {
 /// A future whose panic is a value.
 #[pin_project]
 struct Contained<F> {
+    /// What calls of its inherit.
+    deadline: Option<Instant>,
     #[pin]
     future: F,
 }
@@ -154,8 +231,8 @@ struct Contained<F> {
 struct Panicked;
 
 impl<F> Contained<F> {
-    const fn new(future: F) -> Self {
-        Self { future }
+    const fn new(deadline: Option<Instant>, future: F) -> Self {
+        Self { deadline, future }
     }
 }
 
@@ -163,9 +240,10 @@ impl<F: Future> Future for Contained<F> {
     type Output = Result<F::Output, Panicked>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.project().future;
+        let this = self.project();
+        let poll = || deadline::within(*this.deadline, || this.future.poll(cx));
         // After a panic the future is only dropped, so nobody sees what it left half done.
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(polled) => polled.map(Ok),
             Err(_) => Poll::Ready(Err(Panicked)),
         }

@@ -16,6 +16,8 @@ pub trait Wrong {
     async fn stream_of_streams(&self, items: Streaming<Streaming<u64>>);
     async fn with_error(&self, items: Streaming<u64, String>);
     async fn borrowed_input(&self, items: Streaming<&str>);
+    #[method(no_cancel)]
+    async fn must_finish(&self) -> impl Stream<Item = u64>;
     async fn defaulted(&self, #[serde(default)] items: Streaming<u64>);
 }
 
