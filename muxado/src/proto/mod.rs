@@ -46,6 +46,7 @@ mod buffer;
 mod frame;
 mod growth;
 mod heartbeat;
+mod ids;
 mod input;
 mod lifecycle;
 mod output;

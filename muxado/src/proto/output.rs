@@ -286,27 +286,6 @@ impl Session {
         }
     }
 
-    /// The next id of ours that no open stream has.
-    fn take_id(&mut self, key: StreamKey) -> Option<StreamId> {
-        let id = loop {
-            let id = StreamId::new(self.next_id)?;
-            self.next_id = match self.next_id.checked_add(2).filter(|next| *next <= StreamId::MAX) {
-                Some(next) => next,
-                None => {
-                    self.wrapped = true;
-                    self.side.first_id()
-                }
-            };
-            if !self.ids.contains_key(&id) {
-                break id;
-            }
-        };
-        self.ids.insert(id, key.index);
-        self.stats.streams_opened += 1;
-        self.stream_mut(key)?.id = Some(id);
-        Some(id)
-    }
-
     pub(super) fn put_header(&mut self, header: FrameHeader) {
         self.stats.frames_sent += 1;
         if let Some(name) = &self.config.frame_log {

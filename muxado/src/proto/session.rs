@@ -10,9 +10,10 @@ use slab::Slab;
 
 use super::{
     buffer::Outbox,
-    frame::{Flags, FrameHeader, StreamId},
+    frame::StreamId,
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
-    input::{Incoming, LateIds},
+    ids::LateIds,
+    input::Incoming,
     stats::SessionStats,
     stream::{Owner, SendState, Stream, StreamKey, Typing},
 };
@@ -416,24 +417,6 @@ impl Session {
 
     pub(super) fn stream_mut(&mut self, key: StreamKey) -> Option<&mut Stream> {
         self.streams.get_mut(key.index()).filter(|stream| stream.serial == key.serial)
-    }
-
-    pub(super) fn key_of(&self, id: StreamId) -> Option<StreamKey> {
-        let index = *self.ids.get(&id)?;
-        let serial = self.streams.get(index as usize)?.serial;
-        Some(StreamKey { index, serial })
-    }
-
-    /// The header of the frame that follows every GOAWAY after which the session goes on: the Go
-    /// original reads eight bytes more than the GOAWAY has (`PROTOCOL §7`).
-    pub(super) fn pad_header(&self) -> FrameHeader {
-        let last = match self.side {
-            Side::Client => StreamId::MAX,
-            Side::Server => StreamId::MAX - 1,
-        };
-        let unused = |id: &u32| StreamId::new(*id).is_some_and(|id| !self.ids.contains_key(&id));
-        let id = (1..=last).rev().step_by(2).find(unused).unwrap_or(last);
-        FrameHeader::data(id, Flags::FIN, 0)
     }
 }
 
