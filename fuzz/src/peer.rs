@@ -88,7 +88,7 @@ pub(crate) enum Amount {
 pub(crate) struct Sent {
     pub(crate) bytes: u64,
     pub(crate) finished: bool,
-    /// Times that it was opened.
+    /// Times that it was opened, by this peer or, before, by the session whose id it is.
     pub(crate) opened: u32,
     /// Something was sent before either SYN, which cannot be told apart from what came after.
     pub(crate) early: bool,
@@ -182,9 +182,11 @@ impl Peer {
     /// A DATA frame with the bytes that are next on this id; a SYN starts anew.
     fn data(&mut self, id: u32, flags: u8, len: u64) -> Vec<u8> {
         let window = u64::from(self.settings.window);
+        let is_ours = id % 2 == first_id(self.settings.side) % 2;
         let sent = self.sent.entry(id).or_default();
         if flags & SYN != 0 {
-            *sent = Sent { opened: sent.opened + 1, window, known: true, ..Sent::default() };
+            let opened = sent.opened.max(u32::from(is_ours)) + 1;
+            *sent = Sent { opened, window, known: true, ..Sent::default() };
         }
         sent.early |= !sent.known;
         let begin = sent.bytes;
