@@ -31,6 +31,8 @@ pub(crate) struct Checked {
     scanner: Scanner,
     /// Ids that the peer named. One that is opened afterwards makes old and new hard to tell apart.
     named: HashSet<u32>,
+    /// Streams of the session's whose SYN has left.
+    opened: u32,
 }
 
 impl Checked {
@@ -44,7 +46,7 @@ impl Checked {
             law.typed();
         }
         let (scanner, named) = (Scanner::default(), HashSet::new());
-        Self { session, settings, now, law: Some(law), scanner, named }
+        Self { session, settings, now, law: Some(law), scanner, named, opened: 0 }
     }
 
     /// Without the law from now on: streams that were opened before it applied are exempt.
@@ -68,9 +70,10 @@ impl Checked {
         self.settle()
     }
 
+    /// Whether it is the id of a stream of which the peer cannot have heard.
     fn is_of_ours_to_come(&self, id: u32) -> bool {
         let first = first_id(self.settings.side);
-        id % 2 == first % 2 && u64::from(id) >= u64::from(first) + 2 * self.session.stats().streams_opened
+        id % 2 == first % 2 && id >= first + 2 * self.opened
     }
 
     /// What has to be done after every call; gives the events.
@@ -96,6 +99,7 @@ impl Checked {
         assert!(wanted || outbox.is_empty(), "output that nobody was told of");
         let bytes = outbox.copy_to_bytes(outbox.len());
         let frames = decode(&bytes);
+        self.opened += frames.iter().filter(|frame| frame.kind == DATA && frame.has(SYN)).count() as u32;
         if let Some(law) = &mut self.law {
             frames.iter().for_each(|frame| law.check(frame));
         }
