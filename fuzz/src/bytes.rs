@@ -1,7 +1,7 @@
 //! Arbitrary bytes, arbitrarily cut, into a session of either side: it takes them, its bounds hold,
 //! and where they were cut makes no difference.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
 use bytes::{Buf, BytesMut};
@@ -84,7 +84,7 @@ fn use_streams(checked: &mut Checked, handles: &mut Vec<StreamKey>, rng: &mut fa
 fn compare(settings: &Settings, seed: u32, rest: &[u8]) {
     // Which stream goes when memory is short depends on what has arrived by then.
     let config = settings.config().session_receive_memory(usize::MAX);
-    let now = std::time::Instant::now();
+    let now = Instant::now();
     let outcome = |pieces: &mut dyn FnMut(usize) -> usize| {
         let mut session = Session::new(settings.side, config.clone());
         if settings.typed {
@@ -97,18 +97,18 @@ fn compare(settings: &Settings, seed: u32, rest: &[u8]) {
             inbox.extend_from_slice(piece);
             session.receive(&mut inbox, now);
         }
-        outcome_of(&mut session)
+        outcome_of(&mut session, now)
     };
     let mut rng = fastrand::Rng::with_seed(seed.into());
     assert_eq!(outcome(&mut |len| len), outcome(&mut |len| cut(&mut rng, len)), "cuts make a difference");
 }
 
 /// Everything that can be seen of a session.
-fn outcome_of(session: &mut Session) -> (String, Outcome) {
+fn outcome_of(session: &mut Session, now: Instant) -> (String, Outcome) {
     let mut outbox = Outbox::default();
     let mut output = Vec::new();
     while session.wants_transmit() {
-        session.transmit(&mut outbox);
+        session.transmit(&mut outbox, now);
         output.extend_from_slice(&outbox.copy_to_bytes(outbox.len()));
     }
     let state = format!("{:?} {:?}", session.stats(), session.end());

@@ -39,6 +39,7 @@ impl Checked {
     pub(crate) fn new(settings: Settings) -> Self {
         let now = Instant::now();
         let mut session = Session::new(settings.side, settings.config());
+        session.handle_timeout(now);
         let mut law = Law::new(settings.side);
         law.window(settings.window);
         if settings.typed {
@@ -95,7 +96,7 @@ impl Checked {
     pub(crate) fn transmit(&mut self) -> Bytes {
         let mut outbox = Outbox::default();
         let wanted = self.session.wants_transmit();
-        self.session.transmit(&mut outbox);
+        self.session.transmit(&mut outbox, self.now);
         assert!(wanted || outbox.is_empty(), "output that nobody was told of");
         let bytes = outbox.copy_to_bytes(outbox.len());
         let frames = decode(&bytes);

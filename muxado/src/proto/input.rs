@@ -75,6 +75,7 @@ impl Session {
             }
         }
         self.stats.bytes_received += (before - bytes.len()) as u64;
+        self.note_use(now);
         // A stream that was still being sent may be gone.
         self.close_if_sent();
     }
@@ -331,7 +332,7 @@ impl Session {
             bytes.advance(n);
             return;
         };
-        if let Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } = stream.owner {
+        if stream.owner.is_heartbeat() {
             self.handle_heartbeat_bytes(key, &bytes[..n], now);
             bytes.advance(n);
             self.consumed(key, n);

@@ -44,13 +44,14 @@ impl Session {
     }
 
     /// Moves the next batch of frames into `out`, which must have been written completely.
-    pub fn transmit(&mut self, out: &mut Outbox) {
+    pub fn transmit(&mut self, out: &mut Outbox, now: Instant) {
         if self.end.is_none() {
             self.put_control();
             self.put_streams();
             self.close_if_sent();
         }
         self.stats.bytes_sent += self.out.len() as u64;
+        self.note_use(now);
         std::mem::swap(&mut self.out, out);
     }
 
@@ -84,8 +85,7 @@ impl Session {
         }
         if stream.can_send() {
             stream.ready = true;
-            let urgent = matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. });
-            if urgent {
+            if stream.owner.is_heartbeat() {
                 self.ready.push_front(key);
             } else {
                 self.ready.push_back(key);

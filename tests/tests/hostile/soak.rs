@@ -55,7 +55,7 @@ impl Pair {
             moved = false;
             for from in 0..2 {
                 while self.ends[from].wants_transmit() {
-                    self.ends[from].transmit(&mut self.outbox);
+                    self.ends[from].transmit(&mut self.outbox, self.now);
                     while self.outbox.has_remaining() {
                         let n = self.outbox.chunk().len();
                         self.wire.extend_from_slice(self.outbox.chunk());

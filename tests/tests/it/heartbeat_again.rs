@@ -11,7 +11,7 @@ use muxado_tests::{Frame, decode};
 
 fn sent(session: &mut Session) -> Vec<Frame> {
     let mut outbox = Outbox::default();
-    session.transmit(&mut outbox);
+    session.transmit(&mut outbox, Instant::now());
     decode(&outbox.copy_to_bytes(outbox.len()))
 }
 

@@ -13,6 +13,7 @@ mod growth;
 mod half_close;
 mod heartbeat;
 mod heartbeat_again;
+mod idle;
 mod law;
 mod lifecycle;
 mod limits;
