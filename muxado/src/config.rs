@@ -28,6 +28,7 @@ pub struct Config {
     pub(crate) window_growth: usize,
     pub(crate) write_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) frame_log: Option<Arc<str>>,
     pub(crate) family_extension: bool,
 }
@@ -48,6 +49,7 @@ impl Default for Config {
             window_growth: 16 * 1024 * 1024,
             write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
+            idle_timeout: Some(Duration::from_secs(3600)),
             frame_log: None,
             family_extension: true,
         }
@@ -187,6 +189,20 @@ impl Config {
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
+        self
+    }
+
+    /// How long a session without open streams may go on without a frame in either direction, before
+    /// it is closed with `NO_ERROR` and ends with
+    /// [`SessionError::IdleTimeout`](crate::SessionError::IdleTimeout). Default one hour, at least
+    /// 1 ms; `None` never closes it.
+    ///
+    /// It bounds what a peer can hold that says nothing: a connection, a task and some memory. The
+    /// streams of heartbeats are no use of a session, but their frames count: a peer with heartbeats
+    /// is never closed as long as it answers or beats.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.idle_timeout = timeout.map(|timeout| timeout.max(Duration::from_millis(1)));
         self
     }
 

@@ -53,7 +53,10 @@ pub struct Driver<T> {
     frames_at_last_write: u64,
     last_batch: u64,
     touched: usize,
+    /// Set for what is due next, or earlier: most of that moves away again before its time.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The time that was asked for last.
+    now: Instant,
     /// Since when the transport has taken nothing of what waits for it.
     blocked_since: Option<Instant>,
     write_timeout: Duration,
@@ -107,6 +110,7 @@ impl<T> Driver<T> {
             last_batch: 0,
             touched: 0,
             timer: None,
+            now: Instant::now(),
             blocked_since: None,
             write_timeout: config.write_timeout,
             close_timeout: config.close_timeout,
@@ -198,13 +202,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let deadline = [deadline.map(Instant::from_std), stall].into_iter().flatten().min();
             let Some(deadline) = deadline else { return };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if timer.deadline() != deadline {
+            if timer.deadline() > deadline || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return;
             }
             let (now, write_timeout) = (Instant::now(), self.write_timeout);
+            if now < deadline {
+                continue;
+            }
             let stalled = stall.is_some_and(|at| at <= now);
             self.shared.with_driver(&mut self.wakes, |core| {
                 core.proto.shrink(MIN_READ);
@@ -245,10 +252,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         for _ in 0..TURNS {
             if self.outbox.is_empty() {
                 let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
-                let frames = self.shared.with_driver(&mut self.wakes, |core| {
-                    core.proto.transmit(outbox);
-                    core.proto.frames_sent()
+                let known = self.now;
+                let (frames, now) = self.shared.with_driver(&mut self.wakes, |core| {
+                    // Where nothing is sent the time does not matter.
+                    let now = if core.proto.wants_transmit() { Instant::now() } else { known };
+                    core.proto.transmit(outbox, now.into_std());
+                    (core.proto.frames_sent(), now)
                 });
+                self.now = now;
                 if self.outbox.is_empty() {
                     break;
                 }

@@ -153,6 +153,9 @@ pub enum SessionError {
     /// The transport took no byte for so long: the peer has stopped reading.
     #[error("the transport took no byte for {0:?} (Config::write_timeout)")]
     WriteTimeout(Duration),
+    /// Nothing used the session for so long: it had no open stream, and no frame came or went.
+    #[error("no stream was open and no frame came or went for {0:?} (Config::idle_timeout)")]
+    IdleTimeout(Duration),
     /// The driver was dropped before the session had ended.
     #[error("the session's driver was dropped")]
     DriverDropped,
@@ -165,6 +168,7 @@ impl SessionError {
             Self::Closed(code) => *code,
             Self::ClosedByPeer(go_away) => go_away.code,
             Self::Protocol(error) => error.code(),
+            Self::IdleTimeout(_) => ErrorCode::NO_ERROR,
             Self::PeerEof { .. } => ErrorCode::PEER_EOF,
             Self::Transport { .. } | Self::HeartbeatTimeout(_) => ErrorCode::UNKNOWN,
             Self::WriteTimeout(_) => ErrorCode::WRITE_TIMEOUT,
@@ -172,18 +176,19 @@ impl SessionError {
         }
     }
 
-    /// Whether the session ended as both sides wished, with [`ErrorCode::NO_ERROR`].
+    /// Whether the session ended in good order, with [`ErrorCode::NO_ERROR`]: nothing was cut.
     pub fn is_clean(&self) -> bool {
         match self {
             Self::Closed(code) => *code == ErrorCode::NO_ERROR,
             Self::ClosedByPeer(go_away) => go_away.code == ErrorCode::NO_ERROR,
+            Self::IdleTimeout(_) => true,
             _ => false,
         }
     }
 
     fn io_kind(&self) -> io::ErrorKind {
         match self {
-            Self::Closed(_) | Self::DriverDropped => io::ErrorKind::NotConnected,
+            Self::Closed(_) | Self::IdleTimeout(_) | Self::DriverDropped => io::ErrorKind::NotConnected,
             Self::ClosedByPeer(_) => io::ErrorKind::ConnectionAborted,
             Self::Protocol(_) => io::ErrorKind::InvalidData,
             Self::PeerEof { .. } => io::ErrorKind::UnexpectedEof,

@@ -53,6 +53,10 @@
 mod driver;
 #[cfg(feature = "tokio")]
 mod heartbeat;
+// Apart, because clippy knows tests by this very attribute.
+#[cfg(test)]
+#[cfg(feature = "tokio")]
+mod models;
 #[cfg(feature = "tokio")]
 mod session;
 #[cfg(feature = "tokio")]
@@ -61,6 +65,8 @@ mod shared;
 mod split;
 #[cfg(feature = "tokio")]
 mod stream;
+#[cfg(feature = "tokio")]
+mod sync;
 #[cfg(feature = "tokio")]
 mod typed;
 

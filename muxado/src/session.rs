@@ -84,6 +84,7 @@ impl Session {
             config = config.frame_log(name);
         }
         let shared = Shared::new(side, config.clone());
+        shared.with(|core| core.proto.handle_timeout(Instant::now().into_std()));
         let driver = Driver::new(io, Arc::clone(&shared), &config);
         (Self { shared, side }, driver)
     }

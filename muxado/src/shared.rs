@@ -6,12 +6,11 @@ use std::{
     task::{Context, Waker},
 };
 
-use parking_lot::Mutex;
-
 use crate::{
     config::Config,
     error::ErrorCode,
     proto::{Event, Session as Proto, Side, StreamKey},
+    sync::Mutex,
 };
 
 /// One lock around everything. Nothing is awaited, read, written or woken while it is held.

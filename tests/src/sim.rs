@@ -124,7 +124,7 @@ impl Sim {
 
     fn transmit(&mut self, from: usize) {
         let mut out = Outbox::default();
-        self.ends[from].session.transmit(&mut out);
+        self.ends[from].session.transmit(&mut out, self.now);
         self.ends[from].collect();
         self.ends[from].outbox.put(out);
         for frame in decode(&self.ends[from].outbox) {
@@ -160,7 +160,7 @@ impl Sim {
             end.session.handle_transport_end(None, end.inbox.len());
             end.collect();
             end.outbox.clear();
-            end.session.transmit(&mut Outbox::default());
+            end.session.transmit(&mut Outbox::default(), self.now);
         }
         self.pipes.iter_mut().for_each(|pipe| pipe.bytes.clear());
     }

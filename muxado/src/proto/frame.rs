@@ -198,7 +198,7 @@ impl fmt::Display for FrameHeader {
 #[non_exhaustive]
 pub enum ProtocolError {
     /// The bytes are those of another protocol.
-    #[error("this is not muxado: it looks like {0}")]
+    #[error("the other side does not speak muxado: this looks like {0}")]
     Foreign(&'static str),
     /// A frame's length does not fit its type.
     #[error("a {frame_type} frame of {length} bytes on stream {stream_id}: it must have {expected}")]
@@ -245,10 +245,11 @@ impl ProtocolError {
     }
 }
 
-/// The protocol that a connection's first bytes belong to, if it is a well-known one.
+/// What a connection's first bytes look like, if they are those of another protocol or of none.
 ///
-/// None of these can be the start of a muxado session: their fourth byte is no frame type, or their
-/// length does not fit it.
+/// Next to nothing of it could be the start of a muxado session: the fourth byte is no frame type or
+/// the length does not fit it, and nobody begins with a frame to be skipped that is larger than half a
+/// MiB. What is left are DATA frames of ten exact lengths above 1 MiB.
 pub(super) fn foreign_protocol(start: &[u8; HEADER_LEN]) -> Option<&'static str> {
     const KNOWN: &[(&[u8], &str)] = &[
         (b"GET ", "an HTTP request"),
@@ -262,15 +263,21 @@ pub(super) fn foreign_protocol(start: &[u8; HEADER_LEN]) -> Option<&'static str>
         (b"TRAC", "an HTTP request"),
         (b"HTTP", "an HTTP answer"),
         (b"PRI ", "an HTTP/2 client"),
-        (b"SSH-", "an SSH client"),
-        (b"\x16\x03\x00", "a TLS handshake"),
-        (b"\x16\x03\x01", "a TLS handshake"),
-        (b"\x16\x03\x03", "a TLS handshake"),
-        (b"{\"js", "JSON text"),
+        (b"SSH-", "SSH"),
+        (b"PROXY ", "a header of the PROXY protocol"),
+        (b"\r\n\r\n\0\r\nQ", "a header of the PROXY protocol"),
         (b"EHLO", "an SMTP client"),
     ];
     if let Some((_, name)) = KNOWN.iter().find(|(prefix, _)| start.starts_with(prefix)) {
         return Some(name);
+    }
+    match start {
+        [0x16, 3, 0..=4, ..] => return Some("a TLS handshake"),
+        [0x15, 3, 0..=4, ..] => return Some("a TLS alert"),
+        _ => {}
+    }
+    if start.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')) {
+        return Some(if matches!(start[0], b'{' | b'[') { "JSON text" } else { "text" });
     }
     let header = FrameHeader::decode(*start);
     // Frames of unknown types are skipped, but nobody begins with one that names an impossible stream:
@@ -311,6 +318,7 @@ mod tests {
     #[test]
     fn noise_is_no_first_frame_but_an_unknown_type_is() {
         assert!(foreign_protocol(&[0xFF; 8]).is_some());
+        assert!(foreign_protocol(&[0, 0, 0, 0x40, 0x80, 0, 0, 0]).is_some());
         assert_eq!(foreign_protocol(&[0, 0, 4, 0x70, 0, 0, 0, 3]), None);
     }
 

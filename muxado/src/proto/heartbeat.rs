@@ -210,6 +210,8 @@ impl Session {
     pub(super) fn adopt_responder(&mut self, key: StreamKey) {
         if let Some(stream) = self.stream_mut(key) {
             stream.owner = Owner::HeartbeatResponder { echo: None, partial: [0; 4], have: 0 };
+            let open = stream.on_wire;
+            self.heartbeat_streams += usize::from(open);
         }
     }
 
@@ -240,41 +242,17 @@ impl Session {
         }
     }
 
-    /// The peer closed this side's heartbeat stream.
-    pub(super) fn heartbeat_refused(&mut self) {
-        let Some(requester) = &mut self.heartbeat else { return };
-        requester.next_at = None;
-        requester.outstanding = None;
-        requester.report(HeartbeatEvent::Unsupported);
-        self.events.push_back(Event::Heartbeat);
-        if let Some(key) = requester.stream.take() {
-            self.reset_with(key, ErrorCode::CANCELLED);
+    /// When heartbeats have something to do: the next one, or the judgement on the last.
+    pub(super) fn heartbeat_due(&self) -> Option<Instant> {
+        let requester = self.heartbeat.as_ref()?;
+        match requester.outstanding {
+            Some(_) => requester.deadline(),
+            None => requester.next_at,
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.end.is_some() {
-            return None;
-        }
-        let heartbeat = self.heartbeat.as_ref();
-        let beat = heartbeat.filter(|requester| requester.outstanding.is_none()).and_then(|r| r.next_at);
-        let failure = heartbeat.and_then(Requester::deadline);
-        let untyped = self.untyped.front().map(|(_, deadline)| *deadline);
-        let close = self.close_owed.map(|(_, deadline)| deadline);
-        [beat, failure, untyped, self.ack_at, close].into_iter().flatten().min()
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.now = Some(now);
-        self.expire_untyped(now);
-        if self.ack_at.is_some_and(|at| at <= now) {
-            self.acknowledge_accepted(now);
-        }
-        if let Some((code, _)) = self.close_owed.filter(|(_, deadline)| *deadline <= now) {
-            self.close(code, Bytes::new());
-        }
+    /// Sends the heartbeat that is due, or judges the one that is missing.
+    pub(super) fn handle_heartbeat_due(&mut self, now: Instant) {
         let Some(requester) = &mut self.heartbeat else { return };
         if requester.deadline().is_some_and(|deadline| deadline <= now) {
             let (tolerance, on_failure) = (requester.config.tolerance, requester.config.on_failure);
@@ -291,6 +269,18 @@ impl Session {
             }
         } else if requester.outstanding.is_none() && requester.next_at.is_some_and(|at| at <= now) {
             self.beat(now);
+        }
+    }
+
+    /// The peer closed this side's heartbeat stream.
+    pub(super) fn heartbeat_refused(&mut self) {
+        let Some(requester) = &mut self.heartbeat else { return };
+        requester.next_at = None;
+        requester.outstanding = None;
+        requester.report(HeartbeatEvent::Unsupported);
+        self.events.push_back(Event::Heartbeat);
+        if let Some(key) = requester.stream.take() {
+            self.reset_with(key, ErrorCode::CANCELLED);
         }
     }
 }

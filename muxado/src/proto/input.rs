@@ -1,6 +1,6 @@
 //! What the peer's bytes do: nothing here waits, and whatever they make us owe is bounded.
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -49,39 +49,6 @@ impl Incoming {
     }
 }
 
-/// The ids that were last answered with a reset, so that each gets one only.
-#[derive(Debug, Default)]
-pub(super) struct LateIds {
-    ids: VecDeque<StreamId>,
-    highest: u32,
-}
-
-impl LateIds {
-    /// Ids remembered.
-    const CAPACITY: usize = 1024;
-
-    pub(super) fn insert(&mut self, id: StreamId) {
-        if self.ids.len() == Self::CAPACITY {
-            self.ids.pop_front();
-        }
-        self.ids.push_back(id);
-        self.highest = self.highest.max(id.as_u32());
-    }
-
-    fn contains(&self, id: StreamId) -> bool {
-        self.ids.contains(&id)
-    }
-
-    pub(super) fn remove(&mut self, id: StreamId) {
-        // Ids rise as a rule: then there is nothing to look for.
-        if id.as_u32() <= self.highest
-            && let Some(index) = self.ids.iter().position(|known| *known == id)
-        {
-            self.ids.remove(index);
-        }
-    }
-}
-
 /// Most replies to unknown streams that may wait to be sent: 64 KiB of frames.
 const MAX_REPLIES: usize = 64 * 1024 / 12;
 
@@ -108,6 +75,7 @@ impl Session {
             }
         }
         self.stats.bytes_received += (before - bytes.len()) as u64;
+        self.note_use(now);
         // A stream that was still being sent may be gone.
         self.close_if_sent();
     }
@@ -364,7 +332,7 @@ impl Session {
             bytes.advance(n);
             return;
         };
-        if let Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } = stream.owner {
+        if stream.owner.is_heartbeat() {
             self.handle_heartbeat_bytes(key, &bytes[..n], now);
             bytes.advance(n);
             self.consumed(key, n);

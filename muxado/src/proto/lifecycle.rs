@@ -26,7 +26,7 @@ impl Session {
         self.send_waiters.clear();
         self.accepted_unacknowledged.clear();
         self.ack_at = None;
-        self.incoming.close(matches!(reason, SessionError::Closed(_)));
+        self.incoming.close(matches!(reason, SessionError::Closed(_) | SessionError::IdleTimeout(_)));
         if let Some((code, debug)) = go_away {
             self.put_go_away(code, &debug);
         }
@@ -64,6 +64,7 @@ impl Session {
         self.open_here = 0;
         self.open_there = 0;
         self.unacknowledged = 0;
+        self.heartbeat_streams = 0;
     }
 
     /// Ends a stream in both directions. Nothing is sent.
@@ -93,10 +94,12 @@ impl Session {
             stream.on_wire = false;
             let (id, opened_here, in_good_order) = (stream.id, stream.opened_here, stream.reset.is_none());
             let grown = stream.growth.held(base);
+            let beats = stream.owner.is_heartbeat();
             self.growth_left += grown;
             if let Some(id) = id {
                 self.ids.remove(&id);
             }
+            self.heartbeat_streams -= usize::from(beats);
             self.leave_wire(key, opened_here);
             if in_good_order && !opened_here {
                 self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);

@@ -31,7 +31,7 @@
 //! let stream = client.open(None)?;
 //! client.write(stream, &mut &b"hello"[..])?;
 //! let mut wire = Outbox::default();
-//! client.transmit(&mut wire);
+//! client.transmit(&mut wire, now);
 //!
 //! let mut bytes = BytesMut::from(wire.chunk());
 //! server.receive(&mut bytes, now);
@@ -46,12 +46,14 @@ mod buffer;
 mod frame;
 mod growth;
 mod heartbeat;
+mod ids;
 mod input;
 mod lifecycle;
 mod output;
 mod session;
 mod stats;
 mod stream;
+mod time;
 
 pub use self::{
     app::{Finish, Read},

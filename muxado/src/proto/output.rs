@@ -44,13 +44,14 @@ impl Session {
     }
 
     /// Moves the next batch of frames into `out`, which must have been written completely.
-    pub fn transmit(&mut self, out: &mut Outbox) {
+    pub fn transmit(&mut self, out: &mut Outbox, now: Instant) {
         if self.end.is_none() {
             self.put_control();
             self.put_streams();
             self.close_if_sent();
         }
         self.stats.bytes_sent += self.out.len() as u64;
+        self.note_use(now);
         std::mem::swap(&mut self.out, out);
     }
 
@@ -84,8 +85,7 @@ impl Session {
         }
         if stream.can_send() {
             stream.ready = true;
-            let urgent = matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. });
-            if urgent {
+            if stream.owner.is_heartbeat() {
                 self.ready.push_front(key);
             } else {
                 self.ready.push_back(key);
@@ -284,27 +284,6 @@ impl Session {
         } else {
             self.settle(key);
         }
-    }
-
-    /// The next id of ours that no open stream has.
-    fn take_id(&mut self, key: StreamKey) -> Option<StreamId> {
-        let id = loop {
-            let id = StreamId::new(self.next_id)?;
-            self.next_id = match self.next_id.checked_add(2).filter(|next| *next <= StreamId::MAX) {
-                Some(next) => next,
-                None => {
-                    self.wrapped = true;
-                    self.side.first_id()
-                }
-            };
-            if !self.ids.contains_key(&id) {
-                break id;
-            }
-        };
-        self.ids.insert(id, key.index);
-        self.stats.streams_opened += 1;
-        self.stream_mut(key)?.id = Some(id);
-        Some(id)
     }
 
     pub(super) fn put_header(&mut self, header: FrameHeader) {

@@ -10,9 +10,10 @@ use slab::Slab;
 
 use super::{
     buffer::Outbox,
-    frame::{Flags, FrameHeader, StreamId},
+    frame::StreamId,
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
-    input::{Incoming, LateIds},
+    ids::LateIds,
+    input::Incoming,
     stats::SessionStats,
     stream::{Owner, SendState, Stream, StreamKey, Typing},
 };
@@ -84,6 +85,8 @@ pub struct Session {
     pub(super) open_here: usize,
     pub(super) open_there: usize,
     pub(super) unacknowledged: usize,
+    /// Those of the open streams, of either side, that carry heartbeats.
+    pub(super) heartbeat_streams: usize,
     /// Handles that the application holds.
     pub(super) handles: usize,
     pub(super) typed: bool,
@@ -123,6 +126,11 @@ pub struct Session {
     pub(super) ack_at: Option<Instant>,
     pub(super) accepted_unacknowledged: VecDeque<(StreamKey, Instant)>,
 
+    /// When the last frame came or went, or streams were last found open: the limit on idle time
+    /// counts from here.
+    pub(super) unused_since: Option<Instant>,
+    /// Frames of both directions until then.
+    pub(super) frames_noted: u64,
     /// The time of the last input or timeout.
     pub(super) now: Option<Instant>,
     /// When the input before the present one came.
@@ -157,6 +165,7 @@ impl Session {
             open_here: 0,
             open_there: 0,
             unacknowledged: 0,
+            heartbeat_streams: 0,
             handles: 0,
             typed: false,
             refuse_streams: false,
@@ -184,6 +193,8 @@ impl Session {
             close_owed: None,
             ack_at: None,
             accepted_unacknowledged: VecDeque::new(),
+            unused_since: None,
+            frames_noted: 0,
             now: None,
             quiet_since: None,
             last_input: None,
@@ -225,6 +236,7 @@ impl Session {
         let key = self.insert(owner, true);
         self.open_here += 1;
         self.unacknowledged += 1;
+        self.heartbeat_streams += usize::from(owner.is_heartbeat());
         if let Some(stream) = self.stream_mut(key) {
             stream.on_wire = true;
             stream.prefix = stream_type.map(u32::to_be_bytes);
@@ -394,12 +406,12 @@ impl Session {
 
     /// No stream is open, but for those of heartbeats.
     pub fn is_idle(&self) -> bool {
-        let open = self.open_here + self.open_there;
-        let is_heartbeat = |stream: &Stream| {
-            stream.on_wire
-                && matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. })
-        };
-        open <= HEARTBEAT_STREAMS && self.streams.iter().filter(|(_, s)| is_heartbeat(s)).count() == open
+        self.streams_in_use() == 0
+    }
+
+    /// Streams that are open, but for those of heartbeats.
+    pub const fn streams_in_use(&self) -> usize {
+        self.open_here + self.open_there - self.heartbeat_streams
     }
 
     pub(super) fn insert(&mut self, owner: Owner, opened_here: bool) -> StreamKey {
@@ -417,24 +429,6 @@ impl Session {
     pub(super) fn stream_mut(&mut self, key: StreamKey) -> Option<&mut Stream> {
         self.streams.get_mut(key.index()).filter(|stream| stream.serial == key.serial)
     }
-
-    pub(super) fn key_of(&self, id: StreamId) -> Option<StreamKey> {
-        let index = *self.ids.get(&id)?;
-        let serial = self.streams.get(index as usize)?.serial;
-        Some(StreamKey { index, serial })
-    }
-
-    /// The header of the frame that follows every GOAWAY after which the session goes on: the Go
-    /// original reads eight bytes more than the GOAWAY has (`PROTOCOL §7`).
-    pub(super) fn pad_header(&self) -> FrameHeader {
-        let last = match self.side {
-            Side::Client => StreamId::MAX,
-            Side::Server => StreamId::MAX - 1,
-        };
-        let unused = |id: &u32| StreamId::new(*id).is_some_and(|id| !self.ids.contains_key(&id));
-        let id = (1..=last).rev().step_by(2).find(unused).unwrap_or(last);
-        FrameHeader::data(id, Flags::FIN, 0)
-    }
 }
 
 /// Unacknowledged streams that a peer of this family takes.
@@ -447,6 +441,3 @@ const STRANGER_STREAMS: usize = 256;
 /// Useless frames that a peer may send before it has done anything useful. Each stream that ends in
 /// good order and every 64 bytes of payload earn it one or more.
 pub(super) const PATIENCE: u32 = 10_000;
-
-/// Most heartbeat streams a session can have: one of each side.
-const HEARTBEAT_STREAMS: usize = 2;

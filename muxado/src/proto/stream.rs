@@ -85,6 +85,12 @@ pub(super) enum Owner {
     HeartbeatResponder { echo: Option<[u8; 4]>, partial: [u8; 4], have: usize },
 }
 
+impl Owner {
+    pub(super) const fn is_heartbeat(self) -> bool {
+        matches!(self, Self::HeartbeatRequester | Self::HeartbeatResponder { .. })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Taken when the SYN is queued.

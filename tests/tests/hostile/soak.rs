@@ -8,11 +8,15 @@ use allocation_counter::measure;
 use bytes::{Buf, BytesMut};
 use muxado::{
     Config, ErrorCode, Side,
-    proto::{Outbox, Read, Session, StreamKey},
+    proto::{Outbox, Read, Session, StreamId, StreamKey},
 };
 
 /// Streams that a run opens, uses and ends, if the environment says nothing else.
 const STREAMS: u64 = 1_000_000;
+
+/// The first and the last ids of both sides.
+const FIRST_IDS: [u32; 2] = [3, 2];
+const LAST_IDS: [u32; 2] = [StreamId::MAX, StreamId::MAX - 1];
 
 /// Ways in which streams end.
 const WAYS: usize = 7;
@@ -51,7 +55,7 @@ impl Pair {
             moved = false;
             for from in 0..2 {
                 while self.ends[from].wants_transmit() {
-                    self.ends[from].transmit(&mut self.outbox);
+                    self.ends[from].transmit(&mut self.outbox, self.now);
                     while self.outbox.has_remaining() {
                         let n = self.outbox.chunk().len();
                         self.wire.extend_from_slice(self.outbox.chunk());
@@ -70,8 +74,8 @@ impl Pair {
         key
     }
 
-    /// Opens streams from one side, uses them in the `n`th way, and ends them.
-    fn round(&mut self, n: usize) {
+    /// Opens streams from one side, uses them in the `n`th way, and ends them. Gives their ids.
+    fn round(&mut self, n: usize) -> Vec<u32> {
         self.now += Duration::from_millis(1);
         for end in &mut self.ends {
             if end.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -85,6 +89,7 @@ impl Pair {
             self.ends[near].write(*key, &mut &b"question"[..]).expect("it lives");
         }
         self.exchange();
+        let ids = opened.iter().map(|key| self.id(near, *key)).collect();
         let streams: Vec<_> =
             opened.into_iter().map(|key| [(near, key), (far, self.accept(far))]).enumerate().collect();
         for (index, stream) in &streams {
@@ -98,6 +103,57 @@ impl Pair {
             self.ends[far].release(theirs);
         }
         self.exchange();
+        ids
+    }
+
+    fn id(&self, end: usize, key: StreamKey) -> u32 {
+        self.ends[end].stream_id(key).expect("its SYN was sent").as_u32()
+    }
+
+    /// A stream that stays open, as both of its ends hold it.
+    fn hold(&mut self, near: usize) -> Held {
+        let far = 1 - near;
+        let ours = self.ends[near].open(Some(7)).expect("it lives");
+        self.write(near, ours, b"held");
+        let theirs = self.accept(far);
+        assert_eq!(self.read(far, theirs), b"held");
+        Held { near, ours, theirs, id: self.id(near, ours) }
+    }
+
+    /// Both directions of a stream that was held, and its end.
+    fn end(&mut self, Held { near, ours, theirs, id }: Held) {
+        let far = 1 - near;
+        assert_eq!([self.id(near, ours), self.id(far, theirs)], [id, id]);
+        for (from, key, to, other) in [(near, ours, far, theirs), (far, theirs, near, ours)] {
+            self.write(from, key, &id.to_be_bytes());
+            assert_eq!(self.read(to, other), id.to_be_bytes());
+            self.ends[from].finish(key).expect("it lives");
+        }
+        self.exchange();
+        self.ends[near].release(ours);
+        self.ends[far].release(theirs);
+        self.exchange();
+    }
+
+    fn write(&mut self, end: usize, key: StreamKey, mut bytes: &[u8]) {
+        let len = bytes.len();
+        assert_eq!(self.ends[end].write(key, &mut bytes), Ok(len));
+        self.exchange();
+    }
+
+    fn read(&mut self, end: usize, key: StreamKey) -> Vec<u8> {
+        match self.ends[end].read_chunk(key, usize::MAX) {
+            Ok(Read::Data(bytes)) => bytes.to_vec(),
+            other => panic!("{other:?} instead of data"),
+        }
+    }
+
+    /// The next streams of both sides are so many before the last of their ids.
+    fn near_the_end_of_ids(&mut self, streams: u32) {
+        for (end, last) in self.ends.iter_mut().zip(LAST_IDS) {
+            let id = StreamId::new(last - 2 * (streams - 1)).expect("an id");
+            end.set_next_id(id);
+        }
     }
 
     /// The ways in which streams end.
@@ -136,6 +192,62 @@ impl Pair {
     }
 }
 
+/// A stream that is open for long: the side that opened it, its handles there and here, and its id.
+struct Held {
+    near: usize,
+    ours: StreamKey,
+    theirs: StreamKey,
+    id: u32,
+}
+
+/// The ids that a side uses from this one on, those of streams that are held left out.
+fn ids_from(end: usize, mut next: u32, held: &[u32]) -> impl Iterator<Item = u32> {
+    std::iter::repeat_with(move || {
+        let id = next;
+        next = if id == LAST_IDS[end] { FIRST_IDS[end] } else { id + 2 };
+        id
+    })
+    .filter(|id| !held.contains(id))
+}
+
+#[test]
+fn ids_begin_again_and_leave_out_those_in_use() {
+    let mut pair = Pair::new(&Config::default());
+    // Of the first ids some are held, and others are free again.
+    let mut held: Vec<_> = (0..12).map(|n| pair.hold(n % 2)).collect();
+    for index in [10, 7, 4, 1] {
+        let stream = held.swap_remove(index);
+        pair.end(stream);
+    }
+    let streams_before = 1000;
+    let mut opened = 12;
+    for _ in 0..2 {
+        pair.near_the_end_of_ids(streams_before);
+        let first = LAST_IDS.map(|last| last - 2 * (streams_before - 1));
+        let known: Vec<_> = held.iter().map(|stream| stream.id).collect();
+        let mut expected = [0, 1].map(|end| ids_from(end, first[end], &known));
+        for n in 0..60 {
+            if n == 38 {
+                // The last ones before the end; they are in use when the end comes again.
+                let late = [0, 1].map(|end| pair.hold(end));
+                assert_eq!(
+                    late.each_ref().map(|stream| Some(stream.id)),
+                    expected.each_mut().map(Iterator::next)
+                );
+                held.extend(late);
+                opened += 2;
+            }
+            let ids = pair.round(n);
+            assert_eq!(ids, expected[n % 2].by_ref().take(AT_A_TIME).collect::<Vec<_>>(), "round {n}");
+            opened += AT_A_TIME as u64;
+        }
+    }
+    for stream in held {
+        pair.end(stream);
+    }
+    pair.check_nothing_is_left(opened);
+}
+
 #[test]
 fn soak_of_streams_leaves_nothing() {
     let rounds = usize::try_from(streams()).expect("a number that fits") / AT_A_TIME;
@@ -143,11 +255,11 @@ fn soak_of_streams_leaves_nothing() {
     let warm_up = 100;
     let before = measure(|| {
         let mut warm = Pair::new(&Config::default());
-        (0..warm_up).for_each(|n| warm.round(n));
+        (0..warm_up).for_each(|n| drop(warm.round(n)));
         pair = Some(warm);
     });
     let mut pair = pair.expect("it has run");
-    let during = measure(|| (warm_up..rounds.max(warm_up)).for_each(|n| pair.round(n)));
+    let during = measure(|| (warm_up..rounds.max(warm_up)).for_each(|n| drop(pair.round(n))));
     pair.check_nothing_is_left((rounds.max(warm_up) * AT_A_TIME) as u64);
     assert!(during.bytes_current <= 4096, "{} bytes more than before", during.bytes_current);
     let after = measure(|| drop(pair));

@@ -111,7 +111,7 @@ impl Peer {
 
     fn sent(&mut self) -> Bytes {
         let mut outbox = Outbox::default();
-        self.session.transmit(&mut outbox);
+        self.session.transmit(&mut outbox, self.now);
         outbox.copy_to_bytes(outbox.remaining())
     }
 

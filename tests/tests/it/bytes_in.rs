@@ -61,7 +61,7 @@ fn outcome(typed: bool, input: &[u8], mut cut: impl FnMut() -> usize) -> Outcome
         streams.push(Seen { id, stream_type, bytes, end });
     }
     let mut out = Outbox::default();
-    session.transmit(&mut out);
+    session.transmit(&mut out, now);
     let output = out.copy_to_bytes(out.remaining());
     Outcome { streams, output, stats: session.stats(), end: session.end(), left: inbox.len() }
 }
@@ -98,11 +98,11 @@ fn recorded(stream_type: Option<u32>) -> Vec<u8> {
     }
     let mut out = Outbox::default();
     while client.wants_transmit() {
-        client.transmit(&mut out);
+        client.transmit(&mut out, Instant::now());
         bytes.extend_from_slice(&out.copy_to_bytes(out.remaining()));
     }
     client.go_away();
-    client.transmit(&mut out);
+    client.transmit(&mut out, Instant::now());
     bytes.extend_from_slice(&out.copy_to_bytes(out.remaining()));
     bytes
 }
@@ -197,7 +197,7 @@ fn what_payload_earns_does_not_depend_on_the_pieces() {
                 session.receive(&mut inbox, now);
             }
             while let Ok(Read::Data(_)) = session.read_chunk(key, usize::MAX) {}
-            session.transmit(&mut Outbox::default());
+            session.transmit(&mut Outbox::default(), now);
         }
         assert_eq!(session.end(), None, "in pieces of {piece} bytes");
     }

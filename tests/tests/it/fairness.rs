@@ -15,7 +15,7 @@ const KIB: usize = 1024;
 /// The next batch of output, as frames.
 fn batch(session: &mut Session) -> Vec<Frame> {
     let mut out = Outbox::default();
-    session.transmit(&mut out);
+    session.transmit(&mut out, std::time::Instant::now());
     decode(&out.copy_to_bytes(out.remaining()))
 }
 

@@ -180,7 +180,7 @@ impl Link {
             // The transport holds little: the queue is where frames of other streams can overtake.
             while line.free_at <= self.now && session.wants_transmit() {
                 let mut out = Outbox::default();
-                session.transmit(&mut out);
+                session.transmit(&mut out, self.now);
                 let bytes = out.copy_to_bytes(out.remaining());
                 if from == 1 {
                     for frame in muxado_tests::decode(&bytes).iter().filter(|frame| frame.kind == WNDINC) {
@@ -302,7 +302,7 @@ fn a20_feigned_hold_ups_buy_no_more_than_the_budget() {
             }
             while let Ok(Read::Data(_)) = session.read_chunk(*key, usize::MAX) {}
             let mut out = Outbox::default();
-            session.transmit(&mut out);
+            session.transmit(&mut out, now);
             for frame in muxado_tests::decode(&out.copy_to_bytes(out.remaining())) {
                 *allowed.entry(frame.id).or_default() += frame.number(0) as usize;
             }

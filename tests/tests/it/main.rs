@@ -1,5 +1,7 @@
 //! Two peers, or one and a scripted peer: what the protocol demands, module by module.
 
+mod becoming_typed;
+mod both_close;
 mod bytes_in;
 mod counts;
 mod cut;
@@ -10,6 +12,8 @@ mod go_away;
 mod growth;
 mod half_close;
 mod heartbeat;
+mod heartbeat_again;
+mod idle;
 mod law;
 mod lifecycle;
 mod limits;

@@ -91,7 +91,7 @@ impl Core {
 
     fn sent(&mut self) -> Vec<u8> {
         let mut out = Outbox::default();
-        self.0.transmit(&mut out);
+        self.0.transmit(&mut out, self.1);
         out.copy_to_bytes(out.remaining()).to_vec()
     }
 

@@ -1,0 +1,11 @@
+//! Fuzzes `bytes`: arbitrary bytes, arbitrarily cut, into a session.
+
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+#[cfg(feature = "libfuzzer")]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| muxado_fuzz::bytes(data));
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() -> std::process::ExitCode {
+    muxado_fuzz::runner::run(&muxado_fuzz::BYTES)
+}

@@ -1,0 +1,98 @@
+//! Stream ids: which one is next, whose one is, and which were answered last (`PROTOCOL §4.1`).
+
+use std::collections::VecDeque;
+
+use super::{
+    frame::{Flags, FrameHeader, StreamId},
+    session::{Session, Side},
+    stream::StreamKey,
+};
+
+/// The ids that were last answered with a reset, so that each gets one only.
+#[derive(Debug, Default)]
+pub(super) struct LateIds {
+    ids: VecDeque<StreamId>,
+    highest: u32,
+}
+
+impl LateIds {
+    /// Ids remembered.
+    const CAPACITY: usize = 1024;
+
+    pub(super) fn insert(&mut self, id: StreamId) {
+        if self.ids.len() == Self::CAPACITY {
+            self.ids.pop_front();
+        }
+        self.ids.push_back(id);
+        self.highest = self.highest.max(id.as_u32());
+    }
+
+    pub(super) fn contains(&self, id: StreamId) -> bool {
+        self.ids.contains(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: StreamId) {
+        // Ids rise as a rule: then there is nothing to look for.
+        if id.as_u32() <= self.highest
+            && let Some(index) = self.ids.iter().position(|known| *known == id)
+        {
+            self.ids.remove(index);
+        }
+    }
+}
+
+impl Session {
+    /// Has the next stream of this side's that reaches the wire get this id, or the next one above
+    /// it that is not in use.
+    ///
+    /// For tests of what happens when ids begin again: a session gets there after 2³⁰ streams.
+    ///
+    /// # Panics
+    ///
+    /// When the id is the peer's to use (`PROTOCOL §4.1`), or below this side's first.
+    #[doc(hidden)]
+    pub fn set_next_id(&mut self, id: StreamId) {
+        assert!(self.side.owns(id), "id {id} is for the other side to use");
+        assert!(id.as_u32() >= self.side.first_id(), "id {id} is below the first one");
+        self.next_id = id.as_u32();
+    }
+
+    /// The next id of ours that no open stream has.
+    pub(super) fn take_id(&mut self, key: StreamKey) -> Option<StreamId> {
+        let id = loop {
+            let id = StreamId::new(self.next_id)?;
+            self.next_id = match self.next_id.checked_add(2).filter(|next| *next <= StreamId::MAX) {
+                Some(next) => next,
+                None => {
+                    self.wrapped = true;
+                    self.side.first_id()
+                }
+            };
+            if !self.ids.contains_key(&id) {
+                break id;
+            }
+        };
+        self.ids.insert(id, key.index);
+        self.stats.streams_opened += 1;
+        self.stream_mut(key)?.id = Some(id);
+        Some(id)
+    }
+
+    pub(super) fn key_of(&self, id: StreamId) -> Option<StreamKey> {
+        let index = *self.ids.get(&id)?;
+        let serial = self.streams.get(index as usize)?.serial;
+        Some(StreamKey { index, serial })
+    }
+
+    /// The header of the frame that follows every GOAWAY after which the session goes on: the Go
+    /// original reads eight bytes more than the GOAWAY has (`PROTOCOL §7`).
+    pub(super) fn pad_header(&self) -> FrameHeader {
+        let last = match self.side {
+            Side::Client => StreamId::MAX,
+            Side::Server => StreamId::MAX - 1,
+        };
+        let unused = |id: &u32| StreamId::new(*id).is_some_and(|id| !self.ids.contains_key(&id));
+        let id = (1..=last).rev().step_by(2).find(unused).unwrap_or(last);
+        FrameHeader::data(id, Flags::FIN, 0)
+    }
+}
