@@ -69,7 +69,7 @@ impl Clock {
 fn cost(workload: Workload) -> Duration {
     Duration::from_millis(match workload {
         Workload::IdleStream | Workload::IdleSession => 250,
-        Workload::Echo { size, .. } if size >= 16 * 1024 * 1024 => 250,
+        Workload::Echo { size, .. } | Workload::Payload { size } if size >= 16 * 1024 * 1024 => 250,
         workload if workload.in_flight() >= 1024 => 100,
         _ => 0,
     })

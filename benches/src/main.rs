@@ -4,8 +4,10 @@
 //! be compared.
 
 mod arena;
+mod both;
 mod cli;
 mod clock;
+mod connect;
 mod load;
 mod memory;
 mod message;
@@ -19,6 +21,8 @@ mod sample;
 mod slice;
 mod stats;
 mod table;
+mod waiting;
+mod worker;
 mod workload;
 
 use std::{

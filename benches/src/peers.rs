@@ -46,9 +46,21 @@ pub(crate) fn counterpart(entry: &Entry, workload: Workload) -> Option<&'static 
     found.filter(|ours| ours.name != entry.name).map(|ours| ours.name)
 }
 
+/// What every peer with calls runs in the codec that it has.
+fn runs_any_calls(workload: Workload) -> bool {
+    matches!(
+        workload,
+        Workload::Payload { .. }
+            | Workload::Both { .. }
+            | Workload::Connect
+            | Workload::Mixed
+            | Workload::IdleSession
+    )
+}
+
 /// What every peer with calls in a binary codec runs.
 fn runs_calls(workload: Workload) -> bool {
-    matches!(workload, Workload::Unary { .. } | Workload::Mixed | Workload::IdleSession)
+    runs_any_calls(workload) || matches!(workload, Workload::Unary { .. } | Workload::Cancel { .. })
 }
 
 /// What every peer with calls in JSON runs.

@@ -44,7 +44,7 @@ impl Peer for H2 {
         super::runs_streams(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(_workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         doorplate.serve(connection).await
     }
 

@@ -16,9 +16,6 @@ use crate::{
 /// Largest message; the default is 10 MiB.
 const MESSAGE_SIZE: u32 = 64 * 1024 * 1024;
 
-/// Room for every call of the widest workload, and connection.
-const CALLS: u32 = 4096;
-
 /// A client.
 #[derive(Clone)]
 pub(crate) struct Jsonrpsee(Arc<WsClient>);
@@ -28,17 +25,18 @@ impl Peer for Jsonrpsee {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_json_calls(workload)
-            || matches!(workload, Workload::Mixed | Workload::IdleSession)
+        super::runs_any_calls(workload)
+            || super::runs_json_calls(workload)
             || matches!(workload, Workload::Unary { size, .. } if size != 32)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
+        let room = u32::try_from(workload.room())?;
         let config = ServerConfig::builder()
             .ws_only()
             .set_tcp_no_delay(true)
-            .max_connections(CALLS)
-            .set_message_buffer_capacity(CALLS)
+            .max_connections(room)
+            .set_message_buffer_capacity(room)
             .max_request_body_size(MESSAGE_SIZE)
             .max_response_body_size(MESSAGE_SIZE);
         let listener = doorplate.listen().await?.into_std()?;
@@ -49,10 +47,10 @@ impl Peer for Jsonrpsee {
         Ok(())
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
         let builder = WsClientBuilder::default()
             .set_tcp_no_delay(true)
-            .max_concurrent_requests(CALLS as usize)
+            .max_concurrent_requests(workload.room())
             .max_request_size(MESSAGE_SIZE)
             .max_response_size(MESSAGE_SIZE);
         Ok(Self(Arc::new(builder.build(format!("ws://{server}")).await?)))

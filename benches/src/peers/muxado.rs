@@ -27,7 +27,7 @@ impl Peer for Muxado {
         super::runs_streams(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(_workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         doorplate.serve(connection).await
     }
 

@@ -1,20 +1,24 @@
 //! Ours: calls.
 
-use std::{future, net::SocketAddr};
+use std::net::SocketAddr;
 
-use muxado_rpc::{Codec, Peer as Connection, Server};
+use muxado_rpc::{Codec, Limits, Peer as Connection, Server};
 
 use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Layer, Peer},
+    waiting,
     workload::Workload,
 };
+
+/// The largest message by default; what is around a string counts.
+const MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 
 #[muxado_rpc::service]
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> String;
-    async fn never(&self) -> bool;
+    async fn never(&self, slot: u32) -> bool;
 }
 
 struct Echoing;
@@ -24,8 +28,8 @@ impl Echo for Echoing {
         text
     }
 
-    async fn never(&self) -> bool {
-        future::pending().await
+    async fn never(&self, slot: u32) -> bool {
+        waiting::forever(slot).await
     }
 }
 
@@ -33,18 +37,43 @@ impl Echo for Echoing {
 #[derive(Clone)]
 pub(crate) struct MuxadoRpc(EchoClient);
 
+impl MuxadoRpc {
+    fn new(connection: &Connection, workload: Workload) -> Self {
+        let codec = match workload {
+            Workload::UnaryJson { .. } => Codec::Json,
+            _ => Codec::MessagePack,
+        };
+        Self(EchoClient::new(connection.channel()).with_codec(codec))
+    }
+}
+
+/// The defaults, unless the workload goes beyond.
+fn limits(workload: Workload) -> Limits {
+    match workload {
+        Workload::Payload { size } if size >= MESSAGE_SIZE => Limits::default().max_message_size(2 * size),
+        _ => Limits::default(),
+    }
+}
+
 impl Peer for MuxadoRpc {
     const NAME: &'static str = "muxado-rpc";
     const LAYER: Layer = Layer::Calls;
+    const CALLS_BACK: bool = true;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload)
-            || super::runs_json_calls(workload)
-            || matches!(workload, Workload::Cancel)
+        super::runs_calls(workload) || super::runs_json_calls(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
-        let server = Server::builder().serve(EchoServer::new(Echoing)).listen("tcp://127.0.0.1:0").await?;
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
+        let mut builder = Server::builder().serve(EchoServer::new(Echoing)).limits(limits(workload));
+        if let Workload::Both { .. } = workload {
+            let accepted = doorplate.accepted();
+            builder = builder.on_connect(move |connection| {
+                // Nobody takes it when the client has given up.
+                let _ = accepted.send(Self::new(&connection, workload));
+            });
+        }
+        let server = builder.listen("tcp://127.0.0.1:0").await?;
         let address = server.local_addr().trim_start_matches("tcp://");
         doorplate.hang(address.parse()?);
         server.wait().await;
@@ -52,20 +81,19 @@ impl Peer for MuxadoRpc {
     }
 
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
-        let connection = Connection::builder().connect(&format!("tcp://{server}")).await?;
-        let codec = match workload {
-            Workload::UnaryJson { .. } => Codec::Json,
-            _ => Codec::MessagePack,
-        };
-        Ok(Self(EchoClient::new(connection.channel()).with_codec(codec)))
+        let mut builder = Connection::builder().limits(limits(workload));
+        if let Workload::Both { .. } = workload {
+            builder = builder.serve(EchoServer::new(Echoing));
+        }
+        Ok(Self::new(&builder.connect(&format!("tcp://{server}")).await?, workload))
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
         message.check(&self.0.echo(message.text().to_owned()).await?)
     }
 
-    async fn never(&mut self) -> Result<()> {
-        self.0.never().await?;
+    async fn never(&mut self, slot: u32) -> Result<()> {
+        self.0.never(slot).await?;
         Ok(())
     }
 }

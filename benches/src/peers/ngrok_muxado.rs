@@ -13,16 +13,13 @@ use crate::{
     workload::Workload,
 };
 
-/// Room for every stream of the widest workload: one more is refused.
-const STREAMS: usize = 4096;
-
 /// The opening half of a session.
 #[derive(Clone)]
 pub(crate) struct NgrokMuxado(MuxadoOpen);
 
 /// The window stays at its default of 256 KiB: 1 MiB costs a third more time for each byte of bulk.
-fn builder(stream: TcpStream) -> SessionBuilder<TcpStream> {
-    SessionBuilder::new(stream).accept_queue_size(STREAMS).stream_limit(STREAMS)
+fn builder(stream: TcpStream, workload: Workload) -> SessionBuilder<TcpStream> {
+    SessionBuilder::new(stream).accept_queue_size(workload.room()).stream_limit(workload.room())
 }
 
 impl Peer for NgrokMuxado {
@@ -33,10 +30,10 @@ impl Peer for NgrokMuxado {
         super::runs_streams(workload)
     }
 
-    async fn serve(workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let connection = move |tcp| async move {
             // The opening half keeps the session alive.
-            let (_open, mut accept) = builder(tcp).server().start().split();
+            let (_open, mut accept) = builder(tcp, workload).server().start().split();
             while let Some(stream) = accept.accept().await {
                 tokio::spawn(io::serve(stream, workload.largest()));
             }
@@ -45,8 +42,8 @@ impl Peer for NgrokMuxado {
         doorplate.serve(connection).await
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
-        let (open, mut accept) = builder(dial(server).await?).client().start().split();
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
+        let (open, mut accept) = builder(dial(server).await?, workload).client().start().split();
         // As its own example does; nothing comes from the server.
         tokio::spawn(async move { accept.accept().await.is_some() });
         Ok(Self(open))

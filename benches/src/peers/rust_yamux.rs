@@ -22,9 +22,6 @@ use crate::{
     workload::Workload,
 };
 
-/// Room for every stream of the widest workload.
-const STREAMS: usize = 4096;
-
 /// Bytes of a frame; with the default of 16 KiB bulk costs twice as much time.
 const FRAME: usize = 256 * 1024;
 
@@ -48,9 +45,9 @@ impl Peer for RustYamux {
         super::runs_streams(workload)
     }
 
-    async fn serve(workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let connection = move |tcp| async move {
-            let mut connection = start(tcp, Mode::Server);
+            let mut connection = start(tcp, Mode::Server, workload);
             while let Some(stream) = poll_fn(|cx| connection.poll_next_inbound(cx)).await {
                 tokio::spawn(io::serve(stream?.compat(), workload.largest()));
             }
@@ -59,8 +56,8 @@ impl Peer for RustYamux {
         doorplate.serve(connection).await
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
-        let connection = start(dial(server).await?, Mode::Client);
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
+        let connection = start(dial(server).await?, Mode::Client, workload);
         let (opens, requests) = mpsc::unbounded_channel();
         let mut client = Client { connection, requests, waiting: VecDeque::new() };
         tokio::spawn(async move { poll_fn(|cx| client.poll(cx)).await });
@@ -78,10 +75,13 @@ impl Peer for RustYamux {
     }
 }
 
-fn start(tcp: TcpStream, mode: Mode) -> Connection<Compat<TcpStream>> {
+fn start(tcp: TcpStream, mode: Mode, workload: Workload) -> Connection<Compat<TcpStream>> {
     let mut config = Config::default();
     // Windows grow by themselves; this takes the bound of their sum away.
-    config.set_max_connection_receive_window(None).set_max_num_streams(STREAMS).set_split_send_size(FRAME);
+    config
+        .set_max_connection_receive_window(None)
+        .set_max_num_streams(workload.room())
+        .set_split_send_size(FRAME);
     Connection::new(tcp.compat(), config, mode)
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::StreamExt;
-use tokio_yamux::{Config, Control, Session};
+use tokio_yamux::{Config, Control, Session, config::DEFAULT_MAX_STREAM_COUNT};
 
 use super::io;
 use crate::{
@@ -20,11 +20,13 @@ pub(crate) struct TokioYamux(Control);
 /// More than any message: a stream whose message is larger than the window hangs.
 const WINDOW: u32 = 64 * 1024 * 1024;
 
-/// Room for every stream of the widest workload.
-const STREAMS: usize = 4096;
-
-fn config() -> Config {
-    Config { accept_backlog: STREAMS, max_stream_window_size: WINDOW, ..Config::default() }
+fn config(workload: Workload) -> Config {
+    Config {
+        accept_backlog: workload.room(),
+        max_stream_count: DEFAULT_MAX_STREAM_COUNT.max(workload.room()),
+        max_stream_window_size: WINDOW,
+        ..Config::default()
+    }
 }
 
 impl Peer for TokioYamux {
@@ -35,9 +37,9 @@ impl Peer for TokioYamux {
         super::runs_streams(workload)
     }
 
-    async fn serve(workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let connection = move |tcp| async move {
-            let mut session = Session::new_server(tcp, config());
+            let mut session = Session::new_server(tcp, config(workload));
             while let Some(stream) = session.next().await {
                 tokio::spawn(io::serve(stream?, workload.largest()));
             }
@@ -46,8 +48,8 @@ impl Peer for TokioYamux {
         doorplate.serve(connection).await
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
-        let mut session = Session::new_client(dial(server).await?, config());
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
+        let mut session = Session::new_client(dial(server).await?, config(workload));
         let control = session.control();
         tokio::spawn(async move { while let Some(Ok(_)) = session.next().await {} });
         Ok(Self(control))

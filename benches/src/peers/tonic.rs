@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::{self, Future},
+    future::Future,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -23,6 +23,7 @@ use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Layer, Peer},
+    waiting,
     workload::Workload,
 };
 
@@ -91,7 +92,10 @@ impl Service<Request<Text>> for Method {
     fn call(&mut self, request: Request<Text>) -> Self::Future {
         match self {
             Self::Echo => Box::pin(async move { Ok(Response::new(request.into_inner())) }),
-            Self::Never => Box::pin(future::pending()),
+            Self::Never => Box::pin(async move {
+                let slot = request.get_ref().text.parse().map_err(|_| Status::invalid_argument("slot"))?;
+                waiting::forever(slot).await
+            }),
         }
     }
 }
@@ -114,17 +118,17 @@ impl Peer for Tonic {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload) || workload == Workload::Cancel
+        super::runs_calls(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let incoming = TcpIncoming::from(doorplate.listen().await?).with_nodelay(Some(true));
         let server = Server::builder()
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_frame_size(FRAME)
             // Otherwise a client that cancels often is taken for an attacker.
-            .http2_max_pending_accept_reset_streams(Some(4096));
+            .http2_max_pending_accept_reset_streams(Some(workload.room()));
         Ok({ server }.serve_with_incoming(EchoServer, incoming).await?)
     }
 
@@ -142,8 +146,8 @@ impl Peer for Tonic {
         message.check(&self.call(ECHO, message.text().to_owned()).await?)
     }
 
-    async fn never(&mut self) -> Result<()> {
-        self.call(NEVER, String::new()).await?;
+    async fn never(&mut self, slot: u32) -> Result<()> {
+        self.call(NEVER, slot.to_string()).await?;
         Ok(())
     }
 }
