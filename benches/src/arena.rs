@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    Result, both, load,
+    Result, both, link, load,
     peer::{Doorplate, Peer},
     sample::Sample,
     slice::{Mode, Slice},
@@ -21,6 +21,9 @@ const START_LIMIT: Duration = Duration::from_secs(5);
 /// Measures one peer in this process. Whatever the peer does, it ends: a watchdog ends the process.
 pub(crate) fn measure<P: Peer>(slice: Slice) -> Result<Sample> {
     watch(slice.limit());
+    if let Workload::Link { round_trip, .. } = slice.workload {
+        return link::measure::<P>(slice.workload, round_trip);
+    }
     if let Workload::Both { .. } = slice.workload {
         let (near, far) = both::ends::<P>(slice);
         return run(slice.mode, far.run(), near.run());

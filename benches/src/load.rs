@@ -12,7 +12,7 @@ use std::{
 use tokio::{task::JoinSet, time};
 
 use crate::{
-    Result, connect, memory,
+    Result, connect, idle, memory,
     message::Message,
     peer::Peer,
     process,
@@ -37,10 +37,12 @@ pub(crate) async fn run<P: Peer>(slice: Slice, server: SocketAddr) -> Result<Sam
     match workload {
         Workload::IdleStream => return memory::of_stream::<P>(workload, server).await,
         Workload::IdleSession => return memory::of_session::<P>(workload, server).await,
+        Workload::IdleCall => return memory::of_call::<P>(workload, server).await,
         Workload::Connect => return connect::run::<P>(slice, server).await,
         _ => {}
     }
     let client = P::connect(workload, server).await?;
+    let idle = idle::beside(&client, workload, server).await?;
     let message = Arc::new(Message::new(workload.size()));
     phase(&client, &message, workload, slice.warm_up()).await?;
     let phase = phase(&client, &message, workload, slice.time).await?;
@@ -48,7 +50,8 @@ pub(crate) async fn run<P: Peer>(slice: Slice, server: SocketAddr) -> Result<Sam
         // Whoever only forgets a call has not cancelled it.
         waiting::handlers(0).await?;
     }
-    Ok(phase.sample(workload))
+    let connections = idle.connections.map(|count| count as f64);
+    Ok(Sample { connections, ..phase.sample(workload) })
 }
 
 /// What was done in a time.

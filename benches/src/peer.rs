@@ -1,13 +1,13 @@
 //! What the harness asks of an implementation, so that it can be measured.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
 
-use crate::{Result, arena, message::Message, sample::Sample, slice::Slice, workload::Workload};
+use crate::{Result, arena, message::Message, pipe::Pipe, sample::Sample, slice::Slice, workload::Workload};
 
 /// One implementation, as its client handle: clones use the same connection.
 ///
@@ -19,6 +19,8 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     const LAYER: Layer;
     /// Whether the accepting end of a connection also calls over it.
     const CALLS_BACK: bool = false;
+    /// Whether it asks tokio for the time, and not the system, of anything that matters.
+    const TOKIO_CLOCK: bool = true;
 
     /// Whether the workload makes sense for it.
     fn runs(workload: Workload) -> bool;
@@ -28,6 +30,17 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
 
     /// Makes a connection, with `TCP_NODELAY`.
     fn connect(workload: Workload, server: SocketAddr) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Sends the message one way over a stream of a session between the ends of a link, and waits until
+    /// the other side, which checks it, says that it has come.
+    fn transfer(
+        _workload: Workload,
+        _near: Pipe,
+        _far: Pipe,
+        _message: Arc<Message>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer has no streams".into()) }
+    }
 
     /// Sends the message, by a call or over a stream of its own, and checks what comes back.
     fn echo(&mut self, message: &Message) -> impl Future<Output = Result<()>> + Send;

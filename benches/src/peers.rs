@@ -53,6 +53,9 @@ fn runs_any_calls(workload: Workload) -> bool {
         Workload::Payload { .. }
             | Workload::Both { .. }
             | Workload::Connect
+            | Workload::IdleBeside { .. }
+            | Workload::Conns { .. }
+            | Workload::IdleCall
             | Workload::Mixed
             | Workload::IdleSession
     )
@@ -75,6 +78,9 @@ fn runs_streams(workload: Workload) -> bool {
         Workload::Streams { .. }
             | Workload::Echo { .. }
             | Workload::Mixed
+            | Workload::Link { .. }
+            | Workload::IdleBeside { .. }
+            | Workload::Conns { .. }
             | Workload::IdleStream
             | Workload::IdleSession
     )

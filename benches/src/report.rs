@@ -79,7 +79,9 @@ fn ratio(group: &Group, run: &Run) -> Option<f64> {
 fn counts(workload: Workload, sample: &Sample) -> Option<f64> {
     match workload.measure() {
         Measure::Tail => sample.p99_us,
-        Measure::Rate(_) | Measure::Throughput | Measure::Time | Measure::Memory => Some(sample.rate),
+        Measure::Rate(_) | Measure::Throughput | Measure::Simulated | Measure::Time | Measure::Memory => {
+            Some(sample.rate)
+        }
     }
 }
 
@@ -124,7 +126,7 @@ fn cells(line: &Line) -> [String; 11] {
     [
         line.mode.clone(),
         line.peer.to_owned(),
-        grouped(line.rate, 0),
+        grouped(line.rate, usize::from(line.rate < 100.0)),
         number(line.mb_s, 1),
         number(line.p50_us, 1),
         number(line.p99_us, 1),

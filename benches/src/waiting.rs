@@ -36,16 +36,21 @@ fn of(slot: u32) -> &'static Notify {
     &STARTED[slot as usize % SLOTS]
 }
 
+/// How many handlers run.
+pub(crate) fn running() -> usize {
+    HANDLERS.load(Ordering::Relaxed)
+}
+
 /// Waits until so many handlers run, no more and no less.
 pub(crate) async fn handlers(count: usize) -> Result<()> {
     let reached = async {
-        while HANDLERS.load(Ordering::Relaxed) != count {
+        while running() != count {
             time::sleep(Duration::from_millis(1)).await;
         }
     };
     time::timeout(LIMIT, reached)
         .await
-        .map_err(|_| format!("{} handlers run instead of {count}", HANDLERS.load(Ordering::Relaxed)).into())
+        .map_err(|_| format!("{} handlers run instead of {count}", running()).into())
 }
 
 /// One that runs.

@@ -2,6 +2,8 @@
 
 mod name;
 
+use std::time::Duration;
+
 /// Size of a message unless the name of the workload says another.
 const SMALL: usize = 32;
 const MIB: usize = 1024 * 1024;
@@ -9,8 +11,14 @@ const MIB: usize = 1024 * 1024;
 /// What every peer has room for, of calls, streams and connections.
 const ROOM: usize = 4096;
 
+/// Bytes of a wide window.
+pub(crate) const WIDE: u32 = 16 * 1024 * 1024;
+
 /// Calls at a time where payloads of several sizes are compared.
 const PAYLOAD_CALLS: usize = 4;
+
+/// Exchanges at a time beside what is idle.
+const BESIDE_IDLE: usize = 64;
 
 /// What is done over one connection, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +41,27 @@ pub(crate) enum Workload {
     Echo { size: usize, streams: usize },
     /// Small exchanges, one at a time, while other streams or calls of the connection echo 1 MiB.
     Mixed,
+    /// Bulk one way over a simulated link.
+    Link { round_trip: Duration, windows: Windows },
+    /// Small exchanges beside idle streams, or idle calls, of the same connection.
+    IdleBeside { streams: usize },
+    /// Small exchanges beside idle connections.
+    Conns { connections: usize },
     /// Memory of a stream that is open and does nothing.
     IdleStream,
     /// Memory of a connection that is open and does nothing.
     IdleSession,
+    /// Memory of a call that waits in its handler.
+    IdleCall,
+}
+
+/// How wide the windows are over a long link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Windows {
+    /// As they are unless somebody sets them.
+    Default,
+    /// [`WIDE`], where a peer can be told.
+    Wide,
 }
 
 /// How the numbers of a workload are to be read.
@@ -48,6 +73,8 @@ pub(crate) enum Measure {
     Throughput,
     /// The slowest exchanges; less is better.
     Tail,
+    /// The same in simulated time, one way; more is better.
+    Simulated,
     /// The time of half of the exchanges; less is better.
     Time,
     /// Resident bytes; less is better.
@@ -59,7 +86,11 @@ impl Workload {
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
         payload-1m payload-16m both-64 cancel-64 connect streams-1 streams-64 streams-256 \
-        echo-1m-1 echo-1m-8 echo-32m-1 mixed idle-stream idle-session";
+        echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
+        idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
+
+    /// What runs beside the standard ones when there is no hurry.
+    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000";
 
     /// Bytes of a message.
     pub(crate) fn size(self) -> usize {
@@ -88,6 +119,7 @@ impl Workload {
             | Self::Cancel { in_flight }
             | Self::Streams { in_flight }
             | Self::Echo { streams: in_flight, .. } => in_flight,
+            Self::IdleBeside { .. } | Self::Conns { .. } => BESIDE_IDLE,
             Self::Payload { .. } => PAYLOAD_CALLS,
             _ => 1,
         }
@@ -95,7 +127,20 @@ impl Workload {
 
     /// Calls, streams or connections for which the peers need room at a time.
     pub(crate) fn room(self) -> usize {
-        ROOM.max(2 * self.in_flight())
+        match self {
+            Self::IdleBeside { streams: idle } | Self::Conns { connections: idle } => ROOM + idle,
+            _ => ROOM.max(2 * self.in_flight()),
+        }
+    }
+
+    /// What setting it up takes, roughly, of the slower peers.
+    pub(crate) fn set_up(self) -> Duration {
+        match self {
+            Self::IdleBeside { streams } => Duration::from_micros(40) * u32_of(streams),
+            Self::Conns { connections } => Duration::from_micros(400) * u32_of(connections),
+            Self::Link { .. } => Duration::from_secs(1),
+            _ => Duration::ZERO,
+        }
     }
 
     /// How its numbers are to be read.
@@ -105,12 +150,15 @@ impl Workload {
             | Self::UnaryJson { .. }
             | Self::Payload { .. }
             | Self::Both { .. }
-            | Self::Cancel { .. } => Measure::Rate("calls/s"),
+            | Self::Cancel { .. }
+            | Self::IdleBeside { .. }
+            | Self::Conns { .. } => Measure::Rate("calls/s"),
             Self::Streams { .. } => Measure::Rate("streams/s"),
             Self::Echo { .. } => Measure::Throughput,
             Self::Mixed => Measure::Tail,
             Self::Connect => Measure::Time,
-            Self::IdleStream | Self::IdleSession => Measure::Memory,
+            Self::Link { .. } => Measure::Simulated,
+            Self::IdleStream | Self::IdleSession | Self::IdleCall => Measure::Memory,
         }
     }
 }
@@ -120,10 +168,14 @@ impl Measure {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Rate(unit) => unit,
-            Self::Throughput => "MB/s",
+            Self::Throughput | Self::Simulated => "MB/s",
             Self::Tail => "calls/s",
             Self::Time => "us",
             Self::Memory => "bytes",
         }
     }
+}
+
+fn u32_of(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,20 +1,24 @@
 //! jsonrpsee: JSON-RPC over a WebSocket.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use jsonrpsee_core::{client::ClientT, rpc_params};
-use jsonrpsee_server::{RpcModule, ServerBuilder, ServerConfig};
+use jsonrpsee_core::{client::ClientT, rpc_params, server::RpcModule};
+use jsonrpsee_server::{ServerBuilder, ServerConfig, types::ErrorObjectOwned};
 use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
 
 use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Layer, Peer},
+    waiting,
     workload::Workload,
 };
 
 /// Largest message; the default is 10 MiB.
 const MESSAGE_SIZE: u32 = 64 * 1024 * 1024;
+
+/// The limit of a call's time; the default is 60 s.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// A client.
 #[derive(Clone)]
@@ -43,6 +47,9 @@ impl Peer for Jsonrpsee {
         let server = ServerBuilder::default().set_config(config.build()).build_from_tcp(listener)?;
         let mut module = RpcModule::new(());
         module.register_method("echo", |params, (), _| params.one::<String>())?;
+        module.register_async_method("never", |params, _, _| async move {
+            waiting::forever::<Result<bool, ErrorObjectOwned>>(params.one()?).await
+        })?;
         server.start(module).stopped().await;
         Ok(())
     }
@@ -51,6 +58,7 @@ impl Peer for Jsonrpsee {
         let builder = WsClientBuilder::default()
             .set_tcp_no_delay(true)
             .max_concurrent_requests(workload.room())
+            .request_timeout(LONG)
             .max_request_size(MESSAGE_SIZE)
             .max_response_size(MESSAGE_SIZE);
         Ok(Self(Arc::new(builder.build(format!("ws://{server}")).await?)))
@@ -59,5 +67,10 @@ impl Peer for Jsonrpsee {
     async fn echo(&mut self, message: &Message) -> Result<()> {
         let answer: String = self.0.request("echo", rpc_params![message.text()]).await?;
         message.check(&answer)
+    }
+
+    async fn never(&mut self, slot: u32) -> Result<()> {
+        self.0.request::<bool, _>("never", rpc_params![slot]).await?;
+        Ok(())
     }
 }

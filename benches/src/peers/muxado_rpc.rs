@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use muxado::Config;
 use muxado_rpc::{Codec, Limits, Peer as Connection, Server};
 
 use crate::{
@@ -51,7 +52,20 @@ impl MuxadoRpc {
 fn limits(workload: Workload) -> Limits {
     match workload {
         Workload::Payload { size } if size >= MESSAGE_SIZE => Limits::default().max_message_size(2 * size),
+        Workload::IdleBeside { .. } => Limits::default().max_in_flight(workload.room()),
+        Workload::Conns { .. } => Limits::default().max_connections(workload.room()),
         _ => Limits::default(),
+    }
+}
+
+/// The same of the streams underneath.
+fn config(workload: Workload) -> Config {
+    match workload {
+        Workload::IdleBeside { .. } => {
+            let room = workload.room();
+            Config::default().max_streams(room).accept_backlog(room).max_open_streams(room)
+        }
+        _ => Config::default(),
     }
 }
 
@@ -65,7 +79,10 @@ impl Peer for MuxadoRpc {
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
-        let mut builder = Server::builder().serve(EchoServer::new(Echoing)).limits(limits(workload));
+        let mut builder = Server::builder()
+            .serve(EchoServer::new(Echoing))
+            .limits(limits(workload))
+            .config(config(workload));
         if let Workload::Both { .. } = workload {
             let accepted = doorplate.accepted();
             builder = builder.on_connect(move |connection| {
@@ -81,7 +98,7 @@ impl Peer for MuxadoRpc {
     }
 
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
-        let mut builder = Connection::builder().limits(limits(workload));
+        let mut builder = Connection::builder().limits(limits(workload)).config(config(workload));
         if let Workload::Both { .. } = workload {
             builder = builder.serve(EchoServer::new(Echoing));
         }

@@ -1,16 +1,17 @@
 //! The registry's `muxado`, which is ngrok's.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use ngrok_muxado::{Accept, MuxadoOpen, OpenClose, Session, SessionBuilder};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::io;
 use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Held, Layer, Peer, dial},
-    workload::Workload,
+    pipe::Pipe,
+    workload::{WIDE, Windows, Workload},
 };
 
 /// The opening half of a session.
@@ -18,8 +19,16 @@ use crate::{
 pub(crate) struct NgrokMuxado(MuxadoOpen);
 
 /// The window stays at its default of 256 KiB: 1 MiB costs a third more time for each byte of bulk.
-fn builder(stream: TcpStream, workload: Workload) -> SessionBuilder<TcpStream> {
-    SessionBuilder::new(stream).accept_queue_size(workload.room()).stream_limit(workload.room())
+fn builder<T>(stream: T, workload: Workload) -> SessionBuilder<T>
+where
+    T: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let builder =
+        SessionBuilder::new(stream).accept_queue_size(workload.room()).stream_limit(workload.room());
+    match workload {
+        Workload::Link { windows: Windows::Wide, .. } => builder.window_size(WIDE as usize),
+        _ => builder,
+    }
 }
 
 impl Peer for NgrokMuxado {
@@ -47,6 +56,18 @@ impl Peer for NgrokMuxado {
         // As its own example does; nothing comes from the server.
         tokio::spawn(async move { accept.accept().await.is_some() });
         Ok(Self(open))
+    }
+
+    async fn transfer(workload: Workload, near: Pipe, far: Pipe, message: Arc<Message>) -> Result<()> {
+        let (_open, mut accept) = builder(far, workload).server().start().split();
+        let (mut open, mut nothing) = builder(near, workload).client().start().split();
+        tokio::spawn(async move { nothing.accept().await.is_some() });
+        let receive = async {
+            let stream = accept.accept().await.ok_or("the session has ended")?;
+            io::receive(stream, &message).await
+        };
+        tokio::try_join!(async { io::send(open.open().await?, &message).await }, receive)?;
+        Ok(())
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {

@@ -1,16 +1,20 @@
 //! tokio-yamux, of the nervos project.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::StreamExt;
-use tokio_yamux::{Config, Control, Session, config::DEFAULT_MAX_STREAM_COUNT};
+use tokio_yamux::{
+    Config, Control, Session,
+    config::{DEFAULT_MAX_STREAM_COUNT, INITIAL_STREAM_WINDOW},
+};
 
 use super::io;
 use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Held, Layer, Peer, dial},
-    workload::Workload,
+    pipe::Pipe,
+    workload::{WIDE, Windows, Workload},
 };
 
 /// The control of a session.
@@ -24,7 +28,11 @@ fn config(workload: Workload) -> Config {
     Config {
         accept_backlog: workload.room(),
         max_stream_count: DEFAULT_MAX_STREAM_COUNT.max(workload.room()),
-        max_stream_window_size: WINDOW,
+        max_stream_window_size: match workload {
+            Workload::Link { windows: Windows::Default, .. } => INITIAL_STREAM_WINDOW,
+            Workload::Link { windows: Windows::Wide, .. } => WIDE,
+            _ => WINDOW,
+        },
         ..Config::default()
     }
 }
@@ -53,6 +61,21 @@ impl Peer for TokioYamux {
         let control = session.control();
         tokio::spawn(async move { while let Some(Ok(_)) = session.next().await {} });
         Ok(Self(control))
+    }
+
+    async fn transfer(workload: Workload, near: Pipe, far: Pipe, message: Arc<Message>) -> Result<()> {
+        let mut server = Session::new_server(far, config(workload));
+        let mut client = Session::new_client(near, config(workload));
+        let mut control = client.control();
+        tokio::spawn(async move { while let Some(Ok(_)) = client.next().await {} });
+        let received = Arc::clone(&message);
+        tokio::spawn(async move {
+            while let Some(Ok(stream)) = server.next().await {
+                let message = Arc::clone(&received);
+                tokio::spawn(async move { io::receive(stream, &message).await });
+            }
+        });
+        io::send(control.open_stream().await?, &message).await
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {

@@ -1,8 +1,8 @@
 //! The names of the workloads.
 
-use std::{error::Error, fmt, str::FromStr};
+use std::{error::Error, fmt, str::FromStr, time::Duration};
 
-use super::{MIB, SMALL, Workload};
+use super::{MIB, SMALL, Windows, Workload};
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,6 +20,15 @@ impl fmt::Display for Workload {
             Self::Connect => f.write_str("connect"),
             Self::IdleStream => f.write_str("idle-stream"),
             Self::IdleSession => f.write_str("idle-session"),
+            Self::IdleCall => f.write_str("idle-call"),
+            Self::IdleBeside { streams } => write!(f, "idle-beside-{streams}"),
+            Self::Conns { connections } => write!(f, "conns-{connections}"),
+            Self::Link { round_trip, windows: Windows::Default } => {
+                write!(f, "link-{}ms", round_trip.as_millis())
+            }
+            Self::Link { round_trip, windows: Windows::Wide } => {
+                write!(f, "link-{}ms-wide", round_trip.as_millis())
+            }
         }
     }
 }
@@ -31,6 +40,10 @@ impl FromStr for Workload {
         let unknown = || UnknownWorkload(name.to_owned());
         let count = |text: &str| text.parse().ok().filter(|&n| n > 0).ok_or_else(unknown);
         let size = |text: &str| text.parse().map(|Size(size)| size).map_err(|()| unknown());
+        let millis = |text: &str| -> Result<Duration, UnknownWorkload> {
+            let millis = text.strip_suffix("ms").and_then(|millis| millis.parse().ok());
+            millis.map(Duration::from_millis).ok_or_else(unknown)
+        };
         let parts: Vec<&str> = name.split('-').collect();
         Ok(match parts[..] {
             ["unary", n] => Self::Unary { size: SMALL, in_flight: count(n)? },
@@ -46,6 +59,11 @@ impl FromStr for Workload {
             ["connect"] => Self::Connect,
             ["idle", "stream"] => Self::IdleStream,
             ["idle", "session"] => Self::IdleSession,
+            ["idle", "call"] => Self::IdleCall,
+            ["idle", "beside", n] => Self::IdleBeside { streams: count(n)? },
+            ["conns", n] => Self::Conns { connections: count(n)? },
+            ["link", time] => Self::Link { round_trip: millis(time)?, windows: Windows::Default },
+            ["link", time, "wide"] => Self::Link { round_trip: millis(time)?, windows: Windows::Wide },
             _ => return Err(unknown()),
         })
     }
@@ -96,7 +114,8 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for name in Workload::STANDARD.split_whitespace().chain(["unary-json-64k-4", "unary-100-2"]) {
+        let standard = Workload::STANDARD.split_whitespace().chain(Workload::LONG.split_whitespace());
+        for name in standard.chain(["unary-json-64k-4", "unary-100-2"]) {
             assert_eq!(name.parse::<Workload>().unwrap().to_string(), name);
         }
     }
