@@ -19,7 +19,7 @@ use crate::{
     sample::Sample,
     slice::Slice,
     waiting, worker,
-    worker::Tally,
+    worker::{Flow, Tally},
     workload::{Measure, Workload},
 };
 
@@ -102,6 +102,8 @@ pub(crate) async fn phase<P: Peer>(
         let (client, message, stop) = (client.clone(), Arc::clone(message), Arc::clone(&stop));
         match workload {
             Workload::Cancel { .. } => work.spawn(worker::cancel(client, message, stop, slot)),
+            Workload::Items => work.spawn(worker::items(client, message, stop, Flow::Out)),
+            Workload::BidiItems => work.spawn(worker::items(client, message, stop, Flow::Both)),
             _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop)),
             _ => work.spawn(worker::exchanges(client, message, stop)),
         };

@@ -50,6 +50,16 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
         async { Err("this peer has no idle streams".into()) }
     }
 
+    /// Makes a call that is answered by a stream of so many copies of the message.
+    fn items(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer streams no items".into()) }
+    }
+
+    /// Makes a call that takes a stream of so many copies of the message, and gives each back.
+    fn bidi_items(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer streams no items both ways".into()) }
+    }
+
     /// Makes a call that is never answered; its handler is [`forever`](crate::waiting::forever).
     fn never(&mut self, _slot: u32) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer has no call to cancel".into()) }

@@ -66,6 +66,11 @@ fn runs_calls(workload: Workload) -> bool {
     runs_any_calls(workload) || matches!(workload, Workload::Unary { .. } | Workload::Cancel { .. })
 }
 
+/// What every peer runs whose calls stream items both ways.
+fn runs_items(workload: Workload) -> bool {
+    matches!(workload, Workload::Items | Workload::BidiItems)
+}
+
 /// What every peer with calls in JSON runs.
 fn runs_json_calls(workload: Workload) -> bool {
     matches!(workload, Workload::UnaryJson { .. })

@@ -15,6 +15,18 @@ use crate::{Result, message::Message, peer::Peer, waiting};
 /// Calls that are cancelled before one is finished, which shows that the connection still works.
 const CANCELLED: u64 = 64;
 
+/// Items of a call.
+const ITEMS: u32 = 1000;
+
+/// Where items go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Flow {
+    /// From the server to the client.
+    Out,
+    /// There and back.
+    Both,
+}
+
 /// What workers have done.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -70,6 +82,24 @@ pub(crate) async fn timed_exchanges<P: Peer>(
         let begin = Instant::now();
         client.echo(&message).await?;
         tally.time(begin);
+    }
+    Ok(tally)
+}
+
+/// Makes calls that are answered by streams of items; each item counts.
+pub(crate) async fn items<P: Peer>(
+    mut client: P,
+    message: Arc<Message>,
+    stop: Arc<AtomicBool>,
+    flow: Flow,
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    while !stop.load(Ordering::Relaxed) {
+        match flow {
+            Flow::Out => client.items(&message, ITEMS).await?,
+            Flow::Both => client.bidi_items(&message, ITEMS).await?,
+        }
+        tally.exchanges += u64::from(ITEMS);
     }
     Ok(tally)
 }

@@ -2,7 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use jsonrpsee_core::{client::ClientT, rpc_params, server::RpcModule};
+use jsonrpsee_core::{
+    SubscriptionResult,
+    client::{ClientT, SubscriptionClientT},
+    rpc_params,
+    server::RpcModule,
+    to_json_raw_value,
+};
 use jsonrpsee_server::{ServerBuilder, ServerConfig, types::ErrorObjectOwned};
 use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
 
@@ -31,6 +37,7 @@ impl Peer for Jsonrpsee {
     fn runs(workload: Workload) -> bool {
         super::runs_any_calls(workload)
             || super::runs_json_calls(workload)
+            || workload == Workload::Items
             || matches!(workload, Workload::Unary { size, .. } if size != 32)
     }
 
@@ -50,6 +57,14 @@ impl Peer for Jsonrpsee {
         module.register_async_method("never", |params, _, _| async move {
             waiting::forever::<Result<bool, ErrorObjectOwned>>(params.one()?).await
         })?;
+        module.register_subscription("items", "item", "no_items", |params, pending, _, _| async move {
+            let (text, count): (String, u32) = params.parse()?;
+            let sink = pending.accept().await?;
+            for _ in 0..count {
+                sink.send(to_json_raw_value(&text)?).await?;
+            }
+            SubscriptionResult::Ok(())
+        })?;
         server.start(module).stopped().await;
         Ok(())
     }
@@ -57,6 +72,8 @@ impl Peer for Jsonrpsee {
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
         let builder = WsClientBuilder::default()
             .set_tcp_no_delay(true)
+            // Of a subscription that is read too slowly, the rest is dropped.
+            .max_buffer_capacity_per_subscription(workload.room())
             .max_concurrent_requests(workload.room())
             .request_timeout(LONG)
             .max_request_size(MESSAGE_SIZE)
@@ -67,6 +84,17 @@ impl Peer for Jsonrpsee {
     async fn echo(&mut self, message: &Message) -> Result<()> {
         let answer: String = self.0.request("echo", rpc_params![message.text()]).await?;
         message.check(&answer)
+    }
+
+    async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let mut copies = message.copies(count);
+        let params = rpc_params![message.text(), count];
+        let mut items = self.0.subscribe::<String, _>("items", params, "no_items").await?;
+        for _ in 0..count {
+            copies.take(&items.next().await.ok_or("the subscription has ended")??)?;
+        }
+        items.unsubscribe().await?;
+        copies.end()
     }
 
     async fn never(&mut self, slot: u32) -> Result<()> {

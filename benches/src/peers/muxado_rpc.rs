@@ -1,9 +1,10 @@
 //! Ours: calls.
 
-use std::net::SocketAddr;
+use std::{future, iter, net::SocketAddr};
 
+use futures_util::{StreamExt, stream};
 use muxado::Config;
-use muxado_rpc::{Codec, Limits, Peer as Connection, Server};
+use muxado_rpc::{Codec, Limits, Peer as Connection, Server, Stream, Streaming};
 
 use crate::{
     Result,
@@ -19,6 +20,8 @@ const MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 #[muxado_rpc::service]
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> String;
+    async fn items(&self, text: String, count: u32) -> impl Stream<Item = String>;
+    async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String>;
     async fn never(&self, slot: u32) -> bool;
 }
 
@@ -27,6 +30,15 @@ struct Echoing;
 impl Echo for Echoing {
     async fn echo(&self, text: String) -> String {
         text
+    }
+
+    async fn items(&self, text: String, count: u32) -> impl Stream<Item = String> {
+        stream::iter(iter::repeat_n(text, count as usize))
+    }
+
+    async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String> {
+        // An item that does not arrive ends the stream early, which the client notices.
+        items.take_while(|item| future::ready(item.is_ok())).filter_map(|item| future::ready(item.ok()))
     }
 
     async fn never(&self, slot: u32) -> bool {
@@ -75,7 +87,7 @@ impl Peer for MuxadoRpc {
     const CALLS_BACK: bool = true;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload) || super::runs_json_calls(workload)
+        super::runs_calls(workload) || super::runs_items(workload) || super::runs_json_calls(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -107,6 +119,25 @@ impl Peer for MuxadoRpc {
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
         message.check(&self.0.echo(message.text().to_owned()).await?)
+    }
+
+    async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let mut copies = message.copies(count);
+        let mut items = self.0.items(message.text().to_owned(), count).await?;
+        while let Some(item) = items.try_next().await? {
+            copies.take(&item)?;
+        }
+        copies.end()
+    }
+
+    async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let mut copies = message.copies(count);
+        let sent = stream::iter(iter::repeat_n(message.text().to_owned(), count as usize));
+        let mut items = self.0.bidi_items(sent).await?;
+        while let Some(item) = items.try_next().await? {
+            copies.take(&item)?;
+        }
+        copies.end()
     }
 
     async fn never(&mut self, slot: u32) -> Result<()> {

@@ -4,13 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use remoc::{
     Cfg, Connect, ConnectExt, codec,
+    rch::mpsc,
     rtc::{self, CallError, Client, ServerShared},
 };
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{net::TcpStream, sync::mpsc::UnboundedSender};
 
 use crate::{
     Result,
-    message::Message,
+    message::{Copies, Message},
     peer::{Doorplate, Layer, Peer, dial},
     waiting,
     workload::Workload,
@@ -19,9 +20,14 @@ use crate::{
 /// Largest message; the default is 16 MiB.
 const MESSAGE_SIZE: usize = 64 * 1024 * 1024;
 
+/// Items that a channel holds before they are sent; the default is 16, more than 64 gain nothing.
+const ITEMS: usize = 64;
+
 #[rtc::remote]
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> Result<String, CallError>;
+    async fn items(&self, text: String, count: u32) -> Result<mpsc::Receiver<String>, CallError>;
+    async fn bidi_items(&self, items: mpsc::Receiver<String>) -> Result<mpsc::Receiver<String>, CallError>;
     async fn never(&self, slot: u32) -> Result<bool, CallError>;
 }
 
@@ -30,6 +36,24 @@ struct Echoing;
 impl Echo for Echoing {
     async fn echo(&self, text: String) -> Result<String, CallError> {
         Ok(text)
+    }
+
+    async fn items(&self, text: String, count: u32) -> Result<mpsc::Receiver<String>, CallError> {
+        Ok(copies(text, count))
+    }
+
+    async fn bidi_items(
+        &self,
+        mut items: mpsc::Receiver<String>,
+    ) -> Result<mpsc::Receiver<String>, CallError> {
+        let (sender, receiver) = mpsc::with_local_buffer(ITEMS);
+        tokio::spawn(async move {
+            // An item that does not arrive ends the stream early, which the client notices.
+            while let Ok(Some(item)) = items.recv().await
+                && sender.send(item).await.is_ok()
+            {}
+        });
+        Ok(receiver)
     }
 
     async fn never(&self, slot: u32) -> Result<bool, CallError> {
@@ -47,7 +71,7 @@ impl Peer for Remoc {
     const CALLS_BACK: bool = true;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload)
+        super::runs_calls(workload) || super::runs_items(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -68,10 +92,41 @@ impl Peer for Remoc {
         message.check(&self.0.echo(message.text().to_owned()).await?)
     }
 
+    async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let items = self.0.items(message.text().to_owned(), count).await?;
+        check(items, message.copies(count)).await
+    }
+
+    async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let items = self.0.bidi_items(copies(message.text().to_owned(), count)).await?;
+        check(items, message.copies(count)).await
+    }
+
     async fn never(&mut self, slot: u32) -> Result<()> {
         self.0.never(slot).await?;
         Ok(())
     }
+}
+
+/// Sends so many from a task, as it has to be done with a channel.
+fn copies(text: String, count: u32) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::with_local_buffer(ITEMS);
+    tokio::spawn(async move {
+        for _ in 0..count {
+            // The other end may have gone.
+            if sender.send(text.clone()).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+async fn check(mut items: mpsc::Receiver<String>, mut copies: Copies<'_>) -> Result<()> {
+    while let Some(item) = items.recv().await? {
+        copies.take(&item)?;
+    }
+    copies.end()
 }
 
 /// Its documentation recommends the defaults; the windows grow by themselves.
@@ -93,11 +148,7 @@ fn service(workload: Workload) -> (EchoServerShared<Echoing, codec::Default>, Ec
     (server, client)
 }
 
-async fn connection(
-    stream: TcpStream,
-    workload: Workload,
-    accepted: mpsc::UnboundedSender<Remoc>,
-) -> Result<()> {
+async fn connection(stream: TcpStream, workload: Workload, accepted: UnboundedSender<Remoc>) -> Result<()> {
     if let Workload::Both { .. } = workload {
         return Ok(accepted.send(exchange(stream, workload).await?).map_err(|_| "nobody calls back")?);
     }

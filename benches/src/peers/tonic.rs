@@ -1,6 +1,8 @@
 //! tonic: gRPC over HTTP/2. What its build script would generate is written out, so that no
 //! protobuf compiler is needed; the messages are prost's.
 
+mod items;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -28,6 +30,8 @@ use crate::{
 };
 
 const ECHO: &str = "/bench.Echo/Echo";
+const ITEMS: &str = "/bench.Echo/Items";
+const BIDI_ITEMS: &str = "/bench.Echo/BidiItems";
 const NEVER: &str = "/bench.Echo/Never";
 
 /// Wide enough that nothing waits for credit.
@@ -48,7 +52,8 @@ pub(crate) struct Text {
     text: String,
 }
 
-/// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text); }`
+/// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text);
+/// rpc Items(Ask) returns (stream Text); rpc BidiItems(stream Text) returns (stream Text); }`
 #[derive(Clone)]
 struct EchoServer;
 
@@ -65,6 +70,8 @@ impl Service<http::Request<Body>> for EchoServer {
         let method = match request.uri().path() {
             ECHO => Method::Echo,
             NEVER => Method::Never,
+            ITEMS => return items::items(request),
+            BIDI_ITEMS => return items::bidi_items(request),
             _ => return Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
         };
         Box::pin(async move {
@@ -118,7 +125,7 @@ impl Peer for Tonic {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload)
+        super::runs_calls(workload) || super::runs_items(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -144,6 +151,14 @@ impl Peer for Tonic {
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
         message.check(&self.call(ECHO, message.text().to_owned()).await?)
+    }
+
+    async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
+        items::ask(&mut self.0, message, count).await
+    }
+
+    async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {
+        items::exchange(&mut self.0, message, count).await
     }
 
     async fn never(&mut self, slot: u32) -> Result<()> {
