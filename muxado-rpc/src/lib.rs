@@ -71,6 +71,8 @@ mod metadata;
 mod method;
 mod payload;
 mod peer;
+mod random;
+pub mod reconnect;
 mod request;
 mod response;
 mod router;
@@ -99,6 +101,7 @@ pub use self::{
     method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
     payload::Payload,
     peer::{ConnectError, Peer, PeerBuilder},
+    reconnect::Reconnect,
     request::Request,
     response::Response,
     router::{RegistrationError, Router, RouterFuture},

@@ -394,12 +394,17 @@ impl Session {
 
     /// No stream is open, but for those of heartbeats.
     pub fn is_idle(&self) -> bool {
-        let open = self.open_here + self.open_there;
+        self.open_here + self.open_there <= HEARTBEAT_STREAMS && self.streams_in_use() == 0
+    }
+
+    /// Streams that are open, but for those of heartbeats.
+    pub fn streams_in_use(&self) -> usize {
         let is_heartbeat = |stream: &Stream| {
             stream.on_wire
                 && matches!(stream.owner, Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. })
         };
-        open <= HEARTBEAT_STREAMS && self.streams.iter().filter(|(_, s)| is_heartbeat(s)).count() == open
+        let heartbeats = self.streams.iter().filter(|(_, s)| is_heartbeat(s)).count();
+        (self.open_here + self.open_there).saturating_sub(heartbeats)
     }
 
     pub(super) fn insert(&mut self, owner: Owner, opened_here: bool) -> StreamKey {

@@ -3,6 +3,7 @@
 mod bytes_in;
 mod counts;
 mod cut;
+mod drain;
 mod fairness;
 mod family;
 mod flow_control;
