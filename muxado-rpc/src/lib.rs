@@ -79,6 +79,7 @@ mod router;
 mod server;
 mod setup;
 mod status;
+mod tally;
 mod text;
 mod wire;
 
@@ -108,6 +109,7 @@ pub use self::{
     server::{ListenError, Server, ServerBuilder},
     setup::CallService,
     status::{Code, Executed, Origin, Status},
+    tally::{CallStats, Drained},
 };
 
 /// The error of Tower layers.

@@ -10,8 +10,8 @@ use tower_layer::{Identity, Layer, Stack};
 
 pub(crate) use self::transport::{Transport, no_delay};
 use crate::{
-    AddressError, CallService, Channel, Limits, NamedService, PeerInfo, RegistrationError, Router,
-    address::Address, connection::Connection, link::Link, setup::Setup,
+    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
+    RegistrationError, Router, address::Address, connection::Connection, link::Link, setup::Setup,
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -72,16 +72,21 @@ impl Peer {
         self.link.session().stats()
     }
 
+    /// What became of the calls of the other side.
+    pub fn call_stats(&self) -> CallStats {
+        self.link.tally().stats()
+    }
+
     /// Ends the connection in good order: neither side begins further calls, those under way may
-    /// finish within `grace`, what is left is cut. True if all had finished.
+    /// finish within `grace`, what is left is cut. Says what became of them.
     ///
     /// Takes at most `grace` and [`Config::close_timeout`].
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped no further calls can begin, but the connection is not closed.
-    pub async fn shutdown(&self, grace: Duration) -> bool {
-        self.link.session().shutdown(grace).await
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
+        self.link.drain(grace).await
     }
 
     /// Ends the connection now: calls under way fail, handlers are dropped.
@@ -168,6 +173,13 @@ impl<L> PeerBuilder<L> {
     /// Sends no heartbeats. Those of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
+        self
+    }
+
+    /// Whether the text of a handler's panic goes to the caller, in the `internal` status. Default
+    /// no: it may tell what is none of the caller's business.
+    pub fn panic_messages(mut self, show: bool) -> Self {
+        self.setup.panic_messages = show;
         self
     }
 }

@@ -26,7 +26,7 @@ pub use self::{
     connector::{BoxIo, Connector, Io},
     state::{State, StateWatch},
 };
-use crate::{Request, Response, Status};
+use crate::{Drained, Request, Response, Status};
 
 /// Calls the services of a peer as a [`Channel`](crate::Channel) does, over connections that are
 /// replaced when they end.
@@ -122,19 +122,20 @@ impl Reconnect {
     }
 
     /// Ends all connections in good order and makes no more: calls under way may finish within
-    /// `grace`, what is left is cut. True if all had finished.
+    /// `grace`, what is left is cut. Says what became of them.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped no further calls can begin; the connections end with their calls.
-    pub async fn shutdown(&self, grace: Duration) -> bool {
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
         let mut drains = tokio::task::JoinSet::new();
         for live in self.handle.pool.close() {
             drains.spawn(async move { live.peer.shutdown(grace).await });
         }
-        let clean = drains.join_all().await.into_iter().all(|clean| clean);
+        let mut sum = Drained::default();
+        drains.join_all().await.into_iter().for_each(|drained| sum += drained);
         self.handle.abort();
-        clean
+        sum
     }
 }
 

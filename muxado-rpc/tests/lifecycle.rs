@@ -33,7 +33,7 @@ async fn calls_under_way_finish_within_the_grace_of_a_peer() {
     let call = tokio::spawn(async move { client.sleep(500).await });
     tokio::task::yield_now().await;
     let start = Instant::now();
-    assert!(pair.near.shutdown(SECOND).await);
+    assert!(pair.near.shutdown(SECOND).await.is_clean());
     assert_eq!(call.await.unwrap(), Ok(()));
     assert!(start.elapsed() < SECOND);
     assert!(pair.far.closed().await.local.is_clean());
@@ -46,7 +46,8 @@ async fn what_outlasts_the_grace_is_cut() {
     let call = tokio::spawn(async move { client.hang().await });
     pair.far_worker.until_hanging(1).await;
     let start = Instant::now();
-    assert!(!pair.far.shutdown(SECOND).await);
+    let drained = pair.far.shutdown(SECOND).await;
+    assert_eq!((drained.finished, drained.cut, drained.is_clean()), (0, 1, false));
     assert!(start.elapsed() < 4 * SECOND);
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
     pair.far_worker.until_hanging(0).await;
@@ -69,7 +70,8 @@ async fn no_call_begins_during_a_shutdown() {
         assert_eq!((status.code(), status.may_have_executed()), (Code::Unavailable, false));
     }
     assert_eq!(call.await.unwrap(), Ok(()));
-    assert!(shutdown.await.unwrap());
+    let drained = shutdown.await.unwrap();
+    assert_eq!((drained.finished, drained.cut), (1, 0));
 }
 
 #[tokio::test]
@@ -131,8 +133,9 @@ async fn a_server_lets_calls_finish_and_ends() {
     for peer in &peers {
         assert_alive(&WorkClient::new(peer.channel())).await;
     }
-    assert!(server.shutdown(10 * SECOND).await);
-    assert!(server.wait().await);
+    let drained = server.shutdown(10 * SECOND).await;
+    assert_eq!((drained.finished, drained.cut), (2, 0));
+    assert_eq!(server.wait().await, drained);
     for call in calls {
         assert_eq!(call.await.unwrap(), Ok(()));
     }
@@ -149,7 +152,8 @@ async fn a_server_cuts_what_outlasts_the_grace() {
     let client = WorkClient::new(peer.channel());
     let call = tokio::spawn(async move { client.hang().await });
     worker.until_hanging(1).await;
-    assert!(!timeout(5 * SECOND, server.shutdown(Duration::ZERO)).await.unwrap());
+    let drained = timeout(5 * SECOND, server.shutdown(Duration::ZERO)).await.unwrap();
+    assert_eq!((drained.finished, drained.cut), (0, 1));
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
     worker.until_hanging(0).await;
 }

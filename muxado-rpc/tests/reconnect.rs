@@ -139,7 +139,7 @@ async fn a_connection_that_goes_away_is_replaced_and_its_calls_finish() {
     assert_eq!(place.asked(), 2);
     assert!(!slow.is_finished());
     assert_eq!(slow.await.unwrap(), Ok(()));
-    assert!(shutdown.await.unwrap());
+    assert!(shutdown.await.unwrap().is_clean());
 }
 
 #[tokio::test(start_paused = true)]
@@ -421,7 +421,7 @@ async fn a_client_may_be_closed_or_shut_down() {
         async move { client.sleep(500).await }
     });
     sleep(MILLI).await;
-    assert!(channel.shutdown(SECOND).await);
+    assert!(channel.shutdown(SECOND).await.is_clean());
     assert_eq!(call.await.unwrap(), Ok(()));
     let error = client(&channel).hanging().await.unwrap_err();
     assert_eq!((error.code(), error.may_have_executed()), (Code::Unavailable, false));
@@ -461,7 +461,7 @@ async fn a_peer_may_call_on_a_connection_that_goes_away() {
     let back: WorkClient<Channel> = WorkClient::new(place.far(0).channel());
     let call = tokio::spawn(async move { back.sleep(500).await });
     sleep(MILLI).await;
-    assert!(place.far(0).shutdown(SECOND).await);
+    assert!(place.far(0).shutdown(SECOND).await.is_clean());
     assert_eq!(call.await.unwrap(), Ok(()));
 }
 

@@ -1,6 +1,7 @@
 //! The serving side of one call: reads the request, runs the handler, sends the answer.
 
 use std::{
+    any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
@@ -21,6 +22,7 @@ use crate::{
     Status,
     link::Link,
     status,
+    tally::Counted,
     text::shortened,
     wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, encode_answer},
 };
@@ -63,6 +65,7 @@ impl<S: CallService> Handling<S> {
 
     async fn serve_stream(self, stream_type: StreamType, mut stream: Stream) {
         let Some(link) = self.reception.channel.link().cloned() else { return };
+        let mut counted = Counted::begin(&link);
         let id = ServiceId::new(stream_type.as_u32());
         let (codec, result) = match self.reception.receive(&link, id, &mut stream).await {
             Received::Request(request) => {
@@ -76,9 +79,12 @@ impl<S: CallService> Handling<S> {
             }
             Received::Nothing => return,
         };
+        counted.answer(result.is_err());
         let mut answer = encode_answer(codec, result, link.limits());
         // A caller that has gone needs no answer.
-        let _ = poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await;
+        if poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await.is_err() {
+            counted.take_back();
+        }
     }
 }
 
@@ -219,7 +225,7 @@ async fn handle<S: CallService>(
         if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
             return Poll::Ready(Some(match ended {
                 Ok(result) => result.map_err(|error: S::Error| status::from_box_error(error.into())),
-                Err(Panicked) => Err(panicked(method, link)),
+                Err(panic) => Err(panicked(method, link, &panic)),
             }));
         }
         if stream.poll_reset(cx).is_ready() {
@@ -234,9 +240,16 @@ async fn handle<S: CallService>(
     .await
 }
 
-fn panicked(method: &MethodInfo, link: &Link) -> Status {
+fn panicked(method: &MethodInfo, link: &Link, panic: &Panicked) -> Status {
     tracing::error!(%method, peer = %link.peer(), "a handler panicked");
-    Status::internal(format!("{method}: the handler panicked"))
+    link.tally().note_panic();
+    match panic.message() {
+        // What it says is not meant for others, unless the application says so.
+        Some(message) if link.panic_messages() => {
+            Status::internal(format!("{method}: the handler panicked: {message}"))
+        }
+        _ => Status::internal(format!("{method}: the handler panicked")),
+    }
 }
 
 fn too_late(method: &MethodInfo, limit: Option<Duration>) -> Status {
@@ -251,7 +264,16 @@ struct Contained<F> {
     future: F,
 }
 
-struct Panicked;
+/// What a panic left behind.
+struct Panicked(Box<dyn Any + Send>);
+
+impl Panicked {
+    fn message(&self) -> Option<&str> {
+        let Self(payload) = self;
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| payload.downcast_ref::<&str>().copied())
+    }
+}
 
 impl<F> Contained<F> {
     const fn new(future: F) -> Self {
@@ -267,7 +289,7 @@ impl<F: Future> Future for Contained<F> {
         // After a panic the future is only dropped, so nobody sees what it left half done.
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
+            Err(payload) => Poll::Ready(Err(Panicked(payload))),
         }
     }
 }
