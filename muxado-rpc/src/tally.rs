@@ -76,7 +76,9 @@ pub struct Drained {
     /// Calls of the other side that were answered meanwhile.
     pub finished: u64,
     /// Calls of either side that had to be ended: they took longer than the time they were given, or
-    /// the connection was lost.
+    /// the connection was lost. Calls that still waited for
+    /// [`Limits::max_in_flight`](crate::Limits::max_in_flight) are not among them: they are refused
+    /// as not executed, and their callers may try again.
     pub cut: u64,
 }
 

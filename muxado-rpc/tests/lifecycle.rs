@@ -54,6 +54,23 @@ async fn what_outlasts_the_grace_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_never_began_are_refused_at_the_end_of_the_grace() {
+    let pair = Pair::with(Peer::builder(), Peer::builder().limits(Limits::default().max_in_flight(1)));
+    let client = pair.client(CODECS[0]);
+    let hanging = tokio::spawn({
+        let client = client.clone();
+        async move { client.hang().await }
+    });
+    pair.far_worker.until_hanging(1).await;
+    let waiting = tokio::spawn(async move { client.echo("late".to_owned()).await });
+    tokio::task::yield_now().await;
+    assert_eq!(pair.far.shutdown(SECOND).await.cut, 1);
+    let waiting = waiting.await.unwrap().unwrap_err();
+    assert_eq!((waiting.code(), waiting.may_have_executed()), (Code::Unavailable, false));
+    assert!(hanging.await.unwrap().unwrap_err().may_have_executed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_call_begins_during_a_shutdown() {
     let pair = Pair::new();
     let client = pair.client(CODECS[0]);

@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session.
-    /// True if all streams had ended.
+    /// True if all streams had ended, but for those that nobody had accepted: they are refused.
     ///
     /// # Cancel safety
     ///
@@ -179,7 +179,8 @@ impl Session {
         self.drain(grace).await == 0
     }
 
-    /// As [`shutdown`](Self::shutdown); how many streams, of either side, were cut.
+    /// As [`shutdown`](Self::shutdown); how many streams, of either side, were cut. None of a session
+    /// that ended meanwhile by itself.
     ///
     /// # Cancel safety
     ///
@@ -188,11 +189,7 @@ impl Session {
         self.go_away();
         // What is open is counted below: the time limit says nothing that it does not.
         let _ = timeout(grace, poll_fn(|cx| self.poll_idle(cx))).await;
-        let cut = self.shared.with_poke(|core| {
-            let open = core.proto.streams_in_use();
-            core.proto.close(ErrorCode::NO_ERROR, Bytes::new());
-            open
-        });
+        let cut = self.shared.with_poke(|core| core.proto.close_refusing(ErrorCode::NO_ERROR, Bytes::new()));
         self.closed().await;
         cut
     }

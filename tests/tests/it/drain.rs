@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use muxado::ErrorCode;
-use muxado_tests::{Pair, run, settle, write_final};
+use muxado::{ErrorCode, ReadError};
+use muxado_tests::{Pair, drain, run, settle, write_final};
 
 #[test]
 fn drain_counts_the_streams_that_it_cuts() {
@@ -54,5 +54,28 @@ fn the_end_of_a_session_is_a_going_away() {
         pair.client.close(ErrorCode::NO_ERROR, "");
         waiting.await.unwrap();
         pair.server.going_away().await;
+    });
+}
+
+#[test]
+fn streams_that_nobody_accepted_are_refused_at_the_end_of_a_drain() {
+    run(async {
+        let pair = Pair::new();
+        let mut taken = pair.client.open().await.unwrap();
+        write_final(&mut taken, "q").await.unwrap();
+        let _accepted = pair.server.accept().await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            let mut stream = pair.client.open().await.unwrap();
+            write_final(&mut stream, "q").await.unwrap();
+            waiting.push(stream);
+        }
+        settle().await;
+        assert_eq!(pair.server.drain(Duration::from_secs(1)).await, 1);
+        for stream in &mut waiting {
+            let refused = ReadError::Reset(ErrorCode::STREAM_REFUSED);
+            assert_eq!(drain(stream).await, (Vec::new(), Err(refused)));
+        }
+        assert!(matches!(drain(&mut taken).await, (_, Err(ReadError::SessionClosed(_)))));
     });
 }
