@@ -44,7 +44,7 @@ where
             Heartbeat::start(&typed, *heartbeat);
         }
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let link = Arc::new(Link::new(typed, setup.limits.clone(), peer));
+        let link = Arc::new(Link::new(typed, setup.limits.clone(), peer, setup.panic_messages));
         let handling = Handling::new(Channel::new(Arc::clone(&link)), router, service);
         Self { driver, link, handling, permits: PollSemaphore::new(permits), permit: None }
     }

@@ -75,6 +75,8 @@ mod metadata;
 mod method;
 mod payload;
 mod peer;
+mod random;
+pub mod reconnect;
 mod request;
 mod response;
 mod router;
@@ -83,6 +85,7 @@ mod server;
 mod setup;
 mod status;
 mod streaming;
+mod tally;
 mod text;
 mod wire;
 
@@ -108,6 +111,7 @@ pub use self::{
     method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
     payload::Payload,
     peer::{ConnectError, Peer, PeerBuilder},
+    reconnect::Reconnect,
     request::Request,
     response::Response,
     router::{RegistrationError, Router, RouterFuture},
@@ -115,6 +119,7 @@ pub use self::{
     setup::CallService,
     status::{Code, Executed, Origin, Status},
     streaming::Streaming,
+    tally::{CallStats, Drained},
 };
 
 /// What a method that streams its answer returns: `-> impl Stream<Item = T>`.

@@ -1,10 +1,13 @@
 //! What all handles of one connection share.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use muxado::{Session, TypedSession};
+use muxado::{Session, SessionError, TypedSession};
 
-use crate::{Extensions, Limits};
+use crate::{
+    Extensions, Limits,
+    tally::{Drained, Tally},
+};
 
 /// One connection: its session, its limits, who is at the other end.
 #[derive(Debug)]
@@ -12,11 +15,23 @@ pub(crate) struct Link {
     typed: TypedSession,
     limits: Limits,
     peer: PeerInfo,
+    /// The text of a panic goes to the caller.
+    panic_messages: bool,
+    tally: Tally,
 }
 
 impl Link {
-    pub(crate) const fn new(typed: TypedSession, limits: Limits, peer: PeerInfo) -> Self {
-        Self { typed, limits, peer }
+    pub(crate) fn new(typed: TypedSession, limits: Limits, peer: PeerInfo, panic_messages: bool) -> Self {
+        Self { typed, limits, peer, panic_messages, tally: Tally::default() }
+    }
+
+    /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
+    pub(crate) async fn drain(&self, grace: Duration) -> Drained {
+        let before = self.tally.stats();
+        let cut = self.session().drain(grace).await;
+        let end = self.session().closed().await.local;
+        let lost = !matches!(end, SessionError::Closed(_));
+        Drained::between(&before, &self.tally.stats(), cut, lost)
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {
@@ -33,6 +48,14 @@ impl Link {
 
     pub(crate) fn peer(&self) -> &PeerInfo {
         &self.peer
+    }
+
+    pub(crate) fn panic_messages(&self) -> bool {
+        self.panic_messages
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 }
 
@@ -73,6 +96,11 @@ impl PeerInfo {
     /// What the peer has proved to be, if a handshake made it.
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    /// The same address and identity.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.address, &self.identity) == (&other.address, &other.identity)
     }
 
     /// What else was learnt when the connection was made.

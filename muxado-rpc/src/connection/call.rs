@@ -23,6 +23,7 @@ use crate::{
     Status,
     items::{self, ReadHalf, WriteHalf},
     link::Link,
+    tally::Counted,
     text::shortened,
     wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, encode_answer},
 };
@@ -65,29 +66,33 @@ impl<S: CallService> Handling<S> {
 
     async fn serve_stream(self, id: ServiceId, mut stream: Stream, permit: Permit) {
         let Some(link) = self.reception.channel.link().cloned() else { return };
+        let mut counted = Counted::begin(&link);
         let mut reader = MessageReader::new(link.limits().max_message_size);
         let request = match self.reception.receive(&link, id, &mut stream, &mut reader).await {
             Received::Request(request) => request,
             Received::Refused(codec, status) => {
                 tracing::debug!(peer = %link.peer(), "call refused: {status}");
+                counted.answer(true);
                 let mut answer = encode_answer(codec, Err(status), link.limits());
                 // A caller that has gone needs no answer.
-                let _ = poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await;
+                if poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await.is_err() {
+                    counted.take_back();
+                }
                 return;
             }
             Received::Nothing => return,
         };
         if request.method().shape() == Shape::Unary {
-            Serving::new(&link, &request, WriteHalf::Whole(stream)).run(self.service, request).await;
+            Serving::new(counted, &request, WriteHalf::Whole(stream)).run(self.service, request).await;
             return;
         }
-        self.serve_items(&link, request, reader, stream, permit).await;
+        self.serve_items(counted, request, reader, stream, permit).await;
     }
 
     /// Serves a call with items in it. Boxed, so that the others need no room for it.
     fn serve_items<'a>(
         self,
-        link: &'a Link,
+        counted: Counted<'a>,
         mut request: Request,
         reader: MessageReader,
         stream: Stream,
@@ -100,7 +105,7 @@ impl<S: CallService> Handling<S> {
             let permit = Arc::new(permit);
             let out = if request.method().shape().streams_input() {
                 let (send, receive) = stream.into_split();
-                let limit = link.limits().max_message_size;
+                let limit = counted.link().limits().max_message_size;
                 let received = items::Received::new(request.method(), ReadHalf::Half(receive), reader, limit);
                 // Who still reads is still served.
                 let received = received.keeping(Arc::clone(&permit));
@@ -109,7 +114,7 @@ impl<S: CallService> Handling<S> {
             } else {
                 WriteHalf::Whole(stream)
             };
-            Serving::new(link, &request, out).run(self.service, request).await;
+            Serving::new(counted, &request, out).run(self.service, request).await;
             drop(permit);
         })
     }

@@ -1,6 +1,7 @@
 //! The handler of one call at work, and the answer it makes.
 
 use std::{
+    any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
@@ -20,12 +21,14 @@ use crate::{
     response::Failure,
     scope::Scope,
     status,
+    tally::Counted,
     wire::{encode_answer, push_metadata_message, push_output_end},
 };
 
 /// A call that is being served, and where its answer goes.
 pub(super) struct Serving<'a> {
     link: &'a Link,
+    counted: Counted<'a>,
     method: &'static MethodInfo,
     codec: Codec,
     deadline: Option<Instant>,
@@ -46,9 +49,10 @@ impl Drop for Ending {
 }
 
 impl<'a> Serving<'a> {
-    pub(super) fn new(link: &'a Link, request: &Request, out: WriteHalf) -> Self {
+    pub(super) fn new(counted: Counted<'a>, request: &Request, out: WriteHalf) -> Self {
         Self {
-            link,
+            link: counted.link(),
+            counted,
             method: request.method(),
             codec: request.codec(),
             deadline: request.deadline(),
@@ -78,9 +82,16 @@ impl<'a> Serving<'a> {
         {
             return Box::pin(self.send_items(items, metadata)).await;
         }
-        let mut answer = encode_answer(self.codec, result, self.link.limits());
-        // A caller that has gone needs no answer.
-        let _ = poll_fn(|cx| self.out.poll_write_final(cx, &mut answer)).await;
+        self.counted.answer(result.is_err());
+        let answer = encode_answer(self.codec, result, self.link.limits());
+        self.finish(answer).await;
+    }
+
+    /// Sends the last of an answer. A caller that has gone needs none.
+    async fn finish(&mut self, mut last: Outgoing) {
+        if poll_fn(|cx| self.out.poll_write_final(cx, &mut last)).await.is_err() {
+            self.counted.take_back();
+        }
     }
 
     /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
@@ -129,7 +140,7 @@ impl<'a> Serving<'a> {
     ) -> Result<Response, Status> {
         match ended {
             Ok(result) => result.map_err(|error| status::from_box_error(error.into())),
-            Err(Panicked) => Err(self.panicked()),
+            Err(Panicked(panic)) => Err(self.panicked(&*panic)),
         }
     }
 
@@ -172,19 +183,19 @@ impl<'a> Serving<'a> {
                 // The caller has gone.
                 Ok(Poll::Ready(Err(_))) => return Poll::Ready(None),
                 Ok(Poll::Pending) => {}
-                Err(_) => return Poll::Ready(Some(failed(self.panicked()))),
+                Err(panic) => return Poll::Ready(Some(failed(self.panicked(&*panic)))),
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(failed(status?)))
         })
         .await;
         let Some((mut result, trailer)) = ended else { return };
-        if let Err(Failure::Panic(_)) = result {
-            result = Err(Failure::Status(self.panicked()));
+        if let Err(Failure::Panic(panic)) = result {
+            result = Err(Failure::Status(self.panicked(&*panic)));
         }
+        self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
         push_output_end(self.codec, result, trailer, limits, &mut buf);
-        let mut last = Outgoing::new(buf);
-        let _ = poll_fn(|cx| self.out.poll_write_final(cx, &mut last)).await;
+        self.finish(Outgoing::new(buf)).await;
     }
 
     /// Ready when there is no use in going on: with what to tell the caller, or `None` if it has gone.
@@ -203,16 +214,29 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn panicked(&self) -> Status {
+    fn panicked(&self, panic: &(dyn Any + Send)) -> Status {
         let method = self.method;
         tracing::error!(%method, peer = %self.link.peer(), "a handler panicked");
-        Status::internal(format!("{method}: the handler panicked"))
+        self.link.tally().note_panic();
+        match message_of(panic) {
+            // What it says is not meant for others, unless the application says so.
+            Some(message) if self.link.panic_messages() => {
+                Status::internal(format!("{method}: the handler panicked: {message}"))
+            }
+            _ => Status::internal(format!("{method}: the handler panicked")),
+        }
     }
 
     fn too_late(&self) -> Status {
         let (method, limit) = (self.method, self.time_limit.unwrap_or_default());
         Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
     }
+}
+
+/// The text of a panic, if it has one.
+fn message_of(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
 }
 
 fn failed(status: Status) -> (Result<(), Failure>, Metadata) {
@@ -228,7 +252,8 @@ struct Contained<F> {
     future: F,
 }
 
-struct Panicked;
+/// What a panic left behind.
+struct Panicked(Box<dyn Any + Send>);
 
 impl<F> Contained<F> {
     const fn new(deadline: Option<Instant>, future: F) -> Self {
@@ -245,7 +270,7 @@ impl<F: Future> Future for Contained<F> {
         // After a panic the future is only dropped, so nobody sees what it left half done.
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
+            Err(panic) => Poll::Ready(Err(Panicked(panic))),
         }
     }
 }
