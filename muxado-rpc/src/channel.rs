@@ -48,10 +48,6 @@ impl Channel {
         Self { link: None, owner: None }
     }
 
-    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
-        self.link.as_ref()
-    }
-
     /// Who is at the other end; `None` without a connection.
     pub fn peer(&self) -> Option<&PeerInfo> {
         Some(self.link.as_ref()?.peer())

@@ -2,7 +2,10 @@
 
 use std::{
     ops::AddAssign,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::link::Link;
@@ -140,40 +143,54 @@ fn count(counter: &AtomicU64) {
 }
 
 /// One call, counted when it begins and when it ends.
-pub(crate) struct Counted<'a> {
-    link: &'a Link,
-    /// Where its answer was counted.
-    answer: Option<&'a AtomicU64>,
+#[derive(Debug)]
+pub(crate) struct Counted {
+    link: Arc<Link>,
+    answer: Option<Answered>,
 }
 
-impl<'a> Counted<'a> {
-    pub(crate) fn begin(link: &'a Link) -> Self {
+/// As what an answer was counted.
+#[derive(Clone, Copy, Debug)]
+enum Answered {
+    Served,
+    Failed,
+}
+
+impl Counted {
+    pub(crate) fn begin(link: Arc<Link>) -> Self {
         count(&link.tally().started);
         Self { link, answer: None }
     }
 
-    pub(crate) fn link(&self) -> &'a Link {
-        self.link
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
 
     /// The answer is about to be sent: what the method returned, or a status. It is counted before,
     /// because with its last byte the connection may be over.
     pub(crate) fn answer(&mut self, is_status: bool) {
-        let tally = self.link.tally();
-        let counter = if is_status { &tally.failed } else { &tally.served };
-        count(counter);
-        self.answer = Some(counter);
+        let answer = if is_status { Answered::Failed } else { Answered::Served };
+        count(self.counter(answer));
+        self.answer = Some(answer);
     }
 
     /// The answer could not be sent.
     pub(crate) fn take_back(&mut self) {
-        if let Some(counter) = self.answer.take() {
-            counter.fetch_sub(1, Ordering::Relaxed);
+        if let Some(answer) = self.answer.take() {
+            self.counter(answer).fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counter(&self, answer: Answered) -> &AtomicU64 {
+        let tally = self.link.tally();
+        match answer {
+            Answered::Served => &tally.served,
+            Answered::Failed => &tally.failed,
         }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         if self.answer.is_none() {
             let tally = self.link.tally();

@@ -1,40 +1,43 @@
-//! The handler of one call at work, and the answer it makes.
+//! Calls that need more than a plain one: items, a scope, a handler that must finish, a service that
+//! is not ready.
 
 use std::{
-    any::Any,
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use pin_project::pin_project;
-use tokio::time::{Instant, sleep_until};
+use muxado::Stream;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep_until},
+};
 
+use super::{
+    About,
+    contained::{Contained, contain},
+};
 use crate::{
-    BoxError, CallService, Codec, Items, Metadata, MethodInfo, Request, Response, Status, deadline,
-    items::{Sending, WriteHalf},
-    link::Link,
+    CallService, Items, Metadata, Request, Response, Status,
+    items::{ReadHalf, Received, Sending, WriteHalf},
     payload::Outgoing,
     response::Failure,
     scope::Scope,
-    status,
     tally::Counted,
-    wire::{encode_answer, push_metadata_message, push_output_end},
+    wire::{MessageReader, encode_answer, push_metadata_message, push_output_end},
 };
 
 /// A call that is being served, and where its answer goes.
-pub(super) struct Serving<'a> {
-    link: &'a Link,
-    counted: Counted<'a>,
-    method: &'static MethodInfo,
-    codec: Codec,
-    deadline: Option<Instant>,
-    time_limit: Option<Duration>,
+pub(super) struct Apart {
+    about: About,
     scope: Ending,
     out: WriteHalf,
+    /// The items that the caller sends.
+    input: Option<Items>,
+    counted: Counted,
+    /// Given back when the call is over, and nobody reads its items any more.
+    _permit: Arc<Option<OwnedSemaphorePermit>>,
 }
 
 /// Ends what belongs to a call, however the call ends.
@@ -48,23 +51,33 @@ impl Drop for Ending {
     }
 }
 
-impl<'a> Serving<'a> {
-    pub(super) fn new(counted: Counted<'a>, request: &Request, out: WriteHalf) -> Self {
-        Self {
-            link: counted.link(),
-            counted,
-            method: request.method(),
-            codec: request.codec(),
-            deadline: request.deadline(),
-            time_limit: request.timeout(),
-            scope: Ending(request.arrival_scope()),
-            out,
-        }
+impl Apart {
+    /// A call whose request the reader has brought; what it holds beyond that are the first items.
+    pub(super) fn new(
+        about: About,
+        counted: Counted,
+        stream: Stream,
+        reader: MessageReader,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let permit = Arc::new(permit);
+        let (out, input) = if about.method.shape().streams_input() {
+            let (send, receive) = stream.into_split();
+            let limit = counted.link().limits().max_message_size;
+            let received = Received::new(about.method, ReadHalf::Half(receive), reader, limit);
+            let received = received.keeping(Arc::clone(&permit));
+            (WriteHalf::Half(send), Some(Items::received(about.codec, received)))
+        } else {
+            (WriteHalf::Whole(stream), None)
+        };
+        Self { about, scope: Ending(None), out, input, counted, _permit: permit }
     }
 
     /// Runs the handler and sends what it answers. Done when nothing of the call is left.
-    pub(super) async fn run<S: CallService>(mut self, service: S, request: Request) {
-        if self.method.is_no_cancel() {
+    pub(super) async fn run<S: CallService>(mut self, service: S, mut request: Request) {
+        self.scope = Ending(request.arrival_scope());
+        request.set_input(self.input.take());
+        if self.about.method.is_no_cancel() {
             // Boxed, so that other calls need no room for it.
             Box::pin(self.run_to_the_end(service, request)).await;
         } else if let Some(result) = self.handle(service, request).await {
@@ -83,7 +96,7 @@ impl<'a> Serving<'a> {
             return Box::pin(self.send_items(items, metadata)).await;
         }
         self.counted.answer(result.is_err());
-        let answer = encode_answer(self.codec, result, self.link.limits());
+        let answer = encode_answer(self.about.codec, result, self.counted.link().limits());
         self.finish(answer).await;
     }
 
@@ -96,7 +109,7 @@ impl<'a> Serving<'a> {
 
     /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
     async fn run_to_the_end<S: CallService>(&mut self, mut service: S, request: Request) {
-        let deadline = self.deadline;
+        let deadline = self.about.deadline;
         let mut timer = pin!(deadline.map(sleep_until));
         let mut handler = pin!(Contained::new(deadline, async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -106,7 +119,7 @@ impl<'a> Serving<'a> {
         loop {
             let ended = poll_fn(|cx| {
                 if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(self.result_of(ended)));
+                    return Poll::Ready(Ok(self.about.result_of(self.counted.link(), ended)));
                 }
                 if !caller_waits {
                     return Poll::Pending;
@@ -134,16 +147,6 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn result_of<E: Into<BoxError>>(
-        &self,
-        ended: Result<Result<Response, E>, Panicked>,
-    ) -> Result<Response, Status> {
-        match ended {
-            Ok(result) => result.map_err(|error| status::from_box_error(error.into())),
-            Err(Panicked(panic)) => Err(self.panicked(&*panic)),
-        }
-    }
-
     /// Runs the handler until it is done, the time limit passes, or the caller goes; `None` if it went.
     /// The handler is dropped when this returns.
     async fn handle<S: CallService>(
@@ -151,7 +154,7 @@ impl<'a> Serving<'a> {
         mut service: S,
         request: Request,
     ) -> Option<Result<Response, Status>> {
-        let deadline = self.deadline;
+        let deadline = self.about.deadline;
         let mut timer = pin!(deadline.map(sleep_until));
         let mut handler = pin!(Contained::new(deadline, async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -159,7 +162,7 @@ impl<'a> Serving<'a> {
         }));
         poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-                return Poll::Ready(Some(self.result_of(ended)));
+                return Poll::Ready(Some(self.about.result_of(self.counted.link(), ended)));
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(Err(status?)))
         })
@@ -168,33 +171,34 @@ impl<'a> Serving<'a> {
 
     /// Sends items until their end, the time limit, or until the caller goes.
     async fn send_items(&mut self, items: Items, metadata: Metadata) {
-        let limits = self.link.limits();
+        let About { method, codec, deadline, .. } = self.about;
+        let limit = self.counted.link().limits().max_message_size;
         let mut first = Vec::new();
         if !metadata.is_empty() {
-            push_metadata_message(self.codec, &metadata, &mut first);
+            push_metadata_message(codec, &metadata, &mut first);
         }
-        let mut timer = pin!(self.deadline.map(sleep_until));
-        let mut sending = Sending::new(self.method, items, limits.max_message_size, Outgoing::new(first));
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut sending = Sending::new(method, items, limit, Outgoing::new(first));
         let ended = poll_fn(|cx| {
-            let poll = || deadline::within(self.deadline, || sending.poll(cx, &mut self.out));
-            let polled = catch_unwind(AssertUnwindSafe(poll));
-            match polled {
+            match contain(deadline, || sending.poll(cx, &mut self.out)) {
                 Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
                 // The caller has gone.
                 Ok(Poll::Ready(Err(_))) => return Poll::Ready(None),
                 Ok(Poll::Pending) => {}
-                Err(panic) => return Poll::Ready(Some(failed(self.panicked(&*panic)))),
+                Err(panic) => {
+                    return Poll::Ready(Some(failed(self.about.panicked(self.counted.link(), &panic))));
+                }
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(failed(status?)))
         })
         .await;
         let Some((mut result, trailer)) = ended else { return };
         if let Err(Failure::Panic(panic)) = result {
-            result = Err(Failure::Status(self.panicked(&*panic)));
+            result = Err(Failure::Status(self.about.panicked(self.counted.link(), &panic)));
         }
         self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
-        push_output_end(self.codec, result, trailer, limits, &mut buf);
+        push_output_end(codec, result, trailer, self.counted.link().limits(), &mut buf);
         self.finish(Outgoing::new(buf)).await;
     }
 
@@ -202,75 +206,20 @@ impl<'a> Serving<'a> {
     fn poll_interrupted(
         &mut self,
         cx: &mut Context<'_>,
-        timer: Pin<&mut Option<tokio::time::Sleep>>,
+        timer: Pin<&mut Option<Sleep>>,
     ) -> Poll<Option<Status>> {
         if self.out.poll_reset(cx).is_ready() {
-            tracing::debug!(method = %self.method, peer = %self.link.peer(), "call cancelled by the caller");
+            let (method, peer) = (self.about.method, self.counted.link().peer());
+            tracing::debug!(%method, %peer, "call cancelled by the caller");
             return Poll::Ready(None);
         }
         match timer.as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| Some(self.too_late())),
+            Some(timer) => timer.poll(cx).map(|()| Some(self.about.too_late())),
             None => Poll::Pending,
         }
     }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) -> Status {
-        let method = self.method;
-        tracing::error!(%method, peer = %self.link.peer(), "a handler panicked");
-        self.link.tally().note_panic();
-        match message_of(panic) {
-            // What it says is not meant for others, unless the application says so.
-            Some(message) if self.link.panic_messages() => {
-                Status::internal(format!("{method}: the handler panicked: {message}"))
-            }
-            _ => Status::internal(format!("{method}: the handler panicked")),
-        }
-    }
-
-    fn too_late(&self) -> Status {
-        let (method, limit) = (self.method, self.time_limit.unwrap_or_default());
-        Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
-    }
-}
-
-/// The text of a panic, if it has one.
-fn message_of(panic: &(dyn Any + Send)) -> Option<&str> {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
 }
 
 fn failed(status: Status) -> (Result<(), Failure>, Metadata) {
     (Err(Failure::Status(status)), Metadata::new())
-}
-
-/// A future whose panic is a value.
-#[pin_project]
-struct Contained<F> {
-    /// What calls of its inherit.
-    deadline: Option<Instant>,
-    #[pin]
-    future: F,
-}
-
-/// What a panic left behind.
-struct Panicked(Box<dyn Any + Send>);
-
-impl<F> Contained<F> {
-    const fn new(deadline: Option<Instant>, future: F) -> Self {
-        Self { deadline, future }
-    }
-}
-
-impl<F: Future> Future for Contained<F> {
-    type Output = Result<F::Output, Panicked>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let poll = || deadline::within(*this.deadline, || this.future.poll(cx));
-        // After a panic the future is only dropped, so nobody sees what it left half done.
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(Panicked(panic))),
-        }
-    }
 }
