@@ -61,6 +61,7 @@
 mod address;
 mod app_error;
 mod call_error;
+mod caller;
 mod channel;
 mod codec;
 mod connection;

@@ -1,6 +1,6 @@
 //! What generated code uses. Not part of the public API: it may change with any release.
 
-use std::{any::Any, future::poll_fn, time::Duration};
+use std::any::Any;
 
 use serde::de::DeserializeOwned;
 
@@ -10,15 +10,13 @@ pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
 pub use crate::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
+pub use crate::caller::{Caller, Calling};
 pub use crate::{
     BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
     response::Failure,
 };
-use crate::{
-    items::{self, StreamItems},
-    response::EncodedError,
-};
+use crate::{items, response::EncodedError};
 
 /// A future behind a pointer.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -39,170 +37,6 @@ pub trait IsResult {
 impl<T, E> IsResult for Result<T, E> {
     type Ok = T;
     type Err = E;
-}
-
-/// The part of a client that is the same for all services.
-#[derive(Clone, Debug)]
-pub struct Caller<C> {
-    channel: C,
-    codec: Codec,
-    timeout: Option<Duration>,
-    default_timeout: Option<Duration>,
-    inherits: bool,
-    metadata: Metadata,
-}
-
-impl<C> Caller<C>
-where
-    C: Service<Request, Response = Response> + Clone,
-    C::Error: Into<BoxError>,
-{
-    /// Calls over this channel, in the default codec, without a time limit.
-    pub const fn new(channel: C) -> Self {
-        Self {
-            channel,
-            codec: Codec::MessagePack,
-            timeout: None,
-            default_timeout: None,
-            inherits: true,
-            metadata: Metadata::new(),
-        }
-    }
-
-    /// Encodes in this codec.
-    #[must_use]
-    pub fn with_codec(mut self, codec: Codec) -> Self {
-        self.codec = codec;
-        self
-    }
-
-    /// Gives each call this time limit.
-    #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Gives this time limit to each call of a method that has none of its own.
-    #[must_use]
-    pub fn with_default_timeout(mut self, timeout: Duration) -> Self {
-        self.default_timeout = Some(timeout);
-        self
-    }
-
-    /// Lets calls out of a handler take longer than the call that the handler serves.
-    #[must_use]
-    pub fn without_inherited_deadline(mut self) -> Self {
-        self.inherits = false;
-        self
-    }
-
-    /// Sends this metadata with each call.
-    #[must_use]
-    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
-        self.metadata = metadata;
-        self
-    }
-
-    /// Calls a method that has no error of its own. The parameters are gone once they are encoded,
-    /// before the call is under way, as they are in the other calls.
-    pub fn call<'a, P, T>(
-        &'a self,
-        method: &'static MethodInfo,
-        params: P,
-        input: Option<Items>,
-    ) -> impl Future<Output = Result<T, CallError>> + use<'a, C, P, T>
-    where
-        P: serde::Serialize,
-        T: DeserializeOwned,
-    {
-        let exchange = self.exchange(self.request(method, &params, input));
-        async move { exchange.await?.decode(method) }
-    }
-
-    /// Calls a method that returns a `Result`.
-    pub fn call_fallible<'a, P, T, E>(
-        &'a self,
-        method: &'static MethodInfo,
-        params: P,
-        input: Option<Items>,
-    ) -> impl Future<Output = Result<T, CallError<E>>> + use<'a, C, P, T, E>
-    where
-        P: serde::Serialize,
-        T: DeserializeOwned,
-        E: DeserializeOwned,
-    {
-        let exchange = self.exchange(self.request(method, &params, input));
-        async move { exchange.await?.decode_result(method) }
-    }
-
-    /// Calls a method that returns a stream, and has no error of its own.
-    pub fn stream<'a, P, T>(
-        &'a self,
-        method: &'static MethodInfo,
-        params: P,
-        input: Option<Items>,
-    ) -> impl Future<Output = Result<Streaming<T>, CallError>> + use<'a, C, P, T>
-    where
-        P: serde::Serialize,
-        T: DeserializeOwned,
-    {
-        let exchange = self.exchange(self.request(method, &params, input));
-        async move { exchange.await?.into_streaming(method) }
-    }
-
-    /// Calls a method that returns a stream, which may end with an error of its own.
-    pub fn stream_fallible<'a, P, T, E>(
-        &'a self,
-        method: &'static MethodInfo,
-        params: P,
-        input: Option<Items>,
-    ) -> impl Future<Output = Result<Streaming<T, E>, CallError<E>>> + use<'a, C, P, T, E>
-    where
-        P: serde::Serialize,
-        T: DeserializeOwned,
-        E: DeserializeOwned,
-    {
-        let exchange = self.exchange(self.request(method, &params, input));
-        async move { exchange.await?.into_streaming_fallible(method) }
-    }
-
-    fn request<P: serde::Serialize>(
-        &self,
-        method: &'static MethodInfo,
-        params: &P,
-        input: Option<Items>,
-    ) -> Result<Request, Status> {
-        let mut request = Request::new(method, self.codec, params)?;
-        request.set_input(input);
-        Ok(request)
-    }
-
-    /// The values of a stream, as the items of a request.
-    pub fn items<T, S>(&self, method: &'static MethodInfo, stream: S) -> Option<Items>
-    where
-        T: serde::Serialize,
-        S: Stream<Item = T> + Send + 'static,
-    {
-        Some(Items::local(self.codec, StreamItems::new(method, self.codec, stream)))
-    }
-
-    /// The same for all types, so that a client's methods stay small.
-    async fn exchange(&self, request: Result<Request, Status>) -> Result<Response, Status> {
-        let mut request = request?;
-        request.set_timeout(
-            self.timeout.or_else(|| request.method().default_timeout()).or(self.default_timeout),
-        );
-        request.set_inherits_deadline(self.inherits);
-        request.metadata_mut().clone_from(&self.metadata);
-        let mut channel = self.channel.clone();
-        poll_fn(|cx| channel.poll_ready(cx)).await.map_err(to_status)?;
-        channel.call(request).await.map_err(to_status)
-    }
-}
-
-fn to_status(error: impl Into<BoxError>) -> Status {
-    crate::status::from_box_error(error.into())
 }
 
 /// Decodes the parameters of a request.

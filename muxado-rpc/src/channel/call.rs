@@ -11,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use muxado::{OpenTyped, ReadError, Stream, StreamType};
-use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Owner;
@@ -31,13 +30,11 @@ use crate::{
 ///
 /// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
 /// nothing was sent.
-#[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
     state: State,
-    deadline: Option<Deadline>,
-    #[pin]
-    timer: Option<Sleep>,
+    /// Boxed, because most calls have none and thousands wait at a time.
+    deadline: Option<Box<Deadline>>,
 }
 
 /// ```text
@@ -68,10 +65,10 @@ pub(super) struct Call {
     _owner: Option<Arc<Owner>>,
 }
 
-#[derive(Clone, Copy)]
 struct Deadline {
     limit: Limit,
     method: &'static MethodInfo,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 struct Exchange {
@@ -104,14 +101,14 @@ impl CallFuture {
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
-            Some(Deadline { limit: Limit { at, timeout }, method })
+            Some(Box::new(Deadline { limit: Limit { at, timeout }, method, timer: None }))
         });
         let state = State::Opening { opening, message, input, call };
-        Self { state, deadline, timer: None }
+        Self { state, deadline }
     }
 
     pub(super) fn failed(status: Status) -> Self {
-        Self { state: State::Failed(status), deadline: None, timer: None }
+        Self { state: State::Failed(status), deadline: None }
     }
 }
 
@@ -119,28 +116,26 @@ impl Future for CallFuture {
     type Output = Result<Response, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let Poll::Ready(result) = this.state.poll(cx, *this.deadline) {
-            *this.state = State::Done;
+        let this = self.get_mut();
+        let limit = this.deadline.as_ref().map(|deadline| deadline.limit);
+        if let Poll::Ready(result) = this.state.poll(cx, limit) {
+            this.state = State::Done;
             return Poll::Ready(result);
         }
-        let Some(deadline) = this.deadline else { return Poll::Pending };
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(deadline.limit.at)));
-        }
-        if let Some(timer) = this.timer.as_pin_mut() {
-            ready!(timer.poll(cx));
-        }
-        let status = deadline.exceeded(this.state);
+        let Some(deadline) = &mut this.deadline else { return Poll::Pending };
+        let at = deadline.limit.at;
+        let timer = deadline.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        ready!(timer.as_mut().poll(cx));
+        let status = deadline.exceeded(&this.state);
         // Drops the stream, which resets it.
-        *this.state = State::Done;
+        this.state = State::Done;
         Poll::Ready(Err(status))
     }
 }
 
 impl Deadline {
     fn exceeded(&self, state: &State) -> Status {
-        let Self { method, limit: Limit { timeout, .. } } = self;
+        let Self { method, limit: Limit { timeout, .. }, .. } = self;
         let status =
             Status::deadline_exceeded(format!("{method}: no answer within the time limit of {timeout:?}"));
         match state {
@@ -151,7 +146,7 @@ impl Deadline {
 }
 
 impl State {
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Deadline>) -> Poll<Result<Response, Status>> {
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Limit>) -> Poll<Result<Response, Status>> {
         loop {
             match self {
                 Self::Opening { opening, call, .. } => {
@@ -185,7 +180,7 @@ impl State {
     }
 
     /// The items to come, once the request is on its way.
-    fn take_items(&mut self, deadline: Option<Deadline>) -> Result<Response, Status> {
+    fn take_items(&mut self, deadline: Option<Limit>) -> Result<Response, Status> {
         let Self::Exchanging(exchange) = std::mem::replace(self, Self::Done) else {
             return Err(self.take_failure());
         };
@@ -195,9 +190,8 @@ impl State {
             _ => None,
         };
         let limit = call.limits().max_message_size;
-        let received = Received::new(call.method, read, reader, limit)
-            .with_deadline(deadline.map(|deadline| deadline.limit))
-            .with_pumping(pumping);
+        let received =
+            Received::new(call.method, read, reader, limit).with_deadline(deadline).with_pumping(pumping);
         let codec = call.codec;
         let items = Items::received(codec, received.keeping(call));
         Ok(Response::from_outcome(codec, Outcome::Items(items)))

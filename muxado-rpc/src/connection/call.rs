@@ -175,7 +175,7 @@ impl<S: CallService> ServeProj<'_, S> {
         if let Poll::Ready(ended) = handler.poll(cx) {
             match ended {
                 Ok(result) => {
-                    self.answer(about.codec, result.map_err(|error| status::from_box_error(error.into())))
+                    self.answer(about.codec, result.map_err(|error| status::from_box_error(error.into())));
                 }
                 Err(panic) => self.answer_panic(about, &panic),
             }

@@ -56,7 +56,7 @@ impl Batch {
         }
         self.here += 1;
         // A batch may be large; if its first calls are slow the others need not wait for them.
-        if self.here % PROBES == 0 && self.started.elapsed() > QUICK * self.here + SLACK {
+        if self.here.is_multiple_of(PROBES) && self.started.elapsed() > QUICK * self.here + SLACK {
             self.room = self.here;
         }
         true

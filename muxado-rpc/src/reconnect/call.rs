@@ -35,7 +35,6 @@ pub struct ReconnectFuture {
 /// Failed ────────────────────────▶ Done
 /// ```
 #[pin_project(project = StateProjection)]
-#[expect(clippy::large_enum_variant, reason = "most calls are in the large one from the beginning")]
 enum State {
     Failed(Option<Status>),
     Waiting(Waiting),
