@@ -69,28 +69,39 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if Pin::new(&mut self.driver).poll(cx).is_ready() {
-            return Poll::Ready(());
+        loop {
+            if Pin::new(&mut self.driver).poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !self.accept(cx) {
+                return Poll::Pending;
+            }
         }
-        self.accept(cx);
-        Poll::Pending
     }
 
-    /// Starts the calls that have come, as far as the limit goes.
-    fn accept(&mut self, cx: &mut Context<'_>) {
+    /// Starts the calls that have come, as far as the limit goes. True if there may be more of them,
+    /// which wait until the answers of these are on their way.
+    fn accept(&mut self, cx: &mut Context<'_>) -> bool {
         let mut batch = None;
-        loop {
+        for _ in 0..CALLS_PER_TURN {
             if self.permit.is_none() {
-                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else { break };
+                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else { return self.end(batch) };
                 self.permit = permit;
             }
-            let Poll::Ready(Some(stream)) = self.link.typed().poll_accept_typed(cx) else { break };
+            let accepted = self.link.typed().poll_accept_typed(cx);
+            let Poll::Ready(Some(stream)) = accepted else { return self.end(batch) };
             let batch = batch.get_or_insert_with(|| self.pace.begin());
             self.start(cx, stream, batch);
         }
+        self.end(batch);
+        true
+    }
+
+    fn end(&mut self, batch: Option<Batch>) -> bool {
         if let Some(batch) = batch {
             self.pace.end(&batch);
         }
+        false
     }
 
     /// Polls a call once where it is: if its handler has nothing to wait for, it is done, and costs no
@@ -117,6 +128,9 @@ where
         }
     }
 }
+
+/// Calls that are started before the answers of those among them that are done already are sent.
+const CALLS_PER_TURN: usize = 64;
 
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
 fn report(end: &SessionEnd, peer: &PeerInfo) {
