@@ -146,6 +146,13 @@ impl RecvBuffer {
         std::mem::take(self).len
     }
 
+    /// Frees its memory, if all was read.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            *self = Self::default();
+        }
+    }
+
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let data = std::mem::take(&mut self.tail).freeze();
@@ -216,6 +223,13 @@ impl SendQueue {
         }
     }
 
+    /// Frees its memory, if all was taken.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            *self = Self::default();
+        }
+    }
+
     /// Frees everything; says how many bytes that were.
     pub(super) fn clear(&mut self) -> usize {
         std::mem::take(self).len
@@ -261,9 +275,9 @@ impl Outbox {
         self.segment_bytes + self.tail.len()
     }
 
-    /// Frees memory beyond `capacity` bytes, if everything was written.
-    pub fn shrink(&mut self, capacity: usize) {
-        if self.is_empty() && self.tail.capacity() > capacity {
+    /// Frees its memory, if everything was written.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
             *self = Self::default();
         }
     }

@@ -55,11 +55,6 @@ impl Session {
         std::mem::swap(&mut self.out, out);
     }
 
-    /// Gives output memory beyond `capacity` bytes back, if nothing is in it.
-    pub fn shrink(&mut self, capacity: usize) {
-        self.out.shrink(capacity);
-    }
-
     /// Puts a small write into the output at once, if nothing of its stream is queued before it.
     pub(super) fn write_direct(&mut self, key: StreamKey, src: &mut impl Source, finish: Finish) -> bool {
         let len = src.remaining();
