@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    session::{Event, PATIENCE, Session},
+    event::Event,
+    session::{PATIENCE, Session},
     stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
 };
 use crate::error::{ErrorCode, SessionError};
