@@ -14,7 +14,7 @@ measures muxado and muxado-rpc beside their peers, in turn
 
 usage: cargo run --release -p benches -- [option ...] [workload ...]
 
-  --quick         short measurements, ends within 60 s
+  --quick         short measurements, ends within 60 s; without those that take long to set up
   --json          one JSON object per line instead of a table
   --rounds N      how often the peers take turns (5; 2 with --quick)
   --seconds S     length of one measurement (1)
@@ -83,7 +83,9 @@ pub(crate) fn parse(args: &[String]) -> Result<Command> {
         }
     }
     if workloads.is_empty() {
-        workloads = Workload::STANDARD.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let long = if quick { "" } else { Workload::LONG };
+        let all = Workload::STANDARD.split_whitespace().chain(long.split_whitespace());
+        workloads = all.map(str::parse).collect::<Result<_, _>>()?;
     }
     if modes.is_empty() {
         modes = vec![Mode::Ct, Mode::Mt];
@@ -135,7 +137,8 @@ mod tests {
     #[test]
     fn without_arguments_everything_runs() {
         let Ok(Command::Run(options)) = parse_line("") else { panic!("not a run") };
-        assert_eq!(options.workloads.len(), Workload::STANDARD.split_whitespace().count());
+        let count = |names: &str| names.split_whitespace().count();
+        assert_eq!(options.workloads.len(), count(Workload::STANDARD) + count(Workload::LONG));
         assert_eq!(options.modes, [Mode::Ct, Mode::Mt]);
         assert_eq!((options.rounds, options.output), (5, Output::Table));
         assert_eq!(options.pace, Pace::Fixed(Duration::from_secs(1)));

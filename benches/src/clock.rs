@@ -67,12 +67,13 @@ impl Clock {
 
 /// What a measurement takes however short it is to be, of the slowest peers.
 fn cost(workload: Workload) -> Duration {
-    Duration::from_millis(match workload {
-        Workload::IdleStream | Workload::IdleSession => 250,
-        Workload::Echo { size, .. } if size >= 16 * 1024 * 1024 => 250,
-        workload if workload.in_flight() >= 1024 => 100,
-        _ => 0,
-    })
+    workload.set_up()
+        + Duration::from_millis(match workload {
+            Workload::IdleStream | Workload::IdleSession | Workload::IdleCall => 250,
+            Workload::Echo { size, .. } | Workload::Payload { size } if size >= 16 * 1024 * 1024 => 250,
+            workload if workload.in_flight() >= 1024 => 100,
+            _ => 0,
+        })
 }
 
 #[cfg(test)]

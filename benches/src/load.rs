@@ -9,18 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    task::{self, JoinSet},
-    time,
-};
+use tokio::{task::JoinSet, time};
 
 use crate::{
-    Result, memory,
+    Result, connect, idle, memory,
     message::Message,
     peer::Peer,
     process,
     sample::Sample,
     slice::Slice,
+    waiting, worker,
+    worker::{Flow, Tally},
     workload::{Measure, Workload},
 };
 
@@ -32,50 +31,40 @@ const TIMED: usize = 16;
 const BULK_STREAMS: usize = 4;
 const BULK_SIZE: usize = 1024 * 1024;
 
-/// Calls that are cancelled before one is finished, which shows that the connection still works.
-const CANCELLED: u64 = 64;
-
 /// Runs the workload against a server.
 pub(crate) async fn run<P: Peer>(slice: Slice, server: SocketAddr) -> Result<Sample> {
     let workload = slice.workload;
     match workload {
         Workload::IdleStream => return memory::of_stream::<P>(workload, server).await,
         Workload::IdleSession => return memory::of_session::<P>(workload, server).await,
+        Workload::IdleCall => return memory::of_call::<P>(workload, server).await,
+        Workload::Connect => return connect::run::<P>(slice, server).await,
         _ => {}
     }
     let client = P::connect(workload, server).await?;
+    let idle = idle::beside(&client, workload, server).await?;
     let message = Arc::new(Message::new(workload.size()));
     phase(&client, &message, workload, slice.warm_up()).await?;
     let phase = phase(&client, &message, workload, slice.time).await?;
-    Ok(phase.sample(workload))
+    if let Workload::Cancel { .. } = workload {
+        // Whoever only forgets a call has not cancelled it.
+        waiting::handlers(0).await?;
+    }
+    let connections = idle.connections.map(|count| count as f64);
+    Ok(Sample { connections, ..phase.sample(workload) })
 }
 
 /// What was done in a time.
-struct Phase {
-    work: Tally,
+pub(crate) struct Phase {
+    pub(crate) work: Tally,
     /// Exchanges of the bulk beside it.
     bulk: Tally,
     elapsed: Duration,
     cpu: Option<Duration>,
 }
 
-/// What workers have done.
-#[derive(Default)]
-struct Tally {
-    exchanges: u64,
-    /// Times of some of them.
-    nanos: Vec<u32>,
-}
-
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.exchanges += other.exchanges;
-        self.nanos.extend(other.nanos);
-    }
-}
-
 impl Phase {
-    fn sample(self, workload: Workload) -> Sample {
+    pub(crate) fn sample(self, workload: Workload) -> Sample {
         let seconds = self.elapsed.as_secs_f64();
         let exchanges = self.work.exchanges as f64;
         let megabytes = |exchanges: f64, size: usize| exchanges * size as f64 / 1e6 / seconds;
@@ -86,10 +75,11 @@ impl Phase {
         let sample = Sample {
             rate,
             // Beside bulk it would be the bulk's.
-            cpu_s_per_million: self
+            cpu_s_per_m: self
                 .cpu
                 .filter(|_| workload != Workload::Mixed && exchanges > 0.0)
                 .map(|cpu| cpu.as_secs_f64() / exchanges * 1e6),
+            mb_s: matches!(workload, Workload::Payload { .. }).then(|| megabytes(exchanges, workload.size())),
             bulk_mb_s: (workload == Workload::Mixed)
                 .then(|| megabytes(self.bulk.exchanges as f64, BULK_SIZE)),
             ..Sample::default()
@@ -98,7 +88,8 @@ impl Phase {
     }
 }
 
-async fn phase<P: Peer>(
+/// Keeps the workers of a workload busy for a time.
+pub(crate) async fn phase<P: Peer>(
     client: &P,
     message: &Arc<Message>,
     workload: Workload,
@@ -107,76 +98,25 @@ async fn phase<P: Peer>(
     let stop = Arc::new(AtomicBool::new(false));
     let (mut work, mut bulk) = (JoinSet::new(), JoinSet::new());
     let (begin, cpu) = (Instant::now(), process::cpu_time());
-    for index in 0..workload.in_flight() {
+    for (slot, index) in (0_u32..).zip(0..workload.in_flight()) {
         let (client, message, stop) = (client.clone(), Arc::clone(message), Arc::clone(&stop));
         match workload {
-            Workload::Cancel => work.spawn(cancel(client, message, stop)),
-            _ if index % TIMED == 0 => work.spawn(timed_exchanges(client, message, stop)),
-            _ => work.spawn(exchanges(client, message, stop)),
+            Workload::Cancel { .. } => work.spawn(worker::cancel(client, message, stop, slot)),
+            Workload::Items => work.spawn(worker::items(client, message, stop, Flow::Out)),
+            Workload::BidiItems => work.spawn(worker::items(client, message, stop, Flow::Both)),
+            _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop)),
+            _ => work.spawn(worker::exchanges(client, message, stop)),
         };
     }
     if workload == Workload::Mixed {
         let message = Arc::new(Message::new(BULK_SIZE));
         for _ in 0..BULK_STREAMS {
-            bulk.spawn(exchanges(client.clone(), Arc::clone(&message), Arc::clone(&stop)));
+            bulk.spawn(worker::exchanges(client.clone(), Arc::clone(&message), Arc::clone(&stop)));
         }
     }
     time::sleep(length).await;
     stop.store(true, Ordering::Relaxed);
-    let (work, bulk) = (join(work).await?, join(bulk).await?);
+    let (work, bulk) = (worker::join(work).await?, worker::join(bulk).await?);
     let cpu = process::cpu_time().zip(cpu).map(|(now, then)| now.saturating_sub(then));
     Ok(Phase { work, bulk, elapsed: begin.elapsed(), cpu })
-}
-
-async fn join(mut workers: JoinSet<Result<Tally>>) -> Result<Tally> {
-    let mut sum = Tally::default();
-    while let Some(tally) = workers.join_next().await {
-        sum.add(tally??);
-    }
-    Ok(sum)
-}
-
-async fn exchanges<P: Peer>(mut client: P, message: Arc<Message>, stop: Arc<AtomicBool>) -> Result<Tally> {
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
-        client.echo(&message).await?;
-        tally.exchanges += 1;
-    }
-    Ok(tally)
-}
-
-async fn timed_exchanges<P: Peer>(
-    mut client: P,
-    message: Arc<Message>,
-    stop: Arc<AtomicBool>,
-) -> Result<Tally> {
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
-        let begin = Instant::now();
-        client.echo(&message).await?;
-        tally.nanos.push(u32::try_from(begin.elapsed().as_nanos()).unwrap_or(u32::MAX));
-        tally.exchanges += 1;
-    }
-    Ok(tally)
-}
-
-async fn cancel<P: Peer>(mut client: P, message: Arc<Message>, stop: Arc<AtomicBool>) -> Result<Tally> {
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..CANCELLED {
-            // Yielding lets the connection send the request before the call is dropped.
-            tokio::select! {
-                biased;
-                ended = client.never() => return Err(unanswerable(ended)),
-                () = task::yield_now() => {}
-            }
-        }
-        client.echo(&message).await?;
-        tally.exchanges += CANCELLED;
-    }
-    Ok(tally)
-}
-
-fn unanswerable(ended: Result<()>) -> Box<dyn std::error::Error + Send + Sync> {
-    ended.err().unwrap_or_else(|| "a call was answered that never is".into())
 }

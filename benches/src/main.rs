@@ -4,13 +4,18 @@
 //! be compared.
 
 mod arena;
+mod both;
 mod cli;
 mod clock;
+mod connect;
+mod idle;
+mod link;
 mod load;
 mod memory;
 mod message;
 mod peer;
 mod peers;
+mod pipe;
 mod plan;
 mod process;
 mod progress;
@@ -19,6 +24,8 @@ mod sample;
 mod slice;
 mod stats;
 mod table;
+mod waiting;
+mod worker;
 mod workload;
 
 use std::{

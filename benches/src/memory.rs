@@ -4,11 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::time;
 
-use crate::{Result, message::Message, peer::Peer, process, sample::Sample, workload::Workload};
+use crate::{Result, idle, message::Message, peer::Peer, process, sample::Sample, workload::Workload};
 
 /// How many are counted: enough that pages and tables which grow by doubling do not matter much.
 const STREAMS: usize = 1000;
 const SESSIONS: usize = 200;
+const CALLS: usize = 1000;
 
 /// How many there are before, so that what is made once is not counted.
 const BEFORE: usize = 16;
@@ -48,6 +49,16 @@ pub(crate) async fn of_session<P: Peer>(workload: Workload, server: SocketAddr) 
         held.push(client);
     }
     sample(before, resident_at_rest().await?, SESSIONS)
+}
+
+/// Resident bytes for each end of a call that waits in its handler.
+pub(crate) async fn of_call<P: Peer>(workload: Workload, server: SocketAddr) -> Result<Sample> {
+    let mut client = P::connect(workload, server).await?;
+    client.echo(&Message::new(workload.size())).await?;
+    let _before = idle::calls(&client, BEFORE).await?;
+    let before = resident_at_rest().await?;
+    let _calls = idle::calls(&client, CALLS).await?;
+    sample(before, resident_at_rest().await?, CALLS)
 }
 
 async fn resident_at_rest() -> Result<u64> {

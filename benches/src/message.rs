@@ -56,9 +56,37 @@ impl Message {
         if answer == self.text { Ok(()) } else { Err("the answer is not what was sent".into()) }
     }
 
+    /// Checks an answer that is a number of copies of the message.
+    pub(crate) fn copies(&self, count: u32) -> Copies<'_> {
+        Copies { message: self, missing: count }
+    }
+
     /// Checks an answer that comes in pieces.
     pub(crate) fn pieces(&self) -> Pieces<'_> {
         Pieces { expected: &self.bytes, received: 0 }
+    }
+}
+
+/// The copies that are still to come.
+#[derive(Debug)]
+pub(crate) struct Copies<'a> {
+    message: &'a Message,
+    missing: u32,
+}
+
+impl Copies<'_> {
+    /// Takes the next one.
+    pub(crate) fn take(&mut self, copy: &str) -> Result<()> {
+        self.missing = self.missing.checked_sub(1).ok_or("there are more items than were asked for")?;
+        self.message.check(copy)
+    }
+
+    /// Whether all have come.
+    pub(crate) fn end(&self) -> Result<()> {
+        match self.missing {
+            0 => Ok(()),
+            missing => Err(format!("the stream ended {missing} items early").into()),
+        }
     }
 }
 
@@ -119,6 +147,17 @@ mod tests {
                 check(size, message.bytes(), piece).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn copies_are_compared_and_counted() {
+        let message = Message::new(32);
+        let mut copies = message.copies(2);
+        copies.take(message.text()).unwrap();
+        assert!(copies.end().is_err());
+        assert!(copies.take("other").is_err());
+        copies.end().unwrap();
+        assert!(copies.take(message.text()).is_err());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What the harness asks of an implementation, so that it can be measured.
 
-use std::{net::SocketAddr, sync::mpsc};
+use std::{net::SocketAddr, sync::Arc};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+};
 
-use crate::{Result, arena, message::Message, sample::Sample, slice::Slice, workload::Workload};
+use crate::{Result, arena, message::Message, pipe::Pipe, sample::Sample, slice::Slice, workload::Workload};
 
 /// One implementation, as its client handle: clones use the same connection.
 ///
@@ -14,15 +17,30 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// With what it is compared.
     const LAYER: Layer;
+    /// Whether the accepting end of a connection also calls over it.
+    const CALLS_BACK: bool = false;
+    /// Whether it asks tokio for the time, and not the system, of anything that matters.
+    const TOKIO_CLOCK: bool = true;
 
     /// Whether the workload makes sense for it.
     fn runs(workload: Workload) -> bool;
 
     /// Serves any number of connections until it is dropped; it says where by `doorplate`.
-    fn serve(workload: Workload, doorplate: Doorplate) -> impl Future<Output = Result<()>> + Send;
+    fn serve(workload: Workload, doorplate: Doorplate<Self>) -> impl Future<Output = Result<()>> + Send;
 
     /// Makes a connection, with `TCP_NODELAY`.
     fn connect(workload: Workload, server: SocketAddr) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Sends the message one way over a stream of a session between the ends of a link, and waits until
+    /// the other side, which checks it, says that it has come.
+    fn transfer(
+        _workload: Workload,
+        _near: Pipe,
+        _far: Pipe,
+        _message: Arc<Message>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer has no streams".into()) }
+    }
 
     /// Sends the message, by a call or over a stream of its own, and checks what comes back.
     fn echo(&mut self, message: &Message) -> impl Future<Output = Result<()>> + Send;
@@ -32,8 +50,18 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
         async { Err("this peer has no idle streams".into()) }
     }
 
-    /// Makes a call that is never answered.
-    fn never(&mut self) -> impl Future<Output = Result<()>> + Send {
+    /// Makes a call that is answered by a stream of so many copies of the message.
+    fn items(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer streams no items".into()) }
+    }
+
+    /// Makes a call that takes a stream of so many copies of the message, and gives each back.
+    fn bidi_items(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer streams no items both ways".into()) }
+    }
+
+    /// Makes a call that is never answered; its handler is [`forever`](crate::waiting::forever).
+    fn never(&mut self, _slot: u32) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer has no call to cancel".into()) }
     }
 }
@@ -67,21 +95,30 @@ impl Entry {
     }
 }
 
-/// By which a server says where it can be reached.
+/// By which a server says where it can be reached, and gives its side of connections to call.
 #[derive(Debug)]
-pub(crate) struct Doorplate(mpsc::Sender<SocketAddr>);
+pub(crate) struct Doorplate<P> {
+    address: oneshot::Sender<SocketAddr>,
+    accepted: mpsc::UnboundedSender<P>,
+}
 
-impl Doorplate {
-    /// A doorplate, and where to read it.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<SocketAddr>) {
-        let (address, reader) = mpsc::channel();
-        (Self(address), reader)
+impl<P> Doorplate<P> {
+    /// A doorplate, where to read it, and the clients of connections that the server accepts.
+    pub(crate) fn new() -> (Self, oneshot::Receiver<SocketAddr>, mpsc::UnboundedReceiver<P>) {
+        let (address, reader) = oneshot::channel();
+        let (accepted, clients) = mpsc::unbounded_channel();
+        (Self { address, accepted }, reader, clients)
+    }
+
+    /// Takes clients of accepted connections, of peers that call back.
+    pub(crate) fn accepted(&self) -> mpsc::UnboundedSender<P> {
+        self.accepted.clone()
     }
 
     /// For a server that has a listener of its own.
     pub(crate) fn hang(self, address: SocketAddr) {
         // Nobody reads it when the client has given up.
-        let _ = self.0.send(address);
+        let _ = self.address.send(address);
     }
 
     /// Listens on any port of the loopback.

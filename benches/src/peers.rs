@@ -46,9 +46,29 @@ pub(crate) fn counterpart(entry: &Entry, workload: Workload) -> Option<&'static 
     found.filter(|ours| ours.name != entry.name).map(|ours| ours.name)
 }
 
+/// What every peer with calls runs in the codec that it has.
+fn runs_any_calls(workload: Workload) -> bool {
+    matches!(
+        workload,
+        Workload::Payload { .. }
+            | Workload::Both { .. }
+            | Workload::Connect
+            | Workload::IdleBeside { .. }
+            | Workload::Conns { .. }
+            | Workload::IdleCall
+            | Workload::Mixed
+            | Workload::IdleSession
+    )
+}
+
 /// What every peer with calls in a binary codec runs.
 fn runs_calls(workload: Workload) -> bool {
-    matches!(workload, Workload::Unary { .. } | Workload::Mixed | Workload::IdleSession)
+    runs_any_calls(workload) || matches!(workload, Workload::Unary { .. } | Workload::Cancel { .. })
+}
+
+/// What every peer runs whose calls stream items both ways.
+fn runs_items(workload: Workload) -> bool {
+    matches!(workload, Workload::Items | Workload::BidiItems)
 }
 
 /// What every peer with calls in JSON runs.
@@ -63,6 +83,9 @@ fn runs_streams(workload: Workload) -> bool {
         Workload::Streams { .. }
             | Workload::Echo { .. }
             | Workload::Mixed
+            | Workload::Link { .. }
+            | Workload::IdleBeside { .. }
+            | Workload::Conns { .. }
             | Workload::IdleStream
             | Workload::IdleSession
     )

@@ -13,6 +13,19 @@ pub(crate) fn resident() -> io::Result<u64> {
     kibibytes.map(|n| n * 1024).ok_or_else(|| io::Error::other("no resident size in smaps_rollup"))
 }
 
+/// How many files this process may have open.
+pub(crate) fn open_files() -> io::Result<usize> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = files.and_then(|limits| limits.split_whitespace().next());
+    match soft {
+        Some("unlimited") => Ok(usize::MAX),
+        soft => soft
+            .and_then(|files| files.parse().ok())
+            .ok_or_else(|| io::Error::other("no limit of open files in limits")),
+    }
+}
+
 /// Processor time of all threads, to 10 ms.
 pub(crate) fn cpu_time() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -28,8 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn linux_tells_both() {
+    fn linux_tells_all() {
         assert!(resident().unwrap() > 0);
+        assert!(open_files().unwrap() > 0);
         assert!(cpu_time().is_some());
     }
 }

@@ -26,9 +26,13 @@ pub(crate) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     p999_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_s_per_million: Option<f64>,
+    cpu_s_per_m: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mb_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bulk_mb_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<f64>,
     /// Ours in relation to the peer, of what counts in the workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     ours_to_peer: Option<f64>,
@@ -54,8 +58,10 @@ fn line(group: &Group, run: &Run) -> Option<Line> {
         p50_us: median.p50_us.map(|us| rounded(us, 1)),
         p99_us: median.p99_us.map(|us| rounded(us, 1)),
         p999_us: median.p999_us.map(|us| rounded(us, 1)),
-        cpu_s_per_million: median.cpu_s_per_million.map(|seconds| rounded(seconds, 2)),
+        cpu_s_per_m: median.cpu_s_per_m.map(|seconds| rounded(seconds, 2)),
+        mb_s: median.mb_s.map(|rate| rounded(rate, 1)),
         bulk_mb_s: median.bulk_mb_s.map(|rate| rounded(rate, 1)),
+        connections: median.connections,
         ours_to_peer: ratio(group, run).map(|ratio| rounded(ratio, 3)),
     })
 }
@@ -73,7 +79,9 @@ fn ratio(group: &Group, run: &Run) -> Option<f64> {
 fn counts(workload: Workload, sample: &Sample) -> Option<f64> {
     match workload.measure() {
         Measure::Tail => sample.p99_us,
-        Measure::Rate(_) | Measure::Throughput | Measure::Memory => Some(sample.rate),
+        Measure::Rate(_) | Measure::Throughput | Measure::Simulated | Measure::Time | Measure::Memory => {
+            Some(sample.rate)
+        }
     }
 }
 
@@ -91,8 +99,19 @@ pub(crate) fn tables(lines: &[Line]) -> String {
             Ok(Measure::Tail) => "ours/peer (p99)",
             _ => "ours/peer",
         };
-        let titles =
-            ["mode", "peer", lines[0].unit, "p50 us", "p99 us", "p99.9 us", "cpu s/M", "bulk MB/s", ratio];
+        let titles = [
+            "mode",
+            "peer",
+            lines[0].unit,
+            "MB/s",
+            "p50 us",
+            "p99 us",
+            "p99.9 us",
+            "cpu s/M",
+            "bulk MB/s",
+            "connections",
+            ratio,
+        ];
         let mut table = Table::new(&titles, 2);
         for line in lines {
             table.row(&cells(line));
@@ -102,17 +121,19 @@ pub(crate) fn tables(lines: &[Line]) -> String {
     text
 }
 
-fn cells(line: &Line) -> [String; 9] {
+fn cells(line: &Line) -> [String; 11] {
     let number = |number: Option<f64>, digits| number.map(|n| grouped(n, digits)).unwrap_or_default();
     [
         line.mode.clone(),
         line.peer.to_owned(),
-        grouped(line.rate, 0),
+        grouped(line.rate, usize::from(line.rate < 100.0)),
+        number(line.mb_s, 1),
         number(line.p50_us, 1),
         number(line.p99_us, 1),
         number(line.p999_us, 1),
-        number(line.cpu_s_per_million, 2),
+        number(line.cpu_s_per_m, 2),
         number(line.bulk_mb_s, 0),
+        number(line.connections, 0),
         number(line.ours_to_peer, 2),
     ]
 }

@@ -14,9 +14,13 @@ pub(crate) struct Sample {
     pub(crate) p99_us: Option<f64>,
     pub(crate) p999_us: Option<f64>,
     /// Processor seconds, of both sides, for a million exchanges.
-    pub(crate) cpu_s_per_million: Option<f64>,
+    pub(crate) cpu_s_per_m: Option<f64>,
+    /// The payload of the exchanges, in MB/s each way.
+    pub(crate) mb_s: Option<f64>,
     /// What the streams beside it moved, in MB/s each way.
     pub(crate) bulk_mb_s: Option<f64>,
+    /// How many connections were open, where that is not always one.
+    pub(crate) connections: Option<f64>,
 }
 
 impl Sample {
@@ -30,8 +34,10 @@ impl Sample {
             p50_us: of(|sample| sample.p50_us),
             p99_us: of(|sample| sample.p99_us),
             p999_us: of(|sample| sample.p999_us),
-            cpu_s_per_million: of(|sample| sample.cpu_s_per_million),
+            cpu_s_per_m: of(|sample| sample.cpu_s_per_m),
+            mb_s: of(|sample| sample.mb_s),
             bulk_mb_s: of(|sample| sample.bulk_mb_s),
+            connections: of(|sample| sample.connections),
         }
     }
 

@@ -18,7 +18,11 @@ impl Mode {
     pub(crate) fn of(workload: Workload) -> &'static [Self] {
         match workload {
             // Memory does not depend on it.
-            Workload::IdleStream | Workload::IdleSession => &[Self::Ct],
+            Workload::IdleStream | Workload::IdleSession | Workload::IdleCall => &[Self::Ct],
+            // One thread simulates both ends.
+            Workload::Link { .. } => &[Self::Ct],
+            // What they are to show has nothing to do with it either, and they take long.
+            Workload::IdleBeside { .. } | Workload::Conns { .. } => &[Self::Ct],
             _ => &[Self::Ct, Self::Mt],
         }
     }
@@ -62,6 +66,6 @@ impl Slice {
 
     /// Time within which it must have ended, whatever the peer does.
     pub(crate) fn limit(self) -> Duration {
-        Duration::from_secs(5) + self.time * 4
+        Duration::from_secs(5) + self.time * 4 + self.workload.set_up() * 10
     }
 }

@@ -1,10 +1,24 @@
-//! The workloads by their names.
+//! The workloads, and what follows from each.
 
-use std::{error::Error, fmt, str::FromStr};
+mod name;
+
+use std::time::Duration;
 
 /// Size of a message unless the name of the workload says another.
 const SMALL: usize = 32;
 const MIB: usize = 1024 * 1024;
+
+/// What every peer has room for, of calls, streams and connections.
+const ROOM: usize = 4096;
+
+/// Bytes of a wide window.
+pub(crate) const WIDE: u32 = 16 * 1024 * 1024;
+
+/// Calls at a time where payloads of several sizes are compared.
+const PAYLOAD_CALLS: usize = 4;
+
+/// Exchanges at a time beside what is idle.
+const BESIDE_IDLE: usize = 64;
 
 /// What is done over one connection, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,18 +27,45 @@ pub(crate) enum Workload {
     Unary { size: usize, in_flight: usize },
     /// Calls that echo a string, in JSON.
     UnaryJson { size: usize, in_flight: usize },
+    /// Calls that echo a string, a few at a time; how the costs depend on its size.
+    Payload { size: usize },
+    /// Calls from both ends of a connection, so many from each.
+    Both { in_flight: usize },
+    /// Calls that are dropped as soon as their handler runs.
+    Cancel { in_flight: usize },
+    /// Items of 32 bytes from the server, in streams of some length, one after the other.
+    Items,
+    /// Items of 32 bytes there and back, the same way.
+    BidiItems,
+    /// A new connection, one exchange, and away with it.
+    Connect,
     /// Open a stream, send 32 bytes, have them echoed, close.
     Streams { in_flight: usize },
     /// Open a stream, have a large message echoed, close.
     Echo { size: usize, streams: usize },
     /// Small exchanges, one at a time, while other streams or calls of the connection echo 1 MiB.
     Mixed,
-    /// Calls that are dropped right after they began.
-    Cancel,
+    /// Bulk one way over a simulated link.
+    Link { round_trip: Duration, windows: Windows },
+    /// Small exchanges beside idle streams, or idle calls, of the same connection.
+    IdleBeside { streams: usize },
+    /// Small exchanges beside idle connections.
+    Conns { connections: usize },
     /// Memory of a stream that is open and does nothing.
     IdleStream,
     /// Memory of a connection that is open and does nothing.
     IdleSession,
+    /// Memory of a call that waits in its handler.
+    IdleCall,
+}
+
+/// How wide the windows are over a long link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Windows {
+    /// As they are unless somebody sets them.
+    Default,
+    /// [`WIDE`], where a peer can be told.
+    Wide,
 }
 
 /// How the numbers of a workload are to be read.
@@ -36,6 +77,10 @@ pub(crate) enum Measure {
     Throughput,
     /// The slowest exchanges; less is better.
     Tail,
+    /// The same in simulated time, one way; more is better.
+    Simulated,
+    /// The time of half of the exchanges; less is better.
+    Time,
     /// Resident bytes; less is better.
     Memory,
 }
@@ -43,16 +88,24 @@ pub(crate) enum Measure {
 impl Workload {
     /// All that run when none is asked for.
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
-        unary-64k-16 unary-json-1 unary-json-64 unary-json-256 streams-1 streams-64 streams-256 \
-        echo-1m-1 echo-1m-8 echo-32m-1 mixed cancel idle-stream idle-session";
+        unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
+        payload-1m payload-16m items bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
+        echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
+        idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
+
+    /// What runs beside the standard ones when there is no hurry.
+    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000";
 
     /// Bytes of a message.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::Unary { size, .. } | Self::UnaryJson { size, .. } | Self::Echo { size, .. } => size,
+            Self::Unary { size, .. }
+            | Self::UnaryJson { size, .. }
+            | Self::Payload { size }
+            | Self::Echo { size, .. } => size,
             // As the contract of the benchmark has it: 64 bytes beside the bulk.
             Self::Mixed => 2 * SMALL,
-            Self::Streams { .. } | Self::Cancel | Self::IdleStream | Self::IdleSession => SMALL,
+            _ => SMALL,
         }
     }
 
@@ -61,25 +114,56 @@ impl Workload {
         if self == Self::Mixed { MIB } else { self.size() }
     }
 
-    /// Exchanges at a time, those of the bulk beside them not counted.
+    /// Exchanges at a time of one end, those of the bulk beside them not counted.
     pub(crate) fn in_flight(self) -> usize {
         match self {
             Self::Unary { in_flight, .. }
             | Self::UnaryJson { in_flight, .. }
+            | Self::Both { in_flight }
+            | Self::Cancel { in_flight }
             | Self::Streams { in_flight }
             | Self::Echo { streams: in_flight, .. } => in_flight,
-            Self::Mixed | Self::Cancel | Self::IdleStream | Self::IdleSession => 1,
+            Self::IdleBeside { .. } | Self::Conns { .. } => BESIDE_IDLE,
+            Self::Payload { .. } => PAYLOAD_CALLS,
+            _ => 1,
+        }
+    }
+
+    /// Calls, streams or connections for which the peers need room at a time.
+    pub(crate) fn room(self) -> usize {
+        match self {
+            Self::IdleBeside { streams: idle } | Self::Conns { connections: idle } => ROOM + idle,
+            _ => ROOM.max(2 * self.in_flight()),
+        }
+    }
+
+    /// What setting it up takes, roughly, of the slower peers.
+    pub(crate) fn set_up(self) -> Duration {
+        match self {
+            Self::IdleBeside { streams } => Duration::from_micros(40) * u32_of(streams),
+            Self::Conns { connections } => Duration::from_micros(400) * u32_of(connections),
+            Self::Link { .. } => Duration::from_secs(1),
+            _ => Duration::ZERO,
         }
     }
 
     /// How its numbers are to be read.
     pub(crate) fn measure(self) -> Measure {
         match self {
-            Self::Unary { .. } | Self::UnaryJson { .. } | Self::Cancel => Measure::Rate("calls/s"),
+            Self::Unary { .. }
+            | Self::UnaryJson { .. }
+            | Self::Payload { .. }
+            | Self::Both { .. }
+            | Self::Cancel { .. }
+            | Self::IdleBeside { .. }
+            | Self::Conns { .. } => Measure::Rate("calls/s"),
+            Self::Items | Self::BidiItems => Measure::Rate("items/s"),
             Self::Streams { .. } => Measure::Rate("streams/s"),
             Self::Echo { .. } => Measure::Throughput,
             Self::Mixed => Measure::Tail,
-            Self::IdleStream | Self::IdleSession => Measure::Memory,
+            Self::Connect => Measure::Time,
+            Self::Link { .. } => Measure::Simulated,
+            Self::IdleStream | Self::IdleSession | Self::IdleCall => Measure::Memory,
         }
     }
 }
@@ -89,114 +173,14 @@ impl Measure {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Rate(unit) => unit,
-            Self::Throughput => "MB/s",
+            Self::Throughput | Self::Simulated => "MB/s",
             Self::Tail => "calls/s",
+            Self::Time => "us",
             Self::Memory => "bytes",
         }
     }
 }
 
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Unary { size: SMALL, in_flight } => write!(f, "unary-{in_flight}"),
-            Self::Unary { size, in_flight } => write!(f, "unary-{}-{in_flight}", Size(size)),
-            Self::UnaryJson { size: SMALL, in_flight } => write!(f, "unary-json-{in_flight}"),
-            Self::UnaryJson { size, in_flight } => write!(f, "unary-json-{}-{in_flight}", Size(size)),
-            Self::Streams { in_flight } => write!(f, "streams-{in_flight}"),
-            Self::Echo { size, streams } => write!(f, "echo-{}-{streams}", Size(size)),
-            Self::Mixed => f.write_str("mixed"),
-            Self::Cancel => f.write_str("cancel"),
-            Self::IdleStream => f.write_str("idle-stream"),
-            Self::IdleSession => f.write_str("idle-session"),
-        }
-    }
-}
-
-impl FromStr for Workload {
-    type Err = UnknownWorkload;
-
-    fn from_str(name: &str) -> Result<Self, UnknownWorkload> {
-        let unknown = || UnknownWorkload(name.to_owned());
-        let count = |text: &str| text.parse().ok().filter(|&n| n > 0).ok_or_else(unknown);
-        let size = |text: &str| text.parse().map(|Size(size)| size).map_err(|()| unknown());
-        let parts: Vec<&str> = name.split('-').collect();
-        Ok(match parts[..] {
-            ["unary", n] => Self::Unary { size: SMALL, in_flight: count(n)? },
-            ["unary", "json", n] => Self::UnaryJson { size: SMALL, in_flight: count(n)? },
-            ["unary", "json", bytes, n] => Self::UnaryJson { size: size(bytes)?, in_flight: count(n)? },
-            ["unary", bytes, n] => Self::Unary { size: size(bytes)?, in_flight: count(n)? },
-            ["streams", n] => Self::Streams { in_flight: count(n)? },
-            ["echo", bytes, n] => Self::Echo { size: size(bytes)?, streams: count(n)? },
-            ["mixed"] => Self::Mixed,
-            ["cancel"] => Self::Cancel,
-            ["idle", "stream"] => Self::IdleStream,
-            ["idle", "session"] => Self::IdleSession,
-            _ => return Err(unknown()),
-        })
-    }
-}
-
-/// A number of bytes as the names have it: `64k`, `1m`.
-struct Size(usize);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes.is_multiple_of(MIB) => write!(f, "{}m", bytes / MIB),
-            bytes if bytes.is_multiple_of(1024) => write!(f, "{}k", bytes / 1024),
-            bytes => write!(f, "{bytes}"),
-        }
-    }
-}
-
-impl FromStr for Size {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (digits, unit) = match text.as_bytes().last() {
-            Some(b'k') => (&text[..text.len() - 1], 1024),
-            Some(b'm') => (&text[..text.len() - 1], MIB),
-            _ => (text, 1),
-        };
-        let size = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit));
-        size.filter(|&size| size > 0).map(Self).ok_or(())
-    }
-}
-
-/// A name that is none of a workload.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnknownWorkload(String);
-
-impl fmt::Display for UnknownWorkload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown workload '{}', the standard ones are {}", self.0, Workload::STANDARD)
-    }
-}
-
-impl Error for UnknownWorkload {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_as_they_are_written() {
-        for name in Workload::STANDARD.split_whitespace().chain(["unary-json-64k-4", "unary-100-2"]) {
-            assert_eq!(name.parse::<Workload>().unwrap().to_string(), name);
-        }
-    }
-
-    #[test]
-    fn sizes_are_powers_of_two() {
-        let parsed = "echo-32m-1".parse();
-        assert_eq!(parsed, Ok(Workload::Echo { size: 32 * 1024 * 1024, streams: 1 }));
-    }
-
-    #[test]
-    fn other_names_are_refused() {
-        for name in ["", "unary", "unary-0", "unary-x", "echo-m-1", "mixed-1", "idle", "streams-64-"] {
-            assert!(name.parse::<Workload>().is_err(), "{name}");
-        }
-    }
+fn u32_of(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -15,6 +15,8 @@ use crate::validate::Errors;
 /// Ids from here on belong to the protocol: heartbeat, control, and what may join them.
 const FIRST_RESERVED_ID: u32 = 0xFFFF_FF00;
 
+const METHOD_OPTIONS: &[&str] = &["name", "idempotent", "no_cancel", "timeout_ms"];
+
 /// What `#[service(..)]` says; `None` where it leaves the default.
 #[derive(Default)]
 pub(crate) struct ServiceArgs {
@@ -42,6 +44,9 @@ impl ServiceArgs {
 #[derive(Default)]
 pub(crate) struct MethodArgs {
     pub(crate) name: Option<LitStr>,
+    pub(crate) idempotent: bool,
+    pub(crate) no_cancel: bool,
+    pub(crate) timeout_ms: Option<u64>,
 }
 
 impl MethodArgs {
@@ -59,11 +64,14 @@ impl MethodArgs {
                 errors.at(&attr, "expected options, as in `#[method(name = \"..\")]`");
                 continue;
             };
-            for entry in entries(list.tokens.clone(), &["name"], errors) {
-                match entry.name() {
-                    Ok(name) => parsed.name = Some(name),
-                    Err(error) => errors.push(error),
-                }
+            for entry in entries(list.tokens.clone(), METHOD_OPTIONS, errors) {
+                let result = match entry.key.to_string().as_str() {
+                    "name" => entry.name().map(|name| parsed.name = Some(name)),
+                    "timeout_ms" => entry.milliseconds().map(|ms| parsed.timeout_ms = Some(ms)),
+                    "idempotent" => entry.flag().map(|()| parsed.idempotent = true),
+                    _ => entry.flag().map(|()| parsed.no_cancel = true),
+                };
+                errors.extend(result.err());
             }
         }
         parsed
@@ -135,6 +143,25 @@ impl Entry {
             }
             Some(Lit::Str(name)) => Ok(name.clone()),
             _ => Err(self.wrong_value("a string, as in `name = \"..\"`")),
+        }
+    }
+
+    /// A word that says all by itself.
+    fn flag(&self) -> syn::Result<()> {
+        match &self.value {
+            None => Ok(()),
+            Some(value) => Err(Error::new_spanned(value, format!("option `{}` takes no value", self.key))),
+        }
+    }
+
+    fn milliseconds(&self) -> syn::Result<u64> {
+        let expected = "a number of milliseconds above 0, as in `timeout_ms = 500`";
+        match self.literal() {
+            Some(Lit::Int(literal)) => match literal.base10_parse() {
+                Ok(ms) if ms > 0 => Ok(ms),
+                _ => Err(self.wrong_value(expected)),
+            },
+            _ => Err(self.wrong_value(expected)),
         }
     }
 

@@ -4,8 +4,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{
     Attribute, Block, FnArg, GenericArgument, Ident, ItemTrait, LitStr, Pat, Path, PathArguments, Receiver,
-    ReturnType, Signature, Token, TraitItem, TraitItemFn, Type, TypeParamBound, TypeReference, Visibility,
-    ext::IdentExt, parse_quote, punctuated::Punctuated,
+    ReturnType, Signature, Token, TraitItem, TraitItemFn, Type, TypeImplTrait, TypeParamBound, TypeReference,
+    Visibility, ext::IdentExt, parse_quote, punctuated::Punctuated,
 };
 
 use crate::{
@@ -42,6 +42,10 @@ pub(crate) struct Method {
     pub(crate) ident: Ident,
     /// Name on the wire.
     pub(crate) name: LitStr,
+    pub(crate) idempotent: bool,
+    pub(crate) no_cancel: bool,
+    /// Time limit of calls that set none.
+    pub(crate) timeout_ms: Option<u64>,
     pub(crate) receiver: Receiver,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) answer: Answer,
@@ -68,6 +72,8 @@ pub(crate) enum ArgumentKind {
     Value,
     /// `&Context`, made by the server.
     Context,
+    /// `Streaming<T>`: items that follow the request.
+    Items,
 }
 
 /// What a method returns.
@@ -79,6 +85,25 @@ pub(crate) enum Answer {
         ok: TokenStream,
         error: TokenStream,
     },
+    /// `impl Stream<Item = ..>`.
+    Items(ItemsAnswer),
+}
+
+/// A stream that a method returns.
+pub(crate) struct ItemsAnswer {
+    /// As the user wrote it, but for the stream, which is `Send`.
+    pub(crate) ty: Type,
+    pub(crate) item: TokenStream,
+    pub(crate) error: ItemsError,
+}
+
+/// Where a stream has an error of the application's own.
+pub(crate) enum ItemsError {
+    None,
+    /// Each item is a `Result` with this error.
+    InItems(TokenStream),
+    /// The method returns a `Result` of a stream, with this error.
+    InFront(TokenStream),
 }
 
 impl Service {
@@ -122,6 +147,7 @@ impl Service {
         };
         validate::method(&method, errors);
         let args = MethodArgs::take_from(&mut method.attrs, errors);
+        validate::options(&args, &method, errors);
         if errors.count() > before {
             make_tolerable(&mut method);
             self.rejected.push(TraitItem::Fn(method));
@@ -167,6 +193,9 @@ impl Method {
             cfg: only_cfg(&method.attrs),
             attrs: method.attrs,
             name: args.name.unwrap_or_else(|| wire_name(&ident)),
+            idempotent: args.idempotent,
+            no_cancel: args.no_cancel,
+            timeout_ms: args.timeout_ms,
             ident,
             receiver,
             arguments,
@@ -180,6 +209,11 @@ impl Method {
         self.arguments.iter().filter(|argument| argument.kind == ArgumentKind::Value)
     }
 
+    /// The items that follow the request: the argument and their type.
+    pub(crate) fn input(&self) -> Option<(&Argument, &Type)> {
+        self.arguments.iter().find_map(|argument| Some((argument, streaming_item(&argument.ty)?)))
+    }
+
     /// Whether the method asks for the context of the call.
     pub(crate) fn takes_context(&self) -> bool {
         self.arguments.iter().any(|argument| argument.kind == ArgumentKind::Context)
@@ -191,7 +225,11 @@ impl Argument {
         let Pat::Ident(pat) = *argument.pat else { return None };
         let (serde, attrs): (Vec<_>, Vec<_>) =
             argument.attrs.into_iter().partition(|attr| attr.path().is_ident("serde"));
-        let kind = if is_context(&argument.ty) { ArgumentKind::Context } else { ArgumentKind::Value };
+        let kind = match () {
+            () if is_context(&argument.ty) => ArgumentKind::Context,
+            () if streaming_item(&argument.ty).is_some() => ArgumentKind::Items,
+            () => ArgumentKind::Value,
+        };
         Some(Self {
             cfg: only_cfg(&attrs),
             attrs,
@@ -210,27 +248,111 @@ impl Answer {
             ReturnType::Default => return Self::Value(parse_quote!(())),
             ReturnType::Type(_, ty) => *ty,
         };
-        let Type::Path(path) = peel(&ty) else { return Self::Value(ty) };
-        let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
-            return Self::Value(ty);
-        };
-        // Two arguments are taken as they are, for the sake of readable docs; the server's code checks that they
-        // are indeed the two of the type. An alias like `io::Result<T>` is asked for them.
-        let (ok, error) = match two_types(&last.arguments) {
-            Some((ok, error)) => (ok.to_token_stream(), error.to_token_stream()),
-            None => {
-                let is_result = quote!(#krate::__private::IsResult);
-                (quote!(<#ty as #is_result>::Ok), quote!(<#ty as #is_result>::Err))
-            }
-        };
-        Self::Fallible { ty, ok, error }
+        if let Some(answer) = ItemsAnswer::from_type(&ty, krate) {
+            return Self::Items(answer);
+        }
+        match result_types(&ty, krate) {
+            Some((ok, error)) => Self::Fallible { ty, ok, error },
+            None => Self::Value(ty),
+        }
     }
 
     /// The type as the user wrote it.
     pub(crate) fn ty(&self) -> &Type {
         match self {
-            Self::Value(ty) | Self::Fallible { ty, .. } => ty,
+            Self::Value(ty) | Self::Fallible { ty, .. } | Self::Items(ItemsAnswer { ty, .. }) => ty,
         }
+    }
+}
+
+impl ItemsAnswer {
+    fn from_type(ty: &Type, krate: &Path) -> Option<Self> {
+        let parts = stream_parts(ty)?;
+        let (item, error) = match (parts.error, result_types(parts.item, krate)) {
+            (Some(error), _) => (parts.item.to_token_stream(), ItemsError::InFront(error.to_token_stream())),
+            (None, Some((item, error))) => (item, ItemsError::InItems(error)),
+            (None, None) => (parts.item.to_token_stream(), ItemsError::None),
+        };
+        let mut ty = ty.clone();
+        make_stream_send(&mut ty);
+        Some(Self { ty, item, error })
+    }
+}
+
+/// The two types of a type named `Result`. Two arguments are taken as they are, for the sake of readable docs; the
+/// server's code checks that they are indeed the two of the type. An alias like `io::Result<T>` is asked for them.
+fn result_types(ty: &Type, krate: &Path) -> Option<(TokenStream, TokenStream)> {
+    let Type::Path(path) = peel(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+    Some(match two_types(&last.arguments) {
+        Some((ok, error)) => (ok.to_token_stream(), error.to_token_stream()),
+        None => {
+            let is_result = quote!(#krate::__private::IsResult);
+            (quote!(<#ty as #is_result>::Ok), quote!(<#ty as #is_result>::Err))
+        }
+    })
+}
+
+/// The types in `impl Stream<Item = T>`, or in a `Result` of such a stream.
+pub(crate) struct StreamParts<'a> {
+    pub(crate) item: &'a Type,
+    pub(crate) error: Option<&'a Type>,
+}
+
+/// The parts of the type of a stream that is returned; `None` if it is none.
+pub(crate) fn stream_parts(ty: &Type) -> Option<StreamParts<'_>> {
+    match peel(ty) {
+        Type::ImplTrait(stream) => Some(StreamParts { item: item_of(stream)?, error: None }),
+        Type::Path(path) => {
+            let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+            let (ok, error) = two_types(&last.arguments)?;
+            let Type::ImplTrait(stream) = peel(ok) else { return None };
+            Some(StreamParts { item: item_of(stream)?, error: Some(error) })
+        }
+        _ => None,
+    }
+}
+
+/// The `T` of `impl Stream<Item = T>`.
+fn item_of(stream: &TypeImplTrait) -> Option<&Type> {
+    let arguments = stream.bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            let last = bound.path.segments.last().filter(|last| last.ident == "Stream")?;
+            Some(&last.arguments)
+        }
+        _ => None,
+    })?;
+    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
+        _ => None,
+    })
+}
+
+fn make_stream_send(ty: &mut Type) {
+    match ty {
+        Type::Group(group) => make_stream_send(&mut group.elem),
+        Type::Paren(paren) => make_stream_send(&mut paren.elem),
+        Type::ImplTrait(stream) => stream.bounds.push(parse_quote!(::core::marker::Send)),
+        Type::Path(path) => {
+            let last = path.path.segments.last_mut().map(|last| &mut last.arguments);
+            let Some(PathArguments::AngleBracketed(arguments)) = last else { return };
+            if let Some(GenericArgument::Type(ok)) = arguments.args.first_mut() {
+                make_stream_send(ok);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The `T` of `Streaming<T>`, under whatever path.
+pub(crate) fn streaming_item(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = peel(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Streaming")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match (arguments.args.first(), arguments.args.len()) {
+        (Some(GenericArgument::Type(item)), 1) => Some(item),
+        _ => None,
     }
 }
 

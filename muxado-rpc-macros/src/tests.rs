@@ -86,6 +86,22 @@ fn service_with_every_option() {
 }
 
 #[test]
+fn streaming_service() {
+    check(
+        "streaming",
+        quote!(),
+        quote! {
+            trait Feed {
+                async fn primes(&self, below: u64) -> impl Stream<Item = u64>;
+                async fn lines(&self, path: String) -> Result<impl Stream<Item = String>, NotFound>;
+                async fn sum(&self, cx: &Context, start: u64, numbers: Streaming<u64>) -> u64;
+                async fn chat(&self, said: muxado_rpc::Streaming<Said>) -> impl Stream<Item = Result<Said, Left>>;
+            }
+        },
+    );
+}
+
+#[test]
 fn rejected_items_stay_in_the_trait() {
     check(
         "rejected",
@@ -122,7 +138,7 @@ fn every_error_is_reported() {
         quote! {
             unsafe trait Calculator<T> {
                 fn add(a: i64, b: &str) -> i64;
-                async fn sub(&self, (a, b): (i64, i64)) -> impl Stream<Item = i64>;
+                async fn sub(&self, (a, b): (i64, i64)) -> BoxStream<'static, i64>;
             }
         },
     );
@@ -137,7 +153,7 @@ fn every_error_is_reported() {
             "missing `&self`: write `async fn add(&self, ..)`",
             "parameters are sent by value: use `String` instead of `&str`",
             "a parameter needs a plain name: it is sent under that name",
-            "streaming is not supported: a service method takes and returns whole values",
+            "a stream is returned as `impl Stream<Item = T>`",
         ]
     );
 }

@@ -10,7 +10,10 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::model::{Method, is_context, peel};
+use crate::{
+    attr::MethodArgs,
+    model::{Method, StreamParts, is_context, peel, stream_parts, streaming_item},
+};
 
 /// Collects errors so that all of a trait are reported at once.
 #[derive(Default)]
@@ -98,8 +101,35 @@ pub(crate) fn method(method: &TraitItemFn, errors: &mut Errors) {
     for second in typed(sig).filter(|argument| is_context(&argument.ty)).skip(1) {
         errors.at(second, "a service method takes one `&Context`");
     }
+    for second in typed(sig).filter(|argument| streaming_item(&argument.ty).is_some()).skip(1) {
+        errors.at(second, "a service method takes one `Streaming<T>`: all its items come in one order");
+    }
     if let ReturnType::Type(_, ty) = &sig.output {
+        answer(ty, errors);
+    }
+}
+
+fn answer(ty: &Type, errors: &mut Errors) {
+    let Some(StreamParts { item, error }) = stream_parts(ty) else {
+        return TypeRules { place: Place::Answer, errors }.visit_type(ty);
+    };
+    if error.is_some() && is_named(item, "Result") {
+        errors.at(
+            ty,
+            "a stream has one error: in front, `Result<impl Stream<Item = T>, E>`, or at its end, \
+            `impl Stream<Item = Result<T, E>>`, which says as much",
+        );
+    }
+    for ty in [Some(item), error].into_iter().flatten() {
         TypeRules { place: Place::Answer, errors }.visit_type(ty);
+    }
+}
+
+/// Checks the options of a method against its signature.
+pub(crate) fn options(args: &MethodArgs, method: &TraitItemFn, errors: &mut Errors) {
+    let ReturnType::Type(_, ty) = &method.sig.output else { return };
+    if args.no_cancel && stream_parts(ty).is_some() {
+        errors.at(ty, "`no_cancel` is for methods that return one value: a stream ends when nobody reads it");
     }
 }
 
@@ -180,12 +210,18 @@ fn pattern(pat: &Pat, has_body: bool, errors: &mut Errors) {
 }
 
 fn parameter(argument: &PatType, errors: &mut Errors) {
-    if !is_context(&argument.ty) {
-        TypeRules { place: Place::Parameter, errors }.visit_type(&argument.ty);
-        return;
-    }
+    let message = match (is_context(&argument.ty), streaming_item(&argument.ty)) {
+        (true, _) => "the context is not sent: `#[serde(..)]` means nothing here",
+        (false, Some(item)) => {
+            TypeRules { place: Place::Item, errors }.visit_type(item);
+            "items are no field of the request: `#[serde(..)]` means nothing here"
+        }
+        (false, None) => {
+            return TypeRules { place: Place::Parameter, errors }.visit_type(&argument.ty);
+        }
+    };
     for attr in argument.attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
-        errors.at(attr, "the context is not sent: `#[serde(..)]` means nothing here");
+        errors.at(attr, message);
     }
 }
 
@@ -198,6 +234,7 @@ struct TypeRules<'a> {
 #[derive(Clone, Copy)]
 enum Place {
     Parameter,
+    Item,
     Answer,
 }
 
@@ -205,7 +242,19 @@ impl Place {
     fn by_value(self) -> &'static str {
         match self {
             Self::Parameter => "parameters are sent by value",
+            Self::Item => "items are sent by value",
             Self::Answer => "answers are sent by value",
+        }
+    }
+}
+
+impl Place {
+    /// How streams are written here.
+    fn streaming(self) -> &'static str {
+        match self {
+            Self::Parameter => "a stream is an argument by itself, with one type: `Streaming<T>`",
+            Self::Item => "an item cannot be a stream",
+            Self::Answer => "a stream is returned as `impl Stream<Item = T>`",
         }
     }
 }
@@ -233,10 +282,13 @@ impl<'ast> Visit<'ast> for TypeRules<'_> {
 
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
         let message = match self.place {
-            _ if ty.bounds.iter().any(is_stream) => {
-                "streaming is not supported: a service method takes and returns whole values"
+            Place::Parameter | Place::Item if ty.bounds.iter().any(is_stream) => {
+                "a stream is taken as an argument `Streaming<T>`"
             }
-            Place::Parameter => {
+            Place::Answer if ty.bounds.iter().any(is_stream) => {
+                "a stream is returned as `impl Stream<Item = T>`, or as a `Result<_, E>` of that"
+            }
+            Place::Parameter | Place::Item => {
                 "a service method cannot be generic: `impl Trait` stands for a type parameter"
             }
             Place::Answer => "a service method returns a named type, not `impl Trait`",
@@ -247,8 +299,13 @@ impl<'ast> Visit<'ast> for TypeRules<'_> {
     fn visit_type_path(&mut self, ty: &'ast TypePath) {
         if ty.path.segments.first().is_some_and(|first| first.ident == "Self") {
             self.errors.at(ty, "`Self` cannot be sent: it is another type in the client");
-        } else if ty.path.segments.last().is_some_and(|last| last.ident == "Streaming") {
-            self.errors.at(ty, "streaming is not supported: a service method takes and returns whole values");
+        } else if ty
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| ["Streaming", "BoxStream"].iter().any(|name| last.ident == name))
+        {
+            self.errors.at(ty, self.place.streaming());
         } else {
             visit::visit_type_path(self, ty);
         }

@@ -12,6 +12,7 @@ use std::{
 use muxado::{ErrorCode, Session, SessionEnd};
 use tower_service::Service;
 
+use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{Origin, PeerInfo, Request, Response, Status, link::Link, wire::encode_request};
 
@@ -47,10 +48,6 @@ impl Channel {
         Self { link: None, owner: None }
     }
 
-    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
-        self.link.as_ref()
-    }
-
     /// Who is at the other end; `None` without a connection.
     pub fn peer(&self) -> Option<&PeerInfo> {
         Some(self.link.as_ref()?.peer())
@@ -73,15 +70,22 @@ impl Channel {
         }
     }
 
-    fn start(&self, request: Request) -> Result<CallFuture, Status> {
+    fn start(&self, mut request: Request) -> Result<CallFuture, Status> {
         let method = request.method();
-        let timeout = request.timeout();
+        let timeout = request.effective_timeout();
+        request.set_timeout(timeout);
+        let (codec, input) = (request.codec(), request.take_input());
         let link = self.link.as_ref().ok_or_else(|| no_connection().not_executed())?;
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Status::deadline_exceeded(format!("{method}: no time is left")).not_executed());
         }
+        if input.as_ref().is_some_and(|items| items.codec() != codec) {
+            let problem = format!("{method}: the items are in another codec than the parameters");
+            return Err(Status::internal(problem).not_executed());
+        }
         let message = encode_request(request, link.limits())?;
-        Ok(CallFuture::new(method, timeout, message, Arc::clone(link), self.owner.clone()))
+        let call = Call::new(method, codec, Arc::clone(link), self.owner.clone());
+        Ok(CallFuture::new(call, timeout, message, input))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection at work: its driver and the calls it serves, in one task.
 
 mod call;
+mod pace;
 
 use std::{
     future::{Future, poll_fn},
@@ -9,27 +10,34 @@ use std::{
     task::{Context, Poll},
 };
 
-use muxado::{Driver, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession};
+use muxado::{Driver, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession, TypedStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::PollSemaphore;
 
-use self::call::Handling;
-use crate::{CallService, Channel, PeerInfo, Router, link::Link, setup::Setup};
+use self::{
+    call::Serve,
+    pace::{Batch, Pace},
+};
+use crate::{CallService, PeerInfo, Router, link::Link, setup::Setup};
 
 /// The work of one connection. Polling it moves bytes and starts calls; dropping it ends them all.
 ///
 /// Driver and accepting share a task: a request that was read is started, and an answer that was
 /// written is sent, without waking another task.
-pub(crate) struct Connection<T, S> {
+pub(crate) struct Connection<T, S: CallService> {
     driver: Driver<T>,
     link: Arc<Link>,
-    handling: Handling<S>,
+    router: Router,
+    service: S,
     /// One permit per call that may be served; the call holds it until nothing of it is left.
     permits: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
+    /// A call that is done: the next one takes its place in memory.
+    spare: Option<Pin<Box<Serve<S>>>>,
+    pace: Pace,
 }
 
 impl<T, S> Connection<T, S>
@@ -44,9 +52,10 @@ where
             Heartbeat::start(&typed, *heartbeat);
         }
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let link = Arc::new(Link::new(typed, setup.limits.clone(), peer));
-        let handling = Handling::new(Channel::new(Arc::clone(&link)), router, service);
-        Self { driver, link, handling, permits: PollSemaphore::new(permits), permit: None }
+        let link = Arc::new(Link::new(typed, setup.limits.clone(), peer, setup.panic_messages));
+        let permits = PollSemaphore::new(permits);
+        let pace = Pace::default();
+        Self { driver, link, router, service, permits, permit: None, spare: None, pace }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -68,17 +77,43 @@ where
     }
 
     /// Starts the calls that have come, as far as the limit goes.
-    ///
-    /// Their tasks need no owner: each waits for nothing but its handler and its stream, which fails
-    /// when the session ends or the connection is dropped.
     fn accept(&mut self, cx: &mut Context<'_>) {
+        let mut batch = None;
         loop {
             if self.permit.is_none() {
-                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else { return };
+                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else { break };
                 self.permit = permit;
             }
-            let Poll::Ready(Some(stream)) = self.link.typed().poll_accept_typed(cx) else { return };
-            tokio::spawn(self.handling.clone().serve(stream, self.permit.take()));
+            let Poll::Ready(Some(stream)) = self.link.typed().poll_accept_typed(cx) else { break };
+            let batch = batch.get_or_insert_with(|| self.pace.begin());
+            self.start(cx, stream, batch);
+        }
+        if let Some(batch) = batch {
+            self.pace.end(&batch);
+        }
+    }
+
+    /// Polls a call once where it is: if its handler has nothing to wait for, it is done, and costs no
+    /// task. Else it gets one.
+    ///
+    /// The tasks need no owner: each waits for nothing but its handler and its stream, which fails
+    /// when the session ends or the connection is dropped.
+    fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, batch: &mut Batch) {
+        let serve = Serve::new(&self.link, &self.router, self.service.clone(), stream, self.permit.take());
+        let mut serve = match self.spare.take() {
+            Some(mut spare) => {
+                spare.set(serve);
+                spare
+            }
+            None => Box::pin(serve),
+        };
+        if !batch.takes_another() {
+            tokio::spawn(serve);
+        } else if serve.as_mut().poll(cx).is_ready() {
+            self.permit = serve.as_mut().take_permit();
+            self.spare = Some(serve);
+        } else {
+            tokio::spawn(serve);
         }
     }
 }

@@ -59,11 +59,15 @@
 //! A request for a service or method that is not served is answered before any layer sees it.
 
 mod address;
+mod app_error;
 mod call_error;
 mod channel;
 mod codec;
 mod connection;
 mod context;
+mod deadline;
+mod extensions;
+mod items;
 mod layered;
 mod limits;
 mod link;
@@ -71,12 +75,17 @@ mod metadata;
 mod method;
 mod payload;
 mod peer;
+mod random;
+pub mod reconnect;
 mod request;
 mod response;
 mod router;
+mod scope;
 mod server;
 mod setup;
 mod status;
+mod streaming;
+mod tally;
 mod text;
 mod wire;
 
@@ -84,28 +93,37 @@ mod wire;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use muxado_rpc_macros::service;
+pub use muxado_rpc_macros::{AppError, service};
 
 pub use self::{
     address::AddressError,
+    app_error::AppError,
     call_error::CallError,
     channel::{CallFuture, Channel},
     codec::{Codec, UnknownCodec},
     context::Context,
+    extensions::Extensions,
+    items::{Items, ItemsEnd},
     layered::Layered,
     limits::Limits,
     link::PeerInfo,
     metadata::Metadata,
-    method::{MethodInfo, NamedService, ServiceId, ServiceInfo},
+    method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
     payload::Payload,
     peer::{ConnectError, Peer, PeerBuilder},
+    reconnect::Reconnect,
     request::Request,
     response::Response,
     router::{RegistrationError, Router, RouterFuture},
     server::{ListenError, Server, ServerBuilder},
     setup::CallService,
     status::{Code, Executed, Origin, Status},
+    streaming::Streaming,
+    tally::{CallStats, Drained},
 };
+
+/// What a method that streams its answer returns: `-> impl Stream<Item = T>`.
+pub use futures_core::Stream;
 
 /// The error of Tower layers.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

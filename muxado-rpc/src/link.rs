@@ -1,10 +1,13 @@
 //! What all handles of one connection share.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use muxado::{Session, TypedSession};
+use muxado::{Session, SessionError, TypedSession};
 
-use crate::Limits;
+use crate::{
+    Extensions, Limits,
+    tally::{Drained, Tally},
+};
 
 /// One connection: its session, its limits, who is at the other end.
 #[derive(Debug)]
@@ -12,11 +15,23 @@ pub(crate) struct Link {
     typed: TypedSession,
     limits: Limits,
     peer: PeerInfo,
+    /// The text of a panic goes to the caller.
+    panic_messages: bool,
+    tally: Tally,
 }
 
 impl Link {
-    pub(crate) const fn new(typed: TypedSession, limits: Limits, peer: PeerInfo) -> Self {
-        Self { typed, limits, peer }
+    pub(crate) fn new(typed: TypedSession, limits: Limits, peer: PeerInfo, panic_messages: bool) -> Self {
+        Self { typed, limits, peer, panic_messages, tally: Tally::default() }
+    }
+
+    /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
+    pub(crate) async fn drain(&self, grace: Duration) -> Drained {
+        let before = self.tally.stats();
+        let cut = self.session().drain(grace).await;
+        let end = self.session().closed().await.local;
+        let lost = !matches!(end, SessionError::Closed(_));
+        Drained::between(&before, &self.tally.stats(), cut, lost)
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {
@@ -34,28 +49,78 @@ impl Link {
     pub(crate) fn peer(&self) -> &PeerInfo {
         &self.peer
     }
+
+    pub(crate) fn panic_messages(&self) -> bool {
+        self.panic_messages
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use muxado_rpc::PeerInfo;
+///
+/// let peer = PeerInfo::new("tcp://10.0.0.7:41234").with_identity("CN=pump-7");
+/// assert_eq!(peer.identity(), Some("CN=pump-7"));
+/// assert_eq!(peer.to_string(), "CN=pump-7 at tcp://10.0.0.7:41234");
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct PeerInfo {
     address: Option<String>,
+    identity: Option<String>,
+    extensions: Extensions,
 }
 
 impl PeerInfo {
-    pub(crate) const fn new(address: Option<String>) -> Self {
-        Self { address }
+    /// A peer at this address.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: Some(address.into()), ..Self::default() }
+    }
+
+    /// The same with an identity that was proved, such as the subject of a TLS certificate.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
     }
 
     /// The peer's address, as in `tcp://127.0.0.1:41234`; `None` for a transport that has none.
     pub fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }
+
+    /// What the peer has proved to be, if a handshake made it.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// The same address and identity.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.address, &self.identity) == (&other.address, &other.identity)
+    }
+
+    /// What else was learnt when the connection was made.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The same, to be added to.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
 }
 
-/// The address, or `unknown peer`.
+/// Identity and address, as far as they are known, or `unknown peer`.
 impl fmt::Display for PeerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.address().unwrap_or("unknown peer"))
+        match (&self.identity, &self.address) {
+            (Some(identity), Some(address)) => write!(f, "{identity} at {address}"),
+            (Some(one), None) | (None, Some(one)) => f.write_str(one),
+            (None, None) => f.write_str("unknown peer"),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known about a service and its methods before any call: names, ids, order.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use tower_layer::Layer;
 
@@ -73,11 +73,75 @@ pub struct MethodInfo {
     service_id: ServiceId,
     name: &'static str,
     index: usize,
+    options: MethodOptions,
+}
+
+/// What the signature and the attributes of a method say about its calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MethodOptions {
+    /// Which sides stream.
+    pub shape: Shape,
+    /// Whether running it twice is as good as once.
+    pub idempotent: bool,
+    /// Whether its handler runs to the end whatever becomes of the caller.
+    pub no_cancel: bool,
+    /// Whether its handler asks for the [`Context`](crate::Context).
+    pub takes_context: bool,
+    /// The time limit of calls that set none.
+    pub timeout: Option<Duration>,
+}
+
+impl MethodOptions {
+    /// A unary method without any attribute.
+    pub const DEFAULT: Self = Self {
+        shape: Shape::Unary,
+        idempotent: false,
+        no_cancel: false,
+        takes_context: false,
+        timeout: None,
+    };
+}
+
+/// Which sides of a call stream items.
+///
+/// ```
+/// use muxado_rpc::Shape;
+///
+/// assert!(Shape::Bidirectional.streams_input() && Shape::Bidirectional.streams_output());
+/// assert!(!Shape::Unary.streams_input());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// One request, one answer.
+    Unary,
+    /// One request, any number of items and an end.
+    ServerStreaming,
+    /// A request, any number of items and an end, one answer.
+    ClientStreaming,
+    /// Items both ways.
+    Bidirectional,
+}
+
+impl Shape {
+    /// Whether the caller sends items.
+    pub const fn streams_input(self) -> bool {
+        matches!(self, Self::ClientStreaming | Self::Bidirectional)
+    }
+
+    /// Whether the method returns items.
+    pub const fn streams_output(self) -> bool {
+        matches!(self, Self::ServerStreaming | Self::Bidirectional)
+    }
 }
 
 impl MethodInfo {
     pub(crate) const fn new(service: &'static str, id: u32, name: &'static str, index: usize) -> Self {
-        Self { service, service_id: ServiceId::new(id), name, index }
+        Self { service, service_id: ServiceId::new(id), name, index, options: MethodOptions::DEFAULT }
+    }
+
+    pub(crate) const fn with_options(mut self, options: MethodOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The name of the service, as in `calc.Calculator`.
@@ -98,6 +162,31 @@ impl MethodInfo {
     /// The method's place in [`ServiceInfo::methods`].
     pub const fn index(&self) -> usize {
         self.index
+    }
+
+    /// Which sides of its calls stream items.
+    pub const fn shape(&self) -> Shape {
+        self.options.shape
+    }
+
+    /// Whether a call may be executed twice without harm: `#[method(idempotent)]`. Layers that try
+    /// again may do so even when the call may have been executed.
+    pub const fn is_idempotent(&self) -> bool {
+        self.options.idempotent
+    }
+
+    /// Whether its handler runs to the end even if the caller goes: `#[method(no_cancel)]`.
+    pub const fn is_no_cancel(&self) -> bool {
+        self.options.no_cancel
+    }
+
+    /// The time limit of calls that set none: `#[method(timeout_ms = 500)]`.
+    pub const fn default_timeout(&self) -> Option<Duration> {
+        self.options.timeout
+    }
+
+    pub(crate) const fn takes_context(&self) -> bool {
+        self.options.takes_context
     }
 }
 

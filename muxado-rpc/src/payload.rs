@@ -132,6 +132,28 @@ enum Message {
 }
 
 impl Outgoing {
+    /// What is ready to be sent as it is.
+    pub(crate) fn new(buf: Vec<u8>) -> Self {
+        Self(Message::Small(Framed { buf, start: 0 }))
+    }
+
+    pub(crate) fn append_to(&self, buf: &mut Vec<u8>) {
+        buf.extend_from_slice(self.chunk());
+    }
+
+    /// The buffer, empty, once all is sent; a new one if it was passed on.
+    pub(crate) fn reclaim(&mut self) -> Vec<u8> {
+        match &mut self.0 {
+            Message::Small(framed) => {
+                let mut buf = std::mem::take(&mut framed.buf);
+                framed.start = 0;
+                buf.clear();
+                buf
+            }
+            Message::Large(_) => Vec::new(),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn into_bytes(self) -> Bytes {
         match self.0 {

@@ -2,16 +2,16 @@
 
 mod transport;
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side};
+use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side, TypedSession};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 pub(crate) use self::transport::{Transport, no_delay};
 use crate::{
-    AddressError, CallService, Channel, Limits, NamedService, PeerInfo, RegistrationError, Router,
-    address::Address, connection::Connection, setup::Setup,
+    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
+    RegistrationError, Router, address::Address, connection::Connection, link::Link, setup::Setup,
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -34,14 +34,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Peer {
     channel: Channel,
-    session: muxado::Session,
-    info: PeerInfo,
+    link: Arc<Link>,
 }
 
 impl Peer {
     /// Begins to set a connection up.
     pub fn builder() -> PeerBuilder {
-        PeerBuilder { setup: Setup::new(), layer: Identity::new() }
+        PeerBuilder { setup: Setup::new(), layer: Identity::new(), info: None }
     }
 
     pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
@@ -49,10 +48,9 @@ impl Peer {
         T: AsyncRead + AsyncWrite + Unpin,
         S: CallService,
     {
-        let link = connection.link();
-        let (session, info) = (link.session().clone(), link.peer().clone());
+        let link = Arc::clone(connection.link());
         let make = if owning { Channel::owning } else { Channel::new };
-        Self { channel: make(link.clone()), session, info }
+        Self { channel: make(Arc::clone(&link)), link }
     }
 
     /// Calls the services of the other side.
@@ -62,29 +60,38 @@ impl Peer {
 
     /// Who is at the other end.
     pub fn info(&self) -> &PeerInfo {
-        &self.info
+        self.link.peer()
+    }
+
+    pub(crate) fn typed(&self) -> &TypedSession {
+        self.link.typed()
     }
 
     /// Counters of the session underneath: bytes, streams, frames.
     pub fn stats(&self) -> SessionStats {
-        self.session.stats()
+        self.link.session().stats()
+    }
+
+    /// What became of the calls of the other side.
+    pub fn call_stats(&self) -> CallStats {
+        self.link.tally().stats()
     }
 
     /// Ends the connection in good order: neither side begins further calls, those under way may
-    /// finish within `grace`, what is left is cut. True if all had finished.
+    /// finish within `grace`, what is left is cut. Says what became of them.
     ///
     /// Takes at most `grace` and [`Config::close_timeout`].
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped no further calls can begin, but the connection is not closed.
-    pub async fn shutdown(&self, grace: Duration) -> bool {
-        self.session.shutdown(grace).await
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
+        self.link.drain(grace).await
     }
 
     /// Ends the connection now: calls under way fail, handlers are dropped.
     pub fn close(&self) {
-        self.session.close(ErrorCode::NO_ERROR, "");
+        self.link.session().close(ErrorCode::NO_ERROR, "");
     }
 
     /// Waits for the end of the connection, and says why it ended.
@@ -93,18 +100,32 @@ impl Peer {
     ///
     /// It may be dropped and called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        self.session.closed().await
+        self.link.session().closed().await
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.session.is_closed()
+        self.link.session().is_closed()
+    }
+
+    /// Whether no further call can be made: either side shuts down, or the connection has ended.
+    pub fn is_going_away(&self) -> bool {
+        self.link.session().is_going_away()
+    }
+
+    /// Waits until no further call can be made; those under way may go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn going_away(&self) {
+        self.link.session().going_away().await;
     }
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Peer").field("info", self.info()).finish_non_exhaustive()
     }
 }
 
@@ -114,6 +135,7 @@ impl fmt::Debug for Peer {
 pub struct PeerBuilder<L = Identity> {
     setup: Setup,
     layer: L,
+    info: Option<PeerInfo>,
 }
 
 impl<L> PeerBuilder<L> {
@@ -128,7 +150,14 @@ impl<L> PeerBuilder<L> {
 
     /// Puts a Tower layer around all services. Of several, the one added first sees a request first.
     pub fn layer<N>(self, layer: N) -> PeerBuilder<Stack<N, L>> {
-        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer) }
+        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), info: self.info }
+    }
+
+    /// Says who is at the other end, for handlers and logs: after a TLS handshake, say. By default it
+    /// is the address that is connected to, if there is one.
+    pub fn peer_info(mut self, info: PeerInfo) -> Self {
+        self.info = Some(info);
+        self
     }
 
     /// Sets the limits of calls.
@@ -152,6 +181,13 @@ impl<L> PeerBuilder<L> {
     /// Sends no heartbeats. Those of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
+        self
+    }
+
+    /// Whether the text of a handler's panic goes to the caller, in the `internal` status. Default
+    /// no: it may tell what is none of the caller's business.
+    pub fn panic_messages(mut self, show: bool) -> Self {
+        self.setup.panic_messages = show;
         self
     }
 }
@@ -178,7 +214,8 @@ where
         self.setup.router()?;
         let connected = Transport::connect(&parsed).await;
         let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
-        Ok(self.start(Side::Client, io, PeerInfo::new(Some(address.to_owned())))?)
+        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address));
+        Ok(self.start(Side::Client, io, info)?)
     }
 
     /// Runs over any transport, as the side that connected. Spawns the task of the connection on
@@ -195,7 +232,10 @@ where
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.start(Side::Client, io, PeerInfo::default())
+        {
+            let info = self.info.clone().unwrap_or_default();
+            self.start(Side::Client, io, info)
+        }
     }
 
     /// Runs over any transport, as the side that was connected to; otherwise as
@@ -212,20 +252,49 @@ where
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.start(Side::Server, io, PeerInfo::default())
+        {
+            let info = self.info.clone().unwrap_or_default();
+            self.start(Side::Server, io, info)
+        }
     }
 
     fn start<T>(self, side: Side, io: T, info: PeerInfo) -> Result<Peer, RegistrationError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        Ok(self.prepare()?.start(side, io, info))
+    }
+
+    /// Everything but the connection.
+    pub(crate) fn prepare(self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
         let service = self.layer.layer(router.clone());
-        let connection = Connection::new(side, io, info, &self.setup, router, service);
+        Ok(Prepared { setup: self.setup, router, service })
+    }
+}
+
+/// What connections are started from. The layers around the services are the same for all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared<S> {
+    setup: Setup,
+    router: Router,
+    service: S,
+}
+
+impl<S: CallService> Prepared<S> {
+    pub(crate) fn start<T>(self, side: Side, io: T, info: PeerInfo) -> Peer
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = Connection::new(side, io, info, &self.setup, self.router, self.service);
         let peer = Peer::of_connection(&connection, true);
         // The task ends with the session, which the last handle closes.
         tokio::spawn(connection.run());
-        Ok(peer)
+        peer
+    }
+
+    pub(crate) fn heartbeat(&self) -> Option<HeartbeatConfig> {
+        self.setup.heartbeat
     }
 }
 

@@ -4,13 +4,20 @@ use std::{any::Any, future::poll_fn, time::Duration};
 
 use serde::de::DeserializeOwned;
 
+pub use futures_core::Stream;
 pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
+pub use crate::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::{
-    BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request, Response,
-    ServiceId, ServiceInfo, Status,
+    BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
+    Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
+    response::Failure,
+};
+use crate::{
+    items::{self, StreamItems},
+    response::EncodedError,
 };
 
 /// A future behind a pointer.
@@ -40,6 +47,8 @@ pub struct Caller<C> {
     channel: C,
     codec: Codec,
     timeout: Option<Duration>,
+    default_timeout: Option<Duration>,
+    inherits: bool,
     metadata: Metadata,
 }
 
@@ -50,7 +59,14 @@ where
 {
     /// Calls over this channel, in the default codec, without a time limit.
     pub const fn new(channel: C) -> Self {
-        Self { channel, codec: Codec::MessagePack, timeout: None, metadata: Metadata::new() }
+        Self {
+            channel,
+            codec: Codec::MessagePack,
+            timeout: None,
+            default_timeout: None,
+            inherits: true,
+            metadata: Metadata::new(),
+        }
     }
 
     /// Encodes in this codec.
@@ -67,6 +83,20 @@ where
         self
     }
 
+    /// Gives this time limit to each call of a method that has none of its own.
+    #[must_use]
+    pub fn with_default_timeout(mut self, timeout: Duration) -> Self {
+        self.default_timeout = Some(timeout);
+        self
+    }
+
+    /// Lets calls out of a handler take longer than the call that the handler serves.
+    #[must_use]
+    pub fn without_inherited_deadline(mut self) -> Self {
+        self.inherits = false;
+        self
+    }
+
     /// Sends this metadata with each call.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
@@ -74,33 +104,96 @@ where
         self
     }
 
-    /// Calls a method that has no error of its own.
-    pub async fn call<P, T>(&self, method: &'static MethodInfo, params: &P) -> Result<T, CallError>
+    /// Calls a method that has no error of its own. The parameters are gone once they are encoded,
+    /// before the call is under way, as they are in the other calls.
+    pub fn call<'a, P, T>(
+        &'a self,
+        method: &'static MethodInfo,
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<T, CallError>> + use<'a, C, P, T>
     where
         P: serde::Serialize,
         T: DeserializeOwned,
     {
-        self.exchange(Request::new(method, self.codec, params)).await?.decode(method)
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.decode(method) }
     }
 
     /// Calls a method that returns a `Result`.
-    pub async fn call_fallible<P, T, E>(
-        &self,
+    pub fn call_fallible<'a, P, T, E>(
+        &'a self,
         method: &'static MethodInfo,
-        params: &P,
-    ) -> Result<T, CallError<E>>
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<T, CallError<E>>> + use<'a, C, P, T, E>
     where
         P: serde::Serialize,
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
-        self.exchange(Request::new(method, self.codec, params)).await?.decode_result(method)
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.decode_result(method) }
+    }
+
+    /// Calls a method that returns a stream, and has no error of its own.
+    pub fn stream<'a, P, T>(
+        &'a self,
+        method: &'static MethodInfo,
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<Streaming<T>, CallError>> + use<'a, C, P, T>
+    where
+        P: serde::Serialize,
+        T: DeserializeOwned,
+    {
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.into_streaming(method) }
+    }
+
+    /// Calls a method that returns a stream, which may end with an error of its own.
+    pub fn stream_fallible<'a, P, T, E>(
+        &'a self,
+        method: &'static MethodInfo,
+        params: P,
+        input: Option<Items>,
+    ) -> impl Future<Output = Result<Streaming<T, E>, CallError<E>>> + use<'a, C, P, T, E>
+    where
+        P: serde::Serialize,
+        T: DeserializeOwned,
+        E: DeserializeOwned,
+    {
+        let exchange = self.exchange(self.request(method, &params, input));
+        async move { exchange.await?.into_streaming_fallible(method) }
+    }
+
+    fn request<P: serde::Serialize>(
+        &self,
+        method: &'static MethodInfo,
+        params: &P,
+        input: Option<Items>,
+    ) -> Result<Request, Status> {
+        let mut request = Request::new(method, self.codec, params)?;
+        request.set_input(input);
+        Ok(request)
+    }
+
+    /// The values of a stream, as the items of a request.
+    pub fn items<T, S>(&self, method: &'static MethodInfo, stream: S) -> Option<Items>
+    where
+        T: serde::Serialize,
+        S: Stream<Item = T> + Send + 'static,
+    {
+        Some(Items::local(self.codec, StreamItems::new(method, self.codec, stream)))
     }
 
     /// The same for all types, so that a client's methods stay small.
     async fn exchange(&self, request: Result<Request, Status>) -> Result<Response, Status> {
         let mut request = request?;
-        request.set_timeout(self.timeout);
+        request.set_timeout(
+            self.timeout.or_else(|| request.method().default_timeout()).or(self.default_timeout),
+        );
+        request.set_inherits_deadline(self.inherits);
         request.metadata_mut().clone_from(&self.metadata);
         let mut channel = self.channel.clone();
         poll_fn(|cx| channel.poll_ready(cx)).await.map_err(to_status)?;
@@ -124,18 +217,69 @@ pub fn respond<T: serde::Serialize>(codec: Codec, value: &T) -> Result<Response,
 
 /// The answer of a method that returns a `Result`. A [`Status`] is none of the application's own
 /// errors: it goes as what it is, so that callers of any kind see its code.
-pub fn respond_result<T, E>(codec: Codec, result: Result<T, E>) -> Result<Response, Status>
+pub fn respond_result<T, E>(
+    codec: Codec,
+    result: Result<T, E>,
+    describe: fn(&E) -> Description,
+) -> Result<Response, Status>
 where
     T: serde::Serialize,
-    E: serde::Serialize,
-    E: 'static,
+    E: serde::Serialize + 'static,
 {
     match result {
         Ok(value) => Response::new(codec, &value),
-        Err(error) => match (&error as &dyn Any).downcast_ref::<Status>() {
-            Some(status) => Err(status.clone()),
-            None => Response::from_error(codec, &error),
+        Err(error) => match failure(codec, error, describe) {
+            Failure::App(error) => Ok(Response::of_app_error(codec, error)),
+            Failure::Status(status) => Err(status),
+            Failure::Panic(panic) => std::panic::resume_unwind(panic),
         },
+    }
+}
+
+/// The items of a request.
+pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streaming<T>, Status> {
+    let method = request.method();
+    let items = request
+        .take_input()
+        .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))?;
+    Ok(Streaming::new(method, items, Metadata::new()))
+}
+
+/// Runs a handler that returns a stream.
+pub async fn serve_items<F, H>(
+    method: &'static MethodInfo,
+    codec: Codec,
+    context: Option<Context>,
+    handler: F,
+) -> Result<Response, Status>
+where
+    F: FnOnce(ItemSink) -> H,
+    H: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    items::serve(method, codec, context, handler).await
+}
+
+/// Adds to an answer what its handler put into the context for it.
+pub fn with_metadata(context: &Context, mut answer: Result<Response, Status>) -> Result<Response, Status> {
+    if let Ok(response) = &mut answer {
+        for metadata in [context.take_metadata(), context.take_trailer()] {
+            response.metadata_mut().extend(metadata);
+        }
+    }
+    answer
+}
+
+/// A failure by the method's own error. A [`Status`] is none; see [`respond_result`].
+pub fn failure<E>(codec: Codec, error: E, describe: fn(&E) -> Description) -> Failure
+where
+    E: serde::Serialize + 'static,
+{
+    match (&error as &dyn Any).downcast_ref::<Status>() {
+        Some(status) => Failure::Status(status.clone()),
+        None => {
+            let Description { code, message } = describe(&error);
+            EncodedError::encode(codec, &error, code, message).map_or_else(Failure::Status, Failure::App)
+        }
     }
 }
 
@@ -145,8 +289,14 @@ pub fn context(request: &mut Request) -> Context {
 }
 
 /// Describes a method.
-pub const fn method_info(service: &'static str, id: u32, name: &'static str, index: usize) -> MethodInfo {
-    MethodInfo::new(service, id, name, index)
+pub const fn method_info(
+    service: &'static str,
+    id: u32,
+    name: &'static str,
+    index: usize,
+    options: MethodOptions,
+) -> MethodInfo {
+    MethodInfo::new(service, id, name, index).with_options(options)
 }
 
 /// Describes a service.

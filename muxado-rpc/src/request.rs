@@ -1,17 +1,19 @@
 //! What a call asks for, as layers and services see it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use crate::{Channel, Codec, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, payload::Payload};
+use crate::{
+    Channel, Codec, Extensions, Items, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, deadline,
+    payload::Payload, scope::Scope,
+};
 
 /// A call: the method, its encoded parameters, and what goes with them.
 ///
 /// It is the request of every Tower service here, on both sides: of a [`Channel`], which sends it,
-/// and of a generated server, which runs it. Cloning copies the parameters if they were encoded on
-/// this side.
+/// and of a generated server, which runs it.
 ///
 /// ```
 /// use muxado_rpc::Request;
@@ -20,13 +22,16 @@ use crate::{Channel, Codec, Metadata, MethodInfo, PeerInfo, Status, codec::Codec
 ///     println!("{} with {} bytes", request.method().name(), request.params().len());
 /// }
 /// ```
-#[derive(Clone)]
 pub struct Request {
     method: &'static MethodInfo,
     codec: Codec,
     pub(crate) params: Payload,
     metadata: Metadata,
     timeout: Option<Duration>,
+    inherits: bool,
+    /// The items that follow.
+    input: Option<Items>,
+    extensions: Extensions,
     arrival: Option<Arrival>,
 }
 
@@ -35,6 +40,7 @@ pub struct Request {
 struct Arrival {
     channel: Channel,
     deadline: Option<Instant>,
+    scope: Option<Arc<Scope>>,
 }
 
 impl Request {
@@ -49,7 +55,7 @@ impl Request {
         params: &P,
     ) -> Result<Self, Status> {
         let params = Payload::encode(codec, params).map_err(|error| cannot_encode(method, codec, &error))?;
-        Ok(Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival: None })
+        Ok(Self::from_parts(method, codec, params, None))
     }
 
     pub(crate) fn received(
@@ -58,8 +64,60 @@ impl Request {
         params: Payload,
         channel: Channel,
     ) -> Self {
-        let arrival = Some(Arrival { channel, deadline: None });
-        Self { method, codec, params, metadata: Metadata::new(), timeout: None, arrival }
+        // Only who asks for the context can ask for the end of the call.
+        let scope = method.takes_context().then(Arc::default);
+        Self::from_parts(method, codec, params, Some(Arrival { channel, deadline: None, scope }))
+    }
+
+    fn from_parts(
+        method: &'static MethodInfo,
+        codec: Codec,
+        params: Payload,
+        arrival: Option<Arrival>,
+    ) -> Self {
+        Self {
+            method,
+            codec,
+            params,
+            metadata: Metadata::new(),
+            timeout: None,
+            inherits: true,
+            input: None,
+            extensions: Extensions::new(),
+            arrival,
+        }
+    }
+
+    /// A copy, for layers that may have to call again; `None` if the request streams items, which
+    /// exist only once. Copies the parameters if they were encoded on this side.
+    pub fn try_clone(&self) -> Option<Self> {
+        if self.input.is_some() {
+            return None;
+        }
+        Some(Self {
+            method: self.method,
+            codec: self.codec,
+            params: self.params.clone(),
+            metadata: self.metadata.clone(),
+            timeout: self.timeout,
+            inherits: self.inherits,
+            input: None,
+            extensions: self.extensions.clone(),
+            arrival: self.arrival.clone(),
+        })
+    }
+
+    /// The items that follow the parameters, of a method that takes a stream; see [`Items`].
+    pub fn items_mut(&mut self) -> Option<&mut Items> {
+        self.input.as_mut()
+    }
+
+    pub(crate) fn set_input(&mut self, input: Option<Items>) {
+        self.input = input;
+    }
+
+    pub(crate) fn take_input(&mut self) -> Option<Items> {
+        self.input.take()
     }
 
     /// Sets the time by which the answer must be there.
@@ -72,6 +130,40 @@ impl Request {
     /// Changes the time limit; `None` is none. Of use before the request is sent.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
+    }
+
+    /// Whether the call, if it is made by a handler, must be done within what is left of the time limit
+    /// of the call that the handler serves. It must, unless this is set to false.
+    pub fn set_inherits_deadline(&mut self, inherits: bool) {
+        self.inherits = inherits;
+    }
+
+    /// The time limit, or what is left of the one of the call that is being served, whichever is less.
+    pub(crate) fn effective_timeout(&self) -> Option<Duration> {
+        match (self.timeout, if self.inherits { deadline::inherited() } else { None }) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        }
+    }
+
+    /// Values for handlers and layers further in; they are not sent.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The same, to be added to.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    /// What ends with the call.
+    pub(crate) fn scope(&self) -> Arc<Scope> {
+        self.arrival.as_ref().and_then(|arrival| arrival.scope.clone()).unwrap_or_default()
+    }
+
+    /// The same, if the connection this came by will end it.
+    pub(crate) fn arrival_scope(&self) -> Option<Arc<Scope>> {
+        self.arrival.as_ref()?.scope.clone()
     }
 
     /// What travels beside the parameters, to be changed.

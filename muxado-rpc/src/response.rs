@@ -1,32 +1,63 @@
 //! What a call came to, as layers and clients see it.
 
-use serde::{Serialize, de::DeserializeOwned};
+use std::any::Any;
 
-use crate::{
-    CallError, Code, Codec, Metadata, MethodInfo, Origin, Status, payload::Payload, text::shortened,
+use bytes::Bytes;
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
 };
 
-/// What a method returned: a value, or an error of the application's own.
+use crate::{
+    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming, payload::Payload,
+    text::shortened,
+};
+
+/// What a method returned: a value, items to come, or an error of the application's own.
 ///
 /// Failures of other kinds are a [`Status`], the error of the Tower services here.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     codec: Codec,
     outcome: Outcome,
     metadata: Metadata,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Outcome {
     /// The method's value.
     Value(Payload),
     /// The method's error.
-    Error(AppError),
+    Error(EncodedError),
+    /// The method's items, which are still to come.
+    Items(Items),
+}
+
+/// Why there is no value, or no further item.
+#[derive(Debug)]
+pub enum Failure {
+    /// The method's own error.
+    App(EncodedError),
+    /// Any other.
+    Status(Status),
+    /// The handler panicked with this.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl Failure {
+    /// The code that it shows.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::App(error) => error.code,
+            Self::Status(status) => status.code(),
+            Self::Panic(_) => Code::Internal,
+        }
+    }
 }
 
 /// An application's error: a code and a text for those who do not know its type, and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct AppError {
+pub struct EncodedError {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) value: Payload,
@@ -48,13 +79,15 @@ impl Response {
     ///
     /// `internal` when the codec cannot encode it.
     pub fn from_error<E: Serialize + ?Sized>(codec: Codec, error: &E) -> Result<Self, Status> {
-        let value = encode(codec, error)?;
-        let message = "the method returned an error".to_owned();
-        Ok(Self::from_outcome(codec, Outcome::Error(AppError { code: Code::Unknown, message, value })))
+        Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
     }
 
     pub(crate) fn from_outcome(codec: Codec, outcome: Outcome) -> Self {
         Self { codec, outcome, metadata: Metadata::new() }
+    }
+
+    pub(crate) fn of_app_error(codec: Codec, error: EncodedError) -> Self {
+        Self::from_outcome(codec, Outcome::Error(error))
     }
 
     pub(crate) fn with_metadata(mut self, metadata: Metadata) -> Self {
@@ -77,17 +110,36 @@ impl Response {
         self.codec
     }
 
-    /// Whether the method returned a value, not an error.
+    /// Whether the method returned a value or items, not an error.
     pub fn is_ok(&self) -> bool {
-        matches!(self.outcome, Outcome::Value(_))
+        !matches!(self.outcome, Outcome::Error(_))
     }
 
-    /// The encoded value or error.
+    /// The encoded value or error; empty if the method returns items.
     pub fn payload(&self) -> &[u8] {
         match &self.outcome {
             Outcome::Value(payload) => payload,
             Outcome::Error(error) => &error.value,
+            Outcome::Items(_) => &[],
         }
+    }
+
+    /// The items of a streaming method, to be looked after by a layer: see [`Items`].
+    pub fn items_mut(&mut self) -> Option<&mut Items> {
+        match &mut self.outcome {
+            Outcome::Items(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Takes the items of a streaming method, and the metadata that goes in front of them.
+    pub(crate) fn take_items(&mut self) -> Option<(Items, Metadata)> {
+        if !matches!(self.outcome, Outcome::Items(_)) {
+            return None;
+        }
+        let outcome = std::mem::replace(&mut self.outcome, Outcome::Value(Bytes::new().into()));
+        let Outcome::Items(items) = outcome else { return None };
+        Some((items, std::mem::take(&mut self.metadata)))
     }
 
     pub(crate) fn into_parts(self) -> (Codec, Outcome, Metadata) {
@@ -99,6 +151,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
+            Outcome::Items(_) => Err(items_unasked(method).into()),
         }
     }
 
@@ -110,12 +163,71 @@ impl Response {
     {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
-            Outcome::Error(error) => Err(match self.codec.decode(&error.value) {
-                Ok(error) => CallError::App(error),
-                Err(_) => undecodable_error(self.codec, method, error).into(),
-            }),
+            Outcome::Error(error) => Err(error.decode(self.codec, method)),
+            Outcome::Items(_) => Err(items_unasked(method).into()),
         }
     }
+}
+
+/// What a method that returns a stream came to.
+impl Response {
+    pub(crate) fn into_streaming<T: DeserializeOwned>(
+        mut self,
+        method: &'static MethodInfo,
+    ) -> Result<Streaming<T>, CallError> {
+        match self.take_items() {
+            Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
+            // It failed before the first item.
+            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| no_items(method).into())),
+        }
+    }
+
+    pub(crate) fn into_streaming_fallible<T, E>(
+        mut self,
+        method: &'static MethodInfo,
+    ) -> Result<Streaming<T, E>, CallError<E>>
+    where
+        T: DeserializeOwned,
+        E: DeserializeOwned,
+    {
+        match self.take_items() {
+            Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
+            None => {
+                let result = self.decode_result::<IgnoredAny, E>(method);
+                Err(result.err().unwrap_or_else(|| no_items(method).into()))
+            }
+        }
+    }
+}
+
+fn no_items(method: &MethodInfo) -> Status {
+    Status::internal(format!("{method}: one answer came where items were expected"))
+}
+
+impl EncodedError {
+    /// The error in its own type, or a status that shows its text.
+    pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
+        match codec.decode(&self.value) {
+            Ok(error) => CallError::App(error),
+            Err(_) => undecodable_error(codec, method, self).into(),
+        }
+    }
+
+    /// Encodes an error that a method returned.
+    pub(crate) fn encode<E: Serialize + ?Sized>(
+        codec: Codec,
+        error: &E,
+        code: Code,
+        message: Option<String>,
+    ) -> Result<Self, Status> {
+        let value = encode(codec, error)?;
+        let message = message.unwrap_or_else(|| "the method returned an error".to_owned());
+        Ok(Self { code, message, value })
+    }
+}
+
+fn items_unasked(method: &MethodInfo) -> Status {
+    Status::internal(format!("{method}: items came where one answer was expected"))
 }
 
 fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Payload, Status> {
@@ -128,18 +240,20 @@ fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &
 }
 
 /// The application's error is of a type this side does not know: its raw text must do.
-fn undecodable_error(codec: Codec, method: &MethodInfo, error: &AppError) -> Status {
+fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
     let text = match codec {
         Codec::Json => String::from_utf8_lossy(&error.value).into_owned(),
         Codec::MessagePack => codec.decode::<serde_json::Value>(&error.value).map_or_else(
-            |_| format!("{:?}", bytes::Bytes::copy_from_slice(&error.value)),
+            |_| format!("{:?}", Bytes::copy_from_slice(&error.value)),
             |value| value.to_string(),
         ),
     };
     let text = shortened(&text, MAX_QUOTED);
-    Status::internal(format!("{method} returned an error that cannot be decoded: {text}"))
+    // Its code is known even if its type is not.
+    let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
+    Status::new(code, format!("{method} returned an error that cannot be decoded: {text}"))
         .with_origin(Origin::Peer)
-        .with_raw_details(codec, bytes::Bytes::copy_from_slice(&error.value))
+        .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
 }
 
 /// Bytes quoted of an error that cannot be decoded.
@@ -154,9 +268,9 @@ mod tests {
     #[test]
     fn values_and_errors_come_back_typed_in_both_codecs() {
         for codec in [Codec::Json, Codec::MessagePack] {
-            let value = Response::new(codec, &3).unwrap();
-            assert_eq!(value.clone().decode::<i32>(&METHOD), Ok(3));
-            assert_eq!(value.decode_result::<i32, String>(&METHOD), Ok(3));
+            let value = || Response::new(codec, &3).unwrap();
+            assert_eq!(value().decode::<i32>(&METHOD), Ok(3));
+            assert_eq!(value().decode_result::<i32, String>(&METHOD), Ok(3));
             let error = Response::from_error(codec, "zero").unwrap();
             assert!(!error.is_ok());
             assert_eq!(error.decode_result::<i32, String>(&METHOD), Err(CallError::App("zero".to_owned())));

@@ -1,6 +1,7 @@
 //! Many connections from the side that is connected to.
 
 mod accept;
+mod links;
 mod listener;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -9,10 +10,10 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
-use self::{accept::Acceptor, listener::Listener};
+use self::{accept::Acceptor, links::Links, listener::Listener};
 use crate::{
-    AddressError, CallService, Limits, NamedService, Peer, RegistrationError, Router, address::Address,
-    setup::Setup,
+    AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
+    address::Address, setup::Setup,
 };
 
 /// Serves services on an address, to any number of connections.
@@ -37,7 +38,8 @@ use crate::{
 pub struct Server {
     local_addr: String,
     orders: watch::Sender<Order>,
-    outcome: watch::Receiver<Option<bool>>,
+    outcome: watch::Receiver<Option<Drained>>,
+    links: Arc<Links>,
 }
 
 /// What the task of a server is to do.
@@ -60,14 +62,15 @@ impl Server {
     }
 
     /// Stops serving in good order: no further connections, no further calls; those under way may
-    /// finish within `grace`, what is left is cut. True if all had finished.
+    /// finish within `grace`, what is left is cut. Says what became of them, of all connections
+    /// together.
     ///
     /// Takes at most `grace` and [`Config::close_timeout`]. Calling it again waits for the same end.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped the server ends all the same.
-    pub async fn shutdown(&self, grace: Duration) -> bool {
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
         self.orders.send_if_modified(|order| {
             let first = *order == Order::Serve;
             if first {
@@ -79,14 +82,22 @@ impl Server {
     }
 
     /// Waits until the server has ended, which it does after [`shutdown`](Self::shutdown) only.
-    /// True if all calls had finished.
+    /// Says what became of the calls then under way.
     ///
     /// # Cancel safety
     ///
     /// It may be dropped and called again at any time, also after the end.
-    pub async fn wait(&self) -> bool {
-        // Without a value the task is gone: with its runtime.
-        self.outcome.clone().wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true))
+    pub async fn wait(&self) -> Drained {
+        match self.outcome.clone().wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(drained)) => *drained,
+            // The task is gone, with its runtime and all calls.
+            _ => Drained { finished: 0, cut: self.call_stats().in_flight() },
+        }
+    }
+
+    /// What became of the calls of all connections, also of those that have ended.
+    pub fn call_stats(&self) -> CallStats {
+        self.links.call_stats()
     }
 }
 
@@ -148,6 +159,13 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Whether the text of a handler's panic goes to the caller, in the `internal` status. Default
+    /// no: it may tell what is none of the caller's business.
+    pub fn panic_messages(mut self, show: bool) -> Self {
+        self.setup.panic_messages = show;
+        self
+    }
+
     /// Tells of each new connection, so that the serving side may call first.
     ///
     /// `hook` runs in the task of the server and should return at once; what takes longer is to be
@@ -183,13 +201,14 @@ where
         let service = self.layer.layer(router.clone());
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
-        let acceptor = Acceptor::new(self.setup, router, service, self.on_connect);
+        let links = Arc::new(Links::default());
+        let acceptor = Acceptor::new(self.setup, router, service, self.on_connect, Arc::clone(&links));
         // The task ends when the handle, which holds the sender of its orders, is dropped.
         tokio::spawn(async move {
-            let finished = acceptor.run(listener, ordered).await;
-            outcome.send_replace(Some(finished));
+            let drained = acceptor.run(listener, ordered).await;
+            outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended })
+        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended, links })
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) heartbeat: Option<HeartbeatConfig>,
+    pub(crate) panic_messages: bool,
 }
 
 impl Setup {
@@ -44,6 +45,7 @@ impl Setup {
             limits: Limits::default(),
             config: Config::default(),
             heartbeat: Some(HeartbeatConfig::default()),
+            panic_messages: false,
         }
     }
 

@@ -110,6 +110,12 @@ impl Status {
         self
     }
 
+    /// The call had been tried before, and may have been executed then.
+    pub(crate) fn maybe_executed(mut self) -> Self {
+        self.inner.executed = Executed::Maybe;
+        self
+    }
+
     /// The kind of failure.
     pub fn code(&self) -> Code {
         self.inner.code

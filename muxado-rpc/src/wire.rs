@@ -1,6 +1,7 @@
 //! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
 
 mod answer;
+mod item;
 mod message;
 mod request;
 
@@ -10,6 +11,10 @@ use bytes::{Buf, Bytes};
 
 pub(crate) use self::{
     answer::{decode_answer, encode_answer},
+    item::{
+        ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
+        push_metadata as push_metadata_message, push_output_end, quick_item,
+    },
     message::{MessageError, MessageReader},
     request::{RequestHead, decode_request, encode_request},
 };
@@ -72,7 +77,6 @@ fn no_payload() -> Payload {
     Payload::from(Bytes::new())
 }
 
-/// Begins a MessagePack head: room for the length.
 /// Where a part of a message lies in it.
 fn range_of(message: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - message.as_ptr() as usize;
@@ -89,6 +93,7 @@ pub(crate) fn cut_out(mut message: Bytes, part: Range<usize>) -> Bytes {
     message
 }
 
+/// Begins a MessagePack head: room for the length.
 fn packed_head() -> Head {
     let mut head = Head::new();
     head.extend([0; LENGTH_PREFIX]);

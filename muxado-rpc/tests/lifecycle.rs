@@ -33,7 +33,7 @@ async fn calls_under_way_finish_within_the_grace_of_a_peer() {
     let call = tokio::spawn(async move { client.sleep(500).await });
     tokio::task::yield_now().await;
     let start = Instant::now();
-    assert!(pair.near.shutdown(SECOND).await);
+    assert!(pair.near.shutdown(SECOND).await.is_clean());
     assert_eq!(call.await.unwrap(), Ok(()));
     assert!(start.elapsed() < SECOND);
     assert!(pair.far.closed().await.local.is_clean());
@@ -46,10 +46,28 @@ async fn what_outlasts_the_grace_is_cut() {
     let call = tokio::spawn(async move { client.hang().await });
     pair.far_worker.until_hanging(1).await;
     let start = Instant::now();
-    assert!(!pair.far.shutdown(SECOND).await);
+    let drained = pair.far.shutdown(SECOND).await;
+    assert_eq!((drained.finished, drained.cut, drained.is_clean()), (0, 1, false));
     assert!(start.elapsed() < 4 * SECOND);
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
     pair.far_worker.until_hanging(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_never_began_are_refused_at_the_end_of_the_grace() {
+    let pair = Pair::with(Peer::builder(), Peer::builder().limits(Limits::default().max_in_flight(1)));
+    let client = pair.client(CODECS[0]);
+    let hanging = tokio::spawn({
+        let client = client.clone();
+        async move { client.hang().await }
+    });
+    pair.far_worker.until_hanging(1).await;
+    let waiting = tokio::spawn(async move { client.echo("late".to_owned()).await });
+    tokio::task::yield_now().await;
+    assert_eq!(pair.far.shutdown(SECOND).await.cut, 1);
+    let waiting = waiting.await.unwrap().unwrap_err();
+    assert_eq!((waiting.code(), waiting.may_have_executed()), (Code::Unavailable, false));
+    assert!(hanging.await.unwrap().unwrap_err().may_have_executed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +87,8 @@ async fn no_call_begins_during_a_shutdown() {
         assert_eq!((status.code(), status.may_have_executed()), (Code::Unavailable, false));
     }
     assert_eq!(call.await.unwrap(), Ok(()));
-    assert!(shutdown.await.unwrap());
+    let drained = shutdown.await.unwrap();
+    assert_eq!((drained.finished, drained.cut), (1, 0));
 }
 
 #[tokio::test]
@@ -131,8 +150,9 @@ async fn a_server_lets_calls_finish_and_ends() {
     for peer in &peers {
         assert_alive(&WorkClient::new(peer.channel())).await;
     }
-    assert!(server.shutdown(10 * SECOND).await);
-    assert!(server.wait().await);
+    let drained = server.shutdown(10 * SECOND).await;
+    assert_eq!((drained.finished, drained.cut), (2, 0));
+    assert_eq!(server.wait().await, drained);
     for call in calls {
         assert_eq!(call.await.unwrap(), Ok(()));
     }
@@ -149,7 +169,8 @@ async fn a_server_cuts_what_outlasts_the_grace() {
     let client = WorkClient::new(peer.channel());
     let call = tokio::spawn(async move { client.hang().await });
     worker.until_hanging(1).await;
-    assert!(!timeout(5 * SECOND, server.shutdown(Duration::ZERO)).await.unwrap());
+    let drained = timeout(5 * SECOND, server.shutdown(Duration::ZERO)).await.unwrap();
+    assert_eq!((drained.finished, drained.cut), (0, 1));
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
     worker.until_hanging(0).await;
 }

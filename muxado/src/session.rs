@@ -137,6 +137,29 @@ impl Session {
         self.shared.with(|core| core.proto.go_away());
     }
 
+    /// Whether no stream can be opened any more: either side goes away, or the session has ended.
+    pub fn is_going_away(&self) -> bool {
+        self.shared.with(|core| core.proto.refuses_opens())
+    }
+
+    /// Waits until either side goes away or the session ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the go-away.
+    pub async fn going_away(&self) {
+        poll_fn(|cx| {
+            self.shared.with(|core| {
+                if core.proto.refuses_opens() {
+                    return Poll::Ready(());
+                }
+                core.leaving.register(cx);
+                Poll::Pending
+            })
+        })
+        .await;
+    }
+
     /// Ends the session now: its streams fail, and the peer gets a GOAWAY with this code and text
     /// as the last frame. Closing again changes nothing.
     ///
@@ -148,17 +171,28 @@ impl Session {
     }
 
     /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session.
-    /// True if all streams had ended.
+    /// True if all streams had ended, but for those that nobody had accepted: they are refused.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped the go-away stays said, and the session is not closed.
     pub async fn shutdown(&self, grace: Duration) -> bool {
+        self.drain(grace).await == 0
+    }
+
+    /// As [`shutdown`](Self::shutdown); how many streams, of either side, were cut. None of a session
+    /// that ended meanwhile by itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the go-away stays said, and the session is not closed.
+    pub async fn drain(&self, grace: Duration) -> usize {
         self.go_away();
-        let finished = timeout(grace, poll_fn(|cx| self.poll_idle(cx))).await.is_ok();
-        self.close(ErrorCode::NO_ERROR, Bytes::new());
+        // What is open is counted below: the time limit says nothing that it does not.
+        let _ = timeout(grace, poll_fn(|cx| self.poll_idle(cx))).await;
+        let cut = self.shared.with_poke(|core| core.proto.close_refusing(ErrorCode::NO_ERROR, Bytes::new()));
         self.closed().await;
-        finished
+        cut
     }
 
     fn poll_idle(&self, cx: &Context<'_>) -> Poll<()> {

@@ -29,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) accepting: WakerSet,
     pub(crate) closing: WakerSet,
     pub(crate) idling: WakerSet,
+    pub(crate) leaving: WakerSet,
     pub(crate) heartbeats: WakerSet,
     /// The driver's waker, and whether it sleeps until there is something to send.
     driver: Option<Waker>,
@@ -117,6 +118,7 @@ impl Shared {
                 accepting: WakerSet::default(),
                 closing: WakerSet::default(),
                 idling: WakerSet::default(),
+                leaving: WakerSet::default(),
                 heartbeats: WakerSet::default(),
                 driver: None,
                 parked: false,
@@ -258,6 +260,9 @@ impl Core {
     }
 
     fn wake_openers(&mut self, wakes: &mut Wakes) {
+        if self.proto.refuses_opens() {
+            self.leaving.drain_into(wakes);
+        }
         if self.openers.is_empty() {
             return;
         }
@@ -278,6 +283,7 @@ impl Core {
         }
         self.accepting.drain_into(wakes);
         self.idling.drain_into(wakes);
+        self.leaving.drain_into(wakes);
         self.heartbeats.drain_into(wakes);
         self.wake_driver(wakes);
     }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::{ErrorCode, ReadError, WriteError},
-    proto::Finish,
+    proto::{Finish, Source, StreamId},
     stream::Stream,
 };
 
@@ -49,6 +49,40 @@ impl SendStream {
         poll_fn(|cx| self.stream.inner().poll_write_all(cx, &mut data, Finish::No)).await
     }
 
+    /// Takes bytes from the front of `data`; see [`Stream::poll_write_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk).
+    pub fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut impl Source,
+    ) -> Poll<Result<(), WriteError>> {
+        self.stream.inner().poll_write_all(cx, data, Finish::No)
+    }
+
+    /// As [`poll_write_chunk`](Self::poll_write_chunk), with the FIN behind the last byte; see
+    /// [`Stream::poll_write_final`].
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk).
+    pub fn poll_write_final(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut impl Source,
+    ) -> Poll<Result<(), WriteError>> {
+        let polled = self.stream.inner().poll_write_all(cx, data, Finish::Yes);
+        self.finished |= matches!(polled, Poll::Ready(Ok(())));
+        polled
+    }
+
+    /// Ready once the stream has failed; see [`Stream::poll_reset`].
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
+        self.stream.inner().poll_reset(cx)
+    }
+
     /// Half-closes the stream; see [`Stream::finish`].
     ///
     /// # Errors
@@ -66,13 +100,31 @@ impl SendStream {
 }
 
 impl RecvStream {
+    /// The stream's number on the wire; see [`Stream::id`].
+    pub fn id(&self) -> Option<StreamId> {
+        self.stream.id()
+    }
+
     /// The next bytes as they came; see [`Stream::read_chunk`].
     ///
     /// # Errors
     ///
     /// When the stream was reset or the session ended before the FIN.
     pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
-        poll_fn(|cx| self.stream.inner().poll_read_chunk(cx, usize::MAX)).await
+        poll_fn(|cx| self.poll_read_chunk(cx, usize::MAX)).await
+    }
+
+    /// Polls for the next bytes, at most `max` of them; see [`Stream::poll_read_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk`](Self::read_chunk).
+    pub fn poll_read_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        self.stream.inner().poll_read_chunk(cx, max)
     }
 
     /// Ends both directions; see [`Stream::reset`].

@@ -82,7 +82,7 @@ impl Stream {
         poll_fn(|cx| self.poll_write_chunk(cx, &mut data)).await
     }
 
-    /// Takes bytes from the front of `data`; ready once none are left.
+    /// Takes bytes from the front of `data`, a `Bytes` or a `&[u8]`; ready once none are left.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Stream {
     pub fn poll_write_chunk(
         &mut self,
         cx: &mut Context<'_>,
-        data: &mut Bytes,
+        data: &mut impl Source,
     ) -> Poll<Result<(), WriteError>> {
         self.inner.poll_write_all(cx, data, Finish::No)
     }
@@ -128,7 +128,7 @@ impl Stream {
     }
 
     /// Ready once the stream has failed: it was reset by either side, or the session ended. A FIN
-    /// is no failure. It shares its waker with reading.
+    /// is no failure. It shares its waker with writing.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
         self.inner.poll_reset(cx)
     }
@@ -247,7 +247,7 @@ impl StreamRef {
         self.shared.with(|core| match core.proto.failure(self.key) {
             Some(error) => Poll::Ready(error),
             None => {
-                core.register_stream(self.key, Direction::Read, cx);
+                core.register_stream(self.key, Direction::Write, cx);
                 Poll::Pending
             }
         })

@@ -13,6 +13,9 @@ const WRITTEN_FIRST: usize = 16 * 1024;
 /// The largest buffer that pays: with 16 KiB bulk costs half as much again, 256 KiB gain nothing.
 const BUFFER: usize = 64 * 1024;
 
+/// Says that a message has come.
+pub(crate) const RECEIVED: [u8; 1] = [1];
+
 /// A buffer for messages of `size` bytes.
 fn buffer(size: usize) -> Vec<u8> {
     vec![0; size.clamp(64, BUFFER)]
@@ -71,6 +74,39 @@ where
     };
     tokio::try_join!(write, read_all(&mut reader, &mut pieces))?;
     Ok(())
+}
+
+/// One side of a transfer one way: sends the message and its end, waits for the word that it has come.
+pub(crate) async fn send<S>(stream: S, message: &Message) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut reader, mut writer) = io::split(stream);
+    let mut word = [0; RECEIVED.len()];
+    let write = async {
+        writer.write_all(message.bytes()).await?;
+        writer.shutdown().await
+    };
+    // At the same time, since a stream of tokio-yamux gets credit only while it is read.
+    tokio::try_join!(write, reader.read_exact(&mut word))?;
+    confirmed(&word)
+}
+
+/// Whether this is the word.
+pub(crate) fn confirmed(word: &[u8]) -> Result<()> {
+    if word == RECEIVED { Ok(()) } else { Err("the answer is not that all has come".into()) }
+}
+
+/// The other side: reads and checks, and sends the word.
+pub(crate) async fn receive<S>(mut stream: S, message: &Message) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut pieces = message.pieces();
+    read_to_end(&mut stream, &mut pieces).await?;
+    pieces.end()?;
+    stream.write_all(&RECEIVED).await?;
+    Ok(stream.shutdown().await?)
 }
 
 async fn read_to_end(reader: &mut (impl AsyncRead + Unpin), pieces: &mut Pieces<'_>) -> Result<()> {

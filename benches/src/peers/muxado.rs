@@ -1,15 +1,18 @@
 //! Ours: streams.
 
-use std::{future::poll_fn, net::SocketAddr, task::Poll};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
+use bytes::Bytes;
 use muxado::{Config, RecvStream, Session, Stream};
 use tokio::net::TcpStream;
 
+use super::io::{RECEIVED, confirmed};
 use crate::{
     Result,
     message::{Message, Pieces},
     peer::{Doorplate, Held, Layer, Peer, dial},
-    workload::Workload,
+    pipe::Pipe,
+    workload::{WIDE, Windows, Workload},
 };
 
 /// Messages up to this many bytes are written, with their end, before anything is read.
@@ -19,6 +22,18 @@ const WRITTEN_FIRST: usize = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct Muxado(Session);
 
+/// The defaults, unless the workload goes beyond.
+fn config(workload: Workload) -> Config {
+    match workload {
+        Workload::IdleBeside { .. } => {
+            let room = workload.room();
+            Config::default().max_streams(room).accept_backlog(room).max_open_streams(room)
+        }
+        Workload::Link { windows: Windows::Wide, .. } => Config::default().window_size(WIDE),
+        _ => Config::default(),
+    }
+}
+
 impl Peer for Muxado {
     const NAME: &'static str = "muxado";
     const LAYER: Layer = Layer::Streams;
@@ -27,14 +42,39 @@ impl Peer for Muxado {
         super::runs_streams(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
-        doorplate.serve(connection).await
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
+        doorplate.serve(move |tcp| connection(tcp, workload)).await
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
-        let (session, driver) = Session::client(dial(server).await?, Config::default());
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
+        let (session, driver) = Session::client(dial(server).await?, config(workload));
         tokio::spawn(driver);
         Ok(Self(session))
+    }
+
+    async fn transfer(workload: Workload, near: Pipe, far: Pipe, message: Arc<Message>) -> Result<()> {
+        let (client, driver) = Session::client(near, config(workload));
+        tokio::spawn(driver);
+        let (server, driver) = Session::server(far, config(workload));
+        tokio::spawn(driver);
+        let send = async {
+            let (mut sender, mut receiver) = client.open().await?.into_split();
+            sender.write_chunk(message.bytes().clone()).await?;
+            sender.finish()?;
+            let word = receiver.read_chunk().await?.ok_or("the stream has ended")?;
+            confirmed(&word)
+        };
+        let receive = async {
+            let stream = server.accept().await.ok_or("the session has ended")?;
+            let (mut sender, mut receiver) = stream.into_split();
+            let mut pieces = message.pieces();
+            read_to_end(&mut receiver, &mut pieces).await?;
+            pieces.end()?;
+            sender.write_chunk(Bytes::from_static(&RECEIVED)).await?;
+            Ok(sender.finish()?)
+        };
+        tokio::try_join!(send, receive)?;
+        Ok(())
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
@@ -75,8 +115,8 @@ async fn read_to_end(receiver: &mut RecvStream, pieces: &mut Pieces<'_>) -> Resu
     Ok(())
 }
 
-async fn connection(tcp: TcpStream) -> Result<()> {
-    let (session, driver) = Session::server(tcp, Config::default());
+async fn connection(tcp: TcpStream, workload: Workload) -> Result<()> {
+    let (session, driver) = Session::server(tcp, config(workload));
     tokio::spawn(driver);
     while let Some(stream) = session.accept().await {
         tokio::spawn(serve_stream(stream));

@@ -1,20 +1,28 @@
 //! Ours: calls.
 
-use std::{future, net::SocketAddr};
+use std::{future, iter, net::SocketAddr};
 
-use muxado_rpc::{Codec, Peer as Connection, Server};
+use futures_util::{StreamExt, stream};
+use muxado::Config;
+use muxado_rpc::{Codec, Limits, Peer as Connection, Server, Stream, Streaming};
 
 use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Layer, Peer},
+    waiting,
     workload::Workload,
 };
+
+/// The largest message by default; what is around a string counts.
+const MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 
 #[muxado_rpc::service]
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> String;
-    async fn never(&self) -> bool;
+    async fn items(&self, text: String, count: u32) -> impl Stream<Item = String>;
+    async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String>;
+    async fn never(&self, slot: u32) -> bool;
 }
 
 struct Echoing;
@@ -24,8 +32,17 @@ impl Echo for Echoing {
         text
     }
 
-    async fn never(&self) -> bool {
-        future::pending().await
+    async fn items(&self, text: String, count: u32) -> impl Stream<Item = String> {
+        stream::iter(iter::repeat_n(text, count as usize))
+    }
+
+    async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String> {
+        // An item that does not arrive ends the stream early, which the client notices.
+        items.take_while(|item| future::ready(item.is_ok())).filter_map(|item| future::ready(item.ok()))
+    }
+
+    async fn never(&self, slot: u32) -> bool {
+        waiting::forever(slot).await
     }
 }
 
@@ -33,18 +50,59 @@ impl Echo for Echoing {
 #[derive(Clone)]
 pub(crate) struct MuxadoRpc(EchoClient);
 
+impl MuxadoRpc {
+    fn new(connection: &Connection, workload: Workload) -> Self {
+        let codec = match workload {
+            Workload::UnaryJson { .. } => Codec::Json,
+            _ => Codec::MessagePack,
+        };
+        Self(EchoClient::new(connection.channel()).with_codec(codec))
+    }
+}
+
+/// The defaults, unless the workload goes beyond.
+fn limits(workload: Workload) -> Limits {
+    match workload {
+        Workload::Payload { size } if size >= MESSAGE_SIZE => Limits::default().max_message_size(2 * size),
+        Workload::IdleBeside { .. } => Limits::default().max_in_flight(workload.room()),
+        Workload::Conns { .. } => Limits::default().max_connections(workload.room()),
+        _ => Limits::default(),
+    }
+}
+
+/// The same of the streams underneath.
+fn config(workload: Workload) -> Config {
+    match workload {
+        Workload::IdleBeside { .. } => {
+            let room = workload.room();
+            Config::default().max_streams(room).accept_backlog(room).max_open_streams(room)
+        }
+        _ => Config::default(),
+    }
+}
+
 impl Peer for MuxadoRpc {
     const NAME: &'static str = "muxado-rpc";
     const LAYER: Layer = Layer::Calls;
+    const CALLS_BACK: bool = true;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload)
-            || super::runs_json_calls(workload)
-            || matches!(workload, Workload::Cancel)
+        super::runs_calls(workload) || super::runs_items(workload) || super::runs_json_calls(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
-        let server = Server::builder().serve(EchoServer::new(Echoing)).listen("tcp://127.0.0.1:0").await?;
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
+        let mut builder = Server::builder()
+            .serve(EchoServer::new(Echoing))
+            .limits(limits(workload))
+            .config(config(workload));
+        if let Workload::Both { .. } = workload {
+            let accepted = doorplate.accepted();
+            builder = builder.on_connect(move |connection| {
+                // Nobody takes it when the client has given up.
+                let _ = accepted.send(Self::new(&connection, workload));
+            });
+        }
+        let server = builder.listen("tcp://127.0.0.1:0").await?;
         let address = server.local_addr().trim_start_matches("tcp://");
         doorplate.hang(address.parse()?);
         server.wait().await;
@@ -52,20 +110,38 @@ impl Peer for MuxadoRpc {
     }
 
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
-        let connection = Connection::builder().connect(&format!("tcp://{server}")).await?;
-        let codec = match workload {
-            Workload::UnaryJson { .. } => Codec::Json,
-            _ => Codec::MessagePack,
-        };
-        Ok(Self(EchoClient::new(connection.channel()).with_codec(codec)))
+        let mut builder = Connection::builder().limits(limits(workload)).config(config(workload));
+        if let Workload::Both { .. } = workload {
+            builder = builder.serve(EchoServer::new(Echoing));
+        }
+        Ok(Self::new(&builder.connect(&format!("tcp://{server}")).await?, workload))
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
         message.check(&self.0.echo(message.text().to_owned()).await?)
     }
 
-    async fn never(&mut self) -> Result<()> {
-        self.0.never().await?;
+    async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let mut copies = message.copies(count);
+        let mut items = self.0.items(message.text().to_owned(), count).await?;
+        while let Some(item) = items.try_next().await? {
+            copies.take(&item)?;
+        }
+        copies.end()
+    }
+
+    async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {
+        let mut copies = message.copies(count);
+        let sent = stream::iter(iter::repeat_n(message.text().to_owned(), count as usize));
+        let mut items = self.0.bidi_items(sent).await?;
+        while let Some(item) = items.try_next().await? {
+            copies.take(&item)?;
+        }
+        copies.end()
+    }
+
+    async fn never(&mut self, slot: u32) -> Result<()> {
+        self.0.never(slot).await?;
         Ok(())
     }
 }

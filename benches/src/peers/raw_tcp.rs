@@ -33,10 +33,16 @@ impl Peer for RawTcp {
     const LAYER: Layer = Layer::Transport;
 
     fn runs(workload: Workload) -> bool {
-        matches!(workload, Workload::Unary { in_flight: 1, .. } | Workload::Echo { .. })
+        matches!(
+            workload,
+            Workload::Unary { in_flight: 1, .. }
+                | Workload::Payload { .. }
+                | Workload::Connect
+                | Workload::Echo { .. }
+        )
     }
 
-    async fn serve(workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         doorplate.serve(|stream| io::serve(stream, workload.size())).await
     }
 

@@ -4,11 +4,12 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
@@ -19,11 +20,12 @@ use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Held, Layer, Peer, dial},
-    workload::Workload,
+    pipe::Pipe,
+    workload::{Windows, Workload},
 };
 
-/// Room for every stream of the widest workload.
-const STREAMS: usize = 4096;
+/// Its costs grow with the number of streams: 16 000 take some seconds to open, 100 000 minutes.
+const MOST_STREAMS: usize = 16_000;
 
 /// Bytes of a frame; with the default of 16 KiB bulk costs twice as much time.
 const FRAME: usize = 256 * 1024;
@@ -43,14 +45,22 @@ impl RustYamux {
 impl Peer for RustYamux {
     const NAME: &'static str = "rust-yamux";
     const LAYER: Layer = Layer::Streams;
+    // It measures the round trip with the system's clock.
+    const TOKIO_CLOCK: bool = false;
 
     fn runs(workload: Workload) -> bool {
         super::runs_streams(workload)
+            && match workload {
+                // There is no window to set.
+                Workload::Link { windows, .. } => windows == Windows::Default,
+                Workload::IdleBeside { streams } => streams <= MOST_STREAMS,
+                _ => true,
+            }
     }
 
-    async fn serve(workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let connection = move |tcp| async move {
-            let mut connection = start(tcp, Mode::Server);
+            let mut connection = start(tcp, Mode::Server, workload);
             while let Some(stream) = poll_fn(|cx| connection.poll_next_inbound(cx)).await {
                 tokio::spawn(io::serve(stream?.compat(), workload.largest()));
             }
@@ -59,12 +69,21 @@ impl Peer for RustYamux {
         doorplate.serve(connection).await
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
-        let connection = start(dial(server).await?, Mode::Client);
-        let (opens, requests) = mpsc::unbounded_channel();
-        let mut client = Client { connection, requests, waiting: VecDeque::new() };
-        tokio::spawn(async move { poll_fn(|cx| client.poll(cx)).await });
-        Ok(Self(opens))
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
+        Ok(Client::spawn(start(dial(server).await?, Mode::Client, workload)))
+    }
+
+    async fn transfer(workload: Workload, near: Pipe, far: Pipe, message: Arc<Message>) -> Result<()> {
+        let mut server = start(far, Mode::Server, workload);
+        let client = Client::spawn(start(near, Mode::Client, workload));
+        let received = Arc::clone(&message);
+        tokio::spawn(async move {
+            while let Some(Ok(stream)) = poll_fn(|cx| server.poll_next_inbound(cx)).await {
+                let message = Arc::clone(&received);
+                tokio::spawn(async move { io::receive(stream.compat(), &message).await });
+            }
+        });
+        io::send(client.open().await?, &message).await
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
@@ -78,21 +97,35 @@ impl Peer for RustYamux {
     }
 }
 
-fn start(tcp: TcpStream, mode: Mode) -> Connection<Compat<TcpStream>> {
+fn start<T>(io: T, mode: Mode, workload: Workload) -> Connection<Compat<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let mut config = Config::default();
-    // Windows grow by themselves; this takes the bound of their sum away.
-    config.set_max_connection_receive_window(None).set_max_num_streams(STREAMS).set_split_send_size(FRAME);
-    Connection::new(tcp.compat(), config, mode)
+    if !matches!(workload, Workload::Link { .. }) {
+        // Windows grow by themselves; this takes the bound of their sum away.
+        config.set_max_connection_receive_window(None).set_max_num_streams(workload.room());
+        config.set_split_send_size(FRAME);
+    }
+    Connection::new(io.compat(), config, mode)
 }
 
 /// The task of the connecting side.
-struct Client {
-    connection: Connection<Compat<TcpStream>>,
+struct Client<T> {
+    connection: Connection<Compat<T>>,
     requests: mpsc::UnboundedReceiver<oneshot::Sender<Stream>>,
     waiting: VecDeque<oneshot::Sender<Stream>>,
 }
 
-impl Client {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Client<T> {
+    /// Runs the connection in a task; gives what opens streams of it.
+    fn spawn(connection: Connection<Compat<T>>) -> RustYamux {
+        let (opens, requests) = mpsc::unbounded_channel();
+        let mut client = Self { connection, requests, waiting: VecDeque::new() };
+        tokio::spawn(async move { poll_fn(|cx| client.poll(cx)).await });
+        RustYamux(opens)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         while let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
             self.waiting.push_back(request);

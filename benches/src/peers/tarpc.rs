@@ -1,6 +1,9 @@
 //! tarpc over TCP, with each of its codecs.
 
-use std::{future, net::SocketAddr};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use tarpc::{
@@ -15,16 +18,17 @@ use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Layer, Peer, dial},
+    waiting,
     workload::Workload,
 };
 
-/// Room for every call of the widest workload.
-const IN_FLIGHT: usize = 4096;
+/// The deadline of a call that waits; the default is 10 s.
+const LONG: Duration = Duration::from_secs(3600);
 
 #[tarpc::service]
 pub(crate) trait Echo {
     async fn echo(text: String) -> String;
-    async fn never() -> bool;
+    async fn never(slot: u32) -> bool;
 }
 
 #[derive(Clone)]
@@ -35,8 +39,8 @@ impl Echo for Echoing {
         text
     }
 
-    async fn never(self, _: context::Context) -> bool {
-        future::pending().await
+    async fn never(self, _: context::Context, slot: u32) -> bool {
+        waiting::forever(slot).await
     }
 }
 
@@ -61,21 +65,23 @@ macro_rules! tarpc_peer {
                 runs(workload)
             }
 
-            async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
-                let connection = async |stream: TcpStream| {
+            async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
+                let room = workload.room();
+                let connection = move |stream: TcpStream| async move {
                     let transport = serde_transport::new(framed(stream), formats::$codec::default());
-                    let channel = server::Config { pending_response_buffer: IN_FLIGHT }.channel(transport);
+                    let channel = server::Config { pending_response_buffer: room }.channel(transport);
                     channel.execute(Echoing.serve()).for_each(async |call| drop(tokio::spawn(call))).await;
                     Ok(())
                 };
                 doorplate.serve(connection).await
             }
 
-            async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
+            async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
                 let stream = dial(server).await?;
                 let transport = serde_transport::new(framed(stream), formats::$codec::default());
                 let mut config = client::Config::default();
-                (config.max_in_flight_requests, config.pending_request_buffer) = (IN_FLIGHT, IN_FLIGHT);
+                config.max_in_flight_requests = workload.room();
+                config.pending_request_buffer = workload.room();
                 Ok(Self(EchoClient::new(config, transport).spawn()))
             }
 
@@ -83,18 +89,18 @@ macro_rules! tarpc_peer {
                 message.check(&self.0.echo(context::current(), message.text().to_owned()).await?)
             }
 
-            async fn never(&mut self) -> Result<()> {
-                self.0.never(context::current()).await?;
+            async fn never(&mut self, slot: u32) -> Result<()> {
+                let mut context = context::current();
+                context.deadline = Instant::now() + LONG;
+                self.0.never(context, slot).await?;
                 Ok(())
             }
         }
     };
 }
 
-tarpc_peer!(TarpcMessagepack, "tarpc-messagepack", MessagePack, |workload| {
-    super::runs_calls(workload) || workload == Workload::Cancel
-});
+tarpc_peer!(TarpcMessagepack, "tarpc-messagepack", MessagePack, super::runs_calls);
 tarpc_peer!(TarpcBincode, "tarpc-bincode", Bincode, |workload| {
-    matches!(workload, Workload::Unary { .. })
+    matches!(workload, Workload::Unary { .. } | Workload::Payload { .. })
 });
 tarpc_peer!(TarpcJson, "tarpc-json", Json, super::runs_json_calls);

@@ -1,9 +1,11 @@
 //! tonic: gRPC over HTTP/2. What its build script would generate is written out, so that no
 //! protobuf compiler is needed; the messages are prost's.
 
+mod items;
+
 use std::{
     convert::Infallible,
-    future::{self, Future},
+    future::Future,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -23,10 +25,13 @@ use crate::{
     Result,
     message::Message,
     peer::{Doorplate, Layer, Peer},
+    waiting,
     workload::Workload,
 };
 
 const ECHO: &str = "/bench.Echo/Echo";
+const ITEMS: &str = "/bench.Echo/Items";
+const BIDI_ITEMS: &str = "/bench.Echo/BidiItems";
 const NEVER: &str = "/bench.Echo/Never";
 
 /// Wide enough that nothing waits for credit.
@@ -47,7 +52,8 @@ pub(crate) struct Text {
     text: String,
 }
 
-/// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text); }`
+/// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text);
+/// rpc Items(Ask) returns (stream Text); rpc BidiItems(stream Text) returns (stream Text); }`
 #[derive(Clone)]
 struct EchoServer;
 
@@ -64,6 +70,8 @@ impl Service<http::Request<Body>> for EchoServer {
         let method = match request.uri().path() {
             ECHO => Method::Echo,
             NEVER => Method::Never,
+            ITEMS => return items::items(request),
+            BIDI_ITEMS => return items::bidi_items(request),
             _ => return Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
         };
         Box::pin(async move {
@@ -91,7 +99,10 @@ impl Service<Request<Text>> for Method {
     fn call(&mut self, request: Request<Text>) -> Self::Future {
         match self {
             Self::Echo => Box::pin(async move { Ok(Response::new(request.into_inner())) }),
-            Self::Never => Box::pin(future::pending()),
+            Self::Never => Box::pin(async move {
+                let slot = request.get_ref().text.parse().map_err(|_| Status::invalid_argument("slot"))?;
+                waiting::forever(slot).await
+            }),
         }
     }
 }
@@ -114,17 +125,17 @@ impl Peer for Tonic {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload) || workload == Workload::Cancel
+        super::runs_calls(workload) || super::runs_items(workload)
     }
 
-    async fn serve(_workload: Workload, doorplate: Doorplate) -> Result<()> {
+    async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let incoming = TcpIncoming::from(doorplate.listen().await?).with_nodelay(Some(true));
         let server = Server::builder()
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_frame_size(FRAME)
             // Otherwise a client that cancels often is taken for an attacker.
-            .http2_max_pending_accept_reset_streams(Some(4096));
+            .http2_max_pending_accept_reset_streams(Some(workload.room()));
         Ok({ server }.serve_with_incoming(EchoServer, incoming).await?)
     }
 
@@ -142,8 +153,16 @@ impl Peer for Tonic {
         message.check(&self.call(ECHO, message.text().to_owned()).await?)
     }
 
-    async fn never(&mut self) -> Result<()> {
-        self.call(NEVER, String::new()).await?;
+    async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
+        items::ask(&mut self.0, message, count).await
+    }
+
+    async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {
+        items::exchange(&mut self.0, message, count).await
+    }
+
+    async fn never(&mut self, slot: u32) -> Result<()> {
+        self.call(NEVER, slot.to_string()).await?;
         Ok(())
     }
 }

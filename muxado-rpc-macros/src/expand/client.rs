@@ -5,7 +5,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Ident, ext::IdentExt, spanned::Spanned};
 
 use super::{index, located, params};
-use crate::model::{Answer, Argument, Method, Service};
+use crate::model::{
+    Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service, streaming_item,
+};
 
 /// The struct.
 pub(super) fn declaration(service: &Service) -> TokenStream {
@@ -78,10 +80,24 @@ fn helpers(service: &Service) -> TokenStream {
         }
     };
     let with_timeout = quote! {
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         #vis fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self { caller: self.caller.with_timeout(timeout) }
+        }
+    };
+    let with_default_timeout = quote! {
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        #vis fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self { caller: self.caller.with_default_timeout(timeout) }
+        }
+    };
+    let without_inherited_deadline = quote! {
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        #vis fn without_inherited_deadline(self) -> Self {
+            Self { caller: self.caller.without_inherited_deadline() }
         }
     };
     let with_metadata = quote! {
@@ -95,6 +111,8 @@ fn helpers(service: &Service) -> TokenStream {
         ("new", new),
         ("with_codec", with_codec),
         ("with_timeout", with_timeout),
+        ("with_default_timeout", with_default_timeout),
+        ("without_inherited_deadline", without_inherited_deadline),
         ("with_metadata", with_metadata),
     ];
     let taken = |name: &str| service.methods.iter().any(|method| method.ident.unraw() == name);
@@ -107,13 +125,27 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     let private = service.private();
     let attrs = method.attrs.iter().filter(|attr| applies_to_calls(attr));
     let docs = default_docs(service, method);
-    let arguments = method.values().map(|argument| {
-        let Argument { attrs, ident, ty, .. } = argument;
-        quote!(#(#attrs)* #ident: #ty)
+    let arguments = method.arguments.iter().filter_map(|argument| {
+        let Argument { attrs, ident, ty, kind, .. } = argument;
+        let ty = match kind {
+            ArgumentKind::Context => return None,
+            ArgumentKind::Value => ty.to_token_stream(),
+            ArgumentKind::Items => {
+                let item = streaming_item(ty);
+                quote!(impl #private::Stream<Item = #item> + ::core::marker::Send + 'static)
+            }
+        };
+        Some(quote!(#(#attrs)* #ident: #ty))
     });
     let output = match &method.answer {
         Answer::Value(ty) => quote!(#ty, #private::CallError),
         Answer::Fallible { ok, error, .. } => quote!(#ok, #private::CallError<#error>),
+        Answer::Items(ItemsAnswer { item, error, .. }) => match error {
+            ItemsError::None => quote!(#private::Streaming<#item>, #private::CallError),
+            ItemsError::InItems(error) | ItemsError::InFront(error) => {
+                quote!(#private::Streaming<#item, #error>, #private::CallError<#error>)
+            }
+        },
     };
     let call = call(method);
     quote! {
@@ -133,12 +165,24 @@ fn call(method: &Method) -> TokenStream {
     let (call, answer) = match &method.answer {
         Answer::Value(ty) => ("call", ty.to_token_stream()),
         Answer::Fallible { ok, error, .. } => ("call_fallible", quote!(#ok, #error)),
+        Answer::Items(ItemsAnswer { item, error, .. }) => match error {
+            ItemsError::None => ("stream", item.clone()),
+            ItemsError::InItems(error) | ItemsError::InFront(error) => {
+                ("stream_fallible", quote!(#item, #error))
+            }
+        },
     };
     let span = located(method.answer.ty().span());
     let call = Ident::new(call, span);
     let receiver = &method.receiver.self_token;
+    let input = match method.input() {
+        None => quote!(::core::option::Option::None),
+        Some((Argument { ident, .. }, item)) => quote_spanned! {located(item.span())=>
+            #receiver.caller.items::<#item, _>(&__METHODS[#index], #ident)
+        },
+    };
     quote_spanned! {span=>
-        #receiver.caller.#call::<#params, #answer>(&__METHODS[#index], &#params { #(#fields),* }).await
+        #receiver.caller.#call::<#params, #answer>(&__METHODS[#index], #params { #(#fields),* }, #input).await
     }
 }
 

@@ -11,7 +11,7 @@ use syn::{Item, ItemTrait};
 
 use crate::{
     attr::ServiceArgs,
-    model::{Method, Service, without_own_attributes},
+    model::{Answer, Method, Service, without_own_attributes},
     validate::{self, Errors},
 };
 
@@ -83,7 +83,8 @@ fn table(service: &Service) -> TokenStream {
     let variants = service.methods.iter().map(|Method { cfg, ident, .. }| quote!(#(#cfg)* #ident));
     let infos = service.methods.iter().map(|method| {
         let (cfg, method_name, index) = (&method.cfg, &method.name, index(method));
-        quote!(#(#cfg)* #private::method_info(#name, __ID, #method_name, #index))
+        let options = options(service, method);
+        quote!(#(#cfg)* #private::method_info(#name, __ID, #method_name, #index, #options))
     });
     quote! {
         enum __Method { #(#variants),* }
@@ -91,6 +92,28 @@ fn table(service: &Service) -> TokenStream {
         static __METHODS: &[#private::MethodInfo] = &[#(#infos),*];
         static __SERVICE: #private::ServiceInfo = #private::service_info(#name, __ID, __METHODS);
     }
+}
+
+/// What differs from an ordinary unary method.
+fn options(service: &Service, method: &Method) -> TokenStream {
+    let private = service.private();
+    let idempotent = method.idempotent.then(|| quote!(idempotent: true,));
+    let no_cancel = method.no_cancel.then(|| quote!(no_cancel: true,));
+    let context = method.takes_context().then(|| quote!(takes_context: true,));
+    let timeout = method
+        .timeout_ms
+        .map(|ms| quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#ms)),));
+    let shape = match (method.input().is_some(), matches!(method.answer, Answer::Items(_))) {
+        (false, false) => None,
+        (false, true) => Some(quote!(shape: #private::Shape::ServerStreaming,)),
+        (true, false) => Some(quote!(shape: #private::Shape::ClientStreaming,)),
+        (true, true) => Some(quote!(shape: #private::Shape::Bidirectional,)),
+    };
+    let given: TokenStream = [shape, idempotent, no_cancel, context, timeout].into_iter().flatten().collect();
+    if given.is_empty() {
+        return quote!(#private::MethodOptions::DEFAULT);
+    }
+    quote!(#private::MethodOptions { #given ..#private::MethodOptions::DEFAULT })
 }
 
 /// Number of a method within its service.

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::{Ident, ext::IdentExt, spanned::Spanned};
 
 use super::{index, located, params};
-use crate::model::{Answer, Argument, ArgumentKind, Method, Service};
+use crate::model::{Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service};
 
 /// The struct.
 pub(super) fn declaration(service: &Service) -> TokenStream {
@@ -126,12 +126,13 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let private = service.private();
     let Method { cfg, .. } = method;
     let number = index(method);
-    let Locals { request, index, codec, params, context, .. } = &Locals::new(Span::mixed_site());
-    let make_context = method.takes_context().then(|| {
-        quote! {
-            let mut #request = #request;
-            let #context = #private::context(&mut #request);
-        }
+    let Locals { request, index, codec, params, context, items, .. } = &Locals::new(Span::mixed_site());
+    let mutable =
+        (method.takes_context() || method.input().is_some()).then(|| quote!(let mut #request = #request;));
+    let make_context =
+        method.takes_context().then(|| quote!(let #context = #private::context(&mut #request);));
+    let take_items = method.input().map(|(_, item)| {
+        quote_spanned!(located(item.span())=> let #items = #private::take_items::<#item>(&mut #request)?;)
     });
     let decode = params::sends(method).then(|| {
         let ty = params::ident(method);
@@ -141,7 +142,9 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     quote! {
         #(#cfg)*
         #index if #index == #number => #private::Box::pin(async move {
+            #mutable
             #make_context
+            #take_items
             let #codec = #request.codec();
             #decode
             ::core::mem::drop(#request);
@@ -154,18 +157,79 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
 fn respond(service: &Service, method: &Method) -> TokenStream {
     let private = service.private();
     let (implementation, bound, ident) = (&service.implementation, &service.ident, &method.ident);
-    let Locals { service: shared, codec, params, context, .. } = &Locals::new(Span::mixed_site());
+    let Locals { service: shared, codec, params, context, items, .. } = &Locals::new(Span::mixed_site());
     let arguments = method.arguments.iter().map(|Argument { cfg, ident, ty, kind, .. }| match kind {
         ArgumentKind::Value => quote!(#(#cfg)* #params.#ident),
         ArgumentKind::Context => quote_spanned!(located(ty.span())=> #(#cfg)* &#context),
+        ArgumentKind::Items => quote!(#(#cfg)* #items),
     });
     let call = quote!(<#implementation as #bound>::#ident(&*#shared, #(#arguments),*).await);
     let span = located(method.answer.ty().span());
-    match &method.answer {
+    let answer = match &method.answer {
         Answer::Value(ty) => quote_spanned!(span=> #private::respond::<#ty>(#codec, &#call)),
         Answer::Fallible { ok, error, .. } => {
-            quote_spanned!(span=> #private::respond_result::<#ok, #error>(#codec, #call))
+            let describe = describe(service);
+            quote_spanned!(span=> #private::respond_result::<#ok, #error>(#codec, #call, #describe))
         }
+        Answer::Items(answer) => return respond_items(service, method, answer, &call),
+    };
+    if method.takes_context() { quote!(#private::with_metadata(&#context, #answer)) } else { answer }
+}
+
+/// A closure that says what is known of an error: its traits are found out where its type is known.
+fn describe(service: &Service) -> TokenStream {
+    let private = service.private();
+    let Locals { error, .. } = &Locals::new(Span::mixed_site());
+    quote! {
+        |#error| {
+            use #private::{CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _, DisplayOfSome as _};
+            #private::Description {
+                code: (&#private::Probe::of(#error)).code_of(#error),
+                message: (&#private::Probe::of(#error)).display_of(#error),
+            }
+        }
+    }
+}
+
+/// Runs a method that returns a stream. The stream may borrow from what the closure owns.
+fn respond_items(
+    service: &Service,
+    method: &Method,
+    answer: &ItemsAnswer,
+    call: &TokenStream,
+) -> TokenStream {
+    let private = service.private();
+    let number = index(method);
+    let ItemsAnswer { item, error, .. } = answer;
+    let Locals { codec, context, sink, stream, error: failed, .. } = &Locals::new(Span::mixed_site());
+    let span = located(method.answer.ty().span());
+    let describe = describe(service);
+    let shared_context = if method.takes_context() {
+        quote!(::core::option::Option::Some(::core::clone::Clone::clone(&#context)))
+    } else {
+        quote!(::core::option::Option::None)
+    };
+    let send = match error {
+        ItemsError::None => quote_spanned!(span=> #sink.send_all::<_, #item>(#call).await),
+        ItemsError::InItems(error) => quote_spanned! {span=>
+            #sink.send_results::<_, #item, #error>(#call, #describe).await
+        },
+        ItemsError::InFront(error) => quote_spanned! {span=>
+            match #call {
+                ::core::result::Result::Ok(#stream) => #sink.send_all::<_, #item>(#stream).await,
+                ::core::result::Result::Err(#failed) => {
+                    ::core::result::Result::Err(#private::failure::<#error>(#codec, #failed, #describe))
+                }
+            }
+        },
+    };
+    quote_spanned! {span=>
+        #private::serve_items(
+            &__METHODS[#number],
+            #codec,
+            #shared_context,
+            move |#sink| async move { #send },
+        ).await
     }
 }
 
@@ -177,6 +241,10 @@ struct Locals {
     codec: Ident,
     params: Ident,
     context: Ident,
+    items: Ident,
+    sink: Ident,
+    stream: Ident,
+    error: Ident,
 }
 
 impl Locals {
@@ -189,6 +257,10 @@ impl Locals {
             codec: local("codec"),
             params: local("params"),
             context: local("context"),
+            items: local("items"),
+            sink: local("sink"),
+            stream: local("stream"),
+            error: local("error"),
         }
     }
 }

@@ -67,24 +67,31 @@ const _: () = {
             __ID,
             "put",
             __Method::write as usize,
+            crate::rpc::__private::MethodOptions::DEFAULT,
         ),
         crate::rpc::__private::method_info(
             "files.Store",
             __ID,
             "type",
             __Method::r#type as usize,
+            crate::rpc::__private::MethodOptions {
+                takes_context: true,
+                ..crate::rpc::__private::MethodOptions::DEFAULT
+            },
         ),
         crate::rpc::__private::method_info(
             "files.Store",
             __ID,
             "new",
             __Method::new as usize,
+            crate::rpc::__private::MethodOptions::DEFAULT,
         ),
         crate::rpc::__private::method_info(
             "files.Store",
             __ID,
             "with_codec",
             __Method::with_codec as usize,
+            crate::rpc::__private::MethodOptions::DEFAULT,
         ),
     ];
     static __SERVICE: crate::rpc::__private::ServiceInfo = crate::rpc::__private::service_info(
@@ -207,6 +214,18 @@ const _: () = {
                                     params.mode,
                                 )
                                 .await,
+                            |error| {
+                                use crate::rpc::__private::{
+                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                    DisplayOfSome as _,
+                                };
+                                crate::rpc::__private::Description {
+                                    code: (&crate::rpc::__private::Probe::of(error))
+                                        .code_of(error),
+                                    message: (&crate::rpc::__private::Probe::of(error))
+                                        .display_of(error),
+                                }
+                            },
                         )
                     })
                 }
@@ -219,12 +238,28 @@ const _: () = {
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        crate::rpc::__private::respond_result::<
-                            C,
-                            Failure,
-                        >(
-                            codec,
-                            <TT as Store>::r#type(&*service, params.r#in, &context).await,
+                        crate::rpc::__private::with_metadata(
+                            &context,
+                            crate::rpc::__private::respond_result::<
+                                C,
+                                Failure,
+                            >(
+                                codec,
+                                <TT as Store>::r#type(&*service, params.r#in, &context)
+                                    .await,
+                                |error| {
+                                    use crate::rpc::__private::{
+                                        CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                        DisplayOfSome as _,
+                                    };
+                                    crate::rpc::__private::Description {
+                                        code: (&crate::rpc::__private::Probe::of(error))
+                                            .code_of(error),
+                                        message: (&crate::rpc::__private::Probe::of(error))
+                                            .display_of(error),
+                                    }
+                                },
+                            ),
                         )
                     })
                 }
@@ -284,11 +319,28 @@ const _: () = {
             > + ::core::clone::Clone,
         CC::Error: ::core::convert::Into<crate::rpc::__private::BoxError>,
     {
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         pub(crate) fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        pub(crate) fn with_default_timeout(
+            self,
+            timeout: ::core::time::Duration,
+        ) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        pub(crate) fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.
@@ -321,11 +373,12 @@ const _: () = {
                     <io::Result<()> as crate::rpc::__private::IsResult>::Err,
                 >(
                     &__METHODS[__Method::write as usize],
-                    &__params_write {
+                    __params_write {
                         path,
                         #[cfg(unix)]
                         mode,
                     },
+                    ::core::option::Option::None,
                 )
                 .await
         }
@@ -339,7 +392,11 @@ const _: () = {
                     __params_type,
                     C,
                     Failure,
-                >(&__METHODS[__Method::r#type as usize], &__params_type { r#in })
+                >(
+                    &__METHODS[__Method::r#type as usize],
+                    __params_type { r#in },
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Store::new`].
@@ -348,7 +405,14 @@ const _: () = {
             &self,
         ) -> ::core::result::Result<(), crate::rpc::__private::CallError> {
             self.caller
-                .call::<__Nothing, ()>(&__METHODS[__Method::new as usize], &__Nothing {})
+                .call::<
+                    __Nothing,
+                    (),
+                >(
+                    &__METHODS[__Method::new as usize],
+                    __Nothing {},
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Store::with_codec`].
@@ -359,7 +423,11 @@ const _: () = {
                 .call::<
                     __Nothing,
                     (),
-                >(&__METHODS[__Method::with_codec as usize], &__Nothing {})
+                >(
+                    &__METHODS[__Method::with_codec as usize],
+                    __Nothing {},
+                    ::core::option::Option::None,
+                )
                 .await
         }
     }

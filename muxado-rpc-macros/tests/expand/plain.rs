@@ -57,18 +57,24 @@ const _: () = {
             __ID,
             "add",
             __Method::add as usize,
+            ::muxado_rpc::__private::MethodOptions::DEFAULT,
         ),
         ::muxado_rpc::__private::method_info(
             "Calculator",
             __ID,
             "divide",
             __Method::divide as usize,
+            ::muxado_rpc::__private::MethodOptions::DEFAULT,
         ),
         ::muxado_rpc::__private::method_info(
             "Calculator",
             __ID,
             "whoami",
             __Method::whoami as usize,
+            ::muxado_rpc::__private::MethodOptions {
+                takes_context: true,
+                ..::muxado_rpc::__private::MethodOptions::DEFAULT
+            },
         ),
     ];
     static __SERVICE: ::muxado_rpc::__private::ServiceInfo = ::muxado_rpc::__private::service_info(
@@ -220,6 +226,18 @@ const _: () = {
                             codec,
                             <T as Calculator>::divide(&*service, params.a, params.b)
                                 .await,
+                            |error| {
+                                use ::muxado_rpc::__private::{
+                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                    DisplayOfSome as _,
+                                };
+                                ::muxado_rpc::__private::Description {
+                                    code: (&::muxado_rpc::__private::Probe::of(error))
+                                        .code_of(error),
+                                    message: (&::muxado_rpc::__private::Probe::of(error))
+                                        .display_of(error),
+                                }
+                            },
                         )
                     })
                 }
@@ -229,9 +247,15 @@ const _: () = {
                         let context = ::muxado_rpc::__private::context(&mut request);
                         let codec = request.codec();
                         ::core::mem::drop(request);
-                        ::muxado_rpc::__private::respond::<
-                            String,
-                        >(codec, &<T as Calculator>::whoami(&*service, &context).await)
+                        ::muxado_rpc::__private::with_metadata(
+                            &context,
+                            ::muxado_rpc::__private::respond::<
+                                String,
+                            >(
+                                codec,
+                                &<T as Calculator>::whoami(&*service, &context).await,
+                            ),
+                        )
                     })
                 }
                 _ => {
@@ -285,11 +309,25 @@ const _: () = {
                 caller: self.caller.with_codec(codec),
             }
         }
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         pub fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        pub fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        pub fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.
@@ -309,7 +347,11 @@ const _: () = {
                 .call::<
                     __params_add,
                     i64,
-                >(&__METHODS[__Method::add as usize], &__params_add { a, b })
+                >(
+                    &__METHODS[__Method::add as usize],
+                    __params_add { a, b },
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Calculator::divide`].
@@ -326,7 +368,11 @@ const _: () = {
                     __params_divide,
                     f64,
                     DivideError,
-                >(&__METHODS[__Method::divide as usize], &__params_divide { a, b })
+                >(
+                    &__METHODS[__Method::divide as usize],
+                    __params_divide { a, b },
+                    ::core::option::Option::None,
+                )
                 .await
         }
         /// Calls [`Calculator::whoami`].
@@ -337,7 +383,11 @@ const _: () = {
                 .call::<
                     __Nothing,
                     String,
-                >(&__METHODS[__Method::whoami as usize], &__Nothing {})
+                >(
+                    &__METHODS[__Method::whoami as usize],
+                    __Nothing {},
+                    ::core::option::Option::None,
+                )
                 .await
         }
     }

@@ -47,6 +47,7 @@ const _: () = {
             __ID,
             "add",
             __Method::add as usize,
+            ::muxado_rpc::__private::MethodOptions::DEFAULT,
         ),
     ];
     static __SERVICE: ::muxado_rpc::__private::ServiceInfo = ::muxado_rpc::__private::service_info(
@@ -191,11 +192,25 @@ const _: () = {
                 caller: self.caller.with_codec(codec),
             }
         }
-        /// Sets how long each call may take; unlimited unless set.
+        /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
                 caller: self.caller.with_timeout(timeout),
+            }
+        }
+        /// Sets how long each call may take whose method sets no time limit of its own.
+        #[must_use]
+        fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
+            Self {
+                caller: self.caller.with_default_timeout(timeout),
+            }
+        }
+        /// Lets calls made by a handler take longer than what is left of the call that it serves.
+        #[must_use]
+        fn without_inherited_deadline(self) -> Self {
+            Self {
+                caller: self.caller.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.
@@ -215,7 +230,11 @@ const _: () = {
                 .call::<
                     __params_add,
                     i64,
-                >(&__METHODS[__Method::add as usize], &__params_add { a, b })
+                >(
+                    &__METHODS[__Method::add as usize],
+                    __params_add { a, b },
+                    ::core::option::Option::None,
+                )
                 .await
         }
     }
@@ -248,7 +267,7 @@ const _: () = {
     "a parameter needs a plain name: it is sent under that name"
 }
 ::core::compile_error! {
-    "unknown option `id`, expected `name`"
+    "unknown option `id`, expected one of `name`, `idempotent`, `no_cancel`, `timeout_ms`"
 }
 ::core::compile_error! {
     "associated constants are not supported in a service trait"

@@ -16,14 +16,18 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Owner;
 use crate::{
-    Codec, Limits, MethodInfo, Origin, Response, Status,
+    Codec, Items, Limits, MethodInfo, Origin, Response, Status,
+    items::{Limit, Pumping, ReadHalf, Received, Sending, WriteHalf, pump},
     link::Link,
     payload::Outgoing,
+    response::Outcome,
     status,
     wire::{MessageError, MessageReader, decode_answer},
 };
 
 /// A call under way; see [`Channel`](crate::Channel).
+///
+/// Ready with the answer; of a method that returns a stream, as soon as the request is sent.
 ///
 /// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
 /// nothing was sent.
@@ -47,6 +51,7 @@ enum State {
     Opening {
         opening: OpenTyped,
         message: Outgoing,
+        input: Option<Items>,
         call: Call,
     },
     /// Writing the request and reading the answer.
@@ -54,42 +59,54 @@ enum State {
     Done,
 }
 
-struct Call {
+/// What a call needs as long as it lasts.
+pub(super) struct Call {
     method: &'static MethodInfo,
+    codec: Codec,
     link: Arc<Link>,
     /// A call under way keeps the connection open as its channel does.
     _owner: Option<Arc<Owner>>,
 }
 
+#[derive(Clone, Copy)]
 struct Deadline {
-    at: Instant,
-    timeout: Duration,
+    limit: Limit,
     method: &'static MethodInfo,
 }
 
 struct Exchange {
     call: Call,
-    stream: Stream,
-    unsent: Outgoing,
-    sending: bool,
+    read: ReadHalf,
     reader: MessageReader,
+    sending: Sends,
+}
+
+/// What is still to be sent.
+enum Sends {
+    /// The request, which is all.
+    Request(Outgoing),
+    /// The request and the items that follow it, by a future that owns the writing half.
+    Items(Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>),
+    /// The same, by a task, since the answer is a stream that is read meanwhile.
+    Apart(Option<Pumping>),
+    Nothing,
 }
 
 impl CallFuture {
     pub(super) fn new(
-        method: &'static MethodInfo,
+        call: Call,
         timeout: Option<Duration>,
         message: Outgoing,
-        link: Arc<Link>,
-        owner: Option<Arc<Owner>>,
+        input: Option<Items>,
     ) -> Self {
-        let opening = link.typed().open_typed(StreamType::new(method.service_id().as_u32()));
+        let method = call.method;
+        let opening = call.link.typed().open_typed(StreamType::new(method.service_id().as_u32()));
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
-            Some(Deadline { at, timeout, method })
+            Some(Deadline { limit: Limit { at, timeout }, method })
         });
-        let state = State::Opening { opening, message, call: Call { method, link, _owner: owner } };
+        let state = State::Opening { opening, message, input, call };
         Self { state, deadline, timer: None }
     }
 
@@ -103,13 +120,13 @@ impl Future for CallFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Poll::Ready(result) = this.state.poll(cx) {
+        if let Poll::Ready(result) = this.state.poll(cx, *this.deadline) {
             *this.state = State::Done;
             return Poll::Ready(result);
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
         if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(deadline.at)));
+            this.timer.set(Some(sleep_until(deadline.limit.at)));
         }
         if let Some(timer) = this.timer.as_pin_mut() {
             ready!(timer.poll(cx));
@@ -123,7 +140,7 @@ impl Future for CallFuture {
 
 impl Deadline {
     fn exceeded(&self, state: &State) -> Status {
-        let Self { method, timeout, .. } = self;
+        let Self { method, limit: Limit { timeout, .. } } = self;
         let status =
             Status::deadline_exceeded(format!("{method}: no answer within the time limit of {timeout:?}"));
         match state {
@@ -134,7 +151,7 @@ impl Deadline {
 }
 
 impl State {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Status>> {
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Deadline>) -> Poll<Result<Response, Status>> {
         loop {
             match self {
                 Self::Opening { opening, call, .. } => {
@@ -143,6 +160,10 @@ impl State {
                         opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
                     self.exchange(stream);
                 }
+                Self::Exchanging(exchange) if exchange.call.method.shape().streams_output() => {
+                    ready!(exchange.poll_send(cx))?;
+                    return Poll::Ready(self.take_items(deadline));
+                }
                 Self::Exchanging(exchange) => return exchange.poll(cx),
                 Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
             }
@@ -150,10 +171,36 @@ impl State {
     }
 
     fn exchange(&mut self, stream: Stream) {
-        if let Self::Opening { message, call, .. } = std::mem::replace(self, Self::Done) {
+        if let Self::Opening { message, input, call, .. } = std::mem::replace(self, Self::Done) {
             let reader = MessageReader::new(call.limits().max_message_size);
-            *self = Self::Exchanging(Exchange { call, stream, unsent: message, sending: true, reader });
+            let (read, sending) = match input {
+                None => (ReadHalf::Whole(stream), Sends::Request(message)),
+                Some(input) => {
+                    let (send, receive) = stream.into_split();
+                    (ReadHalf::Half(receive), call.send_items(message, input, WriteHalf::Half(send)))
+                }
+            };
+            *self = Self::Exchanging(Exchange { call, read, reader, sending });
         }
+    }
+
+    /// The items to come, once the request is on its way.
+    fn take_items(&mut self, deadline: Option<Deadline>) -> Result<Response, Status> {
+        let Self::Exchanging(exchange) = std::mem::replace(self, Self::Done) else {
+            return Err(self.take_failure());
+        };
+        let Exchange { call, read, reader, sending } = exchange;
+        let pumping = match sending {
+            Sends::Apart(pumping) => pumping,
+            _ => None,
+        };
+        let limit = call.limits().max_message_size;
+        let received = Received::new(call.method, read, reader, limit)
+            .with_deadline(deadline.map(|deadline| deadline.limit))
+            .with_pumping(pumping);
+        let codec = call.codec;
+        let items = Items::received(codec, received.keeping(call));
+        Ok(Response::from_outcome(codec, Outcome::Items(items)))
     }
 
     fn take_failure(&mut self) -> Status {
@@ -166,13 +213,16 @@ impl State {
 
 impl Exchange {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Status>> {
-        if self.sending {
-            // A failed write is no failed call: the peer may have answered without reading on.
-            self.sending = self.stream.poll_write_final(cx, &mut self.unsent).is_pending();
+        // Even if there is no more to send the peer may have answered.
+        if let Poll::Ready(Err(status)) = self.poll_send(cx) {
+            return Poll::Ready(Err(status));
         }
         loop {
-            let message = match ready!(self.stream.poll_read_chunk(cx, usize::MAX)) {
-                Ok(Some(chunk)) => self.reader.push(chunk),
+            let message = match ready!(self.read.poll_read_chunk(cx)) {
+                Ok(Some(chunk)) => {
+                    self.reader.push(chunk);
+                    self.reader.pop()
+                }
                 Ok(None) => self.reader.finish().map(Some),
                 Err(error) => return Poll::Ready(Err(self.broken(&error))),
             };
@@ -182,6 +232,21 @@ impl Exchange {
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
             }
         }
+    }
+
+    /// Sends what there is to send. A failed write is no failed call: the peer may have answered
+    /// without reading on.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        let result = match (&mut self.sending, &mut self.read) {
+            (Sends::Request(message), ReadHalf::Whole(stream)) => {
+                let _ = ready!(stream.poll_write_final(cx, message));
+                Ok(())
+            }
+            (Sends::Items(pump), _) => ready!(pump.as_mut().poll(cx)),
+            _ => return Poll::Ready(Ok(())),
+        };
+        self.sending = Sends::Nothing;
+        Poll::Ready(result)
     }
 
     fn decode(&self, message: Bytes) -> Result<Response, Status> {
@@ -194,7 +259,7 @@ impl Exchange {
     fn broken(&self, error: &ReadError) -> Status {
         let status = status::from_read_error(self.call.method, error);
         // A stream without a number was never heard of by the peer.
-        if self.stream.id().is_none() { status.not_executed() } else { status }
+        if self.read.is_unheard_of() { status.not_executed() } else { status }
     }
 
     fn no_message(&self, error: &MessageError) -> Status {
@@ -218,8 +283,25 @@ impl Exchange {
 }
 
 impl Call {
+    pub(super) fn new(
+        method: &'static MethodInfo,
+        codec: Codec,
+        link: Arc<Link>,
+        owner: Option<Arc<Owner>>,
+    ) -> Self {
+        Self { method, codec, link, _owner: owner }
+    }
+
     fn limits(&self) -> &Limits {
         self.link.limits()
+    }
+
+    fn send_items(&self, message: Outgoing, input: Items, mut out: WriteHalf) -> Sends {
+        let sending = Sending::new(self.method, input, self.limits().max_message_size, message);
+        if self.method.shape().streams_output() {
+            return Sends::Apart(Some(Pumping::spawn(self.method, sending, out)));
+        }
+        Sends::Items(Box::pin(async move { pump(sending, &mut out).await }))
     }
 }
 

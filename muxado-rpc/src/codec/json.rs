@@ -18,13 +18,18 @@ pub(crate) struct JsonRequest<'a> {
     pub(crate) metadata: Option<crate::Metadata>,
 }
 
-/// `{"ok":..}` or `{"err":{..}}`, with `"metadata"` if there is any.
+/// `{"ok":..}` or `{"err":{..}}`, among items also `{"item":..}` or `{"end":true}`, with `"metadata"`
+/// if there is any.
 #[derive(Debug, Deserialize)]
 pub(crate) struct JsonAnswer<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) ok: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(crate) err: Option<JsonError<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(crate) item: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(crate) end: bool,
     #[serde(default)]
     pub(crate) metadata: Option<crate::Metadata>,
 }

@@ -1,273 +1,278 @@
 //! The serving side of one call: reads the request, runs the handler, sends the answer.
 
+mod apart;
+mod contained;
+mod receive;
+
 use std::{
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
-    task::{Context, Poll},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use muxado::{Stream, StreamType, TypedStream};
+use muxado::{Stream, TypedStream};
 use pin_project::pin_project;
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, Sleep, sleep_until},
 };
 
+use self::{
+    apart::Apart,
+    contained::{Contained, Panicked, contain, message_of},
+    receive::{Received, Reception},
+};
 use crate::{
-    CallService, Channel, Codec, Limits, MethodInfo, Request, Response, Router, ServiceId, ServiceInfo,
-    Status,
-    link::Link,
-    status,
-    text::shortened,
-    wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, encode_answer},
+    BoxError, CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
+    link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
 };
 
-/// What it takes to serve a call; one clone per call.
-#[derive(Clone)]
-pub(super) struct Handling<S> {
-    reception: Reception,
-    service: S,
-}
-
-/// What it takes to know what a call asks for.
-#[derive(Clone)]
-struct Reception {
-    /// Back to the caller.
-    channel: Channel,
-    router: Router,
-}
-
-/// What became of reading a request.
-enum Received {
-    Request(Request),
-    /// The call fails without a handler.
-    Refused(Codec, Status),
-    /// The caller has gone, or sent nothing in time.
-    Nothing,
-}
-
-impl<S: CallService> Handling<S> {
-    pub(super) const fn new(channel: Channel, router: Router, service: S) -> Self {
-        Self { reception: Reception { channel, router }, service }
-    }
-
-    /// Serves one call. Dropping the future drops the handler and resets the stream. The permit is
-    /// given back last.
-    pub(super) async fn serve(self, stream: TypedStream, permit: Option<OwnedSemaphorePermit>) {
-        self.serve_stream(stream.stream_type(), stream.into_inner()).await;
-        drop(permit);
-    }
-
-    async fn serve_stream(self, stream_type: StreamType, mut stream: Stream) {
-        let Some(link) = self.reception.channel.link().cloned() else { return };
-        let id = ServiceId::new(stream_type.as_u32());
-        let (codec, result) = match self.reception.receive(&link, id, &mut stream).await {
-            Received::Request(request) => {
-                let codec = request.codec();
-                let Some(result) = handle(self.service, request, &link, &mut stream).await else { return };
-                (codec, result)
-            }
-            Received::Refused(codec, status) => {
-                tracing::debug!(peer = %link.peer(), "call refused: {status}");
-                (codec, Err(status))
-            }
-            Received::Nothing => return,
-        };
-        let mut answer = encode_answer(codec, result, link.limits());
-        // A caller that has gone needs no answer.
-        let _ = poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await;
-    }
-}
-
-impl Reception {
-    async fn receive(&self, link: &Link, id: ServiceId, stream: &mut Stream) -> Received {
-        let limits = link.limits();
-        let Some(first) = first_chunk(stream, limits.first_byte_timeout).await else {
-            return Received::Nothing;
-        };
-        let Some(service) = self.router.service(id) else {
-            let codec = first.first().map_or(Codec::Json, |byte| Codec::of_first_byte(*byte));
-            return Received::Refused(codec, self.router.unknown_service(id));
-        };
-        let mut reader = MessageReader::new(limits.max_message_size);
-        match read_message(&mut reader, first, stream).await {
-            Some(message) => {
-                let codec = reader.codec().unwrap_or(Codec::Json);
-                let request = message
-                    .map_err(|error| unreadable(service, &error, limits))
-                    .and_then(|message| self.request(service, codec, message, limits));
-                request.map_or_else(|status| Received::Refused(codec, status), Received::Request)
-            }
-            None => Received::Nothing,
-        }
-    }
-
-    fn request(
-        &self,
-        service: &'static ServiceInfo,
-        codec: Codec,
-        message: Bytes,
-        limits: &Limits,
-    ) -> Result<Request, Status> {
-        let head = decode_request(codec, &message).map_err(|error| {
-            Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
-        })?;
-        let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
-        let (size, limit) = (head.metadata.size(), limits.max_metadata_size);
-        if size > limit {
-            return Err(Status::resource_exhausted(format!(
-                "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
-            )));
-        }
-        let RequestHead { params, timeout, metadata, .. } = head;
-        let params = params.map_or_else(|| codec.empty_map(), |params| cut_out(message, params));
-        let mut request = Request::received(method, codec, params.into(), self.channel.clone());
-        request.set_timeout(timeout);
-        request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-        *request.metadata_mut() = metadata;
-        Ok(request)
-    }
-}
-
-/// The first bytes of the request; `None` if the caller has gone or sends nothing in time.
-async fn first_chunk(stream: &mut Stream, limit: Duration) -> Option<Bytes> {
-    // As a rule they came with the service id: only else is a timer needed.
-    let chunk = match poll_fn(|cx| Poll::Ready(stream.poll_read_chunk(cx, usize::MAX))).await {
-        Poll::Ready(chunk) => chunk,
-        Poll::Pending => match timeout(limit, stream.read_chunk()).await {
-            Ok(chunk) => chunk,
-            Err(_) => {
-                tracing::debug!("no request within {limit:?} (Limits::first_byte_timeout)");
-                return None;
-            }
-        },
-    };
-    Some(chunk.ok()?.unwrap_or_default())
-}
-
-/// The whole message, or why it is none; `None` if the caller has gone.
-async fn read_message(
-    reader: &mut MessageReader,
-    first: Bytes,
-    stream: &mut Stream,
-) -> Option<Result<Bytes, MessageError>> {
-    let mut chunk = first;
-    loop {
-        match reader.push(chunk) {
-            Ok(Some(message)) => return Some(Ok(message)),
-            Ok(None) => {}
-            Err(error) => return Some(Err(error)),
-        }
-        match stream.read_chunk().await {
-            Ok(Some(more)) => chunk = more,
-            Ok(None) => return Some(reader.finish()),
-            Err(_) => return None,
-        }
-    }
-}
-
-fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> Status {
-    let service = service.name();
-    match error {
-        MessageError::TooLarge { size } => {
-            let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
-            Status::resource_exhausted(format!(
-                "{service}: a request of {size} bytes, over the serving side's limit of {} (Limits::max_message_size)",
-                limits.max_message_size
-            ))
-        }
-        MessageError::CutShort => {
-            Status::invalid_argument(format!("{service}: the request ended in the middle"))
-        }
-        MessageError::Missing => {
-            Status::invalid_argument(format!("{service}: the stream ended without a request"))
-        }
-    }
-}
-
-fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
-    let known: Vec<_> = service.methods().iter().map(MethodInfo::name).collect();
-    let name = shortened(name, MAX_QUOTED_NAME);
-    Status::unimplemented(format!(
-        "service {} has no method {name:?}; it has: {}",
-        service.name(),
-        known.join(", ")
-    ))
-}
-
-/// Bytes quoted of the name of a method that is not there.
-const MAX_QUOTED_NAME: usize = 100;
-
-/// Runs the handler until it is done, the time limit passes, or the caller goes; `None` if it went.
-/// The handler is dropped when this returns.
-async fn handle<S: CallService>(
-    mut service: S,
-    request: Request,
-    link: &Link,
-    stream: &mut Stream,
-) -> Option<Result<Response, Status>> {
-    let (method, time_limit) = (request.method(), request.timeout());
-    let mut timer = pin!(request.deadline().map(sleep_until));
-    let mut handler = pin!(Contained::new(async move {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(request).await
-    }));
-    poll_fn(|cx| {
-        if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-            return Poll::Ready(Some(match ended {
-                Ok(result) => result.map_err(|error: S::Error| status::from_box_error(error.into())),
-                Err(Panicked) => Err(panicked(method, link)),
-            }));
-        }
-        if stream.poll_reset(cx).is_ready() {
-            tracing::debug!(%method, peer = %link.peer(), "call cancelled by the caller");
-            return Poll::Ready(None);
-        }
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| Some(Err(too_late(method, time_limit)))),
-            None => Poll::Pending,
-        }
-    })
-    .await
-}
-
-fn panicked(method: &MethodInfo, link: &Link) -> Status {
-    tracing::error!(%method, peer = %link.peer(), "a handler panicked");
-    Status::internal(format!("{method}: the handler panicked"))
-}
-
-fn too_late(method: &MethodInfo, limit: Option<Duration>) -> Status {
-    let limit = limit.unwrap_or_default();
-    Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
-}
-
-/// A future whose panic is a value.
-#[pin_project]
-struct Contained<F> {
+/// One call of the peer's. Dropping it drops the handler and resets the stream. The permit is given
+/// back last.
+///
+/// ```text
+/// Receiving ──▶ Handling ──▶ Answering ──▶ Done
+///     ├────────────────────────▲            ▲
+///     └──────▶ Apart (items, contexts, ..) ─┘
+/// ```
+#[pin_project(project = ServeProj)]
+pub(super) struct Serve<S: CallService> {
     #[pin]
-    future: F,
+    state: State<S::Future>,
+    service: S,
+    stream: Option<Stream>,
+    counted: Option<Counted>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-struct Panicked;
+#[pin_project(project = StateProj)]
+enum State<F> {
+    Receiving(Reception),
+    /// The handler of a plain call runs.
+    Handling {
+        #[pin]
+        handler: Contained<F>,
+        about: About,
+        timer: Option<Pin<Box<Sleep>>>,
+    },
+    Answering(Outgoing),
+    /// What not every call needs, in a future of its own.
+    Apart(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Done,
+}
 
-impl<F> Contained<F> {
-    const fn new(future: F) -> Self {
-        Self { future }
+/// What must be known of a request once it is with its handler.
+#[derive(Clone, Copy)]
+struct About {
+    method: &'static MethodInfo,
+    codec: Codec,
+    deadline: Option<Instant>,
+    timeout: Option<Duration>,
+}
+
+impl<S: CallService> Serve<S> {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        router: &Router,
+        service: S,
+        stream: TypedStream,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let id = ServiceId::new(stream.stream_type().as_u32());
+        Self {
+            state: State::Receiving(Reception::new(id, router, link.limits())),
+            service,
+            stream: Some(stream.into_inner()),
+            counted: Some(Counted::begin(Arc::clone(link))),
+            permit,
+        }
+    }
+
+    /// The permit of a call that is done.
+    pub(super) fn take_permit(self: Pin<&mut Self>) -> Option<OwnedSemaphorePermit> {
+        self.project().permit.take()
     }
 }
 
-impl<F: Future> Future for Contained<F> {
-    type Output = Result<F::Output, Panicked>;
+impl<S: CallService> Future for Serve<S> {
+    type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.project().future;
-        // After a panic the future is only dropped, so nobody sees what it left half done.
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut this = self.as_mut().project();
+            match this.state.as_mut().project() {
+                StateProj::Receiving(_) => ready!(this.poll_receive(cx)),
+                StateProj::Handling { .. } => ready!(this.poll_handle(cx)),
+                StateProj::Answering(_) => ready!(this.poll_answer(cx)),
+                StateProj::Apart(apart) => {
+                    ready!(apart.as_mut().poll(cx));
+                    this.finish();
+                }
+                StateProj::Done => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S: CallService> ServeProj<'_, S> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let StateProj::Receiving(reception) = self.state.as_mut().project()
+            && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
+        {
+            match ready!(reception.poll_request(cx, stream, counted.link())) {
+                Received::Request(request) => self.begin(cx, *request),
+                Received::Refused(codec, status) => {
+                    tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
+                    self.answer(codec, Err(status));
+                }
+                Received::Nothing => self.finish(),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Gives the request to the service.
+    fn begin(&mut self, cx: &mut Context<'_>, request: Request) {
+        let about = About::of(&request);
+        let service = &mut *self.service;
+        let is_plain = about.is_plain();
+        let ready =
+            if is_plain { contain(about.deadline, || service.poll_ready(cx)) } else { Ok(Poll::Pending) };
+        let started = match ready {
+            Ok(Poll::Ready(Ok(()))) => contain(about.deadline, || service.call(request)),
+            Ok(Poll::Pending) => return self.set_apart(about, request),
+            Ok(Poll::Ready(Err(error))) => {
+                return self.answer(about.codec, Err(status::from_box_error(error.into())));
+            }
+            Err(panic) => Err(panic),
+        };
+        match started {
+            Ok(future) => {
+                let handler = Contained::new(about.deadline, future);
+                self.state.set(State::Handling { handler, about, timer: None });
+            }
+            Err(panic) => self.answer_panic(about, &panic),
+        }
+    }
+
+    fn set_apart(&mut self, about: About, request: Request) {
+        let state = self.state.as_mut().project();
+        let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
+        let StateProj::Receiving(reception) = state else { return };
+        let apart = Apart::new(about, counted, stream, reception.take_reader(), self.permit.take());
+        let apart = Box::pin(apart.run(self.service.clone(), request));
+        self.state.set(State::Apart(apart));
+    }
+
+    /// Runs the handler until it is done, the time limit passes, or the caller goes.
+    fn poll_handle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let StateProj::Handling { handler, about, timer } = self.state.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        let about = *about;
+        if let Poll::Ready(ended) = handler.poll(cx) {
+            match ended {
+                Ok(result) => {
+                    self.answer(about.codec, result.map_err(|error| status::from_box_error(error.into())))
+                }
+                Err(panic) => self.answer_panic(about, &panic),
+            }
+            return Poll::Ready(());
+        }
+        if self.stream.as_mut().is_none_or(|stream| stream.poll_reset(cx).is_ready()) {
+            if let Some(counted) = self.counted.as_ref() {
+                let (method, peer) = (about.method, counted.link().peer());
+                tracing::debug!(%method, %peer, "call cancelled by the caller");
+            }
+            self.finish();
+            return Poll::Ready(());
+        }
+        let Some(deadline) = about.deadline else { return Poll::Pending };
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        ready!(timer.as_mut().poll(cx));
+        self.answer(about.codec, Err(about.too_late()));
+        Poll::Ready(())
+    }
+
+    fn answer_panic(&mut self, about: About, panic: &Panicked) {
+        if let Some(counted) = self.counted.as_ref() {
+            let status = about.panicked(counted.link(), panic);
+            self.answer(about.codec, Err(status));
+        }
+    }
+
+    /// Drops the handler and has the answer sent.
+    fn answer(&mut self, codec: Codec, result: Result<Response, Status>) {
+        let Some(counted) = self.counted.as_mut() else { return };
+        counted.answer(result.is_err());
+        let answer = encode_answer(codec, result, counted.link().limits());
+        self.state.set(State::Answering(answer));
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let StateProj::Answering(answer) = self.state.as_mut().project()
+            && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_mut())
+            && ready!(stream.poll_write_final(cx, answer)).is_err()
+        {
+            // A caller that has gone needs no answer.
+            counted.take_back();
+        }
+        self.finish();
+        Poll::Ready(())
+    }
+
+    /// The call is over: nothing of it is left but the permit.
+    fn finish(&mut self) {
+        self.state.set(State::Done);
+        *self.stream = None;
+        *self.counted = None;
+    }
+}
+
+impl About {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method(),
+            codec: request.codec(),
+            deadline: request.deadline(),
+            timeout: request.timeout(),
+        }
+    }
+
+    /// Whether there is nothing to do but to run the handler and to answer.
+    fn is_plain(&self) -> bool {
+        let method = self.method;
+        method.shape() == Shape::Unary && !method.is_no_cancel() && !method.takes_context()
+    }
+
+    fn too_late(&self) -> Status {
+        let (method, limit) = (self.method, self.timeout.unwrap_or_default());
+        Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
+    }
+
+    fn panicked(&self, link: &Link, panic: &Panicked) -> Status {
+        let method = self.method;
+        tracing::error!(%method, peer = %link.peer(), "a handler panicked");
+        link.tally().note_panic();
+        match message_of(panic) {
+            // What it says is not meant for others, unless the application says so.
+            Some(message) if link.panic_messages() => {
+                Status::internal(format!("{method}: the handler panicked: {message}"))
+            }
+            _ => Status::internal(format!("{method}: the handler panicked")),
+        }
+    }
+
+    fn result_of<E: Into<BoxError>>(
+        &self,
+        link: &Link,
+        ended: Result<Result<Response, E>, Panicked>,
+    ) -> Result<Response, Status> {
+        match ended {
+            Ok(result) => result.map_err(|error| status::from_box_error(error.into())),
+            Err(panic) => Err(self.panicked(link, &panic)),
         }
     }
 }

@@ -1,21 +1,23 @@
 //! The task of a server: takes connections, owns their tasks, ends them.
 
 use std::{
-    collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Duration,
 };
 
-use muxado::{ErrorCode, Session, Side};
+use muxado::{ErrorCode, Side};
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
     time::sleep,
 };
 
-use super::{OnConnect, Order, listener::Listener};
-use crate::{CallService, Peer, PeerInfo, Router, connection::Connection, peer::Transport, setup::Setup};
+use super::{OnConnect, Order, links::Links, listener::Listener};
+use crate::{
+    CallService, Drained, Peer, PeerInfo, Router, connection::Connection, peer::Transport, setup::Setup,
+};
 
 /// What a server needs to run its connections.
 pub(super) struct Acceptor<S> {
@@ -27,26 +29,32 @@ pub(super) struct Acceptor<S> {
 }
 
 /// The connections at work. Dropping it ends their tasks.
-#[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    sessions: HashMap<Id, Session>,
+    links: Arc<Links>,
 }
 
 impl<S: CallService> Acceptor<S> {
-    pub(super) fn new(setup: Setup, router: Router, service: S, on_connect: Option<OnConnect>) -> Self {
-        Self { setup, router, service, on_connect, connections: Connections::default() }
+    pub(super) fn new(
+        setup: Setup,
+        router: Router,
+        service: S,
+        on_connect: Option<OnConnect>,
+        links: Arc<Links>,
+    ) -> Self {
+        let connections = Connections { tasks: JoinSet::new(), links };
+        Self { setup, router, service, on_connect, connections }
     }
 
-    /// Serves until it is told to stop or its handle is dropped; true if all calls had finished.
-    pub(super) async fn run(mut self, listener: Listener, mut orders: watch::Receiver<Order>) -> bool {
+    /// Serves until it is told to stop or its handle is dropped; what became of the calls then.
+    pub(super) async fn run(mut self, listener: Listener, mut orders: watch::Receiver<Order>) -> Drained {
         let order = self.serve(&listener, &mut orders).await;
         drop(listener);
         match order {
             Some(grace) => {
                 let drained = self.connections.drain(grace);
                 tokio::select! {
-                    finished = drained => return finished,
+                    drained = drained => return drained,
                     // The handle is gone: nobody waits for the rest.
                     _ = orders.changed() => {}
                 }
@@ -85,9 +93,9 @@ impl<S: CallService> Acceptor<S> {
         let (router, service) = (self.router.clone(), self.service.clone());
         let connection = Connection::new(Side::Server, io, peer, &self.setup, router, service);
         let peer = Peer::of_connection(&connection, false);
-        let session = connection.link().session().clone();
+        let link = Arc::clone(connection.link());
         let id = self.connections.tasks.spawn(connection.run()).id();
-        self.connections.sessions.insert(id, session);
+        self.connections.links.insert(id, link);
         if let Some(hook) = &self.on_connect {
             // Code of the user's must not end the server.
             if catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err() {
@@ -116,28 +124,29 @@ async fn accept_after(listener: &Listener, pause: Duration) -> io::Result<(Trans
 impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.sessions.remove(&id);
+        self.links.remove(id);
     }
 
-    /// Lets calls under way finish within `grace`; true if all did.
-    async fn drain(&mut self, grace: Duration) -> bool {
+    /// Lets calls under way finish within `grace`.
+    async fn drain(&mut self, grace: Duration) -> Drained {
         let mut drains = JoinSet::new();
-        for session in self.sessions.values() {
-            let session = session.clone();
-            drains.spawn(async move { session.shutdown(grace).await });
+        for link in self.links.all() {
+            drains.spawn(async move { link.drain(grace).await });
         }
-        let finished = drains.join_all().await;
+        let mut sum = Drained::default();
+        drains.join_all().await.into_iter().for_each(|drained| sum += drained);
         self.ended().await;
-        finished.into_iter().all(|finished| finished)
+        sum
     }
 
     /// Ends all connections now.
-    async fn close(&mut self) -> bool {
-        for session in self.sessions.values() {
-            session.close(ErrorCode::NO_ERROR, "the server has stopped");
+    async fn close(&mut self) -> Drained {
+        let before = self.links.call_stats();
+        for link in self.links.all() {
+            link.session().close(ErrorCode::NO_ERROR, "the server has stopped");
         }
         self.ended().await;
-        false
+        Drained::between(&before, &self.links.call_stats(), 0, true)
     }
 
     async fn ended(&mut self) {

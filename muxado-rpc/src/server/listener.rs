@@ -43,13 +43,13 @@ impl Listener {
                 let (stream, from) = listener.accept().await?;
                 no_delay(&stream);
                 let address = Address::Tcp(from.to_string()).to_string();
-                Ok((Transport::Tcp(stream), PeerInfo::new(Some(address))))
+                Ok((Transport::Tcp(stream), PeerInfo::new(address)))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let stream = listener.accept().await?;
                 let address = Address::Unix(listener.path().to_owned()).to_string();
-                Ok((Transport::Unix(stream), PeerInfo::new(Some(address))))
+                Ok((Transport::Unix(stream), PeerInfo::new(address)))
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
         msgpack::{Cursor, push_map, push_str, push_true},
     },
     payload::{Framed, Head, Outgoing, Payload},
-    response::{AppError, Outcome},
+    response::{EncodedError, Outcome},
     text::shortened,
 };
 
@@ -63,13 +63,16 @@ impl Answer {
                 "the answer is encoded as {encoded_in}, the request as {codec}"
             )));
         }
-        Ok(match outcome {
-            Outcome::Value(payload) => Self { error: None, payload, metadata },
-            Outcome::Error(AppError { code, message, value }) => {
-                let error = Some(ErrorHead { code, message, app: true, has_details: true });
-                Self { error, payload: value, metadata }
-            }
-        })
+        match outcome {
+            Outcome::Value(payload) => Ok(Self { error: None, payload, metadata }),
+            Outcome::Error(error) => Ok(Self { metadata, ..Self::of_app_error(error) }),
+            Outcome::Items(_) => Err(Status::internal("a method of one answer returned items")),
+        }
+    }
+
+    fn of_app_error(EncodedError { code, message, value }: EncodedError) -> Self {
+        let error = Some(ErrorHead { code, message, app: true, has_details: true });
+        Self { error, payload: value, metadata: Metadata::new() }
     }
 
     fn of_status(codec: Codec, status: &Status) -> Self {
@@ -163,17 +166,13 @@ pub(crate) fn decode_answer(
     message: Bytes,
     limits: &Limits,
 ) -> Result<Response, Status> {
-    let parts = match codec {
-        Codec::Json => decode_json(&message),
-        Codec::MessagePack => decode_packed(&message),
-    };
-    let parts =
-        parts.map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
+    let parts = Parts::decode(codec, &message)
+        .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
     check_metadata(&parts.metadata, limits)
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
     let outcome = match (parts.ok, parts.error) {
         (Some(value), None) => Outcome::Value(cut_out(message, value).into()),
-        (None, Some(error)) => error.into_outcome(codec)?,
+        (None, Some(error)) => Outcome::Error(error.into_app_error(codec)?),
         _ => {
             let status = format!("the answer of {method} has neither or both of `ok` and `err`");
             return Err(Status::internal(status).with_origin(Origin::Peer));
@@ -182,16 +181,21 @@ pub(crate) fn decode_answer(
     Ok(Response::from_outcome(codec, outcome).with_metadata(parts.metadata))
 }
 
+/// What may be in an answer, or in a message of a stream of items.
 #[derive(Default)]
-struct Parts {
+pub(super) struct Parts {
     /// Where the value lies in the message.
-    ok: Option<Range<usize>>,
-    error: Option<ErrorParts>,
-    metadata: Metadata,
+    pub(super) ok: Option<Range<usize>>,
+    pub(super) error: Option<ErrorParts>,
+    /// Where the item lies in the message.
+    pub(super) item: Option<Range<usize>>,
+    /// The items have ended.
+    pub(super) end: bool,
+    pub(super) metadata: Metadata,
 }
 
 #[derive(Default)]
-struct ErrorParts {
+pub(super) struct ErrorParts {
     code: Code,
     message: String,
     details: Option<Bytes>,
@@ -199,10 +203,11 @@ struct ErrorParts {
 }
 
 impl ErrorParts {
-    fn into_outcome(self, codec: Codec) -> Result<Outcome, Status> {
+    /// The application's error, or a status.
+    pub(super) fn into_app_error(self, codec: Codec) -> Result<EncodedError, Status> {
         let Self { code, message, details, app } = self;
         match details {
-            Some(details) if app => Ok(Outcome::Error(AppError { code, message, value: details.into() })),
+            Some(details) if app => Ok(EncodedError { code, message, value: details.into() }),
             details => {
                 let status = Status::new(code, message).with_origin(Origin::Peer);
                 Err(match details {
@@ -210,6 +215,15 @@ impl ErrorParts {
                     None => status,
                 })
             }
+        }
+    }
+}
+
+impl Parts {
+    pub(super) fn decode(codec: Codec, message: &Bytes) -> Result<Self, CodecError> {
+        match codec {
+            Codec::Json => decode_json(message),
+            Codec::MessagePack => decode_packed(message),
         }
     }
 }
@@ -224,7 +238,9 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
         app: error.app,
     });
     let ok = answer.ok.map(|value| range_of(message, value.get().as_bytes()));
-    Ok(Parts { ok, error, metadata: answer.metadata.unwrap_or_default() })
+    let item = answer.item.map(|value| range_of(message, value.get().as_bytes()));
+    let metadata = answer.metadata.unwrap_or_default();
+    Ok(Parts { ok, error, item, end: answer.end, metadata })
 }
 
 fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
@@ -234,6 +250,8 @@ fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
         match cursor.string()? {
             "ok" => parts.ok = Some(range_of(message, cursor.value()?)),
             "err" => parts.error = Some(decode_packed_error(message, &mut cursor)?),
+            "item" => parts.item = Some(range_of(message, cursor.value()?)),
+            "end" => parts.end = cursor.bool()?,
             "metadata" => parts.metadata = read_metadata(&mut cursor)?,
             _ => {
                 cursor.value()?;
@@ -274,7 +292,8 @@ mod tests {
 
     fn decode(bytes: Bytes) -> Result<Response, Status> {
         let mut reader = MessageReader::new(1 << 20);
-        let message = reader.push(bytes).unwrap().expect("a whole message");
+        reader.push(bytes);
+        let message = reader.pop().unwrap().expect("a whole message");
         decode_answer(&METHOD, reader.codec().unwrap(), message, &Limits::default())
     }
 

@@ -5,14 +5,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::LENGTH_PREFIX;
 use crate::Codec;
 
-/// Collects one message. Its first byte tells the codec.
+/// Cuts the bytes of a stream into messages. The first byte of all tells the codec.
 ///
 /// A message that comes in one piece is passed on without a copy.
 #[derive(Debug)]
 pub(crate) struct MessageReader {
     limit: usize,
     codec: Option<Codec>,
-    buffered: BytesMut,
+    /// What was received and not looked at.
+    chunk: Bytes,
+    /// The beginning of a message that is not whole.
+    partial: BytesMut,
 }
 
 /// Why there is no message.
@@ -30,9 +33,9 @@ pub(crate) enum MessageError {
 }
 
 impl MessageReader {
-    /// A reader of a message of at most `limit` bytes.
+    /// A reader of messages of at most `limit` bytes each.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, codec: None, buffered: BytesMut::new() }
+        Self { limit, codec: None, chunk: Bytes::new(), partial: BytesMut::new() }
     }
 
     /// The codec, once the first byte is there.
@@ -40,45 +43,63 @@ impl MessageReader {
         self.codec
     }
 
-    /// Takes the next bytes of the stream; the message once it is whole. Bytes behind it are dropped.
-    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Option<Bytes>, MessageError> {
-        let Some(first) = chunk.first() else { return Ok(None) };
-        let codec = *self.codec.get_or_insert_with(|| Codec::of_first_byte(*first));
-        match codec {
-            Codec::Json => self.push_json(chunk),
-            Codec::MessagePack => self.push_packed(chunk),
+    /// Takes the next bytes of the stream, once [`pop`](Self::pop) has no message left.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty(), "bytes were not looked at");
+        if self.codec.is_none() {
+            self.codec = chunk.first().map(|first| Codec::of_first_byte(*first));
+        }
+        self.chunk = chunk;
+    }
+
+    /// The next message, if it is whole.
+    pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, MessageError> {
+        if self.chunk.is_empty() {
+            return Ok(None);
+        }
+        match self.codec {
+            Some(Codec::MessagePack) => self.next_packed(),
+            _ => self.next_json(),
         }
     }
 
     /// The message that the end of the stream ends.
     pub(crate) fn finish(&mut self) -> Result<Bytes, MessageError> {
+        if self.partial.is_empty() {
+            return Err(MessageError::Missing);
+        }
         match self.codec {
-            None => Err(MessageError::Missing),
-            Some(Codec::Json) => Ok(self.buffered.split().freeze()),
             Some(Codec::MessagePack) => Err(MessageError::CutShort),
+            _ => Ok(self.partial.split().freeze()),
         }
     }
 
-    fn push_json(&mut self, mut chunk: Bytes) -> Result<Option<Bytes>, MessageError> {
-        let end = memchr::memchr(b'\n', &chunk);
-        let size = self.buffered.len() + end.unwrap_or(chunk.len());
-        if size > self.limit {
-            return Err(MessageError::TooLarge { size: end.map(|_| size) });
+    /// Empty lines are passed over.
+    fn next_json(&mut self) -> Result<Option<Bytes>, MessageError> {
+        while !self.chunk.is_empty() {
+            let end = memchr::memchr(b'\n', &self.chunk);
+            let size = self.partial.len() + end.unwrap_or(self.chunk.len());
+            if size > self.limit {
+                return Err(MessageError::TooLarge { size: end.map(|_| size) });
+            }
+            let Some(end) = end else {
+                self.keep(self.chunk.len(), size);
+                return Ok(None);
+            };
+            let line = self.chunk.split_to(end);
+            self.chunk.advance(1);
+            let message = self.join(line);
+            if !message.is_empty() {
+                return Ok(Some(message));
+            }
         }
-        let Some(end) = end else {
-            self.buffered.extend_from_slice(&chunk);
-            return Ok(None);
-        };
-        if end < chunk.len() {
-            chunk.truncate(end);
-        }
-        Ok(Some(self.join(chunk)))
+        Ok(None)
     }
 
-    fn push_packed(&mut self, mut chunk: Bytes) -> Result<Option<Bytes>, MessageError> {
-        let available = self.buffered.len() + chunk.len();
-        let Some(length) = self.length(&chunk) else {
-            self.buffered.extend_from_slice(&chunk);
+    fn next_packed(&mut self) -> Result<Option<Bytes>, MessageError> {
+        let available = self.partial.len() + self.chunk.len();
+        let Some(length) = self.length() else {
+            self.keep(self.chunk.len(), LENGTH_PREFIX);
             return Ok(None);
         };
         if length > self.limit {
@@ -86,35 +107,47 @@ impl MessageReader {
         }
         let whole = LENGTH_PREFIX + length;
         if available < whole {
-            self.buffered.extend_from_slice(&chunk);
+            self.keep(self.chunk.len(), whole);
             return Ok(None);
         }
-        if whole < available {
-            chunk.truncate(whole - self.buffered.len());
-        }
-        let mut message = self.join(chunk);
+        let rest = self.chunk.split_to(whole - self.partial.len());
+        let mut message = self.join(rest);
         message.advance(LENGTH_PREFIX);
         Ok(Some(message))
     }
 
     /// The length in front of the message, once its bytes are there.
-    fn length(&self, chunk: &[u8]) -> Option<usize> {
+    fn length(&self) -> Option<usize> {
         let mut prefix = [0; LENGTH_PREFIX];
-        let mut bytes = self.buffered.iter().chain(chunk);
+        let mut bytes = self.partial.iter().chain(&self.chunk);
         for byte in &mut prefix {
             *byte = *bytes.next()?;
         }
         Some(u32::from_be_bytes(prefix) as usize)
     }
 
+    /// Moves `n` bytes to the message that is not whole and will have `whole` bytes. What a peer
+    /// announces is not allocated before a good part of it has come.
+    fn keep(&mut self, n: usize, whole: usize) {
+        let have = self.partial.len() + n;
+        if self.partial.capacity() < have {
+            let room = whole.clamp(have, have.saturating_mul(GROWTH));
+            self.partial.reserve(room - self.partial.len());
+        }
+        self.partial.extend_from_slice(&self.chunk.split_to(n));
+    }
+
     fn join(&mut self, chunk: Bytes) -> Bytes {
-        if self.buffered.is_empty() {
+        if self.partial.is_empty() {
             return chunk;
         }
-        self.buffered.extend_from_slice(&chunk);
-        self.buffered.split().freeze()
+        self.partial.extend_from_slice(&chunk);
+        self.partial.split().freeze()
     }
 }
+
+/// A message that is not whole has a buffer of at most this many times its bytes.
+const GROWTH: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -124,11 +157,36 @@ mod tests {
     fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> {
         let mut reader = MessageReader::new(limit);
         for piece in bytes.chunks(step) {
-            if let Some(message) = reader.push(Bytes::copy_from_slice(piece))? {
+            reader.push(Bytes::copy_from_slice(piece));
+            if let Some(message) = reader.pop()? {
                 return Ok(message);
             }
         }
         reader.finish()
+    }
+
+    /// All messages of `bytes`, which come in pieces of `step`.
+    fn read_all(bytes: &[u8], step: usize) -> Vec<Bytes> {
+        let mut reader = MessageReader::new(100);
+        let mut messages = Vec::new();
+        for piece in bytes.chunks(step) {
+            reader.push(Bytes::copy_from_slice(piece));
+            while let Some(message) = reader.pop().unwrap() {
+                messages.push(message);
+            }
+        }
+        assert_eq!(reader.finish(), Err(MessageError::Missing));
+        messages
+    }
+
+    #[test]
+    fn any_number_of_messages_follow_one_another() {
+        for step in 1..20 {
+            let text = read_all(b"{\"a\":1}\n\n{}\n\n\n[2]\n", step);
+            assert_eq!(text, [&b"{\"a\":1}"[..], b"{}", b"[2]"]);
+            let packed = read_all(b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01d", step);
+            assert_eq!(packed, [&b"abc"[..], b"", b"d"]);
+        }
     }
 
     #[test]
@@ -161,18 +219,31 @@ mod tests {
     #[test]
     fn what_is_too_large_is_never_buffered() {
         let mut reader = MessageReader::new(1024);
-        assert!(reader.push(Bytes::from_static(b"\x10\0\0\0abc")).is_err());
-        assert_eq!(reader.buffered.capacity(), 0);
+        reader.push(Bytes::from_static(b"\x10\0\0\0abc"));
+        assert!(reader.pop().is_err());
+        assert_eq!(reader.partial.capacity(), 0);
         let mut reader = MessageReader::new(1024);
-        let endless = vec![b'{'; 4096];
-        assert_eq!(reader.push(endless.into()), Err(MessageError::TooLarge { size: None }));
-        assert_eq!(reader.buffered.capacity(), 0);
+        reader.push(vec![b'{'; 4096].into());
+        assert_eq!(reader.pop(), Err(MessageError::TooLarge { size: None }));
+        assert_eq!(reader.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_announced_is_not_allocated_at_once() {
+        let mut reader = MessageReader::new(1 << 30);
+        let mut chunk = vec![0; 1000];
+        chunk[0] = 0x10;
+        reader.push(chunk.into());
+        assert_eq!(reader.pop(), Ok(None));
+        assert!(reader.partial.capacity() <= 4000, "{}", reader.partial.capacity());
     }
 
     #[test]
     fn a_message_in_one_piece_is_not_copied() {
         let chunk = Bytes::from(b"\0\0\0\x03abc".to_vec());
         let at = chunk[4..].as_ptr();
-        assert_eq!(MessageReader::new(10).push(chunk).unwrap().unwrap().as_ptr(), at);
+        let mut reader = MessageReader::new(10);
+        reader.push(chunk);
+        assert_eq!(reader.pop().unwrap().unwrap().as_ptr(), at);
     }
 }

@@ -205,7 +205,9 @@ mod tests {
             request.set_timeout(Some(Duration::from_micros(1_499_001)));
             request.metadata_mut().insert("k", "v".repeat(300));
             let params = request.params().to_vec();
-            let message = MessageReader::new(1 << 20).push(encode(request)).unwrap().unwrap();
+            let mut reader = MessageReader::new(1 << 20);
+            reader.push(encode(request));
+            let message = reader.pop().unwrap().unwrap();
             let head = decode_request(codec, &message).unwrap();
             assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(1500))));
             assert_eq!(head.metadata.get("k").map(str::len), Some(300));

@@ -154,6 +154,23 @@ impl Pair {
     }
 }
 
+/// Numbers that are the same for the same seed.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number below this.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
 /// A call that works shows that the connection does.
 pub async fn assert_alive(client: &WorkClient) {
     assert_eq!(client.echo("alive".to_owned()).await.as_deref(), Ok("alive"));

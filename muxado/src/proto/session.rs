@@ -312,6 +312,16 @@ impl Session {
         }
     }
 
+    /// As [`close`](Self::close), and says of the streams that nobody has taken yet that they are
+    /// refused: their openers may try again. How many others were open, but for those of heartbeats.
+    pub fn close_refusing(&mut self, code: ErrorCode, debug: Bytes) -> usize {
+        let waiting = self.streams.iter().filter(|(_, s)| s.on_wire && s.owner == Owner::Backlog).count();
+        let cut = self.streams_in_use().saturating_sub(waiting);
+        self.refuse_streams();
+        self.close(code, debug);
+        cut
+    }
+
     /// The transport has taken nothing of what waits for it for so long: the peer does not read.
     pub fn handle_write_stall(&mut self, timeout: Duration) {
         self.finish_session(SessionError::WriteTimeout(timeout), None);

@@ -5,6 +5,7 @@ mod both_close;
 mod bytes_in;
 mod counts;
 mod cut;
+mod drain;
 mod fairness;
 mod family;
 mod flow_control;

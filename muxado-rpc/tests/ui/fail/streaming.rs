@@ -1,12 +1,24 @@
 use futures_core::Stream;
+use muxado_rpc::Streaming;
 
-pub struct Streaming<T>(T);
+type BoxStream<T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send>>;
 
 #[muxado_rpc::service]
-pub trait Primes {
-    async fn below(&self, limit: u64) -> impl Stream<Item = u64>;
-    async fn checked(&self, limit: u64) -> Result<impl Stream<Item = u64>, String>;
-    async fn sum(&self, numbers: Streaming<u64>) -> u64;
+pub trait Wrong {
+    async fn boxed(&self) -> BoxStream<u64>;
+    async fn bare(&self) -> Streaming<u64>;
+    async fn of_what(&self) -> impl Stream;
+    async fn two_errors(&self) -> Result<impl Stream<Item = Result<u64, String>>, String>;
+    async fn borrowed_items(&self) -> impl Stream<Item = &str>;
+    async fn two_inputs(&self, a: Streaming<u64>, b: Streaming<u64>);
+    async fn impl_input(&self, items: impl Stream<Item = u64>);
+    async fn nested(&self, streams: Vec<Streaming<u64>>);
+    async fn stream_of_streams(&self, items: Streaming<Streaming<u64>>);
+    async fn with_error(&self, items: Streaming<u64, String>);
+    async fn borrowed_input(&self, items: Streaming<&str>);
+    #[method(no_cancel)]
+    async fn must_finish(&self) -> impl Stream<Item = u64>;
+    async fn defaulted(&self, #[serde(default)] items: Streaming<u64>);
 }
 
 fn main() {}

@@ -1,0 +1,139 @@
+//! The names of the workloads.
+
+use std::{error::Error, fmt, str::FromStr, time::Duration};
+
+use super::{MIB, SMALL, Windows, Workload};
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Unary { size: SMALL, in_flight } => write!(f, "unary-{in_flight}"),
+            Self::Unary { size, in_flight } => write!(f, "unary-{}-{in_flight}", Size(size)),
+            Self::UnaryJson { size: SMALL, in_flight } => write!(f, "unary-json-{in_flight}"),
+            Self::UnaryJson { size, in_flight } => write!(f, "unary-json-{}-{in_flight}", Size(size)),
+            Self::Streams { in_flight } => write!(f, "streams-{in_flight}"),
+            Self::Echo { size, streams } => write!(f, "echo-{}-{streams}", Size(size)),
+            Self::Mixed => f.write_str("mixed"),
+            Self::Payload { size } => write!(f, "payload-{}", Size(size)),
+            Self::Both { in_flight } => write!(f, "both-{in_flight}"),
+            Self::Cancel { in_flight } => write!(f, "cancel-{in_flight}"),
+            Self::Items => f.write_str("items"),
+            Self::BidiItems => f.write_str("bidi-items"),
+            Self::Connect => f.write_str("connect"),
+            Self::IdleStream => f.write_str("idle-stream"),
+            Self::IdleSession => f.write_str("idle-session"),
+            Self::IdleCall => f.write_str("idle-call"),
+            Self::IdleBeside { streams } => write!(f, "idle-beside-{streams}"),
+            Self::Conns { connections } => write!(f, "conns-{connections}"),
+            Self::Link { round_trip, windows: Windows::Default } => {
+                write!(f, "link-{}ms", round_trip.as_millis())
+            }
+            Self::Link { round_trip, windows: Windows::Wide } => {
+                write!(f, "link-{}ms-wide", round_trip.as_millis())
+            }
+        }
+    }
+}
+
+impl FromStr for Workload {
+    type Err = UnknownWorkload;
+
+    fn from_str(name: &str) -> Result<Self, UnknownWorkload> {
+        let unknown = || UnknownWorkload(name.to_owned());
+        let count = |text: &str| text.parse().ok().filter(|&n| n > 0).ok_or_else(unknown);
+        let size = |text: &str| text.parse().map(|Size(size)| size).map_err(|()| unknown());
+        let millis = |text: &str| -> Result<Duration, UnknownWorkload> {
+            let millis = text.strip_suffix("ms").and_then(|millis| millis.parse().ok());
+            millis.map(Duration::from_millis).ok_or_else(unknown)
+        };
+        let parts: Vec<&str> = name.split('-').collect();
+        Ok(match parts[..] {
+            ["unary", n] => Self::Unary { size: SMALL, in_flight: count(n)? },
+            ["unary", "json", n] => Self::UnaryJson { size: SMALL, in_flight: count(n)? },
+            ["unary", "json", bytes, n] => Self::UnaryJson { size: size(bytes)?, in_flight: count(n)? },
+            ["unary", bytes, n] => Self::Unary { size: size(bytes)?, in_flight: count(n)? },
+            ["streams", n] => Self::Streams { in_flight: count(n)? },
+            ["echo", bytes, n] => Self::Echo { size: size(bytes)?, streams: count(n)? },
+            ["mixed"] => Self::Mixed,
+            ["payload", bytes] => Self::Payload { size: size(bytes)? },
+            ["both", n] => Self::Both { in_flight: count(n)? },
+            ["cancel", n] => Self::Cancel { in_flight: count(n)? },
+            ["items"] => Self::Items,
+            ["bidi", "items"] => Self::BidiItems,
+            ["connect"] => Self::Connect,
+            ["idle", "stream"] => Self::IdleStream,
+            ["idle", "session"] => Self::IdleSession,
+            ["idle", "call"] => Self::IdleCall,
+            ["idle", "beside", n] => Self::IdleBeside { streams: count(n)? },
+            ["conns", n] => Self::Conns { connections: count(n)? },
+            ["link", time] => Self::Link { round_trip: millis(time)?, windows: Windows::Default },
+            ["link", time, "wide"] => Self::Link { round_trip: millis(time)?, windows: Windows::Wide },
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+/// A number of bytes as the names have it: `64k`, `1m`.
+struct Size(usize);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes.is_multiple_of(MIB) => write!(f, "{}m", bytes / MIB),
+            bytes if bytes.is_multiple_of(1024) => write!(f, "{}k", bytes / 1024),
+            bytes => write!(f, "{bytes}"),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (digits, unit) = match text.as_bytes().last() {
+            Some(b'k') => (&text[..text.len() - 1], 1024),
+            Some(b'm') => (&text[..text.len() - 1], MIB),
+            _ => (text, 1),
+        };
+        let size = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit));
+        size.filter(|&size| size > 0).map(Self).ok_or(())
+    }
+}
+
+/// A name that is none of a workload.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownWorkload(String);
+
+impl fmt::Display for UnknownWorkload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown workload '{}', the standard ones are {}", self.0, Workload::STANDARD)
+    }
+}
+
+impl Error for UnknownWorkload {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let standard = Workload::STANDARD.split_whitespace().chain(Workload::LONG.split_whitespace());
+        for name in standard.chain(["unary-json-64k-4", "unary-100-2"]) {
+            assert_eq!(name.parse::<Workload>().unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two() {
+        let parsed = "echo-32m-1".parse();
+        assert_eq!(parsed, Ok(Workload::Echo { size: 32 * 1024 * 1024, streams: 1 }));
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        for name in ["", "unary", "unary-0", "unary-x", "echo-m-1", "mixed-1", "idle", "streams-64-"] {
+            assert!(name.parse::<Workload>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Calls that need more than a plain one: items, a scope, a handler that must finish, a service that
+//! is not ready.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use muxado::Stream;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep_until},
+};
+
+use super::{
+    About,
+    contained::{Contained, contain},
+};
+use crate::{
+    CallService, Items, Metadata, Request, Response, Status,
+    items::{ReadHalf, Received, Sending, WriteHalf},
+    payload::Outgoing,
+    response::Failure,
+    scope::Scope,
+    tally::Counted,
+    wire::{MessageReader, encode_answer, push_metadata_message, push_output_end},
+};
+
+/// A call that is being served, and where its answer goes.
+pub(super) struct Apart {
+    about: About,
+    scope: Ending,
+    out: WriteHalf,
+    /// The items that the caller sends.
+    input: Option<Items>,
+    counted: Counted,
+    /// Given back when the call is over, and nobody reads its items any more.
+    _permit: Arc<Option<OwnedSemaphorePermit>>,
+}
+
+/// Ends what belongs to a call, however the call ends.
+struct Ending(Option<Arc<Scope>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.0 {
+            scope.end();
+        }
+    }
+}
+
+impl Apart {
+    /// A call whose request the reader has brought; what it holds beyond that are the first items.
+    pub(super) fn new(
+        about: About,
+        counted: Counted,
+        stream: Stream,
+        reader: MessageReader,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let permit = Arc::new(permit);
+        let (out, input) = if about.method.shape().streams_input() {
+            let (send, receive) = stream.into_split();
+            let limit = counted.link().limits().max_message_size;
+            let received = Received::new(about.method, ReadHalf::Half(receive), reader, limit);
+            let received = received.keeping(Arc::clone(&permit));
+            (WriteHalf::Half(send), Some(Items::received(about.codec, received)))
+        } else {
+            (WriteHalf::Whole(stream), None)
+        };
+        Self { about, scope: Ending(None), out, input, counted, _permit: permit }
+    }
+
+    /// Runs the handler and sends what it answers. Done when nothing of the call is left.
+    pub(super) async fn run<S: CallService>(mut self, service: S, mut request: Request) {
+        self.scope = Ending(request.arrival_scope());
+        request.set_input(self.input.take());
+        if self.about.method.is_no_cancel() {
+            // Boxed, so that other calls need no room for it.
+            Box::pin(self.run_to_the_end(service, request)).await;
+        } else if let Some(result) = self.handle(service, request).await {
+            self.answer(result).await;
+        }
+        if let Some(scope) = self.scope.0.take() {
+            scope.end();
+            scope.wait().await;
+        }
+    }
+
+    async fn answer(&mut self, mut result: Result<Response, Status>) {
+        if let Ok(response) = &mut result
+            && let Some((items, metadata)) = response.take_items()
+        {
+            return Box::pin(self.send_items(items, metadata)).await;
+        }
+        self.counted.answer(result.is_err());
+        let answer = encode_answer(self.about.codec, result, self.counted.link().limits());
+        self.finish(answer).await;
+    }
+
+    /// Sends the last of an answer. A caller that has gone needs none.
+    async fn finish(&mut self, mut last: Outgoing) {
+        if poll_fn(|cx| self.out.poll_write_final(cx, &mut last)).await.is_err() {
+            self.counted.take_back();
+        }
+    }
+
+    /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
+    async fn run_to_the_end<S: CallService>(&mut self, mut service: S, request: Request) {
+        let deadline = self.about.deadline;
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut handler = pin!(Contained::new(deadline, async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        }));
+        let mut caller_waits = true;
+        loop {
+            let ended = poll_fn(|cx| {
+                if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(self.about.result_of(self.counted.link(), ended)));
+                }
+                if !caller_waits {
+                    return Poll::Pending;
+                }
+                self.poll_interrupted(cx, timer.as_mut()).map(Err)
+            })
+            .await;
+            match ended {
+                Ok(result) => {
+                    if caller_waits {
+                        self.answer(result).await;
+                    }
+                    return;
+                }
+                Err(status) => {
+                    caller_waits = false;
+                    if let Some(scope) = &self.scope.0 {
+                        scope.caller_gone();
+                    }
+                    if let Some(status) = status {
+                        self.answer(Err(status)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the handler until it is done, the time limit passes, or the caller goes; `None` if it went.
+    /// The handler is dropped when this returns.
+    async fn handle<S: CallService>(
+        &mut self,
+        mut service: S,
+        request: Request,
+    ) -> Option<Result<Response, Status>> {
+        let deadline = self.about.deadline;
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut handler = pin!(Contained::new(deadline, async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        }));
+        poll_fn(|cx| {
+            if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
+                return Poll::Ready(Some(self.about.result_of(self.counted.link(), ended)));
+            }
+            self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(Err(status?)))
+        })
+        .await
+    }
+
+    /// Sends items until their end, the time limit, or until the caller goes.
+    async fn send_items(&mut self, items: Items, metadata: Metadata) {
+        let About { method, codec, deadline, .. } = self.about;
+        let limit = self.counted.link().limits().max_message_size;
+        let mut first = Vec::new();
+        if !metadata.is_empty() {
+            push_metadata_message(codec, &metadata, &mut first);
+        }
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut sending = Sending::new(method, items, limit, Outgoing::new(first));
+        let ended = poll_fn(|cx| {
+            match contain(deadline, || sending.poll(cx, &mut self.out)) {
+                Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
+                // The caller has gone.
+                Ok(Poll::Ready(Err(_))) => return Poll::Ready(None),
+                Ok(Poll::Pending) => {}
+                Err(panic) => {
+                    return Poll::Ready(Some(failed(self.about.panicked(self.counted.link(), &panic))));
+                }
+            }
+            self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(failed(status?)))
+        })
+        .await;
+        let Some((mut result, trailer)) = ended else { return };
+        if let Err(Failure::Panic(panic)) = result {
+            result = Err(Failure::Status(self.about.panicked(self.counted.link(), &panic)));
+        }
+        self.counted.answer(matches!(result, Err(Failure::Status(_))));
+        let mut buf = sending.into_buf();
+        push_output_end(codec, result, trailer, self.counted.link().limits(), &mut buf);
+        self.finish(Outgoing::new(buf)).await;
+    }
+
+    /// Ready when there is no use in going on: with what to tell the caller, or `None` if it has gone.
+    fn poll_interrupted(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: Pin<&mut Option<Sleep>>,
+    ) -> Poll<Option<Status>> {
+        if self.out.poll_reset(cx).is_ready() {
+            let (method, peer) = (self.about.method, self.counted.link().peer());
+            tracing::debug!(%method, %peer, "call cancelled by the caller");
+            return Poll::Ready(None);
+        }
+        match timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| Some(self.about.too_late())),
+            None => Poll::Pending,
+        }
+    }
+}
+
+fn failed(status: Status) -> (Result<(), Failure>, Metadata) {
+    (Err(Failure::Status(status)), Metadata::new())
+}

@@ -1,0 +1,168 @@
+//! Reads the request of a call.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use muxado::Stream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::{
+    Channel, Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
+    link::Link,
+    text::shortened,
+    wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request},
+};
+
+/// A request that is being read.
+pub(super) struct Reception {
+    service: Result<&'static ServiceInfo, Box<Status>>,
+    reader: MessageReader,
+    /// Runs until the first byte is there.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What became of reading a request.
+pub(super) enum Received {
+    Request(Box<Request>),
+    /// The call fails without a handler.
+    Refused(Codec, Status),
+    /// The caller has gone, or sent nothing in time.
+    Nothing,
+}
+
+impl Reception {
+    pub(super) fn new(id: ServiceId, router: &Router, limits: &Limits) -> Self {
+        let service = router.service(id).ok_or_else(|| Box::new(router.unknown_service(id)));
+        Self { service, reader: MessageReader::new(limits.max_message_size), timer: None }
+    }
+
+    /// The reader, which may hold bytes behind the request.
+    pub(super) fn take_reader(&mut self) -> MessageReader {
+        std::mem::replace(&mut self.reader, MessageReader::new(0))
+    }
+
+    /// Reads until the request is whole, or it is clear that it never will be.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+        link: &Arc<Link>,
+    ) -> Poll<Received> {
+        loop {
+            let message = match stream.poll_read_chunk(cx, usize::MAX) {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    self.reader.push(chunk);
+                    self.timer = None;
+                    if let Err(status) = &self.service {
+                        return Poll::Ready(Received::Refused(self.codec(), (**status).clone()));
+                    }
+                    match self.reader.pop() {
+                        Ok(None) => continue,
+                        Ok(Some(message)) => Ok(message),
+                        Err(error) => Err(error),
+                    }
+                }
+                Poll::Ready(Ok(None)) => self.reader.finish(),
+                Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
+                Poll::Pending => {
+                    ready!(self.poll_timer(cx, link.limits()));
+                    return Poll::Ready(Received::Nothing);
+                }
+            };
+            return Poll::Ready(self.received(message, link));
+        }
+    }
+
+    /// Ready when the first byte did not come in time.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
+        if self.reader.codec().is_some() {
+            return Poll::Pending;
+        }
+        let limit = limits.first_byte_timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(cx));
+        tracing::debug!("no request within {limit:?} (Limits::first_byte_timeout)");
+        Poll::Ready(())
+    }
+
+    fn codec(&self) -> Codec {
+        self.reader.codec().unwrap_or(Codec::Json)
+    }
+
+    fn received(&self, message: Result<Bytes, MessageError>, link: &Arc<Link>) -> Received {
+        let codec = self.codec();
+        let request = match &self.service {
+            Ok(service) => message
+                .map_err(|error| unreadable(service, &error, link.limits()))
+                .and_then(|message| request(service, codec, message, link)),
+            Err(status) => Err((**status).clone()),
+        };
+        match request {
+            Ok(request) => Received::Request(Box::new(request)),
+            Err(status) => Received::Refused(codec, status),
+        }
+    }
+}
+
+fn request(
+    service: &'static ServiceInfo,
+    codec: Codec,
+    message: Bytes,
+    link: &Arc<Link>,
+) -> Result<Request, Status> {
+    let limits = link.limits();
+    let head = decode_request(codec, &message).map_err(|error| {
+        Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
+    })?;
+    let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
+    let (size, limit) = (head.metadata.size(), limits.max_metadata_size);
+    if size > limit {
+        return Err(Status::resource_exhausted(format!(
+            "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
+        )));
+    }
+    let RequestHead { params, timeout, metadata, .. } = head;
+    let params = params.map_or_else(|| codec.empty_map(), |params| cut_out(message, params));
+    let mut request = Request::received(method, codec, params.into(), Channel::new(Arc::clone(link)));
+    request.set_timeout(timeout);
+    request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+    *request.metadata_mut() = metadata;
+    Ok(request)
+}
+
+fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> Status {
+    let service = service.name();
+    match error {
+        MessageError::TooLarge { size } => {
+            let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
+            Status::resource_exhausted(format!(
+                "{service}: a request of {size} bytes, over the serving side's limit of {} (Limits::max_message_size)",
+                limits.max_message_size
+            ))
+        }
+        MessageError::CutShort => {
+            Status::invalid_argument(format!("{service}: the request ended in the middle"))
+        }
+        MessageError::Missing => {
+            Status::invalid_argument(format!("{service}: the stream ended without a request"))
+        }
+    }
+}
+
+fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
+    let known: Vec<_> = service.methods().iter().map(MethodInfo::name).collect();
+    let name = shortened(name, MAX_QUOTED_NAME);
+    Status::unimplemented(format!(
+        "service {} has no method {name:?}; it has: {}",
+        service.name(),
+        known.join(", ")
+    ))
+}
+
+/// Bytes quoted of the name of a method that is not there.
+const MAX_QUOTED_NAME: usize = 100;

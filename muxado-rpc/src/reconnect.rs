@@ -1,0 +1,179 @@
+//! A client that makes new connections by itself: to a server that restarts, to one of several.
+
+mod backoff;
+mod builder;
+mod call;
+mod connector;
+mod pool;
+mod slot;
+mod state;
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::task::AbortHandle;
+use tower_service::Service;
+
+use self::pool::Pool;
+pub use self::{
+    backoff::Backoff,
+    builder::{ReconnectBuilder, ReconnectError},
+    call::ReconnectFuture,
+    connector::{BoxIo, Connector, Io},
+    state::{State, StateWatch},
+};
+use crate::{Drained, Request, Response, Status};
+
+/// Calls the services of a peer as a [`Channel`](crate::Channel) does, over connections that are
+/// replaced when they end.
+///
+/// Tasks in the background connect, with growing pauses between failures ([`Backoff`]), to the
+/// addresses in turn. A connection counts when a first heartbeat has come back over it (at once with
+/// [`PeerBuilder::no_heartbeat`](crate::PeerBuilder::no_heartbeat)). When the peer says that it goes
+/// away, or the connection ends, a new one takes the calls that come; calls under way on the old one
+/// finish there.
+///
+/// While there is no connection calls wait, within their own time limits and up to
+/// [`max_waiting`](ReconnectBuilder::max_waiting) of them, or fail at once with
+/// [`fail_fast`](ReconnectBuilder::fail_fast). Either failure is `unavailable` and not executed;
+/// a time limit that passes is `deadline_exceeded`, as ever.
+///
+/// A call is tried again, up to [`attempts`](ReconnectBuilder::attempts) times and within its time
+/// limit, when the peer surely did not execute it, or when it was lost with its connection and the
+/// method is [idempotent](crate::MethodInfo::is_idempotent). Requests that stream items cannot be
+/// sent twice: they wait for a connection, and are tried once. What the peer answers is never tried
+/// again: nor is `resource_exhausted`.
+///
+/// Clones are cheap and mean the same connections. When the last clone and the last call are gone,
+/// so are the tasks, and the connections are closed.
+///
+/// ```no_run
+/// use muxado_rpc::{Peer, Reconnect};
+///
+/// # #[muxado_rpc::service]
+/// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let channel = Reconnect::builder().address("tcp://one:7000").address("tcp://two:7000").build()?;
+/// let greeter = GreeterClient::new(channel);
+/// println!("{}", greeter.hello("Eve".to_owned()).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Reconnect {
+    handle: Arc<Handle>,
+}
+
+/// Ends the tasks when it is dropped.
+#[derive(Debug)]
+struct Handle {
+    pool: Arc<Pool>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Reconnect {
+    /// Begins to set a client up.
+    pub fn builder() -> ReconnectBuilder {
+        ReconnectBuilder::new()
+    }
+
+    fn new(pool: Arc<Pool>, tasks: Vec<AbortHandle>) -> Self {
+        Self { handle: Arc::new(Handle { pool, tasks }) }
+    }
+
+    /// What it is doing now. Of several connections the best counts: one that is connected, if there
+    /// is one.
+    pub fn state(&self) -> State {
+        self.watch().state()
+    }
+
+    /// Sees the states change.
+    pub fn watch(&self) -> StateWatch {
+        StateWatch::new(self.handle.pool.watch_states())
+    }
+
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time.
+    pub async fn connected(&self) -> Result<(), Status> {
+        match self.handle.pool.wait().await {
+            Some(_) => Ok(()),
+            None => Err(closed()),
+        }
+    }
+
+    /// Ends all connections now and makes no more: calls under way on them fail, further ones too.
+    /// Those on connections that were replaced before may finish.
+    pub fn close(&self) {
+        for live in self.handle.pool.close() {
+            live.peer.close();
+        }
+        self.handle.abort();
+    }
+
+    /// Ends all connections in good order and makes no more: calls under way may finish within
+    /// `grace`, what is left is cut. Says what became of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped no further calls can begin; the connections end with their calls.
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
+        let mut drains = tokio::task::JoinSet::new();
+        for live in self.handle.pool.close() {
+            drains.spawn(async move { live.peer.shutdown(grace).await });
+        }
+        let mut sum = Drained::default();
+        drains.join_all().await.into_iter().for_each(|drained| sum += drained);
+        self.handle.abort();
+        sum
+    }
+}
+
+impl Service<Request> for Reconnect {
+    type Response = Response;
+    type Error = Status;
+    type Future = ReconnectFuture;
+
+    /// Ready until it is closed. Calls wait for a connection by themselves.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(if self.handle.pool.is_closed() { Err(closed()) } else { Ok(()) })
+    }
+
+    fn call(&mut self, request: Request) -> ReconnectFuture {
+        ReconnectFuture::new(Arc::clone(&self.handle), request)
+    }
+}
+
+impl fmt::Debug for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconnect").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    fn abort(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Nobody calls any more: connections without calls close with this.
+        drop(self.pool.close());
+        self.abort();
+    }
+}
+
+fn closed() -> Status {
+    Status::unavailable("the reconnecting client is closed").not_executed()
+}

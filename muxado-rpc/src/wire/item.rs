@@ -1,0 +1,277 @@
+//! Items as bytes, and the ends of their streams (`PROTOCOL §10.9`).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    LENGTH_PREFIX,
+    answer::{Parts, encode_answer},
+};
+use crate::{
+    Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
+    codec::{
+        CodecError,
+        msgpack::{push_map, push_str},
+    },
+    response::{Failure, Outcome},
+};
+
+/// What a message of a stream of items says.
+#[derive(Debug)]
+pub(crate) enum ItemMessage {
+    /// An item, and where it lies in the message.
+    Item(Range<usize>),
+    /// What travels in front of the items.
+    Metadata(Metadata),
+    /// No further item comes. Metadata is the trailer.
+    End(Result<(), Failure>, Metadata),
+}
+
+/// Why an item cannot be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ItemError {
+    Codec(CodecError),
+    TooLarge { size: usize },
+}
+
+/// Appends an item as a whole message, or nothing if it cannot be.
+pub(crate) fn push_item<T: Serialize + ?Sized>(
+    codec: Codec,
+    item: &T,
+    limit: usize,
+    buf: &mut Vec<u8>,
+) -> Result<(), ItemError> {
+    let start = buf.len();
+    let result = match codec {
+        Codec::Json => push_json(item, buf),
+        Codec::MessagePack => push_packed(item, buf),
+    };
+    let framing = match codec {
+        Codec::Json => 1,
+        Codec::MessagePack => LENGTH_PREFIX,
+    };
+    let size = buf.len() - start - if result.is_ok() { framing } else { 0 };
+    let checked = match result {
+        Ok(()) if size > limit => Err(ItemError::TooLarge { size }),
+        Ok(()) => Ok(()),
+        Err(error) => Err(ItemError::Codec(error)),
+    };
+    if checked.is_err() {
+        buf.truncate(start);
+    } else if codec == Codec::MessagePack {
+        // The limit is below 2^32.
+        let length = (size as u32).to_be_bytes();
+        buf[start..start + LENGTH_PREFIX].copy_from_slice(&length);
+    }
+    checked
+}
+
+fn push_json<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {
+    buf.extend_from_slice(JSON_ITEM);
+    Codec::Json.encode_into(item, buf)?;
+    buf.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+fn push_packed<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {
+    buf.extend_from_slice(&[0; LENGTH_PREFIX]);
+    buf.extend_from_slice(PACKED_ITEM);
+    Codec::MessagePack.encode_into(item, buf)
+}
+
+/// Appends a message that was received, as it is.
+pub(crate) fn push_message(codec: Codec, message: &[u8], buf: &mut Vec<u8>) {
+    match codec {
+        Codec::Json => {
+            buf.extend_from_slice(message);
+            buf.push(b'\n');
+        }
+        Codec::MessagePack => {
+            buf.extend_from_slice(&(message.len() as u32).to_be_bytes());
+            buf.extend_from_slice(message);
+        }
+    }
+}
+
+/// Appends what travels in front of the items.
+pub(crate) fn push_metadata(codec: Codec, metadata: &Metadata, buf: &mut Vec<u8>) {
+    let mut message = Vec::new();
+    match codec {
+        Codec::Json => {
+            message.extend_from_slice(br#"{"metadata":"#);
+            super::push_metadata(codec, metadata, &mut message);
+            message.push(b'}');
+        }
+        Codec::MessagePack => {
+            push_map(&mut message, 1);
+            push_str(&mut message, "metadata");
+            super::push_metadata(codec, metadata, &mut message);
+        }
+    }
+    push_message(codec, &message, buf);
+}
+
+/// Appends the end of a request's items.
+pub(crate) fn push_input_end(codec: Codec, buf: &mut Vec<u8>) {
+    match codec {
+        Codec::Json => buf.extend_from_slice(b"{\"end\":true}\n"),
+        Codec::MessagePack => buf.extend_from_slice(b"\0\0\0\x06\x81\xa3end\xc3"),
+    }
+}
+
+/// Appends the end of an answer's items: an answer as of a unary call.
+pub(crate) fn push_output_end(
+    codec: Codec,
+    end: Result<(), Failure>,
+    trailer: Metadata,
+    limits: &Limits,
+    buf: &mut Vec<u8>,
+) {
+    let result = match end {
+        Ok(()) => Response::new(codec, &()).map(|response| response.with_metadata(trailer)),
+        Err(Failure::App(error)) => {
+            Ok(Response::from_outcome(codec, Outcome::Error(error)).with_metadata(trailer))
+        }
+        Err(Failure::Status(status)) => Err(status),
+        Err(Failure::Panic(_)) => Err(Status::internal("the handler panicked")),
+    };
+    encode_answer(codec, result, limits).append_to(buf);
+}
+
+/// The item in a message of the form that is written here; `None` does not say that it holds none.
+pub(crate) fn quick_item(codec: Codec, message: &[u8]) -> Option<&[u8]> {
+    match codec {
+        Codec::Json => message.strip_prefix(JSON_ITEM)?.strip_suffix(b"}"),
+        Codec::MessagePack => message.strip_prefix(PACKED_ITEM),
+    }
+}
+
+/// Decodes any message of a stream of items.
+pub(crate) fn decode_item_message(
+    method: &MethodInfo,
+    codec: Codec,
+    message: &Bytes,
+) -> Result<ItemMessage, Status> {
+    let parts = Parts::decode(codec, message)
+        .map_err(|error| Status::cannot_decode(format_args!("a message of {method}"), &error))?;
+    match parts {
+        Parts { item: Some(item), ok: None, error: None, end: false, .. } => Ok(ItemMessage::Item(item)),
+        Parts { item: None, error: Some(error), ok: None, end: false, metadata } => {
+            let failure = error.into_app_error(codec).map_or_else(Failure::Status, Failure::App);
+            Ok(ItemMessage::End(Err(failure), metadata))
+        }
+        Parts { item: None, error: None, ok, end, metadata } if ok.is_some() != end => {
+            Ok(ItemMessage::End(Ok(()), metadata))
+        }
+        Parts { item: None, error: None, ok: None, end: false, metadata } if !metadata.is_empty() => {
+            Ok(ItemMessage::Metadata(metadata))
+        }
+        _ => Err(Status::internal(format!("a message of {method} is neither an item nor an end"))
+            .with_origin(Origin::Peer)),
+    }
+}
+
+const JSON_ITEM: &[u8] = br#"{"item":"#;
+
+/// A map of one entry with the key `item`.
+const PACKED_ITEM: &[u8] = b"\x81\xa4item";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, wire::MessageReader};
+
+    static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
+    const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
+
+    fn messages(bytes: Vec<u8>) -> Vec<Bytes> {
+        let mut reader = MessageReader::new(1 << 20);
+        reader.push(bytes.into());
+        std::iter::from_fn(|| reader.pop().unwrap()).collect()
+    }
+
+    fn decode(codec: Codec, bytes: Vec<u8>) -> ItemMessage {
+        let [message] = &messages(bytes)[..] else { panic!("not one message") };
+        decode_item_message(&METHOD, codec, message).unwrap()
+    }
+
+    #[test]
+    fn items_are_the_bytes_of_the_protocol() {
+        let mut buf = Vec::new();
+        push_item(Codec::Json, &7, 100, &mut buf).unwrap();
+        push_input_end(Codec::Json, &mut buf);
+        assert_eq!(buf, b"{\"item\":7}\n{\"end\":true}\n");
+        buf.clear();
+        push_item(Codec::MessagePack, &7, 100, &mut buf).unwrap();
+        push_input_end(Codec::MessagePack, &mut buf);
+        assert_eq!(buf, b"\0\0\0\x07\x81\xa4item\x07\0\0\0\x06\x81\xa3end\xc3");
+    }
+
+    #[test]
+    fn items_are_found_the_quick_way_and_the_other() {
+        for codec in CODECS {
+            let mut buf = Vec::new();
+            push_item(codec, "x", 100, &mut buf).unwrap();
+            push_item(codec, &[1, 2], 100, &mut buf).unwrap();
+            let messages = messages(buf);
+            let quick = quick_item(codec, &messages[0]).unwrap();
+            assert_eq!(codec.decode::<String>(quick).as_deref(), Ok("x"));
+            let ItemMessage::Item(at) = decode_item_message(&METHOD, codec, &messages[1]).unwrap() else {
+                panic!("no item");
+            };
+            assert_eq!(codec.decode::<[i32; 2]>(&messages[1][at]), Ok([1, 2]));
+        }
+    }
+
+    #[test]
+    fn ends_say_how_it_ended_and_carry_the_trailer() {
+        let limits = Limits::default();
+        for codec in CODECS {
+            let mut buf = Vec::new();
+            push_output_end(codec, Ok(()), Metadata::from([("k", "v")]), &limits, &mut buf);
+            let ItemMessage::End(Ok(()), trailer) = decode(codec, buf) else { panic!("no end") };
+            assert_eq!(trailer.get("k"), Some("v"));
+
+            let mut buf = Vec::new();
+            let failure = Err(Failure::Status(Status::aborted("later")));
+            push_output_end(codec, failure, Metadata::new(), &limits, &mut buf);
+            let ItemMessage::End(Err(Failure::Status(status)), _) = decode(codec, buf) else {
+                panic!("no failure");
+            };
+            assert_eq!(status, Status::aborted("later"));
+
+            let mut buf = Vec::new();
+            push_input_end(codec, &mut buf);
+            assert!(matches!(decode(codec, buf), ItemMessage::End(Ok(()), _)));
+
+            let mut buf = Vec::new();
+            push_metadata(codec, &Metadata::from([("a", "b")]), &mut buf);
+            assert!(matches!(decode(codec, buf), ItemMessage::Metadata(head) if head.get("a") == Some("b")));
+        }
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_sent_leaves_nothing() {
+        for codec in CODECS {
+            let mut buf = vec![1];
+            let error = push_item(codec, "123456", 4, &mut buf).unwrap_err();
+            assert!(matches!(error, ItemError::TooLarge { size: 9.. }), "{error:?}");
+            assert_eq!(buf, [1]);
+        }
+        let mut buf = vec![1];
+        let unordered = std::collections::BTreeMap::from([((1, 2), 3)]);
+        assert!(matches!(push_item(Codec::Json, &unordered, 100, &mut buf), Err(ItemError::Codec(_))));
+        assert_eq!(buf, [1]);
+    }
+
+    #[test]
+    fn what_is_no_item_is_an_error() {
+        for text in ["{}", "[]", r#"{"item":1,"end":true}"#, r#"{"ok":1,"err":{}}"#, r#"{"end":false}"#] {
+            let message = Bytes::from_static(text.as_bytes());
+            let status = decode_item_message(&METHOD, Codec::Json, &message).unwrap_err();
+            assert_eq!(status.code(), Code::Internal, "{text}");
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Streams of items: all shapes, both codecs, both directions; ends of every kind.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use muxado_rpc::{CallError, Code, Codec, Context, Limits, Peer, Shape, Status, Stream, Streaming};
+use tokio::{
+    io::duplex,
+    sync::{Notify, mpsc},
+};
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Broken {
+    After(u64),
+}
+
+#[muxado_rpc::service]
+trait Flow {
+    async fn count(&self, to: u64) -> impl Stream<Item = u64>;
+    async fn count_then_fail(&self, to: u64) -> impl Stream<Item = Result<u64, Broken>>;
+    async fn count_if_even(&self, to: u64) -> Result<impl Stream<Item = u64>, Broken>;
+    async fn sum(&self, numbers: Streaming<u64>) -> Result<u64, Status>;
+    async fn sum_from(&self, start: u64, numbers: Streaming<u64>, factor: u64) -> Result<u64, Status>;
+    async fn shout(&self, cx: &Context, words: Streaming<String>) -> impl Stream<Item = String>;
+    /// Answers without having read the items.
+    async fn ignore(&self, items: Streaming<u64>) -> u64;
+    /// Sends one item and then none.
+    async fn stall(&self) -> impl Stream<Item = u64>;
+    async fn panic_after(&self, items: u64) -> impl Stream<Item = u64>;
+    async fn large(&self, size: usize) -> impl Stream<Item = String>;
+    /// Never reads.
+    async fn never_read(&self, items: Streaming<String>) -> u64;
+    /// Gives back what it reads, as the results of an inner call of the caller's `sum`.
+    async fn sum_at_caller(&self, cx: &Context, to: u64) -> Result<u64, Status>;
+}
+
+/// Says when it is dropped.
+struct Guard(Flowing);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+}
+
+#[derive(Clone, Default)]
+struct Flowing {
+    alive: Arc<AtomicUsize>,
+    changed: Arc<Notify>,
+}
+
+impl Flowing {
+    fn guard(&self) -> Guard {
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        Guard(self.clone())
+    }
+
+    async fn until_alive(&self, count: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.alive.load(Ordering::SeqCst) == count {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Flow for Flowing {
+    async fn count(&self, to: u64) -> impl Stream<Item = u64> {
+        stream::iter(1..=to)
+    }
+
+    async fn count_then_fail(&self, to: u64) -> impl Stream<Item = Result<u64, Broken>> {
+        stream::iter((1..=to).map(Ok).chain([Err(Broken::After(to)), Ok(99)]))
+    }
+
+    async fn count_if_even(&self, to: u64) -> Result<impl Stream<Item = u64>, Broken> {
+        if to.is_multiple_of(2) { Ok(stream::iter(1..=to)) } else { Err(Broken::After(0)) }
+    }
+
+    async fn sum(&self, mut numbers: Streaming<u64>) -> Result<u64, Status> {
+        let mut sum = 0;
+        while let Some(number) = numbers.try_next().await? {
+            sum += number;
+        }
+        Ok(sum)
+    }
+
+    async fn sum_from(&self, start: u64, numbers: Streaming<u64>, factor: u64) -> Result<u64, Status> {
+        Ok(start + factor * self.sum(numbers).await?)
+    }
+
+    async fn shout(&self, cx: &Context, words: Streaming<String>) -> impl Stream<Item = String> {
+        // Borrows from the service and the context.
+        words.map(|word| {
+            let _alive = &self.alive;
+            format!("{} {}!", cx.method().name(), word.unwrap_or_else(|error| error.to_string()))
+        })
+    }
+
+    async fn ignore(&self, _items: Streaming<u64>) -> u64 {
+        7
+    }
+
+    async fn stall(&self) -> impl Stream<Item = u64> {
+        let guard = self.guard();
+        stream::iter([1]).chain(stream::once(async move {
+            let _guard = guard;
+            pending::<u64>().await
+        }))
+    }
+
+    async fn panic_after(&self, items: u64) -> impl Stream<Item = u64> {
+        stream::iter(0..).map(move |n| if n == items { panic!("a secret") } else { n })
+    }
+
+    async fn large(&self, size: usize) -> impl Stream<Item = String> {
+        stream::iter(["small".to_owned(), "x".repeat(size), "never".to_owned()])
+    }
+
+    async fn never_read(&self, items: Streaming<String>) -> u64 {
+        let _guard = self.guard();
+        let _items = items;
+        pending().await
+    }
+
+    async fn sum_at_caller(&self, cx: &Context, to: u64) -> Result<u64, Status> {
+        let caller = FlowClient::new(cx.channel());
+        let numbers = caller.count(to).await?;
+        caller.sum(numbers.map(|number| number.unwrap_or(0))).await.map_err(own)
+    }
+}
+
+fn own(error: CallError<Status>) -> Status {
+    match error {
+        CallError::App(status) | CallError::Status(status) => status,
+    }
+}
+
+const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
+
+struct Pair {
+    near: Peer,
+    far: Peer,
+    near_flow: Flowing,
+    far_flow: Flowing,
+}
+
+fn pair_with(limits: &Limits) -> Pair {
+    let (near_io, far_io) = duplex(64 * 1024);
+    let (near_flow, far_flow) = (Flowing::default(), Flowing::default());
+    let serve = |flow: &Flowing| Peer::builder().limits(limits.clone()).serve(FlowServer::new(flow.clone()));
+    let near = serve(&near_flow).client(near_io).unwrap();
+    let far = serve(&far_flow).server(far_io).unwrap();
+    Pair { near, far, near_flow, far_flow }
+}
+
+fn pair() -> Pair {
+    pair_with(&Limits::default())
+}
+
+impl Pair {
+    /// A client at either end, in either codec.
+    fn clients(&self) -> Vec<FlowClient> {
+        [&self.near, &self.far]
+            .into_iter()
+            .flat_map(|peer| CODECS.map(|codec| FlowClient::new(peer.channel()).with_codec(codec)))
+            .collect()
+    }
+
+    fn client(&self, codec: Codec) -> FlowClient {
+        FlowClient::new(self.near.channel()).with_codec(codec)
+    }
+}
+
+/// All items, and the error at their end.
+async fn collect<T, E>(mut items: Streaming<T, E>) -> (Vec<T>, Option<CallError<E>>) {
+    let mut all = Vec::new();
+    while let Some(item) = items.next().await {
+        match item {
+            Ok(item) => all.push(item),
+            Err(error) => {
+                assert!(items.next().await.is_none(), "an error is the last item");
+                return (all, Some(error));
+            }
+        }
+    }
+    assert!(items.next().await.is_none(), "the end lasts");
+    (all, None)
+}
+
+#[tokio::test]
+async fn items_come_in_order_and_end() {
+    let pair = pair();
+    for client in pair.clients() {
+        for to in [0, 1, 10_000] {
+            let (items, error) = collect(client.count(to).await.unwrap()).await;
+            assert_eq!((items, error), ((1..=to).collect::<Vec<_>>(), None));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_method_is_the_last_item() {
+    let pair = pair();
+    for client in pair.clients() {
+        let (items, error) = collect(client.count_then_fail(3).await.unwrap()).await;
+        assert_eq!((items, error), (vec![1, 2, 3], Some(CallError::App(Broken::After(3)))));
+    }
+}
+
+#[tokio::test]
+async fn a_method_may_fail_before_its_stream() {
+    let pair = pair();
+    for client in pair.clients() {
+        let (items, error) = collect(client.count_if_even(3).await.unwrap()).await;
+        assert_eq!((items, error), (vec![], Some(CallError::App(Broken::After(0)))));
+        assert_eq!(collect(client.count_if_even(2).await.unwrap()).await, (vec![1, 2], None));
+    }
+}
+
+#[tokio::test]
+async fn items_of_a_request_arrive_beside_plain_parameters() {
+    let pair = pair();
+    for client in pair.clients() {
+        assert_eq!(client.sum(stream::iter(1..=10_000)).await.unwrap(), 50_005_000);
+        assert_eq!(client.sum(stream::empty()).await.unwrap(), 0);
+        assert_eq!(client.sum_from(1, stream::iter([2, 3]), 10).await.unwrap(), 51);
+    }
+}
+
+#[tokio::test]
+async fn both_sides_talk_in_turn() {
+    let pair = pair();
+    for client in pair.clients() {
+        let (say, said) = mpsc::unbounded_channel::<String>();
+        let said = stream::unfold(said, |mut said| async { Some((said.recv().await?, said)) });
+        let mut heard = client.shout(said).await.unwrap();
+        for word in ["one", "two"] {
+            say.send(word.to_owned()).unwrap();
+            assert_eq!(heard.try_next().await.unwrap(), Some(format!("shout {word}!")));
+        }
+        drop(say);
+        assert_eq!(heard.try_next().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_streams_to_and_from_its_caller() {
+    let pair = pair();
+    for client in pair.clients() {
+        assert_eq!(client.sum_at_caller(100).await.unwrap(), 5050);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_the_items() {
+    let pair = pair();
+    for client in pair.clients() {
+        assert_eq!(client.ignore(stream::pending()).await.unwrap(), 7);
+        assert_eq!(client.ignore(stream::iter(0..100_000)).await.unwrap(), 7);
+        assert_eq!(client.sum(stream::iter([1])).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_call_returns_before_the_first_item() {
+    let pair = pair();
+    for codec in CODECS {
+        let mut items = pair.client(codec).stall().await.unwrap();
+        assert_eq!(items.try_next().await.unwrap(), Some(1));
+        pair.far_flow.until_alive(1).await;
+        drop(items);
+        pair.far_flow.until_alive(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_call_drops_the_handler_that_reads() {
+    let pair = pair();
+    for client in pair.clients() {
+        let flow = [&pair.near_flow, &pair.far_flow];
+        let call = tokio::spawn(async move { client.never_read(stream::repeat("x".to_owned())).await });
+        tokio::select! {
+            () = flow[0].until_alive(1) => {}
+            () = flow[1].until_alive(1) => {}
+        }
+        call.abort();
+        flow[0].until_alive(0).await;
+        flow[1].until_alive(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_error_and_never_an_end() {
+    let pair = pair();
+    for client in pair.clients() {
+        let (items, error) = collect(client.panic_after(3).await.unwrap()).await;
+        assert_eq!(items.len(), 3);
+        let status = error.unwrap().status().cloned().unwrap();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Internal, "Flow.panic_after: the handler panicked")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_item_over_the_limit_ends_the_items_and_says_whose_limit_it_is() {
+    let pair = pair_with(&Limits::default().max_message_size(1024));
+    for client in pair.clients() {
+        let (items, error) = collect(client.large(2000).await.unwrap()).await;
+        assert_eq!(items, ["small"]);
+        let status = error.unwrap().status().cloned().unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(
+            status.message().contains("sending side's limit of 1024 (Limits::max_message_size)"),
+            "{status}"
+        );
+        let error = client.never_read(stream::iter(["x".repeat(2000)])).await.unwrap_err();
+        assert_eq!(error.code(), Code::ResourceExhausted);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_holds_up_no_other() {
+    let pair = pair();
+    for client in pair.clients() {
+        let unread = client.count(u64::MAX).await.unwrap();
+        let stuck = client.clone();
+        let never_read =
+            tokio::spawn(async move { stuck.never_read(stream::repeat("x".repeat(1000))).await });
+        assert_eq!(collect(client.count(1000).await.unwrap()).await.0.len(), 1000);
+        drop(unread);
+        never_read.abort();
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_is_an_error() {
+    for codec in CODECS {
+        let pair = pair();
+        let mut items = pair.client(codec).stall().await.unwrap();
+        assert_eq!(items.try_next().await.unwrap(), Some(1));
+        pair.far.close();
+        let error = items.next().await.unwrap().unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable);
+        assert!(items.next().await.is_none());
+        pair.far_flow.until_alive(0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_holds_for_the_items_too() {
+    let pair = pair();
+    for codec in CODECS {
+        let client = pair.client(codec).with_timeout(Duration::from_secs(5));
+        let started = tokio::time::Instant::now();
+        let (items, error) = collect(client.stall().await.unwrap()).await;
+        assert_eq!(items, [1]);
+        assert_eq!(error.unwrap().code(), Code::DeadlineExceeded);
+        assert_eq!(started.elapsed().as_secs(), 5);
+        pair.far_flow.until_alive(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failing_stream_of_items_fails_the_call() {
+    let pair = pair();
+    for client in pair.clients() {
+        let unsent = client.shout(stream::once(async { panic!("in the items") })).await.unwrap();
+        let (_, error) = collect(unsent).await;
+        assert_eq!(error.unwrap().code(), Code::Internal);
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_stream_straight_to_a_server_in_its_process() {
+    for codec in CODECS {
+        let client = FlowClient::new(FlowServer::new(Flowing::default())).with_codec(codec);
+        assert_eq!(collect(client.count(1000).await.unwrap()).await.0.len(), 1000);
+        assert_eq!(client.sum(stream::iter(1..=4)).await.unwrap(), 10);
+        let words = client.shout(stream::iter(["a".to_owned(), "b".to_owned()])).await.unwrap();
+        assert_eq!(collect(words).await.0, ["shout a!", "shout b!"]);
+        let error = client.count_if_even(1).await.unwrap_err();
+        assert_eq!(error, CallError::App(Broken::After(0)));
+    }
+}
+
+#[test]
+fn methods_know_their_shape() {
+    use muxado_rpc::NamedService;
+    let shape = |name: &str| <FlowServer<Flowing> as NamedService>::INFO.method(name).unwrap().shape();
+    assert_eq!(shape("count"), Shape::ServerStreaming);
+    assert_eq!(shape("count_if_even"), Shape::ServerStreaming);
+    assert_eq!(shape("sum"), Shape::ClientStreaming);
+    assert_eq!(shape("shout"), Shape::Bidirectional);
+}
