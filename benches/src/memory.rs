@@ -1,4 +1,4 @@
-//! Memory of what is open and does nothing, in bytes of both ends together.
+//! Memory of what is open and does nothing, in bytes for each end.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,10 +14,13 @@ const CALLS: usize = 1000;
 /// How many there are before, so that what is made once is not counted.
 const BEFORE: usize = 16;
 
-/// Time for both ends to come to rest.
-const REST: Duration = Duration::from_millis(50);
+/// Time for both ends to come to rest. Some give their buffers back after a second without traffic.
+const REST: Duration = Duration::from_millis(1500);
 
-/// Resident bytes for each stream that has carried one message and stays open.
+/// Both ends are in this process, and take about the same.
+const ENDS: usize = 2;
+
+/// Resident bytes for each end of a stream that has carried one message and stays open.
 pub(crate) async fn of_stream<P: Peer>(workload: Workload, server: SocketAddr) -> Result<Sample> {
     let message = Message::new(workload.size());
     let mut client = P::connect(workload, server).await?;
@@ -32,7 +35,7 @@ pub(crate) async fn of_stream<P: Peer>(workload: Workload, server: SocketAddr) -
     sample(before, resident_at_rest().await?, STREAMS)
 }
 
-/// Resident bytes for each connection that has carried one message and stays open.
+/// Resident bytes for each end of a connection that has carried one message and stays open.
 pub(crate) async fn of_session<P: Peer>(workload: Workload, server: SocketAddr) -> Result<Sample> {
     let message = Message::new(workload.size());
     let mut held = Vec::with_capacity(BEFORE + SESSIONS);
@@ -48,7 +51,7 @@ pub(crate) async fn of_session<P: Peer>(workload: Workload, server: SocketAddr) 
     sample(before, resident_at_rest().await?, SESSIONS)
 }
 
-/// Resident bytes for each call that waits in its handler.
+/// Resident bytes for each end of a call that waits in its handler.
 pub(crate) async fn of_call<P: Peer>(workload: Workload, server: SocketAddr) -> Result<Sample> {
     let mut client = P::connect(workload, server).await?;
     client.echo(&Message::new(workload.size())).await?;
@@ -65,5 +68,5 @@ async fn resident_at_rest() -> Result<u64> {
 
 fn sample(before: u64, after: u64, count: usize) -> Result<Sample> {
     let grown = after.checked_sub(before).ok_or("the process has shrunk")?;
-    Ok(Sample { rate: grown as f64 / count as f64, ..Sample::default() })
+    Ok(Sample { rate: grown as f64 / (count * ENDS) as f64, ..Sample::default() })
 }

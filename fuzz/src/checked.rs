@@ -123,6 +123,8 @@ impl Checked {
     /// Lets time pass and fires what is due.
     pub(crate) fn pass(&mut self, time: Duration) -> Vec<Event> {
         self.now += time;
+        // A session at rest gives memory back, which must not show.
+        self.session.shrink();
         let mut events = Vec::new();
         for _ in 0..MOST_CALLS {
             if self.session.poll_timeout().is_none_or(|at| at > self.now) {

@@ -1,5 +1,7 @@
 //! The one task of a session: it owns the transport, moves bytes and keeps time.
 
+mod closing;
+
 use std::{
     fmt,
     future::Future,
@@ -20,7 +22,7 @@ use crate::{
     config::Config,
     error::SessionError,
     proto::Outbox,
-    shared::{Shared, Wakes},
+    shared::{Core, Shared, Wakes},
 };
 
 /// Moves a session's bytes; the session lives as long as this future is polled.
@@ -55,8 +57,10 @@ pub struct Driver<T> {
     touched: usize,
     /// Set for what is due next, or earlier: most of that moves away again before its time.
     timer: Option<Pin<Box<Sleep>>>,
-    /// The time that was asked for last.
+    /// When something was last read, or sent.
     now: Instant,
+    /// Since then there is memory that may be given back.
+    has_buffers: bool,
     /// Since when the transport has taken nothing of what waits for it.
     blocked_since: Option<Instant>,
     write_timeout: Duration,
@@ -79,7 +83,7 @@ enum Phase {
     Done,
 }
 
-/// Read buffer to begin with, in bytes: an idle session holds no more.
+/// Read buffer to begin with, in bytes.
 const MIN_READ: usize = 4 * 1024;
 
 /// Largest read buffer, in bytes.
@@ -90,6 +94,9 @@ const TURNS: usize = 16;
 
 /// Reads that leave most of the buffer empty before it is made smaller.
 const SMALL_READS: u32 = 32;
+
+/// Time without traffic after which a session gives its buffers back: an idle one holds none.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// Frames in one write from which on it pays to wait for more: several streams are busy.
 const BUSY_BATCH: u64 = 4;
@@ -111,6 +118,7 @@ impl<T> Driver<T> {
             touched: 0,
             timer: None,
             now: Instant::now(),
+            has_buffers: false,
             blocked_since: None,
             write_timeout: config.write_timeout,
             close_timeout: config.close_timeout,
@@ -123,6 +131,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Reads, keeps time and writes until nothing is left to do, or the session has ended.
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
+            let at_rest = !self.has_buffers;
             let read = self.poll_read(cx);
             if self.has_ended() {
                 return Poll::Ready(());
@@ -139,8 +148,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if self.has_ended() {
                 return Poll::Ready(());
             }
-            if written.is_pending() && self.blocked_since.is_some() {
-                // The time limit of the stall just found has to be set.
+            if (written.is_pending() && self.blocked_since.is_some()) || (at_rest && self.has_buffers) {
+                // The time limit of the stall just found, or the time of the next rest, has to be set.
                 self.poll_timer(cx);
             }
             if read.is_pending() && (written.is_pending() || self.poll_park(cx).is_pending()) {
@@ -155,11 +164,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.inbox.reserve(self.read_size);
         let room = self.inbox.capacity() - self.inbox.len();
-        let result = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox));
+        let Poll::Ready(result) = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox) else {
+            if !self.has_buffers {
+                self.shrink_inbox();
+            }
+            return Poll::Pending;
+        };
         let inbox = &mut self.inbox;
         match result {
             Ok(n) if n > 0 => {
-                let now = Instant::now().into_std();
+                (self.now, self.has_buffers) = (Instant::now(), true);
+                let now = self.now.into_std();
                 self.touched = self.shared.with_driver(&mut self.wakes, |core| {
                     core.proto.receive(inbox, now);
                     core.proto.touched_streams()
@@ -199,10 +214,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         for _ in 0..TURNS {
             let deadline = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
             let stall = self.blocked_since.and_then(|since| since.checked_add(self.write_timeout));
-            let deadline = [deadline.map(Instant::from_std), stall].into_iter().flatten().min();
+            let rest = self.has_buffers.then(|| self.now + REST_AFTER);
+            let deadline = [deadline.map(Instant::from_std), stall, rest].into_iter().flatten().min();
             let Some(deadline) = deadline else { return };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if timer.deadline() > deadline || timer.is_elapsed() {
+            if timer.deadline() > deadline {
                 timer.as_mut().reset(deadline);
             }
             if timer.as_mut().poll(cx).is_pending() {
@@ -210,11 +226,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             let (now, write_timeout) = (Instant::now(), self.write_timeout);
             if now < deadline {
+                timer.as_mut().reset(deadline);
                 continue;
+            }
+            if rest.is_some_and(|at| at <= now) {
+                self.give_buffers_back();
             }
             let stalled = stall.is_some_and(|at| at <= now);
             self.shared.with_driver(&mut self.wakes, |core| {
-                core.proto.shrink(MIN_READ);
                 core.proto.handle_timeout(now.into_std());
                 if stalled {
                     core.proto.handle_write_stall(write_timeout);
@@ -224,18 +243,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 self.phase = Phase::Done;
                 return;
             }
-            self.shrink();
         }
         cx.waker().wake_by_ref();
     }
 
-    /// Gives large buffers back. A timer fires rarely; a busy session soon has them again.
-    fn shrink(&mut self) {
-        self.outbox.shrink(MIN_READ);
-        if self.inbox.is_empty() && self.inbox.capacity() > MIN_READ {
-            self.inbox = BytesMut::new();
-            self.read_size = MIN_READ;
-        }
+    /// A part of a header may be in it, and nothing tells how much memory that keeps alive.
+    fn shrink_inbox(&mut self) {
+        self.inbox = BytesMut::from(&self.inbox[..]);
+    }
+
+    /// Gives the memory back that is not in use; a busy session soon has it again.
+    fn give_buffers_back(&mut self) {
+        self.has_buffers = false;
+        self.read_size = MIN_READ;
+        self.small_reads = 0;
+        self.shrink_inbox();
+        self.outbox.shrink();
+        self.wakes.shrink();
+        self.shared.with_driver(&mut self.wakes, Core::shrink);
     }
 
     /// While several streams are busy, output waits once for what the tasks just woken will add:
@@ -255,11 +280,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let known = self.now;
                 let (frames, now) = self.shared.with_driver(&mut self.wakes, |core| {
                     // Where nothing is sent the time does not matter.
-                    let now = if core.proto.wants_transmit() { Instant::now() } else { known };
-                    core.proto.transmit(outbox, now.into_std());
+                    let now = core.proto.wants_transmit().then(Instant::now);
+                    core.proto.transmit(outbox, now.unwrap_or(known).into_std());
                     (core.proto.frames_sent(), now)
                 });
-                self.now = now;
+                if let Some(now) = now {
+                    (self.now, self.has_buffers) = (now, true);
+                }
                 if self.outbox.is_empty() {
                     break;
                 }
@@ -322,57 +349,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn has_ended(&mut self) -> bool {
         self.shared.with_driver(&mut self.wakes, |core| core.proto.has_ended())
-    }
-
-    /// Sends the last frames and waits for the peer's end, for `close_timeout` at most.
-    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(timer) = &mut self.timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(());
-        }
-        // Reading goes on meanwhile: the peer may be unable to read before it has written.
-        let peer_ended = self.poll_discard(cx);
-        if self.phase == Phase::Flushing {
-            ready!(self.poll_write(cx));
-            self.phase = Phase::ShuttingDown;
-        }
-        if self.phase == Phase::ShuttingDown {
-            // An error here changes nothing: the session is over, and the transport with it.
-            if ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            self.phase = Phase::Lingering;
-        }
-        peer_ended
-    }
-
-    /// Reads on after the session's end, for the peer's go-away and its end. Ready at the latter.
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURNS {
-            self.inbox.reserve(MIN_READ);
-            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox));
-            if !matches!(read, Ok(1..)) {
-                return Poll::Ready(());
-            }
-            let (now, inbox) = (Instant::now().into_std(), &mut self.inbox);
-            self.shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn start_closing(&mut self) {
-        let (timeout, shared) = (self.close_timeout, &self.shared);
-        let end = shared.with_driver(&mut self.wakes, |core| core.proto.end());
-        let transport_lives = match end.map(|end| end.local) {
-            Some(SessionError::PeerEof { .. } | SessionError::Transport { .. }) => false,
-            // It ended with the transport's end.
-            Some(SessionError::ClosedByPeer(_)) => false,
-            _ => self.phase == Phase::Running,
-        };
-        self.phase = if transport_lives { Phase::Flushing } else { Phase::Done };
-        self.timer = Some(Box::pin(tokio::time::sleep(timeout)));
     }
 }
 

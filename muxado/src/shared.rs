@@ -65,6 +65,10 @@ impl WakerSet {
     fn drain_into(&mut self, wakes: &mut Wakes) {
         self.0.drain(..).for_each(|waker| wakes.push(waker));
     }
+
+    fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
 }
 
 /// Wakers to be woken after the lock is released. A few need no allocation.
@@ -93,6 +97,13 @@ impl Wakes {
         }
         self.more.drain(..).for_each(Waker::wake);
         self.len = 0;
+    }
+
+    /// Gives the memory back, if nobody is to be woken.
+    pub(crate) fn shrink(&mut self) {
+        if self.len == 0 {
+            self.more = Vec::new();
+        }
     }
 }
 
@@ -208,6 +219,19 @@ impl Shared {
 }
 
 impl Core {
+    /// Gives the memory back that nothing is in. Streams keep their places.
+    pub(crate) fn shrink(&mut self) {
+        self.proto.shrink();
+        let nobody = |wakers: &StreamWakers| wakers.read.is_none() && wakers.write.is_none();
+        let used = self.streams.iter().rposition(|wakers| !nobody(wakers)).map_or(0, |last| last + 1);
+        self.streams.truncate(used);
+        self.streams.shrink_to_fit();
+        self.openers.shrink_to_fit();
+        for waiting in [&mut self.accepting, &mut self.closing, &mut self.idling, &mut self.heartbeats] {
+            waiting.shrink();
+        }
+    }
+
     /// Notes whom the protocol's events concern.
     fn collect(&mut self, wakes: &mut Wakes) {
         while let Some(event) = self.proto.poll_event() {

@@ -4,8 +4,9 @@
 use std::time::Instant;
 
 use super::{
+    event::Event,
     frame::{FrameHeader, ProtocolError, StreamId},
-    session::{Event, Session},
+    session::Session,
     stream::{Owner, RecvState, SendState, Stream, StreamKey, Typing},
 };
 use crate::error::ErrorCode;

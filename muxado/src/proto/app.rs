@@ -3,9 +3,10 @@
 use bytes::{BufMut, Bytes};
 
 use super::{
-    buffer::Source,
+    event::Event,
     frame::StreamId,
-    session::{Event, Session},
+    outbox::Source,
+    session::Session,
     stream::{Owner, RecvState, Reset, SendState, StreamKey},
 };
 use crate::error::{ErrorCode, ReadError, SessionError, WriteError};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{
-    session::{Event, Session},
+    event::Event,
+    session::Session,
     stream::{Owner, StreamKey},
 };
 use crate::error::{ErrorCode, SessionError};

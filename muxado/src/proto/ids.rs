@@ -4,9 +4,33 @@ use std::collections::VecDeque;
 
 use super::{
     frame::{Flags, FrameHeader, StreamId},
-    session::{Session, Side},
+    session::Session,
     stream::StreamKey,
 };
+
+/// Which end of the connection this is. It decides only which stream ids are whose.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Side {
+    /// The side that connected: odd ids, from 3.
+    Client,
+    /// The side that was connected to: even ids, from 2.
+    Server,
+}
+
+impl Side {
+    /// The first id this side uses, as in the other implementations.
+    pub(super) const fn first_id(self) -> u32 {
+        match self {
+            Self::Client => 3,
+            Self::Server => 2,
+        }
+    }
+
+    /// Whether this side may open streams with this id.
+    pub const fn owns(self, id: StreamId) -> bool {
+        (id.as_u32() & 1 == 1) == matches!(self, Self::Client)
+    }
+}
 
 /// The ids that were last answered with a reset, so that each gets one only.
 #[derive(Debug, Default)]

@@ -5,10 +5,10 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    buffer::SHARE_FROM,
+    event::Event,
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, ProtocolError, StreamId, foreign_protocol},
-    session::{Event, PATIENCE, Session},
-    stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
+    session::Session,
+    stream::{Owner, RecvState, Reset, StreamKey},
 };
 use crate::error::{ErrorCode, GoAway, SessionError};
 
@@ -48,13 +48,6 @@ impl Incoming {
         }
     }
 }
-
-/// Most replies to unknown streams that may wait to be sent: 64 KiB of frames.
-const MAX_REPLIES: usize = 64 * 1024 / 12;
-
-/// Unread bytes of the session from which on payloads are copied, however large: a slice keeps the
-/// whole read buffer alive, up to four times its size.
-const SHARE_WHILE: usize = 4 * 1024 * 1024;
 
 /// Bytes of a go-away's text that are kept.
 const MAX_DEBUG: usize = 4096;
@@ -299,81 +292,6 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn handle_payload(
-        &mut self,
-        key: StreamKey,
-        bytes: &mut BytesMut,
-        mut n: usize,
-        now: Instant,
-    ) {
-        let Some(stream) = self.stream_mut(key) else {
-            bytes.advance(n);
-            return;
-        };
-        if let Typing::Awaiting { bytes: mut read, mut have, listed } = stream.typing {
-            let part = n.min(4 - have);
-            read[have..have + part].copy_from_slice(&bytes[..part]);
-            have += part;
-            bytes.advance(part);
-            n -= part;
-            stream.consumed += part as u32;
-            stream.typing = Typing::Awaiting { bytes: read, have, listed };
-            if have < 4 {
-                self.limit_typing(key, now);
-                return;
-            }
-            self.handle_type(key, u32::from_be_bytes(read));
-        }
-        if n == 0 {
-            return;
-        }
-        let share = self.bytes_unread < SHARE_WHILE;
-        let Some(stream) = self.stream_mut(key) else {
-            bytes.advance(n);
-            return;
-        };
-        if stream.owner.is_heartbeat() {
-            self.handle_heartbeat_bytes(key, &bytes[..n], now);
-            bytes.advance(n);
-            self.consumed(key, n);
-        } else if stream.discard || stream.reset.is_some() {
-            bytes.advance(n);
-            self.consumed(key, n);
-        } else {
-            if n >= SHARE_FROM && share {
-                stream.buffer.push_shared(bytes.split_to(n).freeze());
-            } else {
-                stream.buffer.push_copy(&bytes[..n]);
-                bytes.advance(n);
-            }
-            self.bytes_unread += n;
-            self.events.push_back(Event::Readable(key));
-            self.bound_unread();
-        }
-    }
-
-    pub(super) fn handle_fin(&mut self, key: StreamKey) {
-        let Some(stream) = self.stream_mut(key).filter(|stream| stream.recv == RecvState::Open) else {
-            return;
-        };
-        stream.recv = RecvState::Finished;
-        match (stream.typing, stream.owner) {
-            // It ended before it said what it was.
-            (Typing::Awaiting { .. }, _) => self.reset_with(key, ErrorCode::STREAM_RESET),
-            (_, Owner::HeartbeatRequester) => self.heartbeat_refused(),
-            (_, Owner::HeartbeatResponder { .. }) => {
-                if stream.send == SendState::Open {
-                    stream.send = SendState::Finishing;
-                }
-                self.make_ready(key);
-            }
-            _ => {
-                self.events.push_back(Event::Readable(key));
-                self.settle(key);
-            }
-        }
-    }
-
     fn handle_rst(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
         let Some(key) = self.key_of(id) else {
             return self.note_late("resets of streams that are closed");
@@ -436,65 +354,7 @@ impl Session {
             }
         }
     }
-
-    /// Over the session's receive memory the fullest stream goes; the reader never stops.
-    fn bound_unread(&mut self) {
-        while self.bytes_unread > self.config.session_receive_memory {
-            let fullest = self.streams.iter().max_by_key(|(_, stream)| stream.buffer.len());
-            let Some((index, stream)) = fullest else { return };
-            let key = StreamKey { index: index as u32, serial: stream.serial };
-            tracing::warn!(stream = ?stream.id, unread = stream.buffer.len(),
-                "session holds more than Config::session_receive_memory unread; resetting the fullest stream");
-            self.discard_unread(key);
-            self.reset_with(key, ErrorCode::ENHANCE_YOUR_CALM);
-        }
-    }
-
-    pub(super) fn discard_unread(&mut self, key: StreamKey) -> usize {
-        let Some(stream) = self.stream_mut(key) else { return 0 };
-        let freed = stream.buffer.clear();
-        if freed > 0 && stream.recv == RecvState::Finished {
-            // What was thrown away must not look as if it had never been there.
-            stream.recv = RecvState::Reset;
-        }
-        self.bytes_unread -= freed;
-        freed
-    }
-
-    pub(super) fn reply(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
-        if self.replies.len() >= MAX_REPLIES {
-            return Err(ProtocolError::Excessive("over 64 KiB of answers that it does not read"));
-        }
-        self.replies.push_back((id.as_u32(), code));
-        Ok(())
-    }
-
-    /// Every so many bytes of payload allow for one useless frame.
-    fn earn_patience(&mut self, length: u32) {
-        let bytes = self.unrewarded + length;
-        self.patience = self.patience.saturating_add(bytes / BYTES_PER_PATIENCE).min(PATIENCE);
-        self.unrewarded = bytes % BYTES_PER_PATIENCE;
-    }
-
-    /// Credit and resets that come after a stream's end. Both other implementations send credit for
-    /// every read and a reset for every late frame, so an honest peer never sends more of them than
-    /// we have sent bytes.
-    fn note_late(&mut self, what: &'static str) -> Result<(), ProtocolError> {
-        self.late_control += 1;
-        if self.late_control > self.stats.bytes_sent + u64::from(PATIENCE) {
-            return Err(ProtocolError::Excessive(what));
-        }
-        Ok(())
-    }
-
-    fn lose_patience(&mut self, what: &'static str) -> Result<(), ProtocolError> {
-        self.patience = self.patience.checked_sub(1).ok_or(ProtocolError::Excessive(what))?;
-        Ok(())
-    }
 }
-
-/// Bytes of payload that allow for one useless frame.
-const BYTES_PER_PATIENCE: u32 = 64;
 
 /// Largest send window, in bytes.
 const MAX_SEND_WINDOW: u64 = 1 << 40;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    session::{Event, PATIENCE, Session},
+    event::Event,
+    session::{PATIENCE, Session},
     stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
 };
 use crate::error::{ErrorCode, SessionError};
@@ -148,6 +149,27 @@ impl Session {
         self.bytes_unsent -= stream.queue.clear();
         self.bytes_stalled -= stream.stalled;
         self.incoming.forget(key);
+    }
+
+    /// Gives the memory back that nothing is in: of buffers, and of lists and maps that were larger
+    /// once. It looks at every stream, so it is meant for a session that has come to rest.
+    pub fn shrink(&mut self) {
+        self.out.shrink();
+        for (_, stream) in &mut self.streams {
+            stream.buffer.shrink();
+            stream.queue.shrink();
+        }
+        if self.streams.len() < self.streams.capacity() / 2 {
+            self.streams.shrink_to_fit();
+            self.ids.shrink_to_fit();
+        }
+        self.untyped.shrink_to_fit();
+        self.accepted_unacknowledged.shrink_to_fit();
+        self.replies.shrink_to_fit();
+        self.events.shrink_to_fit();
+        for keys in [&mut self.backlog, &mut self.ready, &mut self.control, &mut self.send_waiters] {
+            keys.shrink_to_fit();
+        }
     }
 
     pub(super) fn notice_idle(&mut self) {

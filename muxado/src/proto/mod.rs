@@ -43,13 +43,17 @@
 mod admission;
 mod app;
 mod buffer;
+mod event;
 mod frame;
 mod growth;
 mod heartbeat;
 mod ids;
 mod input;
 mod lifecycle;
+mod outbox;
 mod output;
+mod patience;
+mod payload;
 mod session;
 mod stats;
 mod stream;
@@ -57,10 +61,12 @@ mod time;
 
 pub use self::{
     app::{Finish, Read},
-    buffer::{Outbox, Source},
+    event::Event,
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, MAX_FRAME_LEN, ProtocolError, StreamId},
     heartbeat::{HeartbeatConfig, HeartbeatEvent, OnFailure},
-    session::{Event, Session, Side},
+    ids::Side,
+    outbox::{Outbox, Source},
+    session::Session,
     stats::SessionStats,
     stream::StreamKey,
 };

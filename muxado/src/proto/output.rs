@@ -11,9 +11,10 @@ use slab::Slab;
 
 use super::{
     app::Finish,
-    buffer::{Outbox, Source},
+    event::Event,
     frame::{Flags, FrameHeader, FrameType, StreamId},
-    session::{Event, Session},
+    outbox::{Outbox, SendQueue, Source},
+    session::Session,
     stream::{Owner, RecvState, SendState, Stream, StreamKey},
 };
 use crate::error::ErrorCode;
@@ -53,11 +54,6 @@ impl Session {
         self.stats.bytes_sent += self.out.len() as u64;
         self.note_use(now);
         std::mem::swap(&mut self.out, out);
-    }
-
-    /// Gives output memory beyond `capacity` bytes back, if nothing is in it.
-    pub fn shrink(&mut self, capacity: usize) {
-        self.out.shrink(capacity);
     }
 
     /// Puts a small write into the output at once, if nothing of its stream is queued before it.
@@ -218,7 +214,7 @@ impl Session {
         }
     }
 
-    fn put_queued(&mut self, key: StreamKey, queue: &mut super::buffer::SendQueue, n: usize) {
+    fn put_queued(&mut self, key: StreamKey, queue: &mut SendQueue, n: usize) {
         if let Some(fin_apart) = self.put_data_header(key, n, queue.len() - n) {
             queue.transfer(n, &mut self.out);
             self.put_fin(key, fin_apart);

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::{
-    buffer::Outbox,
+    event::Event,
     frame::StreamId,
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
-    ids::LateIds,
+    ids::{LateIds, Side},
     input::Incoming,
+    outbox::Outbox,
     stats::SessionStats,
     stream::{Owner, SendState, Stream, StreamKey, Typing},
 };
@@ -21,52 +22,6 @@ use crate::{
     config::Config,
     error::{ErrorCode, GoAway, OpenError, SessionEnd, SessionError},
 };
-
-/// Which end of the connection this is. It decides only which stream ids are whose.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Side {
-    /// The side that connected: odd ids, from 3.
-    Client,
-    /// The side that was connected to: even ids, from 2.
-    Server,
-}
-
-impl Side {
-    /// The first id this side uses, as in the other implementations.
-    pub(super) const fn first_id(self) -> u32 {
-        match self {
-            Self::Client => 3,
-            Self::Server => 2,
-        }
-    }
-
-    /// Whether this side may open streams with this id.
-    pub const fn owns(self, id: StreamId) -> bool {
-        (id.as_u32() & 1 == 1) == matches!(self, Self::Client)
-    }
-}
-
-/// Something that the driver of a session has to tell somebody.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A stream has data, its end, or a reset: wake its reader.
-    Readable(StreamKey),
-    /// A stream has room, or a reset: wake its writer.
-    Writable(StreamKey),
-    /// A stream waits to be accepted.
-    Acceptable,
-    /// So many more streams may be opened.
-    OpenCapacity,
-    /// A heartbeat came back, failed, or will never come.
-    Heartbeat,
-    /// The time of [`Session::poll_timeout`] came nearer outside of input and timeouts.
-    Timer,
-    /// All streams have ended; whoever waits for that may go on.
-    Idle,
-    /// The session has ended: wake everybody.
-    Ended,
-}
 
 /// The protocol state of one session. See the [module documentation](super).
 #[derive(Debug)]

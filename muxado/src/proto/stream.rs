@@ -9,11 +9,7 @@
 //!            └──reset, either side──▶ Reset
 //! ```
 
-use super::{
-    buffer::{RecvBuffer, SendQueue},
-    frame::StreamId,
-    growth::Growth,
-};
+use super::{buffer::RecvBuffer, frame::StreamId, growth::Growth, outbox::SendQueue};
 use crate::error::ErrorCode;
 
 /// Names a stream of a session for as long as its handle lives, also before it has an id.

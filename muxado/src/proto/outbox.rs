@@ -1,0 +1,228 @@
+//! What is to be sent: the queue of each stream, and the output of the session.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::frame::FrameHeader;
+
+/// Output pieces from this size on are passed on by reference; below, they are copied.
+const COPY_BELOW: usize = 4 * 1024;
+
+/// What a stream's writer has handed over and the session has not yet put into frames.
+#[derive(Debug, Default)]
+pub(super) struct SendQueue {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    len: usize,
+}
+
+impl SendQueue {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends up to `max` bytes of `src`, by reference where that is cheaper.
+    pub(super) fn push(&mut self, src: &mut impl Source, max: usize) -> usize {
+        let n = src.remaining().min(max);
+        self.len += n;
+        match src.share(n) {
+            Some(shared) => {
+                if !self.tail.is_empty() {
+                    self.chunks.push_back(self.tail.split().freeze());
+                }
+                self.chunks.push_back(shared);
+            }
+            None => self.tail.put(src.take(n)),
+        }
+        n
+    }
+
+    /// Takes exactly `n` bytes, of which there must be so many, into `out`.
+    pub(super) fn transfer(&mut self, mut n: usize, out: &mut Outbox) {
+        self.len -= n;
+        while n > 0 {
+            let chunk = match self.chunks.front_mut() {
+                Some(front) if front.len() > n => front.split_to(n),
+                Some(_) => self.chunks.pop_front().unwrap_or_default(),
+                None => self.tail.split_to(n.min(self.tail.len())).freeze(),
+            };
+            if chunk.is_empty() {
+                return;
+            }
+            n -= chunk.len();
+            out.put_bytes(chunk);
+        }
+        if self.len == 0 {
+            self.tail = BytesMut::new();
+        }
+    }
+
+    /// Frees its memory, if all was taken.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Frees everything; says how many bytes that were.
+    pub(super) fn clear(&mut self) -> usize {
+        std::mem::take(self).len
+    }
+}
+
+/// Where written bytes come from: a borrowed slice, or shared memory that need not be copied.
+pub trait Source: Buf {
+    /// The next `n` bytes by reference, if that is possible and worth it.
+    fn share(&mut self, n: usize) -> Option<Bytes>;
+}
+
+impl Source for &[u8] {
+    fn share(&mut self, _n: usize) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Source for Bytes {
+    fn share(&mut self, n: usize) -> Option<Bytes> {
+        (n >= COPY_BELOW).then(|| self.split_to(n))
+    }
+}
+
+/// Encoded frames on their way to the transport: small parts gathered, large ones by reference.
+///
+/// It is a [`Buf`], so any writer of those can send it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    segments: VecDeque<Bytes>,
+    tail: BytesMut,
+    segment_bytes: usize,
+}
+
+impl Outbox {
+    /// Whether everything was written.
+    pub fn is_empty(&self) -> bool {
+        self.segment_bytes == 0 && self.tail.is_empty()
+    }
+
+    /// Bytes not yet written.
+    pub fn len(&self) -> usize {
+        self.segment_bytes + self.tail.len()
+    }
+
+    /// Frees its memory, if everything was written.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn put_header(&mut self, header: FrameHeader) {
+        self.tail.extend_from_slice(&header.encode());
+    }
+
+    pub(super) fn put_u32(&mut self, value: u32) {
+        self.tail.extend_from_slice(&value.to_be_bytes());
+    }
+
+    pub(super) fn put_slice(&mut self, data: &[u8]) {
+        self.tail.extend_from_slice(data);
+    }
+
+    pub(super) fn put_source(&mut self, src: &mut impl Source, n: usize) {
+        match src.share(n) {
+            Some(shared) => self.put_shared(shared),
+            None => self.tail.put(src.take(n)),
+        }
+    }
+
+    fn put_bytes(&mut self, data: Bytes) {
+        if data.len() < COPY_BELOW { self.tail.extend_from_slice(&data) } else { self.put_shared(data) }
+    }
+
+    fn put_shared(&mut self, data: Bytes) {
+        if !self.tail.is_empty() {
+            self.segment_bytes += self.tail.len();
+            self.segments.push_back(self.tail.split().freeze());
+        }
+        self.segment_bytes += data.len();
+        self.segments.push_back(data);
+    }
+}
+
+impl Buf for Outbox {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.segments.front().map_or(&self.tail[..], |segment| &segment[..])
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        let parts = self.segments.iter().map(|segment| &segment[..]).chain([&self.tail[..]]);
+        for (slot, part) in dst.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
+            *slot = IoSlice::new(part);
+            used += 1;
+        }
+        used
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        while n > 0 {
+            let Some(front) = self.segments.front_mut() else {
+                if n >= self.tail.len() {
+                    self.tail.clear();
+                } else {
+                    self.tail.advance(n);
+                }
+                return;
+            };
+            let step = n.min(front.len());
+            front.advance(step);
+            if front.is_empty() {
+                self.segments.pop_front();
+            }
+            self.segment_bytes -= step;
+            n -= step;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn queued_bytes_reach_the_output_in_order(
+            pieces in prop::collection::vec((any::<bool>(), 1_usize..9000), 0..20),
+            takes in prop::collection::vec(1_usize..20_000, 1..40),
+        ) {
+            let (mut queue, mut out) = (SendQueue::default(), Outbox::default());
+            let (mut expected, mut seen) = (Vec::new(), Vec::new());
+            for (index, (shared, len)) in pieces.into_iter().enumerate() {
+                let data = vec![index as u8; len];
+                expected.extend_from_slice(&data);
+                if shared { queue.push(&mut Bytes::from(data), len); } else { queue.push(&mut &data[..], len); }
+            }
+            for n in takes.into_iter().cycle().take_while(|_| !expected.is_empty()).take(20_000) {
+                queue.transfer(n.min(queue.len()), &mut out);
+                let mut slices = [IoSlice::new(&[]); 4];
+                let used = out.chunks_vectored(&mut slices);
+                let written: usize = slices[..used].iter().map(|slice| slice.len()).sum();
+                slices[..used].iter().for_each(|slice| seen.extend_from_slice(slice));
+                out.advance(written);
+                if queue.is_empty() && out.is_empty() { break }
+            }
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}
