@@ -19,7 +19,7 @@ usage: cargo run --release -p benches -- [option ...] [workload ...]
   --targets       a table of what is to be reached, and what this run has reached
   --charts DIR    draws the results as SVG files in this directory
   --markdown FILE writes all of it as a document, with versions and the machine
-  --rounds N      how often the peers take turns (5; 2 with --quick)
+  --rounds N      how often the peers take turns (5; with --quick 1, of named workloads 2)
   --seconds S     length of one measurement (1)
   --mode MODE     ct or mt only; may be repeated
   --peer NAME     this peer only; may be repeated
@@ -92,7 +92,9 @@ pub(crate) fn parse(args: &[String]) -> Result<Command> {
             arg => options.read(arg, &mut rest)?,
         }
     }
-    options.rounds = rounds.unwrap_or(if quick { 2 } else { 5 });
+    // All of it leaves a quick run no time for a second round.
+    let quick_rounds = if options.workloads.is_empty() { 1 } else { 2 };
+    options.rounds = rounds.unwrap_or(if quick { quick_rounds } else { 5 });
     match seconds {
         None if quick => options.pace = Pace::Quick,
         length => options.pace = Pace::Fixed(length.unwrap_or(Duration::from_secs(1))),
@@ -186,6 +188,14 @@ mod tests {
         assert_eq!(options.workloads.len(), 2);
         assert_eq!((options.modes, options.peers), (vec![Mode::Mt], vec!["h2".to_owned()]));
         assert_eq!((options.rounds, options.pace, options.output), (3, Pace::Quick, Output::Json));
+    }
+
+    #[test]
+    fn a_quick_run_of_everything_has_one_round() {
+        for (line, rounds) in [("--quick", 1), ("--quick mixed", 2), ("--quick --rounds 4", 4)] {
+            let Ok(Command::Run(options)) = parse_line(line) else { panic!("not a run") };
+            assert_eq!(options.rounds, rounds, "{line}");
+        }
     }
 
     #[test]
