@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use crate::{
     Result, peers,
@@ -16,7 +16,10 @@ usage: cargo run --release -p benches -- [option ...] [workload ...]
 
   --quick         short measurements, ends within 60 s; without those that take long to set up
   --json          one JSON object per line instead of a table
-  --rounds N      how often the peers take turns (5; 2 with --quick)
+  --targets       a table of what is to be reached, and what this run has reached
+  --charts DIR    draws the results as SVG files in this directory
+  --markdown FILE writes all of it as a document, with versions and the machine
+  --rounds N      how often the peers take turns (5; with --quick 1, of named workloads 2)
   --seconds S     length of one measurement (1)
   --mode MODE     ct or mt only; may be repeated
   --peer NAME     this peer only; may be repeated
@@ -45,6 +48,9 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) pace: Pace,
     pub(crate) output: Output,
+    pub(crate) targets: bool,
+    pub(crate) charts: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// How long a measurement is.
@@ -63,39 +69,70 @@ pub(crate) enum Output {
 
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: &[String]) -> Result<Command> {
-    let (mut workloads, mut modes, mut peers) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut quick, mut rounds, mut seconds, mut output) = (false, None, None, Output::Table);
+    let mut options = Options {
+        workloads: Vec::new(),
+        modes: Vec::new(),
+        peers: Vec::new(),
+        rounds: 0,
+        pace: Pace::Fixed(Duration::from_secs(1)),
+        output: Output::Table,
+        targets: false,
+        charts: None,
+        markdown: None,
+    };
+    let (mut quick, mut rounds, mut seconds) = (false, None, None);
     let mut rest = args.iter().map(String::as_str);
     while let Some(arg) = rest.next() {
         match arg {
             "--quick" => quick = true,
-            "--json" => output = Output::Json,
             "--rounds" => rounds = Some(value::<usize>(arg, rest.next())?.max(1)),
             "--seconds" => seconds = Some(Duration::try_from_secs_f64(value(arg, rest.next())?)?),
-            "--mode" => modes.push(value::<Mode>(arg, rest.next())?),
-            "--peer" => peers.push(known_peer(value(arg, rest.next())?)?),
             "--measure" => return measure(&rest.collect::<Vec<_>>()),
             "--help" | "-h" => return Ok(Command::Help),
+            arg => options.read(arg, &mut rest)?,
+        }
+    }
+    // All of it leaves a quick run no time for a second round.
+    let quick_rounds = if options.workloads.is_empty() { 1 } else { 2 };
+    options.rounds = rounds.unwrap_or(if quick { quick_rounds } else { 5 });
+    match seconds {
+        None if quick => options.pace = Pace::Quick,
+        length => options.pace = Pace::Fixed(length.unwrap_or(Duration::from_secs(1))),
+    }
+    options.complete(quick)?;
+    Ok(Command::Run(options))
+}
+
+impl Options {
+    /// Reads one argument, and its value from the rest.
+    fn read<'a>(&mut self, arg: &str, rest: &mut impl Iterator<Item = &'a str>) -> Result<()> {
+        match arg {
+            "--json" => self.output = Output::Json,
+            "--targets" => self.targets = true,
+            "--charts" => self.charts = Some(value(arg, rest.next())?),
+            "--markdown" => self.markdown = Some(value(arg, rest.next())?),
+            "--mode" => self.modes.push(value::<Mode>(arg, rest.next())?),
+            "--peer" => self.peers.push(known_peer(value(arg, rest.next())?)?),
             option if option.starts_with('-') => {
                 return Err(format!("unknown option '{option}'\n\n{USAGE}").into());
             }
-            name => workloads.push(name.parse::<Workload>()?),
+            name => self.workloads.push(name.parse::<Workload>()?),
         }
+        Ok(())
     }
-    if workloads.is_empty() {
-        let long = if quick { "" } else { Workload::LONG };
-        let all = Workload::STANDARD.split_whitespace().chain(long.split_whitespace());
-        workloads = all.map(str::parse).collect::<Result<_, _>>()?;
+
+    /// What was not asked for is all there is.
+    fn complete(&mut self, quick: bool) -> Result<()> {
+        if self.workloads.is_empty() {
+            let long = if quick { "" } else { Workload::LONG };
+            let all = Workload::STANDARD.split_whitespace().chain(long.split_whitespace());
+            self.workloads = all.map(str::parse).collect::<Result<_, _>>()?;
+        }
+        if self.modes.is_empty() {
+            self.modes = vec![Mode::Ct, Mode::Mt];
+        }
+        Ok(())
     }
-    if modes.is_empty() {
-        modes = vec![Mode::Ct, Mode::Mt];
-    }
-    let pace = match seconds {
-        None if quick => Pace::Quick,
-        length => Pace::Fixed(length.unwrap_or(Duration::from_secs(1))),
-    };
-    let rounds = rounds.unwrap_or(if quick { 2 } else { 5 });
-    Ok(Command::Run(Options { workloads, modes, peers, rounds, pace, output }))
 }
 
 /// The arguments by which [`parse`] gives [`Command::Measure`].
@@ -151,6 +188,23 @@ mod tests {
         assert_eq!(options.workloads.len(), 2);
         assert_eq!((options.modes, options.peers), (vec![Mode::Mt], vec!["h2".to_owned()]));
         assert_eq!((options.rounds, options.pace, options.output), (3, Pace::Quick, Output::Json));
+    }
+
+    #[test]
+    fn a_quick_run_of_everything_has_one_round() {
+        for (line, rounds) in [("--quick", 1), ("--quick mixed", 2), ("--quick --rounds 4", 4)] {
+            let Ok(Command::Run(options)) = parse_line(line) else { panic!("not a run") };
+            assert_eq!(options.rounds, rounds, "{line}");
+        }
+    }
+
+    #[test]
+    fn documents_are_written_where_it_is_said() {
+        let Ok(Command::Run(options)) = parse_line("--targets --charts a/b --markdown c.md mixed") else {
+            panic!("not a run")
+        };
+        assert!(options.targets);
+        assert_eq!((options.charts, options.markdown), (Some("a/b".into()), Some("c.md".into())));
     }
 
     #[test]

@@ -13,17 +13,16 @@ mod link;
 mod load;
 mod memory;
 mod message;
+mod output;
 mod peer;
 mod peers;
 mod pipe;
 mod plan;
 mod process;
 mod progress;
-mod report;
 mod sample;
 mod slice;
 mod stats;
-mod table;
 mod waiting;
 mod worker;
 mod workload;
@@ -31,12 +30,19 @@ mod workload;
 use std::{
     env,
     error::Error,
+    fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
 use self::{
     cli::{Command, Options, Output},
+    output::{
+        charts, markdown,
+        report::{self, Line},
+        targets,
+    },
     slice::Slice,
 };
 
@@ -74,12 +80,38 @@ fn run(options: &Options) -> Result<()> {
         Ok(())
     })?;
     if options.output == Output::Table {
-        io::stdout().write_all(report::tables(&all).as_bytes())?;
+        for (title, table) in report::tables(&all) {
+            writeln!(io::stdout(), "{title}\n{table}")?;
+        }
     }
+    documents(options, &all)?;
     match failed {
         0 => Ok(()),
         failed => Err(format!("{failed} measurements failed").into()),
     }
+}
+
+/// What is asked for beside the results themselves.
+fn documents(options: &Options, lines: &[Line]) -> Result<()> {
+    let mut links = Vec::new();
+    if let Some(directory) = &options.charts {
+        // As seen from the document, if they are below it.
+        let base = options.markdown.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+        let below = directory.strip_prefix(base).unwrap_or(directory);
+        for name in charts::write(directory, lines)? {
+            links.push(below.join(name).display().to_string());
+        }
+    }
+    if let Some(file) = &options.markdown {
+        fs::write(file, markdown::document(lines, options.rounds, &links))?;
+    }
+    match options.output {
+        _ if !options.targets => {}
+        Output::Table => writeln!(io::stdout(), "targets\n{}", targets::table(lines))?,
+        // Beside the lines of JSON.
+        Output::Json => writeln!(io::stderr(), "targets\n{}", targets::table(lines))?,
+    }
+    Ok(())
 }
 
 /// Measures once and prints the numbers for the process that started this one.

@@ -15,6 +15,8 @@ use crate::{Result, arena, message::Message, pipe::Pipe, sample::Sample, slice::
 pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Its name in tables and on the command line.
     const NAME: &'static str;
+    /// Its package, by whose version it is known.
+    const PACKAGE: &'static str;
     /// With what it is compared.
     const LAYER: Layer;
     /// Whether the accepting end of a connection also calls over it.
@@ -84,6 +86,7 @@ pub(crate) enum Layer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
     pub(crate) layer: Layer,
     pub(crate) runs: fn(Workload) -> bool,
     pub(crate) measure: fn(Slice) -> Result<Sample>,
@@ -91,7 +94,13 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) const fn of<P: Peer>() -> Self {
-        Self { name: P::NAME, layer: P::LAYER, runs: P::runs, measure: arena::measure::<P> }
+        Self {
+            name: P::NAME,
+            package: P::PACKAGE,
+            layer: P::LAYER,
+            runs: P::runs,
+            measure: arena::measure::<P>,
+        }
     }
 }
 

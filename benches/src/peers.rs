@@ -38,6 +38,11 @@ pub(crate) const ALL: &[Entry] = &[
 /// How many of the list are ours.
 const OURS: usize = 2;
 
+/// Whether a peer is one of ours.
+pub(crate) fn is_ours(name: &str) -> bool {
+    ALL[..OURS].iter().any(|ours| ours.name == name)
+}
+
 /// Which of ours a peer is compared with in a workload.
 pub(crate) fn counterpart(entry: &Entry, workload: Workload) -> Option<&'static str> {
     let ours = &ALL[..OURS];

@@ -53,6 +53,7 @@ impl H2 {
 
 impl Peer for H2 {
     const NAME: &'static str = "h2";
+    const PACKAGE: &'static str = "h2";
     const LAYER: Layer = Layer::Streams;
 
     fn runs(workload: Workload) -> bool {

@@ -32,6 +32,7 @@ pub(crate) struct Jsonrpsee(Arc<WsClient>);
 
 impl Peer for Jsonrpsee {
     const NAME: &'static str = "jsonrpsee";
+    const PACKAGE: &'static str = "jsonrpsee-server";
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {

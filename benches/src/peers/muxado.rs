@@ -36,6 +36,7 @@ fn config(workload: Workload) -> Config {
 
 impl Peer for Muxado {
     const NAME: &'static str = "muxado";
+    const PACKAGE: &'static str = "muxado";
     const LAYER: Layer = Layer::Streams;
 
     fn runs(workload: Workload) -> bool {

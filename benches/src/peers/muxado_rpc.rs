@@ -83,6 +83,7 @@ fn config(workload: Workload) -> Config {
 
 impl Peer for MuxadoRpc {
     const NAME: &'static str = "muxado-rpc";
+    const PACKAGE: &'static str = "muxado-rpc";
     const LAYER: Layer = Layer::Calls;
     const CALLS_BACK: bool = true;
 

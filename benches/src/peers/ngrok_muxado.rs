@@ -33,6 +33,7 @@ where
 
 impl Peer for NgrokMuxado {
     const NAME: &'static str = "ngrok-muxado";
+    const PACKAGE: &'static str = "muxado";
     const LAYER: Layer = Layer::Streams;
 
     fn runs(workload: Workload) -> bool {

@@ -30,6 +30,7 @@ impl RawTcp {
 
 impl Peer for RawTcp {
     const NAME: &'static str = "raw-tcp";
+    const PACKAGE: &'static str = "tokio";
     const LAYER: Layer = Layer::Transport;
 
     fn runs(workload: Workload) -> bool {

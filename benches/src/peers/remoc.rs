@@ -67,6 +67,7 @@ pub(crate) struct Remoc(EchoClient);
 
 impl Peer for Remoc {
     const NAME: &'static str = "remoc";
+    const PACKAGE: &'static str = "remoc";
     const LAYER: Layer = Layer::Calls;
     const CALLS_BACK: bool = true;
 

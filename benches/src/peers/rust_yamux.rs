@@ -44,6 +44,7 @@ impl RustYamux {
 
 impl Peer for RustYamux {
     const NAME: &'static str = "rust-yamux";
+    const PACKAGE: &'static str = "yamux";
     const LAYER: Layer = Layer::Streams;
     // It measures the round trip with the system's clock.
     const TOKIO_CLOCK: bool = false;

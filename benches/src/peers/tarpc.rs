@@ -58,6 +58,7 @@ macro_rules! tarpc_peer {
 
         impl Peer for $peer {
             const NAME: &'static str = $name;
+            const PACKAGE: &'static str = "tarpc";
             const LAYER: Layer = Layer::Calls;
 
             fn runs(workload: Workload) -> bool {

@@ -39,6 +39,7 @@ fn config(workload: Workload) -> Config {
 
 impl Peer for TokioYamux {
     const NAME: &'static str = "tokio-yamux";
+    const PACKAGE: &'static str = "tokio-yamux";
     const LAYER: Layer = Layer::Streams;
 
     fn runs(workload: Workload) -> bool {

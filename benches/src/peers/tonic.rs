@@ -122,6 +122,7 @@ impl Tonic {
 
 impl Peer for Tonic {
     const NAME: &'static str = "tonic";
+    const PACKAGE: &'static str = "tonic";
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {

@@ -27,6 +27,23 @@ impl Table {
     }
 }
 
+impl Table {
+    /// As Markdown has it.
+    pub(crate) fn markdown(&self) -> String {
+        let columns: Vec<usize> = (0..self.rows[0].len()).filter(|&c| self.width(c).is_some()).collect();
+        let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+        let mut text = String::new();
+        for (index, cells) in self.rows.iter().enumerate() {
+            text.push_str(&row(columns.iter().map(|&column| cells[column].as_str()).collect()));
+            if index == 0 {
+                let rule = |&column: &usize| if column < self.words { "---" } else { "---:" };
+                text.push_str(&row(columns.iter().map(rule).collect()));
+            }
+        }
+        text
+    }
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<Option<usize>> = (0..self.rows[0].len()).map(|column| self.width(column)).collect();
@@ -48,6 +65,13 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn markdown_leaves_empty_columns_out() {
+        let mut table = Table::new(&["peer", "none", "rate"], 1);
+        table.row(&["h2".to_owned(), String::new(), "9".to_owned()]);
+        assert_eq!(table.markdown(), "| peer | rate |\n| --- | ---: |\n| h2 | 9 |\n");
+    }
 
     #[test]
     fn words_begin_on_the_left_and_numbers_end_on_the_right() {

@@ -2,40 +2,40 @@
 
 use serde::Serialize;
 
+use super::table::Table;
 use crate::{
     peers,
     plan::{Group, Run},
     sample::Sample,
     stats,
-    table::Table,
     workload::{Measure, Workload},
 };
 
 /// The result of a peer in a workload and mode, as it is printed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Line {
-    workload: String,
-    mode: String,
-    peer: &'static str,
-    rate: f64,
-    unit: &'static str,
+    pub(crate) workload: String,
+    pub(crate) mode: String,
+    pub(crate) peer: &'static str,
+    pub(crate) rate: f64,
+    pub(crate) unit: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    p50_us: Option<f64>,
+    pub(crate) p50_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    p99_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    p999_us: Option<f64>,
+    pub(crate) p999_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_s_per_m: Option<f64>,
+    pub(crate) cpu_s_per_m: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mb_s: Option<f64>,
+    pub(crate) mb_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bulk_mb_s: Option<f64>,
+    pub(crate) bulk_mb_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connections: Option<f64>,
+    pub(crate) connections: Option<f64>,
     /// Ours in relation to the peer, of what counts in the workload.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ours_to_peer: Option<f64>,
+    pub(crate) ours_to_peer: Option<f64>,
 }
 
 /// The lines of a group: medians over its rounds. A peer that never succeeded has none.
@@ -90,19 +90,23 @@ fn rounded(number: f64, digits: i32) -> f64 {
     (number * factor).round() / factor
 }
 
-/// A table for each workload.
-pub(crate) fn tables(lines: &[Line]) -> String {
-    let mut text = String::new();
-    for lines in lines.chunk_by(|a, b| a.workload == b.workload) {
-        let title = &lines[0].workload;
-        let ratio = match title.parse().map(Workload::measure) {
-            Ok(Measure::Tail) => "ours/peer (p99)",
-            _ => "ours/peer",
-        };
-        let titles = [
+/// A table for each workload, under its name.
+pub(crate) fn tables(lines: &[Line]) -> Vec<(String, Table)> {
+    let table = |lines: &[Line]| (lines[0].workload.clone(), table(lines));
+    lines.chunk_by(|a, b| a.workload == b.workload).map(table).collect()
+}
+
+fn table(lines: &[Line]) -> Table {
+    let ratio = match lines[0].workload.parse().map(Workload::measure) {
+        Ok(Measure::Tail) => "ours/peer (p99)",
+        _ => "ours/peer",
+    };
+    let unit = lines[0].unit;
+    let mut table = Table::new(
+        &[
             "mode",
             "peer",
-            lines[0].unit,
+            unit,
             "MB/s",
             "p50 us",
             "p99 us",
@@ -111,14 +115,13 @@ pub(crate) fn tables(lines: &[Line]) -> String {
             "bulk MB/s",
             "connections",
             ratio,
-        ];
-        let mut table = Table::new(&titles, 2);
-        for line in lines {
-            table.row(&cells(line));
-        }
-        text.push_str(&format!("{title}\n{table}\n"));
+        ],
+        2,
+    );
+    for line in lines {
+        table.row(&cells(line));
     }
-    text
+    table
 }
 
 fn cells(line: &Line) -> [String; 11] {
@@ -150,6 +153,16 @@ fn grouped(number: f64, digits: usize) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+#[cfg(test)]
+impl Line {
+    /// One without further numbers.
+    pub(crate) fn of_rate(workload: &str, mode: &str, peer: &'static str, rate: f64) -> Self {
+        let unit = workload.parse().map_or("", |workload: Workload| workload.measure().unit());
+        let (workload, mode) = (workload.to_owned(), mode.to_owned());
+        Self { workload, mode, peer, rate, unit, ..Self::default() }
+    }
 }
 
 #[cfg(test)]
@@ -200,17 +213,18 @@ mod tests {
             group("idle-stream", &[("muxado", &[512.0])]),
         ];
         let lines: Vec<Line> = groups.iter().flat_map(lines).collect();
-        let expected = "\
-unary-64
-  mode  peer          calls/s   p99 us  ours/peer
+        let expected = "  \
+mode  peer          calls/s   p99 us  ours/peer
   ct    muxado-rpc  1 234 567      0.8
   ct    tonic           1 000  1 000.0   1 234.57
-
-idle-stream
   mode  peer    bytes   p99 us
   ct    muxado    512  1 953.1
-
 ";
-        assert_eq!(tables(&lines), expected);
+        let tables = tables(&lines);
+        assert_eq!(
+            tables.iter().map(|(title, _)| title.as_str()).collect::<Vec<_>>(),
+            ["unary-64", "idle-stream"]
+        );
+        assert_eq!(tables.iter().map(|(_, table)| table.to_string()).collect::<String>(), expected);
     }
 }
