@@ -10,7 +10,7 @@ use serde::{
 
 use crate::{
     CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming, payload::Payload,
-    text::shortened,
+    text::shortened, wire::one_answer,
 };
 
 /// What a method returned: a value, items to come, or an error of the application's own.
@@ -178,7 +178,7 @@ impl Response {
         match self.take_items() {
             Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
             // It failed before the first item.
-            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| no_items(method).into())),
+            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| one_answer(method).into())),
         }
     }
 
@@ -194,14 +194,10 @@ impl Response {
             Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
             None => {
                 let result = self.decode_result::<IgnoredAny, E>(method);
-                Err(result.err().unwrap_or_else(|| no_items(method).into()))
+                Err(result.err().unwrap_or_else(|| one_answer(method).into()))
             }
         }
     }
-}
-
-fn no_items(method: &MethodInfo) -> Status {
-    Status::internal(format!("{method}: one answer came where items were expected"))
 }
 
 impl EncodedError {
@@ -240,7 +236,7 @@ fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &
 }
 
 /// The application's error is of a type this side does not know: its raw text must do.
-fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
+pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
     let text = match codec {
         Codec::Json => String::from_utf8_lossy(&error.value).into_owned(),
         Codec::MessagePack => codec.decode::<serde_json::Value>(&error.value).map_or_else(
