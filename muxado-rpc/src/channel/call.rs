@@ -194,8 +194,7 @@ impl State {
             Sends::Apart(pumping) => pumping,
             _ => None,
         };
-        let limit = call.limits().max_message_size;
-        let received = Received::new(call.method, read, reader, limit)
+        let received = Received::new(call.method, read, reader, call.limits())
             .with_deadline(deadline.map(|deadline| deadline.limit))
             .with_pumping(pumping);
         let codec = call.codec;

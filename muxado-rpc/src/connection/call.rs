@@ -100,8 +100,8 @@ impl<S: CallService> Handling<S> {
             let permit = Arc::new(permit);
             let out = if request.method().shape().streams_input() {
                 let (send, receive) = stream.into_split();
-                let limit = link.limits().max_message_size;
-                let received = items::Received::new(request.method(), ReadHalf::Half(receive), reader, limit);
+                let read = ReadHalf::Half(receive);
+                let received = items::Received::new(request.method(), read, reader, link.limits());
                 // Who still reads is still served.
                 let received = received.keeping(Arc::clone(&permit));
                 request.set_input(Some(Items::received(request.codec(), received)));

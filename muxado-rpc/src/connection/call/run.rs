@@ -20,7 +20,7 @@ use crate::{
     response::Failure,
     scope::Scope,
     status,
-    wire::{encode_answer, push_metadata_message, push_output_end},
+    wire::{check_metadata, encode_answer, push_metadata_message, push_output_end},
 };
 
 /// A call that is being served, and where its answer goes.
@@ -158,6 +158,12 @@ impl<'a> Serving<'a> {
     /// Sends items until their end, the time limit, or until the caller goes.
     async fn send_items(&mut self, items: Items, metadata: Metadata) {
         let limits = self.link.limits();
+        if let Err(problem) = check_metadata(&metadata, limits) {
+            let status = Status::internal(format!("{}: the items have {problem}", self.method));
+            let mut answer = encode_answer(self.codec, Err(status), limits);
+            let _ = poll_fn(|cx| self.out.poll_write_final(cx, &mut answer)).await;
+            return;
+        }
         let mut first = Vec::new();
         if !metadata.is_empty() {
             push_metadata_message(self.codec, &metadata, &mut first);
