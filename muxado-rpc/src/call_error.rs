@@ -82,6 +82,15 @@ impl From<CallError> for Status {
     }
 }
 
+/// A method whose error is a status has one kind of error only: a handler passes it on by `?`.
+impl From<CallError<Self>> for Status {
+    fn from(error: CallError<Self>) -> Self {
+        match error {
+            CallError::App(status) | CallError::Status(status) => status,
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,6 +119,15 @@ mod tests {
             Err(CallError::<Infallible>::from(Status::aborted("x")))?
         }
         assert_eq!(fails().unwrap_err().to_string(), "aborted: x");
+    }
+
+    #[test]
+    fn a_status_of_a_method_is_a_status() {
+        fn passes_on() -> Result<(), Status> {
+            Err(CallError::<Status>::from(Status::aborted("x")))?
+        }
+        assert_eq!(passes_on(), Err(Status::aborted("x")));
+        assert_eq!(Status::from(CallError::App(Status::aborted("x"))), Status::aborted("x"));
     }
 
     #[test]

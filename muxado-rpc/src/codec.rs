@@ -6,7 +6,7 @@ pub(crate) mod msgpack;
 use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// How the values of a call are encoded. A server takes both on one connection and answers in the
 /// codec of the request.
@@ -51,7 +51,12 @@ impl Codec {
             Self::MessagePack => {
                 let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
                 deserializer.set_max_depth(MAX_DEPTH);
-                T::deserialize(&mut deserializer).map_err(CodecError::new)
+                let value = T::deserialize(&mut deserializer).map_err(CodecError::new)?;
+                // The decoder does not say what it has left: nothing, if not even a marker comes.
+                match <()>::deserialize(&mut deserializer) {
+                    Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+                    _ => Err(CodecError::new("bytes follow the value")),
+                }
             }
         }
     }
@@ -127,8 +132,6 @@ impl CodecError {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -164,6 +167,20 @@ mod tests {
         assert_eq!(Codec::Json.decode::<Point>(b"[1,2]"), Ok(Point { x: 1, y: 2 }));
         assert_eq!(Codec::MessagePack.decode::<Point>(b"\x92\x01\x02"), Ok(Point { x: 1, y: 2 }));
         assert_eq!(Codec::Json.decode::<Point>(b"[1]"), Ok(Point { x: 1, y: 0 }));
+        assert_eq!(Codec::MessagePack.decode::<Point>(b"\x91\x01"), Ok(Point { x: 1, y: 0 }));
+    }
+
+    #[test]
+    fn what_follows_the_value_is_an_error() {
+        for (codec, bytes) in [
+            (Codec::Json, &b"1 1"[..]),
+            (Codec::Json, b"[1,2,3]"),
+            (Codec::MessagePack, b"\x01\x01"),
+            (Codec::MessagePack, b"\x93\x01\x02\x03"),
+        ] {
+            assert!(codec.decode::<u8>(bytes).is_err(), "{codec}: {bytes:?}");
+            assert!(codec.decode::<Point>(bytes).is_err(), "{codec}: {bytes:?}");
+        }
     }
 
     #[test]

@@ -128,6 +128,14 @@ impl Items {
         self.inner.codec
     }
 
+    /// Metadata of a peer is bounded; none is of this side.
+    pub(crate) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
+        match &self.inner.source {
+            Source::Received(received) => received.check_metadata(method, metadata),
+            Source::Local(_) | Source::Over => Ok(()),
+        }
+    }
+
     /// The next message for a receiver on this side.
     pub(crate) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         match &mut self.inner.source {

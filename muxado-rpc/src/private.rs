@@ -76,7 +76,7 @@ pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streamin
     let items = request
         .take_input()
         .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))?;
-    Ok(Streaming::new(method, items, Metadata::new()))
+    Ok(Streaming::argument(method, items))
 }
 
 /// Runs a handler that returns a stream.

@@ -10,7 +10,7 @@ use serde::{
 
 use crate::{
     CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming, payload::Payload,
-    text::shortened,
+    text::shortened, wire::one_answer,
 };
 
 /// What a method returned: a value, items to come, or an error of the application's own.
@@ -178,7 +178,7 @@ impl Response {
         match self.take_items() {
             Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
             // It failed before the first item.
-            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| no_items(method).into())),
+            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| one_answer(method).into())),
         }
     }
 
@@ -194,14 +194,10 @@ impl Response {
             Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
             None => {
                 let result = self.decode_result::<IgnoredAny, E>(method);
-                Err(result.err().unwrap_or_else(|| no_items(method).into()))
+                Err(result.err().unwrap_or_else(|| one_answer(method).into()))
             }
         }
     }
-}
-
-fn no_items(method: &MethodInfo) -> Status {
-    Status::internal(format!("{method}: one answer came where items were expected"))
 }
 
 impl EncodedError {
@@ -221,7 +217,7 @@ impl EncodedError {
         message: Option<String>,
     ) -> Result<Self, Status> {
         let value = encode(codec, error)?;
-        let message = message.unwrap_or_else(|| "the method returned an error".to_owned());
+        let message = message.unwrap_or_else(|| NO_MESSAGE.to_owned());
         Ok(Self { code, message, value })
     }
 }
@@ -240,7 +236,7 @@ fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &
 }
 
 /// The application's error is of a type this side does not know: its raw text must do.
-fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
+pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
     let text = match codec {
         Codec::Json => String::from_utf8_lossy(&error.value).into_owned(),
         Codec::MessagePack => codec.decode::<serde_json::Value>(&error.value).map_or_else(
@@ -249,15 +245,22 @@ fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) ->
         ),
     };
     let text = shortened(&text, MAX_QUOTED);
+    let said = match shortened(&error.message, MAX_QUOTED) {
+        "" | NO_MESSAGE => text.to_owned(),
+        message => format!("{message} ({text})"),
+    };
     // Its code is known even if its type is not.
     let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
-    Status::new(code, format!("{method} returned an error that cannot be decoded: {text}"))
+    Status::new(code, format!("{method} returned an error that cannot be decoded: {said}"))
         .with_origin(Origin::Peer)
         .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
 }
 
-/// Bytes quoted of an error that cannot be decoded.
+/// Bytes quoted of an error that cannot be decoded, and of its message.
 const MAX_QUOTED: usize = 500;
+
+/// The message of an error that has none.
+const NO_MESSAGE: &str = "the method returned an error";
 
 #[cfg(test)]
 mod tests {
@@ -288,6 +291,15 @@ mod tests {
             assert_eq!(status.message(), r#"S.m returned an error that cannot be decoded: ["zero",1]"#);
             assert_eq!(status.details(), Some(("zero".to_owned(), 1)));
         }
+    }
+
+    #[test]
+    fn an_error_of_an_unknown_type_shows_its_code_and_message() {
+        let message = Some("not yours".to_owned());
+        let error = EncodedError::encode(Codec::Json, &7, Code::PermissionDenied, message).unwrap();
+        let status = undecodable_error(Codec::Json, &METHOD, &error);
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(status.message(), "S.m returned an error that cannot be decoded: not yours (7)");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     CallError, Codec, Items, Metadata, MethodInfo, Status,
     items::Arrival,
-    response::{EncodedError, Failure},
+    response::{EncodedError, Failure, undecodable_error},
     wire::{ItemMessage, decode_item_message, quick_item},
 };
 
@@ -76,15 +76,27 @@ enum Decoded<T> {
 }
 
 impl<T: DeserializeOwned> Streaming<T> {
-    /// Items of a method without errors of its own, or of an argument.
+    /// Items of a method without errors of its own.
     pub(crate) fn new(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
-        Self::with(method, items, metadata, |codec, method, error| {
-            match error.decode::<serde_json::Value>(codec, method) {
-                CallError::App(value) => unexpected(method, &value),
-                CallError::Status(status) => status,
-            }
-            .into()
+        Self::infallible(method, items, metadata, decode::<T>)
+    }
+
+    /// Items of an argument: one that cannot be decoded is the caller's fault.
+    pub(crate) fn argument(method: &'static MethodInfo, items: Items) -> Self {
+        Self::infallible(method, items, Metadata::new(), |codec, method, message| {
+            decode(codec, method, message).map_err(|status| Status::invalid_argument(status.message()))
         })
+    }
+
+    fn infallible(
+        method: &'static MethodInfo,
+        items: Items,
+        metadata: Metadata,
+        decode_item: DecodeItem<T>,
+    ) -> Self {
+        let decode_error =
+            |codec, method: &MethodInfo, error: EncodedError| undecodable_error(codec, method, &error).into();
+        Self { decode_item, ..Self::with(method, items, metadata, decode_error) }
     }
 }
 
@@ -163,7 +175,15 @@ impl<T, E> Streaming<T, E> {
                 Arrival::Message(message) => (self.decode_item)(codec, self.method, &message),
                 Arrival::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
             };
-            let result = match decoded {
+            let checked = decoded.and_then(|decoded| {
+                if let Decoded::Other(ItemMessage::Metadata(metadata) | ItemMessage::End(_, metadata)) =
+                    &decoded
+                {
+                    items.check_metadata(self.method, metadata)?;
+                }
+                Ok(decoded)
+            });
+            let result = match checked {
                 Ok(Decoded::Item(item)) => return Poll::Ready(Some(Ok(item))),
                 Ok(Decoded::Other(ItemMessage::End(result, trailer))) => {
                     self.trailer = trailer;
@@ -211,10 +231,6 @@ fn decode<T: DeserializeOwned>(
 
 fn panicked(method: &MethodInfo) -> Status {
     Status::internal(format!("{method}: the handler panicked"))
-}
-
-fn unexpected(method: &MethodInfo, value: &serde_json::Value) -> Status {
-    Status::internal(format!("{method} ended its items with an error that it does not have: {value}"))
 }
 
 impl<T, E> Stream for Streaming<T, E> {

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 pub(crate) use self::{
     answer::{decode_answer, encode_answer},
     item::{
-        ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
+        ItemError, ItemMessage, decode_item_message, one_answer, push_input_end, push_item, push_message,
         push_metadata as push_metadata_message, push_output_end, quick_item,
     },
     message::{MessageError, MessageReader},
@@ -43,7 +43,7 @@ fn message_size(codec: Codec, framed: &Framed) -> usize {
 }
 
 /// What is wrong with the size of some metadata.
-fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), String> {
+pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), String> {
     let (size, limit) = (metadata.size(), limits.max_metadata_size);
     if size <= limit {
         return Ok(());

@@ -189,9 +189,9 @@ impl State {
             Sends::Apart(pumping) => pumping,
             _ => None,
         };
-        let limit = call.limits().max_message_size;
-        let received =
-            Received::new(call.method, read, reader, limit).with_deadline(deadline).with_pumping(pumping);
+        let received = Received::new(call.method, read, reader, call.limits())
+            .with_deadline(deadline)
+            .with_pumping(pumping);
         let codec = call.codec;
         let items = Items::received(codec, received.keeping(call));
         Ok(Response::from_outcome(codec, Outcome::Items(items)))

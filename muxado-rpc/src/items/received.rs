@@ -18,8 +18,8 @@ use tokio::{
 
 use super::{ReadHalf, Sending, WriteHalf, pump};
 use crate::{
-    MethodInfo, Origin, Status, status,
-    wire::{MessageError, MessageReader},
+    Codec, Limits, Metadata, MethodInfo, Origin, Status, status,
+    wire::{MessageError, MessageReader, check_metadata, decode_item_message},
 };
 
 /// The reading side of a stream of items.
@@ -27,7 +27,7 @@ pub(crate) struct Received {
     method: &'static MethodInfo,
     read: ReadHalf,
     reader: MessageReader,
-    limit: usize,
+    limits: Limits,
     deadline: Option<Limit>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What sends items the other way meanwhile.
@@ -44,14 +44,15 @@ pub(crate) struct Limit {
 }
 
 impl Received {
-    /// Reads on where the reader is; `limit` is the size of a message it takes.
+    /// Reads on where the reader is.
     pub(crate) fn new(
         method: &'static MethodInfo,
         read: ReadHalf,
         reader: MessageReader,
-        limit: usize,
+        limits: &Limits,
     ) -> Self {
-        Self { method, read, reader, limit, deadline: None, timer: None, pumping: None, _keep: None }
+        let limits = limits.clone();
+        Self { method, read, reader, limits, deadline: None, timer: None, pumping: None, _keep: None }
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Limit>) -> Self {
@@ -81,7 +82,7 @@ impl Received {
                 Poll::Ready(Ok(Some(chunk))) => self.reader.push(chunk),
                 // JSON text needs no line feed at the end of the stream.
                 Poll::Ready(Ok(None)) => {
-                    let last = self.reader.finish();
+                    let last = self.reader.finish().and_then(|last| self.whole(last));
                     return Poll::Ready(last.map_err(|error| self.no_message(&error)));
                 }
                 Poll::Ready(Err(error)) => {
@@ -95,6 +96,14 @@ impl Received {
         }
     }
 
+    /// The message in front of the end of the stream, if that did not come in the middle of it.
+    fn whole(&self, last: Bytes) -> Result<Bytes, MessageError> {
+        match decode_item_message(self.method, Codec::Json, &last) {
+            Ok(_) => Ok(last),
+            Err(_) => Err(MessageError::CutShort),
+        }
+    }
+
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let Some(Limit { at, timeout }) = self.deadline else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
@@ -105,6 +114,11 @@ impl Received {
         )))
     }
 
+    pub(super) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
+        check_metadata(metadata, &self.limits)
+            .map_err(|problem| Status::resource_exhausted(format!("the items of {method} have {problem}")))
+    }
+
     fn no_message(&self, error: &MessageError) -> Status {
         let method = self.method;
         match error {
@@ -112,7 +126,7 @@ impl Received {
                 let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
                 Status::resource_exhausted(format!(
                     "{method}: an item of {size} bytes, over the receiving side's limit of {} (Limits::max_message_size)",
-                    self.limit
+                    self.limits.max_message_size
                 ))
             }
             MessageError::CutShort | MessageError::Missing => {

@@ -51,9 +51,10 @@ impl Sending {
         Poll::Pending
     }
 
-    /// The buffer, for the end.
+    /// The buffer, for the end. A message that was written in part is still in it: its rest comes
+    /// first.
     pub(crate) fn into_buf(mut self) -> Vec<u8> {
-        self.unsent.reclaim()
+        if self.unsent.has_remaining() { self.unsent.chunk().to_vec() } else { self.unsent.reclaim() }
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     fill::{encode, fill},
 };
 use crate::{
-    __private::failure,
+    __private::{failure, with_metadata},
     Codec, Context, MethodInfo, Response, Status,
     app_error::Description,
     response::{Failure, Outcome},
@@ -43,7 +43,13 @@ where
     poll_fn(|cx| serving.poll_open(cx)).await;
     match serving.end.take() {
         // It failed before the first item: that is an answer by itself.
-        Some(Err(Failure::App(error))) => Ok(Response::from_outcome(codec, Outcome::Error(error))),
+        Some(Err(Failure::App(error))) => {
+            let answer = Ok(Response::of_app_error(codec, error));
+            match &serving.context {
+                Some(context) => with_metadata(context, answer),
+                None => answer,
+            }
+        }
         Some(Err(Failure::Status(status))) => Err(status),
         Some(Err(Failure::Panic(panic))) => resume_unwind(panic),
         end => {

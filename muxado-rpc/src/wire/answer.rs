@@ -166,9 +166,10 @@ pub(crate) fn decode_answer(
     message: Bytes,
     limits: &Limits,
 ) -> Result<Response, Status> {
-    let parts = Parts::decode(codec, &message)
+    let mut parts = Parts::decode(codec, &message)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
-    check_metadata(&parts.metadata, limits)
+    let metadata = parts.metadata.take().unwrap_or_default();
+    check_metadata(&metadata, limits)
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
     let outcome = match (parts.ok, parts.error) {
         (Some(value), None) => Outcome::Value(cut_out(message, value).into()),
@@ -178,7 +179,7 @@ pub(crate) fn decode_answer(
             return Err(Status::internal(status).with_origin(Origin::Peer));
         }
     };
-    Ok(Response::from_outcome(codec, outcome).with_metadata(parts.metadata))
+    Ok(Response::from_outcome(codec, outcome).with_metadata(metadata))
 }
 
 /// What may be in an answer, or in a message of a stream of items.
@@ -191,7 +192,7 @@ pub(super) struct Parts {
     pub(super) item: Option<Range<usize>>,
     /// The items have ended.
     pub(super) end: bool,
-    pub(super) metadata: Metadata,
+    pub(super) metadata: Option<Metadata>,
 }
 
 #[derive(Default)]
@@ -239,8 +240,7 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
     });
     let ok = answer.ok.map(|value| range_of(message, value.get().as_bytes()));
     let item = answer.item.map(|value| range_of(message, value.get().as_bytes()));
-    let metadata = answer.metadata.unwrap_or_default();
-    Ok(Parts { ok, error, item, end: answer.end, metadata })
+    Ok(Parts { ok, error, item, end: answer.end, metadata: answer.metadata })
 }
 
 fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
@@ -252,7 +252,7 @@ fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
             "err" => parts.error = Some(decode_packed_error(message, &mut cursor)?),
             "item" => parts.item = Some(range_of(message, cursor.value()?)),
             "end" => parts.end = cursor.bool()?,
-            "metadata" => parts.metadata = read_metadata(&mut cursor)?,
+            "metadata" => parts.metadata = Some(read_metadata(&mut cursor)?),
             _ => {
                 cursor.value()?;
             }

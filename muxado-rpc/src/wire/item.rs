@@ -160,17 +160,37 @@ pub(crate) fn decode_item_message(
         Parts { item: Some(item), ok: None, error: None, end: false, .. } => Ok(ItemMessage::Item(item)),
         Parts { item: None, error: Some(error), ok: None, end: false, metadata } => {
             let failure = error.into_app_error(codec).map_or_else(Failure::Status, Failure::App);
-            Ok(ItemMessage::End(Err(failure), metadata))
+            Ok(ItemMessage::End(Err(failure), metadata.unwrap_or_default()))
         }
-        Parts { item: None, error: None, ok, end, metadata } if ok.is_some() != end => {
-            Ok(ItemMessage::End(Ok(()), metadata))
+        Parts { item: None, error: None, ok: None, end: true, metadata } => {
+            Ok(ItemMessage::End(Ok(()), metadata.unwrap_or_default()))
         }
-        Parts { item: None, error: None, ok: None, end: false, metadata } if !metadata.is_empty() => {
+        Parts { item: None, error: None, ok: Some(value), end: false, metadata } => {
+            // The answer of a method that returns one value is no empty stream.
+            if &message[value] != null(codec) {
+                return Err(one_answer(method));
+            }
+            Ok(ItemMessage::End(Ok(()), metadata.unwrap_or_default()))
+        }
+        Parts { item: None, error: None, ok: None, end: false, metadata: Some(metadata) } => {
             Ok(ItemMessage::Metadata(metadata))
         }
         _ => Err(Status::internal(format!("a message of {method} is neither an item nor an end"))
             .with_origin(Origin::Peer)),
     }
+}
+
+/// What a method without a value answers.
+fn null(codec: Codec) -> &'static [u8] {
+    match codec {
+        Codec::Json => b"null",
+        Codec::MessagePack => b"\xc0",
+    }
+}
+
+/// One answer came where items were expected.
+pub(crate) fn one_answer(method: &MethodInfo) -> Status {
+    Status::internal(format!("{method}: one answer came where items were expected")).with_origin(Origin::Peer)
 }
 
 const JSON_ITEM: &[u8] = br#"{"item":"#;
@@ -268,10 +288,37 @@ mod tests {
 
     #[test]
     fn what_is_no_item_is_an_error() {
-        for text in ["{}", "[]", r#"{"item":1,"end":true}"#, r#"{"ok":1,"err":{}}"#, r#"{"end":false}"#] {
+        for text in [
+            "{}",
+            "[]",
+            r#"{"item":1,"end":true}"#,
+            r#"{"item":1,"ok":null}"#,
+            r#"{"ok":1,"err":{}}"#,
+            r#"{"ok":null,"end":true}"#,
+            r#"{"end":false}"#,
+        ] {
             let message = Bytes::from_static(text.as_bytes());
             let status = decode_item_message(&METHOD, Codec::Json, &message).unwrap_err();
             assert_eq!(status.code(), Code::Internal, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_answer_of_a_unary_method_is_no_end() {
+        for (codec, message) in [(Codec::Json, &b"{\"ok\":7}"[..]), (Codec::MessagePack, b"\x81\xa2ok\x07")] {
+            let status = decode_item_message(&METHOD, codec, &Bytes::from_static(message)).unwrap_err();
+            assert_eq!((status.code(), status.origin()), (Code::Internal, Origin::Peer));
+            assert!(status.message().contains("one answer came where items were expected"), "{status}");
+        }
+    }
+
+    #[test]
+    fn metadata_in_front_may_be_empty() {
+        for (codec, message) in
+            [(Codec::Json, &b"{\"metadata\":{}}"[..]), (Codec::MessagePack, b"\x81\xa8metadata\x80")]
+        {
+            let decoded = decode_item_message(&METHOD, codec, &Bytes::from_static(message)).unwrap();
+            assert!(matches!(decoded, ItemMessage::Metadata(head) if head.is_empty()));
         }
     }
 }

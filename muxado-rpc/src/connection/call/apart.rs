@@ -25,7 +25,7 @@ use crate::{
     response::Failure,
     scope::Scope,
     tally::Counted,
-    wire::{MessageReader, encode_answer, push_metadata_message, push_output_end},
+    wire::{MessageReader, check_metadata, encode_answer, push_metadata_message, push_output_end},
 };
 
 /// A call that is being served, and where its answer goes.
@@ -63,8 +63,8 @@ impl Apart {
         let permit = Arc::new(permit);
         let (out, input) = if about.method.shape().streams_input() {
             let (send, receive) = stream.into_split();
-            let limit = counted.link().limits().max_message_size;
-            let received = Received::new(about.method, ReadHalf::Half(receive), reader, limit);
+            let read = ReadHalf::Half(receive);
+            let received = Received::new(about.method, read, reader, counted.link().limits());
             let received = received.keeping(Arc::clone(&permit));
             (WriteHalf::Half(send), Some(Items::received(about.codec, received)))
         } else {
@@ -172,7 +172,14 @@ impl Apart {
     /// Sends items until their end, the time limit, or until the caller goes.
     async fn send_items(&mut self, items: Items, metadata: Metadata) {
         let About { method, codec, deadline, .. } = self.about;
-        let limit = self.counted.link().limits().max_message_size;
+        let limits = self.counted.link().limits();
+        let limit = limits.max_message_size;
+        if let Err(problem) = check_metadata(&metadata, limits) {
+            let status = Status::internal(format!("{method}: the items have {problem}"));
+            self.counted.answer(true);
+            let answer = encode_answer(codec, Err(status), self.counted.link().limits());
+            return self.finish(answer).await;
+        }
         let mut first = Vec::new();
         if !metadata.is_empty() {
             push_metadata_message(codec, &metadata, &mut first);
