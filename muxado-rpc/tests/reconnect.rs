@@ -14,8 +14,8 @@ use std::{
 };
 
 use muxado_rpc::{
-    Channel, Code, Limits, Peer, Reconnect, Status,
-    reconnect::{Backoff, Connector, ReconnectBuilder, ReconnectError, State},
+    Backoff, Channel, Code, Limits, Peer, Reconnect, Status,
+    reconnect::{Connector, ReconnectBuilder, ReconnectError, State},
 };
 use support::{CODECS, WorkClient, WorkServer, Worker};
 use tokio::{
