@@ -96,6 +96,7 @@ mod setup;
 mod status;
 mod streaming;
 mod tally;
+pub mod testing;
 mod text;
 mod wire;
 
