@@ -43,9 +43,9 @@ use crate::{Drained, Request, Response, Status};
 ///
 /// A call is tried again, up to [`attempts`](ReconnectBuilder::attempts) times and within its time
 /// limit, when the peer surely did not execute it, or when it was lost with its connection and the
-/// method is [idempotent](crate::MethodInfo::is_idempotent). Requests that stream items cannot be
-/// sent twice: they wait for a connection, and are tried once. What the peer answers is never tried
-/// again: nor is `resource_exhausted`.
+/// method is [idempotent](crate::MethodInfo::is_idempotent). What the peer answers is never tried
+/// again, nor is `resource_exhausted`. Calls that stream items, either way, wait for a connection as
+/// others do, but are not tried again once they have begun.
 ///
 /// Clones are cheap and mean the same connections. When the last clone and the last call are gone,
 /// so are the tasks, and the connections are closed.

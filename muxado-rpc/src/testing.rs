@@ -81,7 +81,7 @@ where
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let serving = || Peer::builder().serve(GreeterServer::new(Polite));
 /// let (near, far) = testing::pair(serving(), serving())?;
-/// for end in [near, far] {
+/// for end in [&near, &far] {
 ///     assert_eq!(GreeterClient::new(end.channel()).hello("Eve".to_owned()).await?, "Eve");
 /// }
 /// # Ok(())

@@ -73,6 +73,31 @@ async fn a_call_that_is_not_allowed_reaches_no_handler() {
 }
 
 #[tokio::test]
+async fn what_a_check_gives_is_found_by_the_handler() {
+    #[muxado_rpc::service]
+    trait Who {
+        async fn am_i(&self, cx: &muxado_rpc::Context) -> Option<String>;
+    }
+
+    struct User(String);
+    struct Door;
+
+    impl Who for Door {
+        async fn am_i(&self, cx: &muxado_rpc::Context) -> Option<String> {
+            Some(cx.extension::<User>()?.0.clone())
+        }
+    }
+
+    let auth = AuthLayer::new(|request: &mut Request| {
+        let name = request.metadata_mut().remove("name").unwrap_or_default();
+        std::future::ready(Ok(User(name)))
+    });
+    let client = WhoClient::new(auth.layer(WhoServer::new(Door)));
+    let eve = client.with_metadata([("name", "eve")].into());
+    assert_eq!(eve.am_i().await, Ok(Some("eve".to_owned())));
+}
+
+#[tokio::test]
 async fn a_check_that_panics_hurts_its_call_only() {
     let auth = AuthLayer::new(|request: &mut Request| {
         assert!(request.method().name() != "panic", "in the check");
@@ -184,7 +209,7 @@ async fn a_trace_goes_through_a_handler_and_its_own_calls() {
     #[muxado_rpc::service]
     trait Relay {
         async fn relay(&self) -> Vec<String>;
-        async fn spawned(&self) -> (bool, bool);
+        async fn spawned(&self, cx: &muxado_rpc::Context) -> (bool, bool, bool);
     }
 
     struct Node(Channel);
@@ -194,11 +219,13 @@ async fn a_trace_goes_through_a_handler_and_its_own_calls() {
             traced(self.0.clone()).metadata().await.unwrap()
         }
 
-        async fn spawned(&self) -> (bool, bool) {
-            let context = TraceContext::current().unwrap();
+        async fn spawned(&self, cx: &muxado_rpc::Context) -> (bool, bool, bool) {
+            let context = cx.extension::<TraceContext>().unwrap().clone();
             let without = tokio::spawn(async { TraceContext::current() }).await.unwrap();
             let within = context.clone().scope(async { TraceContext::current() });
-            (without.is_some(), tokio::spawn(within).await.unwrap() == Some(context))
+            let of_the_call = cx.spawn(async { TraceContext::current() }).await.unwrap().unwrap();
+            let context = Some(context);
+            (without.is_some(), tokio::spawn(within).await.unwrap() == context, of_the_call == context)
         }
     }
 
@@ -223,7 +250,7 @@ async fn a_trace_goes_through_a_handler_and_its_own_calls() {
         assert_eq!(arrived.len(), 1, "a new trace begins, without the old state");
         assert!(!arrived[0].contains("0af7651916cd43dd8448eb211c80319c"));
     }
-    assert_eq!(client.spawned().await, Ok((false, true)));
+    assert_eq!(client.spawned().await, Ok((false, true, true)));
     assert_eq!(TraceContext::current(), None);
 }
 

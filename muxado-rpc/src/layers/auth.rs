@@ -1,6 +1,7 @@
 //! Calls that the application allows, and no others.
 
 use std::{
+    any::{Any, TypeId},
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -15,41 +16,50 @@ use crate::{BoxError, Request, Status};
 /// Lets those calls through that a check allows; the others fail with the status that it gives, and
 /// no handler runs.
 ///
-/// The check is a closure from `&mut Request` to a future of `Result<(), Status>`. The future does
-/// not borrow from the request: the closure takes out what it needs, which also keeps a token from
-/// handlers. By convention a caller that is not known is [`unauthenticated`](Status::unauthenticated),
+/// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. What it gives goes
+/// into the [`extensions`](Request::extensions) of the request, for handlers to find: who calls, say,
+/// or `()` for nothing. The future does not borrow from the request: the closure takes out what it
+/// needs, which also keeps a token from handlers. By convention a caller that is not known is [`unauthenticated`](Status::unauthenticated),
 /// one that is known and may not is [`permission_denied`](Status::permission_denied).
 ///
 /// The check counts against the time limit of the call, and is dropped with it.
 ///
 /// ```
-/// use muxado_rpc::{Request, Status, layers::AuthLayer};
+/// use muxado_rpc::{Context, Request, Status, layers::AuthLayer};
 ///
-/// async fn user_of(token: Option<String>) -> Result<String, Status> {
+/// struct User(String);
+///
+/// async fn user_of(token: Option<String>) -> Result<User, Status> {
 ///     // A look into a database, say.
-///     token.ok_or_else(|| Status::unauthenticated("a token is needed"))
+///     token.map(User).ok_or_else(|| Status::unauthenticated("a token is needed"))
 /// }
 ///
 /// let auth = AuthLayer::new(|request: &mut Request| {
 ///     let (token, method) = (request.metadata_mut().remove("token"), request.method());
 ///     async move {
-///         let user = user_of(token).await?;
+///         let User(user) = user_of(token).await?;
 ///         if method.name() == "delete" && user != "admin" {
 ///             return Err(Status::permission_denied(format!("{user} may not delete")));
 ///         }
-///         Ok(())
+///         Ok(User(user))
 ///     }
 /// });
+///
+/// // In a handler:
+/// fn greet(cx: &Context) -> String {
+///     format!("hello {}", cx.extension::<User>().map_or("", |User(name)| name))
+/// }
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct AuthLayer<F> {
     check: F,
 }
 
-impl<F, Fut> AuthLayer<F>
+impl<F, Fut, T> AuthLayer<F>
 where
     F: Fn(&mut Request) -> Fut + Clone,
-    Fut: Future<Output = Result<(), Status>>,
+    Fut: Future<Output = Result<T, Status>>,
+    T: Any + Send + Sync,
 {
     /// Checks each call by this.
     pub fn new(check: F) -> Self {
@@ -72,11 +82,12 @@ pub struct Auth<S, F> {
     check: F,
 }
 
-impl<S, F, Fut> Service<Request> for Auth<S, F>
+impl<S, F, Fut, T> Service<Request> for Auth<S, F>
 where
     S: Service<Request, Error: Into<BoxError>> + Clone,
     F: Fn(&mut Request) -> Fut,
-    Fut: Future<Output = Result<(), Status>>,
+    Fut: Future<Output = Result<T, Status>>,
+    T: Any + Send + Sync,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -118,10 +129,11 @@ enum State<S: Service<Request>, Fut> {
     Calling(#[pin] S::Future),
 }
 
-impl<S, Fut> Future for AuthFuture<S, Fut>
+impl<S, Fut, T> Future for AuthFuture<S, Fut>
 where
     S: Service<Request, Error: Into<BoxError>>,
-    Fut: Future<Output = Result<(), Status>>,
+    Fut: Future<Output = Result<T, Status>>,
+    T: Any + Send + Sync,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -130,9 +142,14 @@ where
         loop {
             let call = match state.as_mut().project() {
                 StateProjection::Checking { check, allowed } => {
-                    ready!(check.poll(cx))?;
+                    let granted = ready!(check.poll(cx))?;
                     match allowed.take() {
-                        Some((mut inner, request)) => inner.call(request),
+                        Some((mut inner, mut request)) => {
+                            if TypeId::of::<T>() != TypeId::of::<()>() {
+                                request.extensions_mut().insert(granted);
+                            }
+                            inner.call(request)
+                        }
                         None => return Poll::Ready(Err(Status::internal("polled after its end").into())),
                     }
                 }

@@ -66,7 +66,8 @@ impl RetryPolicy {
 
     fn note_attempt(&mut self, request: &Request) -> Option<Request> {
         if self.made == 0 {
-            self.deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+            self.deadline =
+                request.effective_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
         }
         self.made += 1;
         if self.made < self.attempts { request.try_clone() } else { None }

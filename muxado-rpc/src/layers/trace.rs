@@ -22,8 +22,11 @@ use crate::{BoxError, Code, PeerInfo, Request, Response, Status, status};
 ///
 /// On the calling side the call belongs to the trace that its metadata names, else to that of the call
 /// that this task serves, else to a new one. On the serving side it belongs to the one that came with
-/// it, else to a new one; the handler, and calls that it makes, run within. Tasks that a handler
-/// spawns do so only inside [`TraceContext::scope`].
+/// it, else to a new one; the handler, and calls that it makes, run within. So do tasks that it spawns
+/// by [`Context::spawn`](crate::Context::spawn), others only inside [`TraceContext::scope`].
+///
+/// Of a method that returns a stream the span ends when the stream begins. The stream's own work is
+/// outside of it; the [`TraceContext`] is among the [extensions](Request::extensions) of the call.
 ///
 /// ```
 /// use muxado_rpc::{Peer, layers::TraceLayer};
@@ -124,6 +127,8 @@ where
         let span = self.layer.span(&request, &context, parent.as_ref());
         if is_client {
             context.insert_into(request.metadata_mut());
+        } else {
+            request.extensions_mut().insert(context.clone());
         }
         let inner = &mut self.inner;
         let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));

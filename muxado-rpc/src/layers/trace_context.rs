@@ -64,6 +64,17 @@ impl TraceContext {
         CURRENT.scope(self, future).await
     }
 
+    /// A future that runs in the context that there is now, if there is one.
+    pub(crate) fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
+        let current = Self::current();
+        async move {
+            match current {
+                Some(context) => context.scope(future).await,
+                None => future.await,
+            }
+        }
+    }
+
     /// Runs a closure in this context.
     pub(super) fn sync_scope<T>(&self, run: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), run)

@@ -2,6 +2,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses a part")]
 
+pub mod place;
+
 use std::{
     future::pending,
     sync::{
