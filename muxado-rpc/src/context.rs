@@ -9,7 +9,10 @@ use std::{
 
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::{Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, deadline, scope::Scope};
+use crate::{
+    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, deadline, layers::TraceContext,
+    scope::Scope,
+};
 
 /// The call that a handler serves: an argument of type `&Context`, which is not sent.
 ///
@@ -121,7 +124,7 @@ impl Context {
 
     /// Spawns a task that ends with the call: when the handler has returned, its items have ended,
     /// or it was cancelled, the task is dropped, and its output is `None`. The call counts as in
-    /// flight until the task is gone. Calls made in it inherit the deadline.
+    /// flight until the task is gone. Calls made in it inherit the deadline and the trace.
     ///
     /// ```
     /// use muxado_rpc::Context;
@@ -144,7 +147,8 @@ impl Context {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.inner.scope.spawn(deadline::scope(self.inner.deadline, future))
+        let future = deadline::scope(self.inner.deadline, future);
+        self.inner.scope.spawn(TraceContext::inherit(future))
     }
 
     /// Sends a value along with the answer; of a method that returns a stream, in front of its items,

@@ -48,6 +48,11 @@
 //! [`Channel`]. A handler calls its caller back by [`Context::channel`]; the serving side calls first
 //! from [`ServerBuilder::on_connect`].
 //!
+//! # Ends
+//!
+//! [`Server::shutdown`] and [`Peer::shutdown`] let calls under way finish, and say how many did. A
+//! [`Reconnect`] makes new connections by itself, so that a server may restart without one failed call.
+//!
 //! # Tower
 //!
 //! A [`Channel`], a generated server and a [`Router`] are Tower services from [`Request`] to
@@ -56,10 +61,13 @@
 //! builders, those around one to [`NamedService::layered`]. Errors of layers become statuses: of
 //! `timeout` [`Code::DeadlineExceeded`], of `load_shed` [`Code::ResourceExhausted`].
 //!
+//! Layers for authentication, metadata, tracing and retries are in [`layers`].
+//!
 //! A request for a service or method that is not served is answered before any layer sees it.
 
 mod address;
 mod app_error;
+mod backoff;
 mod call_error;
 mod caller;
 mod channel;
@@ -70,6 +78,7 @@ mod deadline;
 mod extensions;
 mod items;
 mod layered;
+pub mod layers;
 mod limits;
 mod link;
 mod metadata;
@@ -87,6 +96,7 @@ mod setup;
 mod status;
 mod streaming;
 mod tally;
+pub mod testing;
 mod text;
 mod wire;
 
@@ -99,6 +109,7 @@ pub use muxado_rpc_macros::{AppError, service};
 pub use self::{
     address::AddressError,
     app_error::AppError,
+    backoff::Backoff,
     call_error::CallError,
     channel::{CallFuture, Channel},
     codec::{Codec, UnknownCodec},

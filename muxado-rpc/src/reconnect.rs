@@ -1,6 +1,5 @@
 //! A client that makes new connections by itself: to a server that restarts, to one of several.
 
-mod backoff;
 mod builder;
 mod call;
 mod connector;
@@ -18,9 +17,9 @@ use std::{
 use tokio::task::AbortHandle;
 use tower_service::Service;
 
+pub(crate) use self::call::may_try_again;
 use self::pool::Pool;
 pub use self::{
-    backoff::Backoff,
     builder::{ReconnectBuilder, ReconnectError},
     call::ReconnectFuture,
     connector::{BoxIo, Connector, Io},
@@ -31,7 +30,7 @@ use crate::{Drained, Request, Response, Status};
 /// Calls the services of a peer as a [`Channel`](crate::Channel) does, over connections that are
 /// replaced when they end.
 ///
-/// Tasks in the background connect, with growing pauses between failures ([`Backoff`]), to the
+/// Tasks in the background connect, with growing pauses between failures ([`Backoff`](crate::Backoff)), to the
 /// addresses in turn. A connection counts when a first heartbeat has come back over it (at once with
 /// [`PeerBuilder::no_heartbeat`](crate::PeerBuilder::no_heartbeat)). When the peer says that it goes
 /// away, or the connection ends, a new one takes the calls that come; calls under way on the old one
@@ -44,9 +43,9 @@ use crate::{Drained, Request, Response, Status};
 ///
 /// A call is tried again, up to [`attempts`](ReconnectBuilder::attempts) times and within its time
 /// limit, when the peer surely did not execute it, or when it was lost with its connection and the
-/// method is [idempotent](crate::MethodInfo::is_idempotent). Requests that stream items cannot be
-/// sent twice: they wait for a connection, and are tried once. What the peer answers is never tried
-/// again: nor is `resource_exhausted`.
+/// method is [idempotent](crate::MethodInfo::is_idempotent). What the peer answers is never tried
+/// again, nor is `resource_exhausted`. Calls that stream items, either way, wait for a connection as
+/// others do, but are not tried again once they have begun.
 ///
 /// Clones are cheap and mean the same connections. When the last clone and the last call are gone,
 /// so are the tasks, and the connections are closed.

@@ -12,10 +12,7 @@ use std::{
     time::Duration,
 };
 
-use muxado_rpc::{
-    Drained, Limits, Peer, Reconnect, Server,
-    reconnect::{Backoff, Connector},
-};
+use muxado_rpc::{Backoff, Drained, Limits, Peer, Reconnect, Server, reconnect::Connector};
 use support::Random;
 use tokio::{
     io::{DuplexStream, duplex},

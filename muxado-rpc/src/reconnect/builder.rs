@@ -5,19 +5,21 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::{Identity, Layer};
 
 use super::{
-    Backoff, Connector, Reconnect,
+    Connector, Reconnect,
     connector::Dial,
     pool::{Pool, Settings},
     slot::Slot,
 };
-use crate::{AddressError, CallService, Peer, PeerBuilder, RegistrationError, Router, address::Address};
+use crate::{
+    AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router, address::Address,
+};
 
 /// Sets a reconnecting client up: where to, how often, with what; see [`Reconnect::builder`].
 ///
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use muxado_rpc::{Peer, Reconnect, reconnect::Backoff};
+/// use muxado_rpc::{Backoff, Peer, Reconnect};
 ///
 /// # #[muxado_rpc::service]
 /// # pub trait Events { async fn changed(&self, name: String); }

@@ -63,7 +63,7 @@ struct Attempts {
 
 impl ReconnectFuture {
     pub(super) fn new(handle: Arc<Handle>, request: Request) -> Self {
-        let deadline = request.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = request.effective_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
         let method = request.method();
         let mut attempts =
             Attempts { handle, method, request: Some(request), deadline, made: 0, maybe_executed: false };
@@ -133,7 +133,10 @@ impl Attempts {
     fn again(&mut self, live: &Live, result: Result<Response, Status>) -> Result<State, CallResult> {
         let status = match result {
             Ok(response) => {
-                live.note_answer();
+                // Of a stream there is only the promise yet.
+                if !self.method.shape().streams_output() {
+                    live.note_answer();
+                }
                 return Err(Ok(response));
             }
             Err(status) => status,

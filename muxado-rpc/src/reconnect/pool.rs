@@ -10,8 +10,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Backoff, State};
-use crate::{MethodInfo, Origin, Peer, Status};
+use super::State;
+use crate::{Backoff, MethodInfo, Origin, Peer, Status};
 
 /// What the builder was told.
 #[derive(Clone, Debug)]

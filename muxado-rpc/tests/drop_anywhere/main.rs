@@ -65,7 +65,7 @@ async fn a_call_dropped_behind_any_of_its_polls_leaves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_at_any_turn_of_the_runtime_leaves_nothing() {
-    drop_behind_each_step(Dropped::after_turns, 3).await;
+    drop_behind_each_step(Dropped::after_turns, 2).await;
 }
 
 #[tokio::test(start_paused = true)]

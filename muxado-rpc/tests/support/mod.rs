@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses a part")]
 
 pub mod feed;
+pub mod place;
 
 use std::{
     future::pending,

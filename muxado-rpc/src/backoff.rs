@@ -12,7 +12,7 @@ use crate::random;
 /// ```
 /// use std::time::Duration;
 ///
-/// use muxado_rpc::reconnect::Backoff;
+/// use muxado_rpc::Backoff;
 ///
 /// let backoff = Backoff::default().base(Duration::from_millis(50));
 /// assert!(backoff.pause(1) <= Duration::from_millis(50));

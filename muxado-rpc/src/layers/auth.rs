@@ -1,0 +1,161 @@
+//! Calls that the application allows, and no others.
+
+use std::{
+    any::{Any, TypeId},
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{BoxError, Request, Status};
+
+/// Lets those calls through that a check allows; the others fail with the status that it gives, and
+/// no handler runs.
+///
+/// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. What it gives goes
+/// into the [`extensions`](Request::extensions) of the request, for handlers to find: who calls, say,
+/// or `()` for nothing. The future does not borrow from the request: the closure takes out what it
+/// needs, which also keeps a token from handlers. By convention a caller that is not known is [`unauthenticated`](Status::unauthenticated),
+/// one that is known and may not is [`permission_denied`](Status::permission_denied).
+///
+/// The check counts against the time limit of the call, and is dropped with it.
+///
+/// ```
+/// use muxado_rpc::{Context, Request, Status, layers::AuthLayer};
+///
+/// struct User(String);
+///
+/// async fn user_of(token: Option<String>) -> Result<User, Status> {
+///     // A look into a database, say.
+///     token.map(User).ok_or_else(|| Status::unauthenticated("a token is needed"))
+/// }
+///
+/// let auth = AuthLayer::new(|request: &mut Request| {
+///     let (token, method) = (request.metadata_mut().remove("token"), request.method());
+///     async move {
+///         let User(user) = user_of(token).await?;
+///         if method.name() == "delete" && user != "admin" {
+///             return Err(Status::permission_denied(format!("{user} may not delete")));
+///         }
+///         Ok(User(user))
+///     }
+/// });
+///
+/// // In a handler:
+/// fn greet(cx: &Context) -> String {
+///     format!("hello {}", cx.extension::<User>().map_or("", |User(name)| name))
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct AuthLayer<F> {
+    check: F,
+}
+
+impl<F, Fut, T> AuthLayer<F>
+where
+    F: Fn(&mut Request) -> Fut + Clone,
+    Fut: Future<Output = Result<T, Status>>,
+    T: Any + Send + Sync,
+{
+    /// Checks each call by this.
+    pub fn new(check: F) -> Self {
+        Self { check }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for AuthLayer<F> {
+    type Service = Auth<S, F>;
+
+    fn layer(&self, inner: S) -> Auth<S, F> {
+        Auth { inner, check: self.check.clone() }
+    }
+}
+
+/// A service inside an [`AuthLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct Auth<S, F> {
+    inner: S,
+    check: F,
+}
+
+impl<S, F, Fut, T> Service<Request> for Auth<S, F>
+where
+    S: Service<Request, Error: Into<BoxError>> + Clone,
+    F: Fn(&mut Request) -> Fut,
+    Fut: Future<Output = Result<T, Status>>,
+    T: Any + Send + Sync,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = AuthFuture<S, Fut>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request) -> AuthFuture<S, Fut> {
+        let check = (self.check)(&mut request);
+        // The service that was ready goes with the call, a copy takes its place.
+        let copy = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, copy);
+        AuthFuture { state: State::Checking { check, allowed: Some((inner, request)) } }
+    }
+}
+
+/// A call through an [`Auth`].
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+#[expect(
+    missing_debug_implementations,
+    reason = "neither requests on their way nor futures have more to show"
+)]
+pub struct AuthFuture<S: Service<Request>, Fut> {
+    #[pin]
+    state: State<S, Fut>,
+}
+
+#[pin_project(project = StateProjection)]
+enum State<S: Service<Request>, Fut> {
+    Checking {
+        #[pin]
+        check: Fut,
+        /// What happens if the call is allowed.
+        allowed: Option<(S, Request)>,
+    },
+    Calling(#[pin] S::Future),
+}
+
+impl<S, Fut, T> Future for AuthFuture<S, Fut>
+where
+    S: Service<Request, Error: Into<BoxError>>,
+    Fut: Future<Output = Result<T, Status>>,
+    T: Any + Send + Sync,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let call = match state.as_mut().project() {
+                StateProjection::Checking { check, allowed } => {
+                    let granted = ready!(check.poll(cx))?;
+                    match allowed.take() {
+                        Some((mut inner, mut request)) => {
+                            if TypeId::of::<T>() != TypeId::of::<()>() {
+                                request.extensions_mut().insert(granted);
+                            }
+                            inner.call(request)
+                        }
+                        None => return Poll::Ready(Err(Status::internal("polled after its end").into())),
+                    }
+                }
+                StateProjection::Calling(call) => return call.poll(cx).map_err(Into::into),
+            };
+            state.set(State::Calling(call));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What may be tried again, for `tower::retry`.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+use tower::retry::Policy;
+
+use crate::{Backoff, BoxError, Request, Response, Status, reconnect::may_try_again};
+
+/// Tells `tower::retry` to try a call again that surely was not executed, or that was lost with its
+/// connection and whose method is [idempotent](crate::MethodInfo::is_idempotent).
+///
+/// Only `unavailable` is tried again, after a pause ([`Backoff`], 10 ms to 1 s by default), and never
+/// beyond the time limit of the call: each attempt is given what is left of it. Requests that stream
+/// items cannot be sent twice and are tried once. [`Reconnect`](crate::Reconnect) does the same by
+/// itself.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use muxado_rpc::{Backoff, layers::RetryPolicy};
+/// use tower::retry::RetryLayer;
+///
+/// let policy = RetryPolicy::new(3).backoff(Backoff::default().max(Duration::from_secs(2)));
+/// let layer = RetryLayer::new(policy);
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    attempts: u32,
+    backoff: Backoff,
+    /// Of the call that this copy of the policy is for.
+    made: u32,
+    deadline: Option<Instant>,
+}
+
+impl RetryPolicy {
+    /// Tries each call so often, the first time included; at least once.
+    pub fn new(attempts: u32) -> Self {
+        let backoff = Backoff::default().base(Duration::from_millis(10)).max(Duration::from_secs(1));
+        Self { attempts: attempts.max(1), backoff, made: 0, deadline: None }
+    }
+
+    /// Sets the pauses between attempts.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// The pause before the next attempt, if there is to be one; `request` gets the time that is left.
+    fn again(&mut self, request: &mut Request, status: &Status) -> Option<Sleep> {
+        if self.made >= self.attempts || !may_try_again(request.method(), status) {
+            return None;
+        }
+        let pause = self.backoff.pause(self.made);
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(pause);
+            if left.is_zero() {
+                return None;
+            }
+            request.set_timeout(Some(left));
+        }
+        tracing::debug!(method = %request.method(), attempt = self.made, "trying again: {status}");
+        Some(sleep(pause))
+    }
+
+    fn note_attempt(&mut self, request: &Request) -> Option<Request> {
+        if self.made == 0 {
+            self.deadline =
+                request.effective_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        }
+        self.made += 1;
+        if self.made < self.attempts { request.try_clone() } else { None }
+    }
+}
+
+impl Policy<Request, Response, Status> for RetryPolicy {
+    type Future = Sleep;
+
+    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, Status>) -> Option<Sleep> {
+        self.again(request, result.as_ref().err()?)
+    }
+
+    fn clone_request(&mut self, request: &Request) -> Option<Request> {
+        self.note_attempt(request)
+    }
+}
+
+/// Around layers that box their errors: those that are no [`Status`] are not tried again.
+impl Policy<Request, Response, BoxError> for RetryPolicy {
+    type Future = Sleep;
+
+    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, BoxError>) -> Option<Sleep> {
+        self.again(request, result.as_ref().err()?.downcast_ref()?)
+    }
+
+    fn clone_request(&mut self, request: &Request) -> Option<Request> {
+        self.note_attempt(request)
+    }
+}

@@ -1,0 +1,180 @@
+//! A span per call, and the context of its trace across connections.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::{Span, field};
+
+use super::TraceContext;
+use crate::{BoxError, Code, PeerInfo, Request, Response, Status, status};
+
+/// A `tracing` span around each call, and W3C trace context in its metadata.
+///
+/// The span `rpc`, of level `INFO`, has the fields `rpc.system` (`muxado`), `rpc.service`,
+/// `rpc.method`, `rpc.status` (`ok` or the [`Code`]), `side` (`client` or `server`), `peer`,
+/// `trace_id`, `span_id` and `parent_id`, the last of which a trace's first span has not.
+///
+/// On the calling side the call belongs to the trace that its metadata names, else to that of the call
+/// that this task serves, else to a new one. On the serving side it belongs to the one that came with
+/// it, else to a new one; the handler, and calls that it makes, run within. So do tasks that it spawns
+/// by [`Context::spawn`](crate::Context::spawn), others only inside [`TraceContext::scope`].
+///
+/// Of a method that returns a stream the span ends when the stream begins. The stream's own work is
+/// outside of it; the [`TraceContext`] is among the [extensions](Request::extensions) of the call.
+///
+/// ```
+/// use muxado_rpc::{Peer, layers::TraceLayer};
+///
+/// let builder = Peer::builder().layer(TraceLayer::server());
+/// ```
+#[derive(Clone, Debug)]
+pub struct TraceLayer {
+    side: Side,
+    peer: Option<PeerInfo>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+impl TraceLayer {
+    /// For calls that are made: around a channel.
+    pub fn client() -> Self {
+        Self { side: Side::Client, peer: None }
+    }
+
+    /// For calls that are served: to `layer` of a builder, or around one service.
+    pub fn server() -> Self {
+        Self { side: Side::Server, peer: None }
+    }
+
+    /// Names the peer of calls that are made; of those that are served it is known.
+    #[must_use]
+    pub fn peer(mut self, peer: PeerInfo) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    fn span(&self, request: &Request, context: &TraceContext, parent: Option<&TraceContext>) -> Span {
+        let method = request.method();
+        let span = tracing::info_span!(
+            "rpc",
+            rpc.system = "muxado",
+            rpc.service = method.service(),
+            rpc.method = method.name(),
+            rpc.status = field::Empty,
+            side = if self.side == Side::Client { "client" } else { "server" },
+            peer = field::Empty,
+            trace_id = field::Empty,
+            span_id = field::Empty,
+            parent_id = field::Empty,
+        );
+        if !span.is_disabled() {
+            span.record("trace_id", context.trace_id()).record("span_id", context.span_id());
+            if let Some(parent) = parent {
+                span.record("parent_id", parent.span_id());
+            }
+            if let Some(peer) = request.peer().or(self.peer.as_ref()) {
+                span.record("peer", field::display(peer));
+            }
+        }
+        span
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace { inner, layer: self.clone() }
+    }
+}
+
+/// A service inside a [`TraceLayer`].
+#[derive(Clone, Debug)]
+pub struct Trace<S> {
+    inner: S,
+    layer: TraceLayer,
+}
+
+impl<S> Service<Request> for Trace<S>
+where
+    S: Service<Request, Response = Response, Error: Into<BoxError>>,
+{
+    type Response = Response;
+    type Error = Status;
+    type Future = TraceFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx).map_err(to_status)
+    }
+
+    fn call(&mut self, mut request: Request) -> TraceFuture<S::Future> {
+        let mut parent = TraceContext::from_metadata(request.metadata());
+        let is_client = self.layer.side == Side::Client;
+        if is_client && parent.is_none() {
+            parent = TraceContext::current();
+        }
+        let context = parent.as_ref().map_or_else(TraceContext::root, TraceContext::child);
+        let span = self.layer.span(&request, &context, parent.as_ref());
+        if is_client {
+            context.insert_into(request.metadata_mut());
+        } else {
+            request.extensions_mut().insert(context.clone());
+        }
+        let inner = &mut self.inner;
+        let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));
+        // Calls made by the calling side are none of this one's.
+        let context = (!is_client).then_some(context);
+        TraceFuture { call, span, context }
+    }
+}
+
+/// A call through a [`Trace`].
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct TraceFuture<F> {
+    #[pin]
+    call: F,
+    span: Span,
+    /// That of a call being served.
+    context: Option<TraceContext>,
+}
+
+impl<F, E> Future for TraceFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response, Status>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _entered = this.span.enter();
+        let polled = match this.context {
+            Some(context) => context.sync_scope(|| this.call.poll(cx)),
+            None => this.call.poll(cx),
+        };
+        let result = ready!(polled).map_err(to_status);
+        match &result {
+            Ok(response) if response.is_ok() => this.span.record("rpc.status", "ok"),
+            // What errors of the application count as.
+            Ok(_) => this.span.record("rpc.status", field::display(Code::Unknown)),
+            Err(status) => this.span.record("rpc.status", field::display(status.code())),
+        };
+        Poll::Ready(result)
+    }
+}
+
+fn to_status(error: impl Into<BoxError>) -> Status {
+    status::from_box_error(error.into())
+}
