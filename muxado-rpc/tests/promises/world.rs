@@ -245,7 +245,7 @@ pub(crate) fn in_each_world(start: impl Fn(End) -> Peer, test: impl AsyncFn(Worl
         for caller in [Side::Client, Side::Server] {
             for codec in [Codec::Json, Codec::MessagePack] {
                 // Shown when the test fails.
-                println!("{transport:?}, the {caller:?} calls, {codec}");
+                tracing::info!("{transport:?}, the {caller:?} calls, {codec}");
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .start_paused(transport == Transport::Memory)
