@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     error::ErrorCode,
     proto::{Event, Session as Proto, Side, StreamKey},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 /// One lock around everything. Nothing is awaited, read, written or woken while it is held.
@@ -64,6 +64,10 @@ impl WakerSet {
 
     fn drain_into(&mut self, wakes: &mut Wakes) {
         self.0.drain(..).for_each(|waker| wakes.push(waker));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn shrink(&mut self) {
@@ -130,43 +134,32 @@ impl Shared {
 
     /// Runs `f` under the lock; then wakes whom it concerns, the driver if there is output.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
-        let mut wakes = Wakes::default();
-        let result = {
-            let mut core = self.core.lock();
-            let result = f(&mut core);
-            core.collect(&mut wakes);
-            if core.parked && core.proto.wants_transmit() {
-                core.wake_driver(&mut wakes);
-            }
-            result
-        };
-        wakes.fire();
+        let mut core = self.core.lock();
+        let result = f(&mut core);
+        let concerns_driver = core.parked && core.proto.wants_transmit();
+        if concerns_driver || core.has_news() {
+            wake_all_concerned(core, concerns_driver);
+        }
         result
     }
 
     /// The same for what the driver itself does, or must look at at once: timers, the session's end.
     pub(crate) fn with_driver<R>(&self, wakes: &mut Wakes, f: impl FnOnce(&mut Core) -> R) -> R {
-        let result = {
-            let mut core = self.core.lock();
-            let result = f(&mut core);
+        let mut core = self.core.lock();
+        let result = f(&mut core);
+        if core.has_news() {
             core.collect(wakes);
-            result
-        };
-        wakes.fire();
+            drop(core);
+            wakes.fire();
+        }
         result
     }
 
     /// As [`with`](Self::with), and the driver is woken in any case: a timer or the end concerns it.
     pub(crate) fn with_poke<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
-        let mut wakes = Wakes::default();
-        let result = {
-            let mut core = self.core.lock();
-            let result = f(&mut core);
-            core.collect(&mut wakes);
-            core.wake_driver(&mut wakes);
-            result
-        };
-        wakes.fire();
+        let mut core = self.core.lock();
+        let result = f(&mut core);
+        wake_all_concerned(core, true);
         result
     }
 
@@ -218,7 +211,24 @@ impl Shared {
     }
 }
 
+/// Most of what is done under the lock concerns nobody else, and does not come here.
+fn wake_all_concerned(mut core: MutexGuard<'_, Core>, driver: bool) {
+    let mut wakes = Wakes::default();
+    core.collect(&mut wakes);
+    if driver {
+        core.wake_driver(&mut wakes);
+    }
+    drop(core);
+    wakes.fire();
+}
+
 impl Core {
+    /// Whether there is an event that somebody may wait for.
+    fn has_news(&self) -> bool {
+        let somebody_opens = !self.openers.is_empty() || !self.leaving.is_empty();
+        self.proto.has_events() || (somebody_opens && self.proto.has_capacity_event())
+    }
+
     /// Gives the memory back that nothing is in. Streams keep their places.
     pub(crate) fn shrink(&mut self) {
         self.proto.shrink();

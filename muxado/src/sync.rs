@@ -3,6 +3,7 @@
 
 #[cfg(not(test))]
 pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::MutexGuard;
 
 #[cfg(test)]
 pub(crate) use self::modelled::{Mutex, switch};

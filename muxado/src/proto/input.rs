@@ -5,7 +5,6 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    event::Event,
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, ProtocolError, StreamId, foreign_protocol},
     session::Session,
     stream::{Owner, RecvState, Reset, StreamKey},
@@ -244,7 +243,7 @@ impl Session {
         };
         if header.flags.contains(Flags::EXT) && !self.peer_is_family {
             self.peer_is_family = true;
-            self.events.push_back(Event::OpenCapacity);
+            self.capacity_changed = true;
         }
         let sign_of_acceptance =
             self.stream(key).is_some_and(|stream| stream.opened_here && !stream.acknowledged);
@@ -345,7 +344,7 @@ impl Session {
             .map(|(index, stream)| StreamKey { index: index as u32, serial: stream.serial })
             .collect();
         self.remote = Some(go_away);
-        self.events.push_back(Event::OpenCapacity);
+        self.capacity_changed = true;
         for key in unseen {
             let owner = self.stream(key).map(|stream| stream.owner);
             self.mark_reset(key, Reset::ByPeer(ErrorCode::REMOTE_GONE_AWAY));

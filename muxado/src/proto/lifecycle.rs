@@ -123,7 +123,7 @@ impl Session {
         if opened_here {
             self.acknowledge(key);
             self.open_here -= 1;
-            self.events.push_back(Event::OpenCapacity);
+            self.capacity_changed = true;
         } else {
             self.open_there -= 1;
         }
@@ -136,7 +136,7 @@ impl Session {
         {
             stream.acknowledged = true;
             self.unacknowledged -= 1;
-            self.events.push_back(Event::OpenCapacity);
+            self.capacity_changed = true;
         }
     }
 

@@ -96,6 +96,8 @@ pub struct Session {
     pub(super) heartbeat: Option<Requester>,
     pub(super) heartbeat_type: u32,
     pub(super) events: VecDeque<Event>,
+    /// An [`Event::OpenCapacity`] is due.
+    pub(super) capacity_changed: bool,
     pub(super) going_away: bool,
     pub(super) remote: Option<GoAway>,
     pub(super) end: Option<SessionError>,
@@ -157,6 +159,7 @@ impl Session {
             heartbeat: None,
             heartbeat_type: DEFAULT_HEARTBEAT_TYPE,
             events: VecDeque::new(),
+            capacity_changed: false,
             going_away: false,
             remote: None,
             end: None,
@@ -212,7 +215,7 @@ impl Session {
 
     /// Has an [`Event::OpenCapacity`] said again, for a turn that was not used.
     pub fn announce_capacity(&mut self) {
-        self.events.push_back(Event::OpenCapacity);
+        self.capacity_changed = true;
     }
 
     /// How many more streams may be opened now.
@@ -283,7 +286,7 @@ impl Session {
         if !self.going_away && self.end.is_none() {
             self.going_away = true;
             self.go_away_owed = Some((ErrorCode::NO_ERROR, Bytes::new()));
-            self.events.push_back(Event::OpenCapacity);
+            self.capacity_changed = true;
             self.notice_idle();
         }
     }
@@ -333,9 +336,23 @@ impl Session {
         Some(SessionEnd { local, remote: self.remote.clone() })
     }
 
+    /// Whether [`poll_event`](Self::poll_event) has anything but an [`Event::OpenCapacity`].
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Whether an [`Event::OpenCapacity`] is due.
+    pub(crate) const fn has_capacity_event(&self) -> bool {
+        self.capacity_changed
+    }
+
     /// The next thing that somebody has to be told.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if event.is_none() && std::mem::take(&mut self.capacity_changed) {
+            return Some(Event::OpenCapacity);
+        }
+        event
     }
 
     /// Counters, and what is held now.
