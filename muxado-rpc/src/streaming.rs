@@ -26,8 +26,9 @@ use crate::{
 /// item. An end that nobody announced (a cut connection, a reset, a panic) is an `Err`, never `None`.
 ///
 /// Items are read when they are asked for. A stream that is not read holds up its sender, by the
-/// bytes of its window ([`muxado::Config::window_size`]), and nothing else. Dropping it tells the
-/// sender: for what a client got, the handler is dropped; for an argument, the rest is not sent on.
+/// bytes of its window ([`muxado::Config::window_size`]), and nothing else. When what a client got is
+/// dropped, so is the handler; when an argument is dropped, what still comes is thrown away until
+/// the call is answered.
 ///
 /// ```
 /// use muxado_rpc::{Status, Streaming};

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Ident, ext::IdentExt, spanned::Spanned};
 
-use super::{index, located, params};
+use super::{cfg_not_all, index, located, params};
 use crate::model::{
     Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service, streaming_item,
 };
@@ -175,12 +175,18 @@ fn call(method: &Method) -> TokenStream {
     let span = located(method.answer.ty().span());
     let call = Ident::new(call, span);
     let receiver = &method.receiver.self_token;
-    let input = match method.input() {
-        None => quote!(::core::option::Option::None),
-        Some((Argument { ident, .. }, item)) => quote_spanned! {located(item.span())=>
+    let none = quote!(::core::option::Option::None);
+    let input = method.input().map(|(Argument { cfg, ident, .. }, item)| {
+        let items = quote_spanned! {located(item.span())=>
             #receiver.caller.items::<#item, _>(&__METHODS[#index], #ident)
-        },
-    };
+        };
+        if cfg.is_empty() {
+            return items;
+        }
+        let without = cfg_not_all(cfg);
+        quote!({ #(#cfg)* { #items } #without { #none } })
+    });
+    let input = input.unwrap_or(none);
     quote_spanned! {span=>
         #receiver.caller.#call::<#params, #answer>(&__METHODS[#index], #params { #(#fields),* }, #input).await
     }

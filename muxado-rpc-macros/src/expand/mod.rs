@@ -7,11 +7,11 @@ mod service;
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::quote;
-use syn::{Item, ItemTrait};
+use syn::{Attribute, Item, ItemTrait};
 
 use crate::{
     attr::ServiceArgs,
-    model::{Answer, Method, Service, without_own_attributes},
+    model::{Answer, Argument, Method, Service, without_own_attributes},
     validate::{self, Errors},
 };
 
@@ -103,17 +103,38 @@ fn options(service: &Service, method: &Method) -> TokenStream {
     let timeout = method
         .timeout_ms
         .map(|ms| quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#ms)),));
-    let shape = match (method.input().is_some(), matches!(method.answer, Answer::Items(_))) {
-        (false, false) => None,
-        (false, true) => Some(quote!(shape: #private::Shape::ServerStreaming,)),
-        (true, false) => Some(quote!(shape: #private::Shape::ClientStreaming,)),
-        (true, true) => Some(quote!(shape: #private::Shape::Bidirectional,)),
-    };
+    let shape = shape(service, method);
     let given: TokenStream = [shape, idempotent, no_cancel, context, timeout].into_iter().flatten().collect();
     if given.is_empty() {
         return quote!(#private::MethodOptions::DEFAULT);
     }
     quote!(#private::MethodOptions { #given ..#private::MethodOptions::DEFAULT })
+}
+
+/// Which sides stream, unless none does.
+fn shape(service: &Service, method: &Method) -> Option<TokenStream> {
+    let private = service.private();
+    let output = matches!(method.answer, Answer::Items(_));
+    let without_input = || if output { quote!(ServerStreaming) } else { quote!(Unary) };
+    let Some((Argument { cfg, .. }, _)) = method.input() else {
+        let shape = without_input();
+        return output.then(|| quote!(shape: #private::Shape::#shape,));
+    };
+    let with_input = if output { quote!(Bidirectional) } else { quote!(ClientStreaming) };
+    if cfg.is_empty() {
+        return Some(quote!(shape: #private::Shape::#with_input,));
+    }
+    let (without, without_input) = (cfg_not_all(cfg), without_input());
+    Some(quote! {
+        #(#cfg)* shape: #private::Shape::#with_input,
+        #without shape: #private::Shape::#without_input,
+    })
+}
+
+/// The `cfg` of what is there instead, if one of an argument's does not hold.
+fn cfg_not_all(cfg: &[Attribute]) -> TokenStream {
+    let conditions = cfg.iter().filter_map(|attr| Some(&attr.meta.require_list().ok()?.tokens));
+    quote!(#[cfg(not(all(#(#conditions),*)))])
 }
 
 /// Number of a method within its service.

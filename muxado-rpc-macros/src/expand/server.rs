@@ -131,8 +131,11 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
         (method.takes_context() || method.input().is_some()).then(|| quote!(let mut #request = #request;));
     let make_context =
         method.takes_context().then(|| quote!(let #context = #private::context(&mut #request);));
-    let take_items = method.input().map(|(_, item)| {
-        quote_spanned!(located(item.span())=> let #items = #private::take_items::<#item>(&mut #request)?;)
+    let take_items = method.input().map(|(Argument { cfg, .. }, item)| {
+        let take = quote_spanned! {located(item.span())=>
+            let #items = #private::take_items::<#item>(&mut #request)?;
+        };
+        quote!(#(#cfg)* #take)
     });
     let decode = params::sends(method).then(|| {
         let ty = params::ident(method);

@@ -43,29 +43,38 @@ pub(crate) fn push_item<T: Serialize + ?Sized>(
     limit: usize,
     buf: &mut Vec<u8>,
 ) -> Result<(), ItemError> {
-    let start = buf.len();
-    let result = match codec {
-        Codec::Json => push_json(item, buf),
-        Codec::MessagePack => push_packed(item, buf),
+    let mut begun = Begun { start: buf.len(), buf, whole: false };
+    let (result, framing) = match codec {
+        Codec::Json => (push_json(item, begun.buf), 1),
+        Codec::MessagePack => (push_packed(item, begun.buf), LENGTH_PREFIX),
     };
-    let framing = match codec {
-        Codec::Json => 1,
-        Codec::MessagePack => LENGTH_PREFIX,
-    };
-    let size = buf.len() - start - if result.is_ok() { framing } else { 0 };
-    let checked = match result {
-        Ok(()) if size > limit => Err(ItemError::TooLarge { size }),
-        Ok(()) => Ok(()),
-        Err(error) => Err(ItemError::Codec(error)),
-    };
-    if checked.is_err() {
-        buf.truncate(start);
-    } else if codec == Codec::MessagePack {
+    result.map_err(ItemError::Codec)?;
+    let size = begun.buf.len() - begun.start - framing;
+    if size > limit {
+        return Err(ItemError::TooLarge { size });
+    }
+    if codec == Codec::MessagePack {
         // The limit is below 2^32.
         let length = (size as u32).to_be_bytes();
-        buf[start..start + LENGTH_PREFIX].copy_from_slice(&length);
+        begun.buf[begun.start..begun.start + LENGTH_PREFIX].copy_from_slice(&length);
     }
-    checked
+    begun.whole = true;
+    Ok(())
+}
+
+/// A message that is taken back unless it becomes whole: its item may panic, too.
+struct Begun<'a> {
+    buf: &'a mut Vec<u8>,
+    start: usize,
+    whole: bool,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.buf.truncate(self.start);
+        }
+    }
 }
 
 fn push_json<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {

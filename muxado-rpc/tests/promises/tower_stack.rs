@@ -47,12 +47,14 @@ impl Policy<Request, Response, Status> for Again {
 fn tower_around_a_channel() {
     in_each_world(End::start, async |world| {
         let channel = || world.caller.channel();
-        let limited = ServiceBuilder::new().timeout(LIMIT).concurrency_limit(1).service(channel());
-        let limited = DutyClient::new(limited).with_codec(world.codec);
-        assert_eq!(status(limited.hang().await).code(), Code::DeadlineExceeded);
+        let one_at_a_time = ServiceBuilder::new().concurrency_limit(1).service(channel());
+        let hurried = ServiceBuilder::new().timeout(LIMIT).service(one_at_a_time.clone());
+        let hurried = DutyClient::new(hurried).with_codec(world.codec);
+        assert_eq!(status(hurried.hang().await).code(), Code::DeadlineExceeded);
         world.duties.until_alive(0).await;
         // The place of the call that was given up is free.
-        assert_eq!(limited.echo("x".to_owned()).await.as_deref(), Ok("x"));
+        let next = DutyClient::new(one_at_a_time).with_codec(world.codec);
+        assert_eq!(next.echo("x".to_owned()).await.as_deref(), Ok("x"));
 
         let shedding = ServiceBuilder::new().load_shed().concurrency_limit(1).service(channel());
         let shedding = DutyClient::new(shedding).with_codec(world.codec);
@@ -85,24 +87,24 @@ fn tower_around_a_channel() {
 
 #[test]
 fn tower_around_a_server() {
-    let layered = |end: End| {
-        if end.role == Role::Caller {
-            return end.start();
-        }
-        end.start_with(|builder| {
-            builder
-                .layer(TimeoutLayer::new(LIMIT))
-                .layer(LoadShedLayer::new())
-                .layer(ConcurrencyLimitLayer::new(1))
-        })
+    let hurried = |end: End| match end.role {
+        Role::Caller => end.start(),
+        Role::Callee => end.start_with(|builder| builder.layer(TimeoutLayer::new(LIMIT))),
     };
-    in_each_world(layered, async |world| {
-        let client = world.client();
-        let hanging = tokio::spawn(async move { client.hang().await });
-        world.duties.until_alive(2).await;
-        assert_eq!(status(world.client().echo("x".to_owned()).await).code(), Code::ResourceExhausted);
-        assert_eq!(status(hanging.await.unwrap()).code(), Code::DeadlineExceeded);
+    in_each_world(hurried, async |world| {
+        assert_eq!(status(world.client().hang().await).code(), Code::DeadlineExceeded);
         world.duties.until_alive(0).await;
+    });
+    let shedding = |end: End| {
+        end.start_with(|builder| builder.layer(LoadShedLayer::new()).layer(ConcurrencyLimitLayer::new(1)))
+    };
+    in_each_world(shedding, async |world| {
+        let client = world.client();
+        let working = tokio::spawn(async move { client.work().await });
+        world.duties.until_alive(1).await;
+        assert_eq!(status(world.client().echo("x".to_owned()).await).code(), Code::ResourceExhausted);
+        world.duties.go_on.notify_one();
+        assert_eq!(working.await.unwrap(), Ok(7));
         world.assert_unharmed().await;
     });
     let buffered = |end: End| {

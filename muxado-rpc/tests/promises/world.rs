@@ -240,12 +240,12 @@ impl End {
 }
 
 /// Runs a test in every world. Time is virtual unless there are real sockets.
+#[expect(clippy::print_stdout, reason = "it is shown when a test fails")]
 pub(crate) fn in_each_world(start: impl Fn(End) -> Peer, test: impl AsyncFn(World)) {
     for transport in [Transport::Memory, Transport::Tcp] {
         for caller in [Side::Client, Side::Server] {
             for codec in [Codec::Json, Codec::MessagePack] {
-                // Shown when the test fails.
-                tracing::info!("{transport:?}, the {caller:?} calls, {codec}");
+                println!("{transport:?}, the {caller:?} calls, {codec}");
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .start_paused(transport == Transport::Memory)

@@ -1,0 +1,111 @@
+//! A chat room that calls its guests: the server pushes by calling services of its clients, over the
+//! connections that these have made.
+//!
+//! ```text
+//! cargo run --release -p examples --example chat
+//! ```
+
+use std::time::Duration;
+
+use muxado_rpc::{Context, Peer, Server};
+use tokio::sync::{Mutex, mpsc};
+
+/// What the server serves.
+#[muxado_rpc::service]
+pub trait Room {
+    /// Hears all that is said from now on.
+    async fn join(&self, cx: &Context, name: String);
+    async fn say(&self, name: String, text: String);
+}
+
+/// What each client serves: the server calls it.
+#[muxado_rpc::service]
+pub trait Guest {
+    async fn hear(&self, line: String);
+}
+
+/// Lines on their way to each guest.
+#[derive(Default)]
+struct Lobby(Mutex<Vec<mpsc::Sender<String>>>);
+
+/// Lines that may wait for one guest. Who falls further behind is shown the door.
+const BACKLOG: usize = 100;
+
+impl Room for Lobby {
+    async fn join(&self, cx: &Context, name: String) {
+        let (lines, mut waiting) = mpsc::channel::<String>(BACKLOG);
+        // The way back to this caller. It may be kept, and keeps nothing open.
+        let guest = GuestClient::new(cx.channel()).with_timeout(Duration::from_secs(5));
+        // A task of its own for each guest: a slow one delays nobody, and lines stay in order.
+        tokio::spawn(async move {
+            while let Some(line) = waiting.recv().await {
+                if let Err(error) = guest.hear(line).await {
+                    println!("{name} has gone: {}", error.code());
+                    return;
+                }
+            }
+        });
+        self.0.lock().await.push(lines);
+    }
+
+    async fn say(&self, name: String, text: String) {
+        let line = format!("{name}: {text}");
+        self.0.lock().await.retain(|guest| guest.try_send(line.clone()).is_ok());
+    }
+}
+
+/// Hands on what it hears.
+struct Ear(mpsc::UnboundedSender<String>);
+
+impl Guest for Ear {
+    async fn hear(&self, line: String) {
+        let _ = self.0.send(line);
+    }
+}
+
+const NAMES: [&str; 5] = ["Ada", "Bob", "Cy", "Dee", "Eve"];
+const LINES: usize = 20;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server =
+        Server::builder().serve(RoomServer::new(Lobby::default())).listen("tcp://127.0.0.1:0").await?;
+    let mut guests = Vec::new();
+    for name in NAMES {
+        let (heard, lines) = mpsc::unbounded_channel();
+        let peer = Peer::builder().serve(GuestServer::new(Ear(heard))).connect(server.local_addr()).await?;
+        let room = RoomClient::new(peer.channel());
+        room.join(name.to_owned()).await?;
+        guests.push((name, peer, room, lines));
+    }
+
+    // One leaves without a word. The others do not notice.
+    let (_, peer, ..) = guests.remove(2);
+    peer.close();
+
+    let talks = guests.iter().map(|(name, _, room, _)| {
+        let (name, room) = ((*name).to_owned(), room.clone());
+        tokio::spawn(async move {
+            for n in 0..LINES {
+                room.say(name.clone(), format!("line {n}")).await?;
+            }
+            Ok::<_, muxado_rpc::CallError>(())
+        })
+    });
+    for talk in talks.collect::<Vec<_>>() {
+        talk.await??;
+    }
+
+    let mut first = None;
+    for (name, _, _, lines) in &mut guests {
+        let mut heard = Vec::new();
+        while heard.len() < (NAMES.len() - 1) * LINES {
+            heard.push(lines.recv().await.ok_or("a guest was left out")?);
+        }
+        println!("{name} heard {} lines, the last was {:?}", heard.len(), heard.last());
+        assert_eq!(first.get_or_insert_with(|| heard.clone()), &heard, "all hear the same, in one order");
+    }
+    drop(guests);
+    server.shutdown(Duration::from_secs(5)).await;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The four shapes of a method: one value, a stream in, a stream out, and both.
+//!
+//! A file is sent to a vault and fetched again, part by part, and both sides hash what they see. The
+//! file is the one that is named, or this program itself.
+//!
+//! ```text
+//! cargo run --release -p examples --example streaming [-- FILE]
+//! ```
+
+use std::{collections::HashMap, env, io::IsTerminal, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use muxado_rpc::{AppError, CallError, Peer, Server, Status, Streaming};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+/// Keeps files. The signatures alone say what streams.
+#[muxado_rpc::service]
+pub trait Vault {
+    /// One value for another.
+    async fn size(&self, name: String) -> Result<usize, NoSuchFile>;
+    /// A stream in: the parts of a file. Its hash is the answer.
+    async fn store(&self, name: String, parts: Streaming<Bytes>) -> Result<String, Status>;
+    /// A stream out. Whether there is such a file is known before the first part.
+    async fn fetch(&self, name: String) -> Result<impl Stream<Item = Bytes>, NoSuchFile>;
+    /// Both: the hash so far, behind each part.
+    async fn hash(&self, parts: Streaming<Bytes>) -> impl Stream<Item = Result<String, Status>>;
+}
+
+/// Whoever does not know this type sees a status: `not_found`, with this text.
+#[derive(Debug, PartialEq, AppError, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[code(NotFound)]
+#[error("there is no file {0:?}")]
+pub struct NoSuchFile(String);
+
+#[derive(Default)]
+struct Memory(Mutex<HashMap<String, Vec<Bytes>>>);
+
+impl Vault for Memory {
+    async fn size(&self, name: String) -> Result<usize, NoSuchFile> {
+        let files = self.0.lock().await;
+        Ok(files.get(&name).ok_or(NoSuchFile(name))?.iter().map(Bytes::len).sum())
+    }
+
+    async fn store(&self, name: String, mut parts: Streaming<Bytes>) -> Result<String, Status> {
+        let (mut stored, mut hash) = (Vec::new(), Sha256::new());
+        // A caller that goes in the middle is an error here, not an end: nothing is stored then.
+        while let Some(part) = parts.try_next().await? {
+            hash.update(&part);
+            stored.push(part);
+        }
+        self.0.lock().await.insert(name, stored);
+        Ok(hex(hash))
+    }
+
+    async fn fetch(&self, name: String) -> Result<impl Stream<Item = Bytes>, NoSuchFile> {
+        let file = self.0.lock().await.get(&name).cloned();
+        Ok(stream::iter(file.ok_or(NoSuchFile(name))?))
+    }
+
+    async fn hash(&self, parts: Streaming<Bytes>) -> impl Stream<Item = Result<String, Status>> {
+        let mut hash = Sha256::new();
+        parts.map(move |part| {
+            hash.update(part?);
+            Ok(hex(hash.clone()))
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = env::args_os().nth(1).map_or_else(env::current_exe, |path| Ok(path.into()))?;
+    let file = Bytes::from(tokio::fs::read(&path).await?);
+    let (size, expected) = (file.len(), hex(Sha256::new_with_prefix(&file)));
+    let parts: Vec<Bytes> = file.chunks(PART).map(|part| file.slice_ref(part)).collect();
+
+    let server =
+        Server::builder().serve(VaultServer::new(Memory::default())).listen("tcp://127.0.0.1:0").await?;
+    let peer = Peer::builder().connect(server.local_addr()).await?;
+    let vault = VaultClient::new(peer.channel());
+
+    // What the client gives is any stream. It is polled as fast as the vault reads.
+    let outgoing = stream::iter(parts.clone()).enumerate().map(move |(sent, part)| {
+        progress(sent * PART + part.len(), size);
+        part
+    });
+    assert_eq!(vault.store("copy".to_owned(), outgoing).await?, expected, "the vault has another file");
+    assert_eq!(vault.size("copy".to_owned()).await?, size);
+    println!("stored {size} bytes, sha256 {expected}");
+
+    let (mut fetched, mut hash) = (vault.fetch("copy".to_owned()).await?, Sha256::new());
+    while let Some(part) = fetched.try_next().await? {
+        hash.update(&part);
+    }
+    assert_eq!(hex(hash), expected, "another file came back");
+    println!("fetched the same");
+
+    let hashes: Vec<String> = vault.hash(stream::iter(parts)).await?.try_collect().await?;
+    assert_eq!((hashes.len(), hashes.last()), (size.div_ceil(PART), Some(&expected)));
+    println!("{} hashes on the way, the last one is the same", hashes.len());
+
+    let nothing = vault.size("nothing".to_owned()).await;
+    assert_eq!(nothing, Err(CallError::App(NoSuchFile("nothing".to_owned()))));
+    server.shutdown(Duration::from_secs(1)).await;
+    Ok(())
+}
+
+/// Bytes of a part: a good deal less than a window, so that several are on their way.
+const PART: usize = 64 * 1024;
+
+fn hex(hash: Sha256) -> String {
+    format!("{:x}", hash.finalize())
+}
+
+/// Draws a bar where somebody sees it.
+fn progress(done: usize, of: usize) {
+    if std::io::stderr().is_terminal() {
+        let (full, end) = (done * 40 / of.max(1), if done == of { "\n" } else { "" });
+        eprint!("\r{}{} {done} of {of} bytes{end}", "#".repeat(full), ".".repeat(40 - full));
+    }
+}
