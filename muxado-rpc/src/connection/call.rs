@@ -122,7 +122,7 @@ impl<S: CallService> ServeProj<'_, S> {
             && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
         {
             match ready!(reception.poll_request(cx, stream, counted.link())) {
-                Received::Request(request) => self.begin(cx, *request),
+                Received::Request(request) => self.begin(cx, request),
                 Received::Refused(codec, status) => {
                     tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
                     self.answer(codec, Err(status));
