@@ -35,9 +35,13 @@
 //!   too large and a handler that panics are errors of that one call.
 //! * **Errors.** [`CallError`] is the method's own error, or a [`Status`] that says who failed and
 //!   whether the call may have been executed.
-//! * **Cancellation.** Dropping a call's future resets its stream; the handler is dropped at once.
-//! * **Time limits** are set by the caller (`with_timeout`), travel with the request and are enforced
-//!   on both sides. There is none by default.
+//! * **Cancellation.** Dropping a call's future resets its stream; the handler is dropped at once, and
+//!   with it the tasks of its scope ([`Context::spawn`]). `#[method(no_cancel)]` is for what must finish.
+//! * **Time limits** are set by the caller (`with_timeout`, `with_default_timeout`) or the method
+//!   (`#[method(timeout_ms = 500)]`), travel with the request and are enforced on both sides; calls of
+//!   a handler inherit what is left. There is none by default.
+//! * **Streams** are ordinary signatures: a [`Streaming`] argument, an `impl Stream` answer. The call
+//!   returns before the first item; an end that nobody announced is an error.
 //! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`].
 //! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
 //!   (`with_codec`); a server takes both.
