@@ -23,8 +23,9 @@ use crate::{Origin, PeerInfo, Request, Response, Status, link::Link, wire::encod
 /// [`Context::channel`](crate::Context::channel), or of a connection that a
 /// [`Server`](crate::Server) accepted, does not keep it open.
 ///
-/// Any number of calls may be under way at once. Each is one stream; dropping its future resets the
-/// stream, and the peer drops the handler.
+/// Any number of calls may be under way at once. Those above what the peer takes wait until it has
+/// taken others: for a stream, and then in the peer's backlog. Each is one stream; dropping its future
+/// resets the stream, and the peer drops the handler.
 #[derive(Clone)]
 pub struct Channel {
     link: Option<Arc<Link>>,

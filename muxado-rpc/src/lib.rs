@@ -72,6 +72,7 @@
 mod address;
 mod app_error;
 mod backoff;
+mod budget;
 mod call_error;
 mod caller;
 mod channel;

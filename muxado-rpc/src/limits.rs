@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::metadata::MAX_METADATA;
+use crate::{metadata::MAX_METADATA, wire::LENGTH_PREFIX};
 
 /// Limits of a peer. All are on by default; an error over one names it.
 ///
@@ -17,6 +17,7 @@ use crate::metadata::MAX_METADATA;
 pub struct Limits {
     pub(crate) max_message_size: usize,
     pub(crate) max_metadata_size: usize,
+    pub(crate) max_request_memory: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_connections: usize,
@@ -27,6 +28,7 @@ impl Default for Limits {
         Self {
             max_message_size: 16 * 1024 * 1024,
             max_metadata_size: 16 * 1024,
+            max_request_memory: 256 * 1024 * 1024,
             max_in_flight: 1024,
             first_byte_timeout: Duration::from_secs(10),
             max_connections: 10_000,
@@ -39,11 +41,35 @@ impl Limits {
     ///
     /// A larger request fails at the caller, nothing is sent. A larger one that arrives is answered
     /// with `resource_exhausted` before more than this is buffered. Costs up to this much memory for
-    /// each call in flight.
+    /// each call that this side makes, and for those that it serves together
+    /// [`max_request_memory`](Self::max_request_memory).
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes.clamp(1024, 1024 * 1024 * 1024);
         self
+    }
+
+    /// Bytes that the requests of the peer may take on one connection, all together. Default 256 MiB;
+    /// at least one message of [`max_message_size`](Self::max_message_size) with the 4 bytes of its
+    /// length, less is raised to that.
+    ///
+    /// Counted is the room of each buffer that a request or an item is gathered in: from its second
+    /// piece on it is at most 4 times what has come. The room of a request is counted until its handler
+    /// is gone, that of an item until the next one is asked for. What comes in one piece is not
+    /// gathered, and not counted: it is part of
+    /// [`muxado::Config::session_receive_memory`]. A call that does not fit is answered with
+    /// `resource_exhausted` at once, others go on.
+    ///
+    /// Costs up to this much memory a connection; what handlers make of their parameters is theirs.
+    #[must_use]
+    pub fn max_request_memory(mut self, bytes: usize) -> Self {
+        self.max_request_memory = bytes;
+        self
+    }
+
+    /// What is in effect of that, whatever was set first.
+    pub(crate) fn request_memory(&self) -> usize {
+        self.max_request_memory.max(self.max_message_size + LENGTH_PREFIX)
     }
 
     /// Bytes of all names and values in the metadata of one message, sent or received.

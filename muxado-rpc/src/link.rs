@@ -1,11 +1,12 @@
 //! What all handles of one connection share.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use muxado::{Session, SessionError, TypedSession};
 
 use crate::{
     Extensions, Limits,
+    budget::Budget,
     tally::{Drained, Tally},
 };
 
@@ -14,6 +15,7 @@ use crate::{
 pub(crate) struct Link {
     typed: TypedSession,
     limits: Limits,
+    request_memory: Arc<Budget>,
     peer: PeerInfo,
     /// The text of a panic goes to the caller.
     panic_messages: bool,
@@ -22,7 +24,8 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(typed: TypedSession, limits: Limits, peer: PeerInfo, panic_messages: bool) -> Self {
-        Self { typed, limits, peer, panic_messages, tally: Tally::default() }
+        let request_memory = Budget::new(limits.request_memory());
+        Self { typed, limits, request_memory, peer, panic_messages, tally: Tally::default() }
     }
 
     /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
@@ -44,6 +47,11 @@ impl Link {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What the requests of the peer may take together.
+    pub(crate) fn request_memory(&self) -> &Arc<Budget> {
+        &self.request_memory
     }
 
     pub(crate) fn peer(&self) -> &PeerInfo {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Bytes in front of a MessagePack message: its length.
-const LENGTH_PREFIX: usize = 4;
+pub(crate) const LENGTH_PREFIX: usize = 4;
 
 /// Puts the length in front of a MessagePack message whose head left room for it.
 fn set_length(framed: &mut Framed) {

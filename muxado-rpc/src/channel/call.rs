@@ -266,6 +266,7 @@ impl Exchange {
                     "{method}: an answer of {size} bytes, over the calling side's limit of {limit} (Limits::max_message_size)"
                 ))
             }
+            MessageError::NoRoom(exhausted) => Status::resource_exhausted(format!("{method}: {exhausted}")),
             MessageError::CutShort => Status::internal(format!("{method}: the answer ended in the middle"))
                 .with_origin(Origin::Peer),
             MessageError::Missing => {

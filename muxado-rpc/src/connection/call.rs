@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     BoxError, CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
-    link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
+    budget::Reservation, link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
 };
 
 /// One call of the peer's. Dropping it drops the handler and resets the stream. The permit is given
@@ -44,6 +44,8 @@ pub(super) struct Serve<S: CallService> {
     service: S,
     stream: Option<Stream>,
     counted: Option<Counted>,
+    /// The memory of a request that was buffered, until its handler is gone.
+    reserved: Option<Reservation>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -82,10 +84,11 @@ impl<S: CallService> Serve<S> {
     ) -> Self {
         let id = ServiceId::new(stream.stream_type().as_u32());
         Self {
-            state: State::Receiving(Reception::new(id, router, link.limits())),
+            state: State::Receiving(Reception::new(id, router, link)),
             service,
             stream: Some(stream.into_inner()),
             counted: Some(Counted::begin(Arc::clone(link))),
+            reserved: None,
             permit,
         }
     }
@@ -122,7 +125,10 @@ impl<S: CallService> ServeProj<'_, S> {
             && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
         {
             match ready!(reception.poll_request(cx, stream, counted.link())) {
-                Received::Request(request) => self.begin(cx, request),
+                Received::Request(request) => {
+                    *self.reserved = reception.take_reserved();
+                    self.begin(cx, request);
+                }
                 Received::Refused(codec, status) => {
                     tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
                     self.answer(codec, Err(status));
@@ -162,6 +168,7 @@ impl<S: CallService> ServeProj<'_, S> {
         let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
         let StateProj::Receiving(reception) = state else { return };
         let apart = Apart::new(about, counted, stream, reception.take_reader(), self.permit.take());
+        let apart = apart.keeping(self.reserved.take());
         let apart = Box::pin(apart.run(self.service.clone(), request));
         self.state.set(State::Apart(apart));
     }
@@ -209,6 +216,7 @@ impl<S: CallService> ServeProj<'_, S> {
         counted.answer(result.is_err());
         let answer = encode_answer(codec, result, counted.link().limits());
         self.state.set(State::Answering(answer));
+        *self.reserved = None;
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -226,6 +234,7 @@ impl<S: CallService> ServeProj<'_, S> {
     /// The call is over: nothing of it is left but the permit.
     fn finish(&mut self) {
         self.state.set(State::Done);
+        *self.reserved = None;
         *self.stream = None;
         *self.counted = None;
     }

@@ -129,6 +129,9 @@ impl Received {
                     self.limits.max_message_size
                 ))
             }
+            MessageError::NoRoom(exhausted) => {
+                Status::resource_exhausted(format!("{method}: an item has {exhausted}"))
+            }
             MessageError::CutShort | MessageError::Missing => {
                 Status::data_loss(format!("{method}: the items stopped without an end"))
                     .with_origin(Origin::Peer)

@@ -1,9 +1,14 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
 
 use super::LENGTH_PREFIX;
-use crate::Codec;
+use crate::{
+    Codec,
+    budget::{Budget, Exhausted, Reservation},
+};
 
 /// Cuts the bytes of a stream into messages. The first byte of all tells the codec.
 ///
@@ -15,10 +20,12 @@ pub(crate) struct MessageReader {
     /// What was received and not looked at.
     chunk: Bytes,
     /// The beginning of a message that is not whole.
-    partial: BytesMut,
+    partial: Vec<u8>,
+    /// The room of that, and then of the last message until the next is asked for.
+    reserved: Reservation,
 }
 
-/// Why there is no message.
+/// Why there is no message. After that there is no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MessageError {
     /// It has, or is to have, more bytes than the limit.
@@ -26,6 +33,8 @@ pub(crate) enum MessageError {
         /// The bytes it has, if it said so beforehand.
         size: Option<usize>,
     },
+    /// There is no room for it among those that share a budget.
+    NoRoom(Exhausted),
     /// The stream ended inside it.
     CutShort,
     /// The stream ended before it.
@@ -35,7 +44,20 @@ pub(crate) enum MessageError {
 impl MessageReader {
     /// A reader of messages of at most `limit` bytes each.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, codec: None, chunk: Bytes::new(), partial: BytesMut::new() }
+        let reserved = Reservation::default();
+        Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved }
+    }
+
+    /// The same; what it buffers is counted in this budget.
+    pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Self {
+        self.reserved = Reservation::of(Arc::clone(budget));
+        self
+    }
+
+    /// The part of the budget that holds the last message, if that was buffered. Without this it is
+    /// given back with the next message.
+    pub(crate) fn take_reserved(&mut self) -> Option<Reservation> {
+        self.reserved.take()
     }
 
     /// The codec, once the first byte is there.
@@ -54,13 +76,21 @@ impl MessageReader {
 
     /// The next message, if it is whole.
     pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, MessageError> {
+        if self.partial.is_empty() {
+            self.reserved.clear();
+        }
         if self.chunk.is_empty() {
             return Ok(None);
         }
-        match self.codec {
+        let next = match self.codec {
             Some(Codec::MessagePack) => self.next_packed(),
             _ => self.next_json(),
+        };
+        if next.is_err() {
+            self.partial = Vec::new();
+            self.reserved.clear();
         }
+        next
     }
 
     /// The message that the end of the stream ends.
@@ -70,7 +100,7 @@ impl MessageReader {
         }
         match self.codec {
             Some(Codec::MessagePack) => Err(MessageError::CutShort),
-            _ => Ok(self.partial.split().freeze()),
+            _ => Ok(std::mem::take(&mut self.partial).into()),
         }
     }
 
@@ -83,12 +113,14 @@ impl MessageReader {
                 return Err(MessageError::TooLarge { size: end.map(|_| size) });
             }
             let Some(end) = end else {
-                self.keep(self.chunk.len(), size);
-                return Ok(None);
+                // Unlike a packed one it does not tell its size; doubling copies each byte once or twice.
+                let whole = size.max(self.limit.min(self.partial.capacity().saturating_mul(2)));
+                let rest = std::mem::take(&mut self.chunk);
+                return self.keep(&rest, whole).map(|()| None);
             };
             let line = self.chunk.split_to(end);
             self.chunk.advance(1);
-            let message = self.join(line);
+            let message = self.join(line)?;
             if !message.is_empty() {
                 return Ok(Some(message));
             }
@@ -99,19 +131,19 @@ impl MessageReader {
     fn next_packed(&mut self) -> Result<Option<Bytes>, MessageError> {
         let available = self.partial.len() + self.chunk.len();
         let Some(length) = self.length() else {
-            self.keep(self.chunk.len(), LENGTH_PREFIX);
-            return Ok(None);
+            let rest = std::mem::take(&mut self.chunk);
+            return self.keep(&rest, LENGTH_PREFIX).map(|()| None);
         };
         if length > self.limit {
             return Err(MessageError::TooLarge { size: Some(length) });
         }
         let whole = LENGTH_PREFIX + length;
         if available < whole {
-            self.keep(self.chunk.len(), whole);
-            return Ok(None);
+            let rest = std::mem::take(&mut self.chunk);
+            return self.keep(&rest, whole).map(|()| None);
         }
         let rest = self.chunk.split_to(whole - self.partial.len());
-        let mut message = self.join(rest);
+        let mut message = self.join(rest)?;
         message.advance(LENGTH_PREFIX);
         Ok(Some(message))
     }
@@ -126,23 +158,25 @@ impl MessageReader {
         Some(u32::from_be_bytes(prefix) as usize)
     }
 
-    /// Moves `n` bytes to the message that is not whole and will have `whole` bytes. What a peer
+    /// Adds `bytes` to the message that is not whole and will have `whole` bytes. What a peer
     /// announces is not allocated before a good part of it has come.
-    fn keep(&mut self, n: usize, whole: usize) {
-        let have = self.partial.len() + n;
+    fn keep(&mut self, bytes: &[u8], whole: usize) -> Result<(), MessageError> {
+        let have = self.partial.len() + bytes.len();
         if self.partial.capacity() < have {
             let room = whole.clamp(have, have.saturating_mul(GROWTH));
-            self.partial.reserve(room - self.partial.len());
+            self.reserved.grow(room).map_err(MessageError::NoRoom)?;
+            self.partial.reserve_exact(room - self.partial.len());
         }
-        self.partial.extend_from_slice(&self.chunk.split_to(n));
+        self.partial.extend_from_slice(bytes);
+        Ok(())
     }
 
-    fn join(&mut self, chunk: Bytes) -> Bytes {
+    fn join(&mut self, chunk: Bytes) -> Result<Bytes, MessageError> {
         if self.partial.is_empty() {
-            return chunk;
+            return Ok(chunk);
         }
-        self.partial.extend_from_slice(&chunk);
-        self.partial.split().freeze()
+        self.keep(&chunk, 0)?;
+        Ok(std::mem::take(&mut self.partial).into())
     }
 }
 
@@ -245,5 +279,68 @@ mod tests {
         let mut reader = MessageReader::new(10);
         reader.push(chunk);
         assert_eq!(reader.pop().unwrap().unwrap().as_ptr(), at);
+    }
+    /// A reader of messages of at most 1 000 bytes, which shares a budget.
+    fn counted(budget: &Arc<Budget>) -> MessageReader {
+        MessageReader::new(1000).counted(budget)
+    }
+
+    #[test]
+    fn the_room_of_what_is_buffered_is_counted_to_the_byte() {
+        let budget = Budget::new(10_000);
+        for (first, rest, rooms) in
+            [(&b"\0\0\0\x64abc"[..], vec![b'x'; 97], [28, 104]), (b"{23456789", b"}123\n".to_vec(), [9, 13])]
+        {
+            let mut reader = counted(&budget);
+            reader.push(Bytes::from_static(first));
+            assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[0]));
+            assert_eq!(reader.partial.capacity(), rooms[0]);
+            reader.push(rest.into());
+            let message = reader.pop().unwrap().unwrap();
+            assert_eq!((reader.partial.capacity(), budget.used()), (0, rooms[1]));
+            let reserved = reader.take_reserved();
+            assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[1]));
+            drop((message, reserved));
+            assert_eq!(budget.used(), 0);
+        }
+    }
+
+    #[test]
+    fn buffers_grow_to_the_limit_and_never_above() {
+        let budget = Budget::new(1000);
+        let mut reader = counted(&budget);
+        for (len, room) in [(300, 300), (1, 600), (299, 600), (1, 1000), (399, 1000)] {
+            reader.push(vec![b'{'; len].into());
+            assert_eq!((reader.pop(), budget.used()), (Ok(None), room));
+            assert_eq!(reader.partial.capacity(), room);
+        }
+        assert_eq!(reader.finish().unwrap().len(), 1000);
+        drop(reader);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_has_no_room_gives_back_what_it_had() {
+        let budget = Budget::new(100);
+        let mut other = counted(&budget);
+        other.push(vec![b'{'; 40].into());
+        assert_eq!(other.pop(), Ok(None));
+        let mut reader = counted(&budget);
+        reader.push(vec![b'{'; 60].into());
+        assert_eq!((reader.pop(), budget.used()), (Ok(None), 100));
+        reader.push(Bytes::from_static(b"x"));
+        assert_eq!(reader.pop(), Err(MessageError::NoRoom(Exhausted { limit: 100 })));
+        assert_eq!((reader.partial.capacity(), budget.used()), (0, 40));
+    }
+
+    #[test]
+    fn an_item_is_counted_until_the_next_is_asked_for() {
+        let budget = Budget::new(100);
+        let mut reader = counted(&budget);
+        reader.push(Bytes::from_static(b"\0\0\0\x02a"));
+        assert_eq!(reader.pop(), Ok(None));
+        reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
+        assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"ab"), 6));
+        assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"c"), 0));
     }
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     CallService, Items, Metadata, Request, Response, Status,
+    budget::Reservation,
     items::{ReadHalf, Received, Sending, WriteHalf},
     payload::Outgoing,
     response::Failure,
@@ -36,6 +37,8 @@ pub(super) struct Apart {
     /// The items that the caller sends.
     input: Option<Items>,
     counted: Counted,
+    /// The memory of a request that was buffered.
+    _reserved: Option<Reservation>,
     /// Given back when the call is over, and nobody reads its items any more.
     _permit: Arc<Option<OwnedSemaphorePermit>>,
 }
@@ -70,7 +73,13 @@ impl Apart {
         } else {
             (WriteHalf::Whole(stream), None)
         };
-        Self { about, scope: Ending(None), out, input, counted, _permit: permit }
+        Self { about, scope: Ending(None), out, input, counted, _reserved: None, _permit: permit }
+    }
+
+    /// The same, for as long as this holds memory of the connection's budget.
+    pub(super) fn keeping(mut self, reserved: Option<Reservation>) -> Self {
+        self._reserved = reserved;
+        self
     }
 
     /// Runs the handler and sends what it answers. Done when nothing of the call is left.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
     Channel, Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
+    budget::Reservation,
     link::Link,
     text::shortened,
     wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request},
@@ -36,14 +37,20 @@ pub(super) enum Received {
 }
 
 impl Reception {
-    pub(super) fn new(id: ServiceId, router: &Router, limits: &Limits) -> Self {
+    pub(super) fn new(id: ServiceId, router: &Router, link: &Link) -> Self {
         let service = router.service(id).ok_or_else(|| Box::new(router.unknown_service(id)));
-        Self { service, reader: MessageReader::new(limits.max_message_size), timer: None }
+        let reader = MessageReader::new(link.limits().max_message_size).counted(link.request_memory());
+        Self { service, reader, timer: None }
     }
 
     /// The reader, which may hold bytes behind the request.
     pub(super) fn take_reader(&mut self) -> MessageReader {
         std::mem::replace(&mut self.reader, MessageReader::new(0))
+    }
+
+    /// The room that the request takes, if it was buffered.
+    pub(super) fn take_reserved(&mut self) -> Option<Reservation> {
+        self.reader.take_reserved()
     }
 
     /// Reads until the request is whole, or it is clear that it never will be.
@@ -144,6 +151,9 @@ fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> S
                 "{service}: a request of {size} bytes, over the serving side's limit of {} (Limits::max_message_size)",
                 limits.max_message_size
             ))
+        }
+        MessageError::NoRoom(exhausted) => {
+            Status::resource_exhausted(format!("{service}: a request has {exhausted}"))
         }
         MessageError::CutShort => {
             Status::invalid_argument(format!("{service}: the request ended in the middle"))
