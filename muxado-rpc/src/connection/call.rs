@@ -122,7 +122,7 @@ impl<S: CallService> ServeProj<'_, S> {
             && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
         {
             match ready!(reception.poll_request(cx, stream, counted.link())) {
-                Received::Request(request) => self.begin(cx, *request),
+                Received::Request(request) => self.begin(cx, request),
                 Received::Refused(codec, status) => {
                     tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
                     self.answer(codec, Err(status));
@@ -274,5 +274,17 @@ impl About {
             Ok(result) => result.map_err(|error| status::from_box_error(error.into())),
             Err(panic) => Err(self.panicked(link, &panic)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_served_call_takes_little_room() {
+        // Thousands of calls may wait at a time.
+        let (size, bound) = (size_of::<Serve<Router>>(), 320);
+        assert!(size <= bound, "Serve: {size} bytes measured, the bound is {bound}");
     }
 }

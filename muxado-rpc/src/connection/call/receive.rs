@@ -28,7 +28,7 @@ pub(super) struct Reception {
 
 /// What became of reading a request.
 pub(super) enum Received {
-    Request(Box<Request>),
+    Request(Request),
     /// The call fails without a handler.
     Refused(Codec, Status),
     /// The caller has gone, or sent nothing in time.
@@ -103,7 +103,7 @@ impl Reception {
             Err(status) => Err((**status).clone()),
         };
         match request {
-            Ok(request) => Received::Request(Box::new(request)),
+            Ok(request) => Received::Request(request),
             Err(status) => Received::Refused(codec, status),
         }
     }
