@@ -36,8 +36,10 @@ pub(super) struct Apart {
     /// The items that the caller sends.
     input: Option<Items>,
     counted: Counted,
-    /// Given back when the call is over, and nobody reads its items any more.
-    _permit: Arc<Option<OwnedSemaphorePermit>>,
+    /// Given back when the call is over.
+    _permit: Option<OwnedSemaphorePermit>,
+    /// The same of a call whose items come: given back when nobody reads them any more, either.
+    _shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
 }
 
 /// Ends what belongs to a call, however the call ends.
@@ -60,17 +62,20 @@ impl Apart {
         reader: MessageReader,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let permit = Arc::new(permit);
+        let (mut permit, mut shared_permit) = (permit, None);
         let (out, input) = if about.method.shape().streams_input() {
             let (send, receive) = stream.into_split();
             let read = ReadHalf::Half(receive);
             let received = Received::new(about.method, read, reader, counted.link().limits());
+            let permit = Arc::new(permit.take());
             let received = received.keeping(Arc::clone(&permit));
+            shared_permit = Some(permit);
             (WriteHalf::Half(send), Some(Items::received(about.codec, received)))
         } else {
             (WriteHalf::Whole(stream), None)
         };
-        Self { about, scope: Ending(None), out, input, counted, _permit: permit }
+        let scope = Ending(None);
+        Self { about, scope, out, input, counted, _permit: permit, _shared_permit: shared_permit }
     }
 
     /// Runs the handler and sends what it answers. Done when nothing of the call is left.
