@@ -70,7 +70,7 @@ impl MessageReader {
         }
         match self.codec {
             Some(Codec::MessagePack) => Err(MessageError::CutShort),
-            _ => Ok(self.partial.split().freeze()),
+            _ => Ok(std::mem::take(&mut self.partial).freeze()),
         }
     }
 
@@ -83,7 +83,9 @@ impl MessageReader {
                 return Err(MessageError::TooLarge { size: end.map(|_| size) });
             }
             let Some(end) = end else {
-                self.keep(self.chunk.len(), size);
+                // Nothing tells what is to come: after a second piece as much again is likely.
+                let room = if self.partial.is_empty() { size } else { (2 * size).min(self.limit) };
+                self.keep(self.chunk.len(), room);
                 return Ok(None);
             };
             let line = self.chunk.split_to(end);
@@ -131,8 +133,7 @@ impl MessageReader {
     fn keep(&mut self, n: usize, whole: usize) {
         let have = self.partial.len() + n;
         if self.partial.capacity() < have {
-            let room = whole.clamp(have, have.saturating_mul(GROWTH));
-            self.partial.reserve(room - self.partial.len());
+            self.enlarge(whole.clamp(have, have.saturating_mul(GROWTH)));
         }
         self.partial.extend_from_slice(&self.chunk.split_to(n));
     }
@@ -141,13 +142,25 @@ impl MessageReader {
         if self.partial.is_empty() {
             return chunk;
         }
+        let whole = self.partial.len() + chunk.len();
+        if self.partial.capacity() < whole {
+            self.enlarge(whole);
+        }
         self.partial.extend_from_slice(&chunk);
-        self.partial.split().freeze()
+        std::mem::take(&mut self.partial).freeze()
+    }
+
+    /// Exactly so much room: a buffer that grew by itself would double.
+    fn enlarge(&mut self, room: usize) {
+        let mut larger = BytesMut::with_capacity(room);
+        larger.extend_from_slice(&self.partial);
+        self.partial = larger;
     }
 }
 
-/// A message that is not whole has a buffer of at most this many times its bytes.
-const GROWTH: usize = 4;
+/// A message that is not whole has a buffer of at most this many times its bytes. One of 64 KiB has its whole
+/// buffer from its first frame on, which has 16 KiB where several streams are busy.
+const GROWTH: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -235,7 +248,7 @@ mod tests {
         chunk[0] = 0x10;
         reader.push(chunk.into());
         assert_eq!(reader.pop(), Ok(None));
-        assert!(reader.partial.capacity() <= 4000, "{}", reader.partial.capacity());
+        assert!(reader.partial.capacity() <= GROWTH * 1000, "{}", reader.partial.capacity());
     }
 
     #[test]
