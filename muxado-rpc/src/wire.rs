@@ -53,7 +53,8 @@ pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(),
 
 /// Appends metadata as a value. Strings can be encoded in either codec.
 fn push_metadata(codec: Codec, metadata: &Metadata, buf: &mut impl Extend<u8>) {
-    let mut encoded = Vec::new();
+    // The map and each string have a head of at most five bytes.
+    let mut encoded = Vec::with_capacity(metadata.size() + 10 * metadata.len() + 5);
     if codec.encode_into(metadata, &mut encoded).is_ok() {
         buf.extend(encoded);
     }

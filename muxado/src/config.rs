@@ -43,7 +43,7 @@ impl Default for Config {
             max_unacknowledged_opens: 64,
             max_untyped_streams: 64,
             type_timeout: Duration::from_secs(10),
-            stream_send_buffer: 64 * 1024,
+            stream_send_buffer: 128 * 1024,
             session_send_buffer: 1024 * 1024,
             session_receive_memory: 64 * 1024 * 1024,
             window_growth: 16 * 1024 * 1024,

@@ -86,8 +86,9 @@ enum Phase {
 /// Read buffer to begin with, in bytes.
 const MIN_READ: usize = 4 * 1024;
 
-/// Largest read buffer, in bytes.
-const MAX_READ: usize = 64 * 1024;
+/// Largest read buffer, in bytes: a batch of a peer's output, which has 64 KiB, with its headers and what little
+/// there is behind it. A message of that size then comes in one read.
+const MAX_READ: usize = 65 * 1024;
 
 /// Reads or writes that bring or take nothing new before other tasks get a turn.
 const TURNS: usize = 16;

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use muxado::{OpenTyped, ReadError, Stream, StreamType};
+use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Owner;
@@ -34,7 +35,7 @@ use crate::{
 pub struct CallFuture {
     state: State,
     /// Boxed, because most calls have none and thousands wait at a time.
-    deadline: Option<Box<Deadline>>,
+    deadline: Option<Pin<Box<Deadline>>>,
 }
 
 /// ```text
@@ -65,10 +66,12 @@ pub(super) struct Call {
     _owner: Option<Arc<Owner>>,
 }
 
+#[pin_project]
 struct Deadline {
     limit: Limit,
     method: &'static MethodInfo,
-    timer: Option<Pin<Box<Sleep>>>,
+    #[pin]
+    timer: Option<Sleep>,
 }
 
 struct Exchange {
@@ -101,7 +104,7 @@ impl CallFuture {
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
-            Some(Box::new(Deadline { limit: Limit { at, timeout }, method, timer: None }))
+            Some(Box::pin(Deadline { limit: Limit { at, timeout }, method, timer: None }))
         });
         let state = State::Opening { opening, message, input, call };
         Self { state, deadline }
@@ -123,9 +126,7 @@ impl Future for CallFuture {
             return Poll::Ready(result);
         }
         let Some(deadline) = &mut this.deadline else { return Poll::Pending };
-        let at = deadline.limit.at;
-        let timer = deadline.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        ready!(timer.as_mut().poll(cx));
+        ready!(deadline.as_mut().poll_passed(cx));
         let status = deadline.exceeded(&this.state);
         // Drops the stream, which resets it.
         this.state = State::Done;
@@ -134,6 +135,15 @@ impl Future for CallFuture {
 }
 
 impl Deadline {
+    /// Ready when it has passed.
+    fn poll_passed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.timer.is_none() {
+            this.timer.set(Some(sleep_until(this.limit.at)));
+        }
+        this.timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
+    }
+
     fn exceeded(&self, state: &State) -> Status {
         let Self { method, limit: Limit { timeout, .. }, .. } = self;
         let status =

@@ -285,3 +285,15 @@ impl About {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_served_call_takes_little_room() {
+        // Thousands of calls may wait at a time.
+        let (size, bound) = (size_of::<Serve<Router>>(), 320);
+        assert!(size <= bound, "Serve: {size} bytes measured, the bound is {bound}");
+    }
+}

@@ -1,6 +1,8 @@
 //! Whether handlers are quick enough to run in the task of their connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// What is known of the handlers of one connection.
 ///

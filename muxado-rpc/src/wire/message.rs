@@ -180,8 +180,9 @@ impl MessageReader {
     }
 }
 
-/// A message that is not whole has a buffer of at most this many times its bytes.
-const GROWTH: usize = 4;
+/// A message that is not whole has a buffer of at most this many times its bytes. One of 64 KiB has its whole
+/// buffer from its first frame on, which has 16 KiB where several streams are busy.
+const GROWTH: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -269,7 +270,7 @@ mod tests {
         chunk[0] = 0x10;
         reader.push(chunk.into());
         assert_eq!(reader.pop(), Ok(None));
-        assert!(reader.partial.capacity() <= 4000, "{}", reader.partial.capacity());
+        assert!(reader.partial.capacity() <= GROWTH * 1000, "{}", reader.partial.capacity());
     }
 
     #[test]

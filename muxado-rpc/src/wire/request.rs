@@ -46,9 +46,9 @@ pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Outgoi
     Ok(framed.into_outgoing())
 }
 
-fn encode_json(request: Request) -> Framed {
+fn encode_json(mut request: Request) -> Framed {
     let timeout_ms = timeout_ms(&request);
-    let metadata = request.metadata().clone();
+    let metadata = std::mem::take(request.metadata_mut());
     let mut head = Head::new();
     head.extend(*br#"{"method":"#);
     push_string(&mut head, request.method().name());

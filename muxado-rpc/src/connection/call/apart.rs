@@ -39,8 +39,10 @@ pub(super) struct Apart {
     counted: Counted,
     /// The memory of a request that was buffered.
     _reserved: Option<Reservation>,
-    /// Given back when the call is over, and nobody reads its items any more.
-    _permit: Arc<Option<OwnedSemaphorePermit>>,
+    /// Given back when the call is over.
+    _permit: Option<OwnedSemaphorePermit>,
+    /// The same of a call whose items come: given back when nobody reads them any more, either.
+    _shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
 }
 
 /// Ends what belongs to a call, however the call ends.
@@ -63,17 +65,29 @@ impl Apart {
         reader: MessageReader,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let permit = Arc::new(permit);
+        let (mut permit, mut shared_permit) = (permit, None);
         let (out, input) = if about.method.shape().streams_input() {
             let (send, receive) = stream.into_split();
             let read = ReadHalf::Half(receive);
             let received = Received::new(about.method, read, reader, counted.link().limits());
+            let permit = Arc::new(permit.take());
             let received = received.keeping(Arc::clone(&permit));
+            shared_permit = Some(permit);
             (WriteHalf::Half(send), Some(Items::received(about.codec, received)))
         } else {
             (WriteHalf::Whole(stream), None)
         };
-        Self { about, scope: Ending(None), out, input, counted, _reserved: None, _permit: permit }
+        let scope = Ending(None);
+        Self {
+            about,
+            scope,
+            out,
+            input,
+            counted,
+            _reserved: None,
+            _permit: permit,
+            _shared_permit: shared_permit,
+        }
     }
 
     /// The same, for as long as this holds memory of the connection's budget.

@@ -1,0 +1,82 @@
+//! Allocations and copies of large data. A copy goes to memory that was allocated for it, so allocated bytes
+//! tell how often a byte was copied.
+
+use bytes::Bytes;
+use muxado_rpc::Codec;
+use tokio::join;
+
+use crate::{
+    at_most,
+    rig::Cost,
+    service::{CODECS, Peers},
+    streams::Sessions,
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Exchanges of each task.
+const ROUNDS: usize = 10;
+
+/// Allocations, and allocated bytes in percent of the payload.
+fn gate(what: &str, cost: &Cost, payload: usize, exchanges: usize, bounds: [u64; 2]) {
+    let exchanges = exchanges as u64;
+    at_most(format_args!("allocations of {exchanges} {what}"), cost.allocations, bounds[0] * exchanges);
+    let percent = cost.allocated * 100 / (payload as u64 * exchanges);
+    at_most(format_args!("allocated bytes of {what}, in percent of the payload"), percent, bounds[1]);
+}
+
+/// Each side reads into memory that is passed on as it is.
+#[test]
+fn bulk_is_hardly_copied() {
+    let sessions = Sessions::new();
+    let (session, data) = (sessions.near.clone(), Bytes::from(vec![7; MIB]));
+    let cost = sessions.rig.cost(1, ROUNDS, move || {
+        let (session, data) = (session.clone(), data.clone());
+        async move {
+            let (mut sending, mut receiving) = session.open().await.unwrap().into_split();
+            let write = async {
+                sending.write_chunk(data).await.unwrap();
+                sending.finish().unwrap();
+            };
+            let read = async {
+                let mut left = MIB;
+                while let Some(chunk) = receiving.read_chunk().await.unwrap() {
+                    left -= chunk.len();
+                }
+                assert_eq!(left, 0);
+            };
+            join!(write, read);
+        }
+    });
+    gate("echoes of 1 MiB", &cost, MIB, ROUNDS, [70, 203]);
+}
+
+fn echoes(codec: Codec, len: usize, in_flight: usize) -> Cost {
+    let peers = Peers::new();
+    let (client, text) = (peers.client(codec), "x".repeat(len));
+    peers.rig.cost(in_flight, ROUNDS, move || {
+        let (client, text) = (client.clone(), text.clone());
+        async move { assert_eq!(client.echo(text).await.unwrap().len(), len) }
+    })
+}
+
+/// What has to be: the text itself, and on each side what is read, the decoded text and the encoded one. A message
+/// that came in several pieces is put together in another buffer. JSON grows its buffer by doubling.
+#[test]
+fn large_calls_are_copied_a_few_times() {
+    const CASES: [(usize, usize, [[u64; 2]; 2]); 5] = [
+        (16 * KIB, 1, [[20, 1310], [24, 1712]]),
+        (64 * KIB, 1, [[25, 906], [33, 1507]]),
+        (64 * KIB, 16, [[34, 871], [43, 1498]]),
+        (MIB, 1, [[87, 965], [97, 1565]]),
+        (MIB, 4, [[159, 973], [171, 1630]]),
+    ];
+    for (len, in_flight, bounds) in CASES {
+        for (codec, bounds) in CODECS.into_iter().zip(bounds) {
+            let cost = echoes(codec, len, in_flight);
+            let what = format!("calls of {} KiB in {codec}, {in_flight} in flight", len / KIB);
+            gate(&what, &cost, len, in_flight * ROUNDS, bounds);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Allocations of calls, those of both ends together.
+
+use std::{sync::Arc, time::Duration};
+
+use muxado_rpc::{Codec, Metadata};
+
+use crate::{
+    at_most,
+    rig::IN_FLIGHT,
+    service::{CODECS, Peers, WorkClient},
+};
+
+/// Calls of each task. What they allocate is counted together, so a buffer that grows is seen.
+const ROUNDS: usize = 100;
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Plain,
+    WithTimeLimit,
+    WithMetadata,
+    WithContext,
+}
+
+fn client(peers: &Peers, codec: Codec, kind: Kind) -> WorkClient {
+    let client = peers.client(codec);
+    match kind {
+        Kind::Plain | Kind::WithContext => client,
+        Kind::WithTimeLimit => client.with_timeout(Duration::from_secs(10)),
+        Kind::WithMetadata => client.with_metadata(Metadata::from([("tenant", "blue")])),
+    }
+}
+
+/// Bounds in the order of [`CODECS`].
+fn gate(kind: Kind, bounds: [u64; 2]) {
+    for (codec, bound) in CODECS.into_iter().zip(bounds) {
+        for in_flight in IN_FLIGHT {
+            let peers = Peers::new();
+            // A clone of a client would clone its metadata.
+            let client = Arc::new(client(&peers, codec, kind));
+            let cost = peers.rig.cost(in_flight, ROUNDS, move || {
+                let client = Arc::clone(&client);
+                async move {
+                    let sum = match kind {
+                        Kind::WithContext => client.add_in_context(1, 2).await,
+                        _ => client.add(1, 2).await,
+                    };
+                    assert_eq!(sum.unwrap(), 3);
+                }
+            });
+            let calls = (in_flight * ROUNDS) as u64;
+            let what = format!("allocations of {calls} calls in {codec}, {kind:?}, {in_flight} in flight");
+            // Once in a hundred calls a buffer that all of them share may grow.
+            at_most(what, cost.allocations, calls * bound + calls / 100);
+        }
+    }
+}
+
+/// On the calling side the buffer of the request, and the answer's bytes out of the read buffer; on the serving
+/// side the request's bytes out of the read buffer, the future of the handler, and the buffer of the answer. In
+/// JSON each side also needs a count of references, to cut the value out of its message.
+#[test]
+fn a_call_allocates_little() {
+    gate(Kind::Plain, [5, 7]);
+}
+
+/// The deadline with its timer on the calling side, and in JSON the digits.
+#[test]
+fn a_time_limit_allocates_little() {
+    gate(Kind::WithTimeLimit, [6, 9]);
+}
+
+/// For an entry on each side a list, a name and a value, and on the calling side the buffer they are encoded in.
+#[test]
+fn metadata_allocate_little() {
+    gate(Kind::WithMetadata, [12, 14]);
+}
+
+/// The context, the scope of the call, and a future of its own on the serving side.
+#[test]
+fn a_context_allocates_little() {
+    gate(Kind::WithContext, [8, 10]);
+}
+
+/// Buffers of many items each.
+#[test]
+fn items_allocate_next_to_nothing() {
+    for (codec, bound) in CODECS.into_iter().zip([420, 690]) {
+        let peers = Peers::new();
+        let [few, many] = [1000, 11_000].map(|count| {
+            let client = peers.client(codec);
+            let cost = peers.rig.cost(1, 1, move || {
+                let client = client.clone();
+                async move {
+                    let mut items = client.items(count).await.unwrap();
+                    let mut left = count;
+                    while let Some(item) = items.next().await {
+                        assert_eq!(item.unwrap(), [7; 32]);
+                        left -= 1;
+                    }
+                    assert_eq!(left, 0);
+                }
+            });
+            cost.allocations
+        });
+        at_most(format_args!("allocations of 10000 items in {codec}"), many - few, bound);
+    }
+}
