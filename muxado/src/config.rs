@@ -126,7 +126,7 @@ impl Config {
     }
 
     /// Bytes a stream may have accepted from its writer without having sent them; at the limit
-    /// writes wait. Default 64 KiB, at least 1 KiB.
+    /// writes wait. Default 128 KiB, so that a message of 64 KiB fits with its envelope; at least 1 KiB.
     #[must_use]
     pub fn stream_send_buffer(mut self, bytes: usize) -> Self {
         self.stream_send_buffer = bytes.max(1024);
