@@ -21,6 +21,7 @@ pub struct Limits {
     pub(crate) max_in_flight: usize,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) handshake_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -32,6 +33,7 @@ impl Default for Limits {
             max_in_flight: 1024,
             first_byte_timeout: Duration::from_secs(10),
             max_connections: 10_000,
+            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -105,6 +107,14 @@ impl Limits {
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections.max(1);
+        self
+    }
+    /// How long the [`Handshake`](crate::Handshake) of a connection may take. Default 10 s. After that
+    /// the connection is closed; until then it is one of
+    /// [`max_connections`](Self::max_connections).
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
         self
     }
 }

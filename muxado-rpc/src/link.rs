@@ -96,6 +96,11 @@ impl PeerInfo {
         self
     }
 
+    /// Sets the identity, of use in a [`Handshake`](crate::Handshake).
+    pub fn set_identity(&mut self, identity: impl Into<String>) {
+        self.identity = Some(identity.into());
+    }
+
     /// The peer's address, as in `tcp://127.0.0.1:41234`; `None` for a transport that has none.
     pub fn address(&self) -> Option<&str> {
         self.address.as_deref()

@@ -1,6 +1,6 @@
 //! One connection from the side that makes it: it may serve, call, or both.
 
-mod transport;
+mod socket;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -8,7 +8,8 @@ use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side,
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
-pub(crate) use self::transport::{Transport, no_delay};
+pub use self::socket::Socket;
+pub(crate) use self::socket::no_delay;
 use crate::{
     AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
     RegistrationError, Router, address::Address, connection::Connection, link::Link, setup::Setup,
@@ -212,7 +213,7 @@ where
     pub async fn connect(self, address: &str) -> Result<Peer, ConnectError> {
         let parsed: Address = address.parse()?;
         self.setup.router()?;
-        let connected = Transport::connect(&parsed).await;
+        let connected = Socket::connect(&parsed).await;
         let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
         let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address));
         Ok(self.start(Side::Client, io, info)?)

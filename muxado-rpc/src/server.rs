@@ -1,6 +1,7 @@
 //! Many connections from the side that is connected to.
 
 mod accept;
+mod handshake;
 mod links;
 mod listener;
 
@@ -10,6 +11,7 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
+pub use self::handshake::Handshake;
 use self::{accept::Acceptor, links::Links, listener::Listener};
 use crate::{
     AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
@@ -53,7 +55,7 @@ enum Order {
 impl Server {
     /// Begins to set a server up.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder { setup: Setup::new(), layer: Identity::new(), on_connect: None }
+        ServerBuilder { setup: Setup::new(), layer: Identity::new(), hooks: Hooks::default() }
     }
 
     /// The address it listens on, with the port that the system chose if 0 was asked for.
@@ -107,7 +109,12 @@ impl fmt::Debug for Server {
     }
 }
 
-type OnConnect = Arc<dyn Fn(Peer) + Send + Sync>;
+/// Code of the user's that sees connections.
+#[derive(Clone, Default)]
+struct Hooks {
+    handshake: Option<Arc<dyn Handshake>>,
+    on_connect: Option<Arc<dyn Fn(Peer) + Send + Sync>>,
+}
 
 /// Sets a server up: services, layers, limits; see [`Server::builder`].
 #[derive(Clone)]
@@ -115,7 +122,7 @@ type OnConnect = Arc<dyn Fn(Peer) + Send + Sync>;
 pub struct ServerBuilder<L = Identity> {
     setup: Setup,
     layer: L,
-    on_connect: Option<OnConnect>,
+    hooks: Hooks,
 }
 
 impl<L> ServerBuilder<L> {
@@ -131,7 +138,7 @@ impl<L> ServerBuilder<L> {
     /// Puts a Tower layer around all services, for all connections together. Of several, the one
     /// added first sees a request first.
     pub fn layer<N>(self, layer: N) -> ServerBuilder<Stack<N, L>> {
-        ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), on_connect: self.on_connect }
+        ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), hooks: self.hooks }
     }
 
     /// Sets the limits of calls and connections.
@@ -168,10 +175,17 @@ impl<L> ServerBuilder<L> {
 
     /// Tells of each new connection, so that the serving side may call first.
     ///
-    /// `hook` runs in the task of the server and should return at once; what takes longer is to be
+    /// `hook` runs in the task of the server, or of the connection if that began with a handshake, and
+    /// should return at once; what takes longer is to be
     /// spawned. A panic of its is logged. The [`Peer`] does not keep its connection open.
     pub fn on_connect(mut self, hook: impl Fn(Peer) + Send + Sync + 'static) -> Self {
-        self.on_connect = Some(Arc::new(hook));
+        self.hooks.on_connect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Does this with each socket before the session begins: TLS, say. By default nothing is done.
+    pub fn handshake(mut self, handshake: impl Handshake) -> Self {
+        self.hooks.handshake = Some(Arc::new(handshake));
         self
     }
 }
@@ -202,7 +216,7 @@ where
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let links = Arc::new(Links::default());
-        let acceptor = Acceptor::new(self.setup, router, service, self.on_connect, Arc::clone(&links));
+        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&links));
         // The task ends when the handle, which holds the sender of its orders, is dropped.
         tokio::spawn(async move {
             let drained = acceptor.run(listener, ordered).await;

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{address::Address, peer::Transport};
+use crate::{Socket, address::Address};
 
 /// A transport, whatever it is made of.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -82,7 +82,7 @@ impl Dial {
 #[async_trait]
 impl Connector for Dial {
     async fn connect(&self) -> io::Result<BoxIo> {
-        Ok(Box::new(Transport::connect(&self.address).await?))
+        Ok(Box::new(Socket::connect(&self.address).await?))
     }
 
     fn address(&self) -> Option<&str> {

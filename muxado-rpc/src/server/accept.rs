@@ -9,23 +9,31 @@ use std::{
 
 use muxado::{ErrorCode, Side};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::watch,
     task::{Id, JoinError, JoinSet},
     time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{OnConnect, Order, links::Links, listener::Listener};
-use crate::{
-    CallService, Drained, Peer, PeerInfo, Router, connection::Connection, peer::Transport, setup::Setup,
-};
+use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Listener};
+use crate::{CallService, Drained, Peer, PeerInfo, Router, Socket, connection::Connection, setup::Setup};
 
 /// What a server needs to run its connections.
 pub(super) struct Acceptor<S> {
+    starter: Starter<S>,
+    /// Ends handshakes, whose connections nobody else knows.
+    stopping: CancellationToken,
+    connections: Connections,
+}
+
+/// What each connection is started from.
+#[derive(Clone)]
+struct Starter<S> {
     setup: Setup,
     router: Router,
     service: S,
-    on_connect: Option<OnConnect>,
-    connections: Connections,
+    hooks: Hooks,
 }
 
 /// The connections at work. Dropping it ends their tasks.
@@ -35,21 +43,17 @@ struct Connections {
 }
 
 impl<S: CallService> Acceptor<S> {
-    pub(super) fn new(
-        setup: Setup,
-        router: Router,
-        service: S,
-        on_connect: Option<OnConnect>,
-        links: Arc<Links>,
-    ) -> Self {
+    pub(super) fn new(setup: Setup, router: Router, service: S, hooks: Hooks, links: Arc<Links>) -> Self {
         let connections = Connections { tasks: JoinSet::new(), links };
-        Self { setup, router, service, on_connect, connections }
+        let starter = Starter { setup, router, service, hooks };
+        Self { starter, stopping: CancellationToken::new(), connections }
     }
 
     /// Serves until it is told to stop or its handle is dropped; what became of the calls then.
     pub(super) async fn run(mut self, listener: Listener, mut orders: watch::Receiver<Order>) -> Drained {
         let order = self.serve(&listener, &mut orders).await;
         drop(listener);
+        self.stopping.cancel();
         match order {
             Some(grace) => {
                 let drained = self.connections.drain(grace);
@@ -69,7 +73,7 @@ impl<S: CallService> Acceptor<S> {
     async fn serve(&mut self, listener: &Listener, orders: &mut watch::Receiver<Order>) -> Option<Duration> {
         let mut pause = Duration::ZERO;
         loop {
-            let has_room = self.connections.tasks.len() < self.setup.limits.max_connections;
+            let has_room = self.connections.tasks.len() < self.starter.setup.limits.max_connections;
             tokio::select! {
                 changed = orders.changed() => match (changed, *orders.borrow()) {
                     (Err(_), _) => return None,
@@ -88,20 +92,39 @@ impl<S: CallService> Acceptor<S> {
         }
     }
 
-    fn start(&mut self, io: Transport, peer: PeerInfo) {
+    fn start(&mut self, socket: Socket, peer: PeerInfo) {
         tracing::debug!(%peer, "connection accepted");
-        let (router, service) = (self.router.clone(), self.service.clone());
-        let connection = Connection::new(Side::Server, io, peer, &self.setup, router, service);
-        let peer = Peer::of_connection(&connection, false);
-        let link = Arc::clone(connection.link());
+        if let Some(handshake) = self.starter.hooks.handshake.clone() {
+            return self.start_with(handshake, socket, peer);
+        }
+        let connection = self.starter.connection(socket, peer);
+        let (peer, link) = (Peer::of_connection(&connection, false), Arc::clone(connection.link()));
         let id = self.connections.tasks.spawn(connection.run()).id();
         self.connections.links.insert(id, link);
-        if let Some(hook) = &self.on_connect {
-            // Code of the user's must not end the server.
-            if catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err() {
-                tracing::error!("the hook of on_connect panicked");
+        self.starter.hooks.tell(peer);
+    }
+
+    /// Starts a connection that begins with a handshake, in its task.
+    fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) {
+        let (starter, links) = (self.starter.clone(), Arc::clone(&self.connections.links));
+        let stopping = self.stopping.clone();
+        self.connections.tasks.spawn(async move {
+            let limit = starter.setup.limits.handshake_timeout;
+            let shaken = shake(&*handshake, limit, socket, &mut peer);
+            let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
+            let io = match shaken {
+                Ok(io) => io,
+                Err(error) => return tracing::debug!(%peer, "handshake failed: {error}"),
+            };
+            let connection = starter.connection(io, peer);
+            let peer = Peer::of_connection(&connection, false);
+            links.insert(tokio::task::id(), Arc::clone(connection.link()));
+            // Who stops the server cancels first, and then ends the connections that it knows.
+            if !stopping.is_cancelled() {
+                starter.hooks.tell(peer);
+                connection.run().await;
             }
-        }
+        });
     }
 
     /// How long to wait after a failure to accept. One is that no more files can be opened, which
@@ -113,8 +136,29 @@ impl<S: CallService> Acceptor<S> {
     }
 }
 
+impl<S: CallService> Starter<S> {
+    fn connection<T>(&self, io: T, peer: PeerInfo) -> Connection<T, S>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (router, service) = (self.router.clone(), self.service.clone());
+        Connection::new(Side::Server, io, peer, &self.setup, router, service)
+    }
+}
+
+impl Hooks {
+    fn tell(&self, peer: Peer) {
+        // Code of the user's must not end the server.
+        if let Some(hook) = &self.on_connect
+            && catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err()
+        {
+            tracing::error!("the hook of on_connect panicked");
+        }
+    }
+}
+
 /// Takes the next connection after a pause. Cancel safe.
-async fn accept_after(listener: &Listener, pause: Duration) -> io::Result<(Transport, PeerInfo)> {
+async fn accept_after(listener: &Listener, pause: Duration) -> io::Result<(Socket, PeerInfo)> {
     if !pause.is_zero() {
         sleep(pause).await;
     }

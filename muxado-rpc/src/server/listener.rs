@@ -4,11 +4,7 @@ use std::io;
 
 use tokio::net::TcpListener;
 
-use crate::{
-    PeerInfo,
-    address::Address,
-    peer::{Transport, no_delay},
-};
+use crate::{PeerInfo, Socket, address::Address, peer::no_delay};
 
 /// A listening socket of either kind.
 pub(super) enum Listener {
@@ -37,19 +33,19 @@ impl Listener {
     }
 
     /// Takes the next connection. Cancel safe.
-    pub(super) async fn accept(&self) -> io::Result<(Transport, PeerInfo)> {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 no_delay(&stream);
                 let address = Address::Tcp(from.to_string()).to_string();
-                Ok((Transport::Tcp(stream), PeerInfo::new(address)))
+                Ok((Socket::Tcp(stream), PeerInfo::new(address)))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let stream = listener.accept().await?;
                 let address = Address::Unix(listener.path().to_owned()).to_string();
-                Ok((Transport::Unix(stream), PeerInfo::new(address)))
+                Ok((Socket::Unix(stream), PeerInfo::new(address)))
             }
         }
     }
@@ -114,9 +110,9 @@ mod tests {
     async fn neither_end_of_a_tcp_connection_delays_small_messages() {
         let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_address().unwrap();
-        let (connected, accepted) = tokio::join!(Transport::connect(&address), listener.accept());
+        let (connected, accepted) = tokio::join!(Socket::connect(&address), listener.accept());
         for end in [connected.unwrap(), accepted.unwrap().0] {
-            assert!(matches!(end, Transport::Tcp(stream) if stream.nodelay().unwrap()));
+            assert!(matches!(end, Socket::Tcp(stream) if stream.nodelay().unwrap()));
         }
     }
 }

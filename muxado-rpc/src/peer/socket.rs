@@ -13,15 +13,30 @@ use tokio::{
 
 use crate::address::Address;
 
-/// A socket of either kind.
+/// A socket of either kind, as a [`Handshake`](crate::Handshake) gets it.
+///
+/// ```
+/// use muxado_rpc::Socket;
+///
+/// fn user(socket: &Socket) -> Option<u32> {
+///     match socket {
+///         # #[cfg(unix)]
+///         Socket::Unix(socket) => Some(socket.peer_cred().ok()?.uid()),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
-pub(crate) enum Transport {
+#[non_exhaustive]
+pub enum Socket {
+    /// Of `tcp://`.
     Tcp(TcpStream),
+    /// Of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
-impl Transport {
+impl Socket {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(host) => {
@@ -45,7 +60,7 @@ pub(crate) fn no_delay(stream: &TcpStream) {
     }
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -55,7 +70,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
