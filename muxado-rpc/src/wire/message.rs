@@ -289,9 +289,10 @@ mod tests {
     #[test]
     fn the_room_of_what_is_buffered_is_counted_to_the_byte() {
         let budget = Budget::new(10_000);
-        for (first, rest, rooms) in
-            [(&b"\0\0\0\x64abc"[..], vec![b'x'; 97], [28, 104]), (b"{23456789", b"}123\n".to_vec(), [9, 13])]
-        {
+        for (first, rest, rooms) in [
+            (&b"\0\0\0\x64abc"[..], vec![b'x'; 97], [GROWTH * 7, 104]),
+            (b"{23456789", b"}123\n".to_vec(), [9, 13]),
+        ] {
             let mut reader = counted(&budget);
             reader.push(Bytes::from_static(first));
             assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[0]));
