@@ -47,9 +47,23 @@ impl SendQueue {
         self.len -= n;
         while n > 0 {
             let chunk = match self.chunks.front_mut() {
-                Some(front) if front.len() > n => front.split_to(n),
+                Some(front) if front.len() > n => {
+                    let taken = front.split_to(n);
+                    if front.len() < COPY_BELOW && taken.len() + front.len() >= COPY_BELOW {
+                        // A small rest that waits for credit must not keep what it was cut from.
+                        *front = Bytes::copy_from_slice(front);
+                    }
+                    taken
+                }
                 Some(_) => self.chunks.pop_front().unwrap_or_default(),
-                None => self.tail.split_to(n.min(self.tail.len())).freeze(),
+                None => {
+                    let taken = self.tail.split_to(n.min(self.tail.len()));
+                    let rest = self.tail.len();
+                    if rest < COPY_BELOW && taken.len() + rest >= COPY_BELOW {
+                        self.tail = BytesMut::from(&self.tail[..]);
+                    }
+                    taken.freeze()
+                }
             };
             if chunk.is_empty() {
                 return;
