@@ -51,8 +51,8 @@ fn busy_streams_take_turns_of_16_kib() {
 fn lone_stream_uses_frames_of_64_kib() {
     let mut session = Session::new(Side::Client, Config::default());
     let key = session.open(None).unwrap();
-    assert_eq!(session.write(key, &mut &vec![0; 100 * KIB][..]).unwrap(), 64 * KIB);
-    assert_eq!(order(&mut session), [(3, 64 * KIB)]);
+    assert_eq!(session.write(key, &mut &vec![0; 100 * KIB][..]).unwrap(), 100 * KIB);
+    assert_eq!(order(&mut session), [(3, 64 * KIB), (3, 36 * KIB)]);
 }
 
 #[test]
