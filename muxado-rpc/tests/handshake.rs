@@ -54,7 +54,7 @@ impl Drop for Under {
 impl TokenLine {
     async fn until(&self, count: usize) {
         while self.0.load(Ordering::SeqCst) != count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     }
 }
