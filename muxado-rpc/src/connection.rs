@@ -29,6 +29,11 @@ use crate::{CallService, PeerInfo, Router, link::Link, setup::Setup};
 /// written is sent, without waking another task.
 pub(crate) struct Connection<T, S: CallService> {
     driver: Driver<T>,
+    calls: Calls<S>,
+}
+
+/// The calls that the peer makes.
+struct Calls<S: CallService> {
     link: Arc<Link>,
     router: Router,
     service: S,
@@ -55,53 +60,52 @@ where
         let link = Arc::new(Link::new(typed, setup.limits.clone(), peer, setup.panic_messages));
         let permits = PollSemaphore::new(permits);
         let pace = Pace::default();
-        Self { driver, link, router, service, permits, permit: None, spare: None, pace }
+        let calls = Calls { link, router, service, permits, permit: None, spare: None, pace };
+        Self { driver, calls }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+        &self.calls.link
     }
 
     /// Works until the session has ended.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        report(&self.link.session().closed().await, self.link.peer());
+        let link = &self.calls.link;
+        report(&link.session().closed().await, link.peer());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if Pin::new(&mut self.driver).poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if !self.accept(cx) {
-                return Poll::Pending;
-            }
-        }
+        let Self { driver, calls } = self;
+        Pin::new(driver).poll_with(cx, |cx| calls.accept(cx)).map(|_| ())
     }
+}
 
-    /// Starts the calls that have come, as far as the limit goes. True if there may be more of them,
+impl<S: CallService> Calls<S> {
+    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
     /// which wait until the answers of these are on their way.
-    fn accept(&mut self, cx: &mut Context<'_>) -> bool {
+    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut batch = None;
+        let mut accepted = Poll::Ready(());
         for _ in 0..CALLS_PER_TURN {
             if self.permit.is_none() {
-                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else { return self.end(batch) };
+                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else {
+                    accepted = Poll::Pending;
+                    break;
+                };
                 self.permit = permit;
             }
-            let accepted = self.link.typed().poll_accept_typed(cx);
-            let Poll::Ready(Some(stream)) = accepted else { return self.end(batch) };
+            let Some(stream) = self.link.typed().try_accept_typed() else {
+                accepted = Poll::Pending;
+                break;
+            };
             let batch = batch.get_or_insert_with(|| self.pace.begin());
             self.start(cx, stream, batch);
         }
-        self.end(batch);
-        true
-    }
-
-    fn end(&mut self, batch: Option<Batch>) -> bool {
         if let Some(batch) = batch {
             self.pace.end(&batch);
         }
-        false
+        accepted
     }
 
     /// Polls a call once where it is: if its handler has nothing to wait for, it is done, and costs no

@@ -1,6 +1,7 @@
 //! The one task of a session: it owns the transport, moves bytes and keeps time.
 
 mod closing;
+mod portion;
 
 use std::{
     fmt,
@@ -18,6 +19,7 @@ use tokio::{
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use self::portion::Portion;
 use crate::{
     config::Config,
     error::SessionError,
@@ -47,6 +49,9 @@ pub struct Driver<T> {
     inbox: BytesMut,
     read_size: usize,
     small_reads: u32,
+    portion: Portion,
+    /// There is more in `inbox` than was taken in.
+    undigested: bool,
     outbox: Outbox,
     /// The transport has bytes that it was not asked to flush yet.
     unflushed: bool,
@@ -111,6 +116,8 @@ impl<T> Driver<T> {
             inbox: BytesMut::new(),
             read_size: MIN_READ,
             small_reads: 0,
+            portion: Portion::default(),
+            undigested: false,
             outbox: Outbox::default(),
             unflushed: false,
             gathering: false,
@@ -129,11 +136,69 @@ impl<T> Driver<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    /// Reads, keeps time and writes until nothing is left to do, or the session has ended.
-    fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Polls the driver, and `work` in the same task: after reading, before writing.
+    ///
+    /// What `work` writes to streams leaves in the write that follows, and costs no wake. It takes
+    /// what the peer has opened by [`Session::try_accept`](crate::Session::try_accept) or
+    /// [`TypedSession::try_accept_typed`](crate::TypedSession::try_accept_typed), with what it is
+    /// given as [`Context`] for everything it waits for. It is ready if it stopped before all was
+    /// done: then it is polled again after the output was written. It is polled at least once
+    /// whenever this is polled, until the session ends.
+    ///
+    /// # Errors
+    ///
+    /// As the future's: why the session ended, if not in good order.
+    ///
+    /// ```
+    /// # use std::{future::poll_fn, pin::pin, task::Poll};
+    /// # async fn example(io: tokio::net::TcpStream) -> Result<(), muxado::SessionError> {
+    /// let (session, driver) = muxado::Session::server(io, muxado::Config::default());
+    /// let mut driver = pin!(driver);
+    /// poll_fn(|cx| {
+    ///     driver.as_mut().poll_with(cx, |_| {
+    ///         while let Some(mut stream) = session.try_accept() {
+    ///             stream.reset(muxado::ErrorCode::STREAM_REFUSED);
+    ///         }
+    ///         Poll::Pending
+    ///     })
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    pub fn poll_with(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut work: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Poll<Result<(), SessionError>> {
+        let this = &mut *self;
+        if this.phase == Phase::Running {
+            let shared = &this.shared;
+            shared.with_driver(&mut this.wakes, |core| core.park_driver(cx, false));
+            ready!(this.poll_running(cx, &mut work));
+            this.start_closing();
+        }
+        if this.phase != Phase::Done {
+            ready!(this.poll_closing(cx));
+            this.phase = Phase::Done;
+        }
+        let end = this.shared.with_driver(&mut this.wakes, |core| core.proto.end());
+        this.shared.finish();
+        Poll::Ready(match end.map(|end| end.local) {
+            Some(reason) if !reason.is_clean() => Err(reason),
+            _ => Ok(()),
+        })
+    }
+
+    /// Reads, keeps time, works and writes until nothing is left to do, or the session has ended.
+    fn poll_running(
+        &mut self,
+        cx: &mut Context<'_>,
+        work: &mut impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Poll<()> {
         for _ in 0..TURNS {
             let at_rest = !self.has_buffers;
-            let read = self.poll_read(cx);
+            // What was gathered leaves before the next portion is taken in.
+            let read = if self.gathering && self.undigested { Poll::Ready(()) } else { self.poll_read(cx) };
             if self.has_ended() {
                 return Poll::Ready(());
             }
@@ -141,6 +206,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if self.has_ended() {
                 return Poll::Ready(());
             }
+            let worked = work(cx);
             if self.should_gather() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -153,7 +219,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 // The time limit of the stall just found, or the time of the next rest, has to be set.
                 self.poll_timer(cx);
             }
-            if read.is_pending() && (written.is_pending() || self.poll_park(cx).is_pending()) {
+            let idle = read.is_pending() && worked.is_pending();
+            if idle && (written.is_pending() || self.poll_park(cx).is_pending()) {
                 return Poll::Pending;
             }
         }
@@ -161,8 +228,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Pending
     }
 
-    /// One read, and what it does to the session. Pending once the transport has nothing.
+    /// One read, or what was left of the last, and what it does to the session. Pending once the
+    /// transport has nothing.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.undigested {
+            self.digest();
+            return Poll::Ready(());
+        }
         self.inbox.reserve(self.read_size);
         let room = self.inbox.capacity() - self.inbox.len();
         let Poll::Ready(result) = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox) else {
@@ -171,25 +243,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             return Poll::Pending;
         };
-        let inbox = &mut self.inbox;
         match result {
             Ok(n) if n > 0 => {
                 (self.now, self.has_buffers) = (Instant::now(), true);
-                let now = self.now.into_std();
-                self.touched = self.shared.with_driver(&mut self.wakes, |core| {
-                    core.proto.receive(inbox, now);
-                    core.proto.touched_streams()
-                });
+                self.digest();
                 self.adapt_read_size(n, room);
             }
             end => {
-                let left = inbox.len();
+                let left = self.inbox.len();
                 let error = end.err();
                 tracing::debug!(?error, left, "the transport ended");
                 self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(error, left));
             }
         }
         Poll::Ready(())
+    }
+
+    /// Takes in a portion of what was read.
+    fn digest(&mut self) {
+        let (inbox, now, frames) = (&mut self.inbox, self.now.into_std(), self.portion.size());
+        (self.touched, self.undigested) = self.shared.with_driver(&mut self.wakes, |core| {
+            let more = core.proto.receive_part(inbox, now, frames);
+            (core.proto.touched_frames(), more)
+        });
+        self.portion.note(self.touched, self.undigested);
     }
 
     fn adapt_read_size(&mut self, n: usize, room: usize) {
@@ -265,9 +342,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// While several streams are busy, output waits once for what the tasks just woken will add:
-    /// one write for many frames. With one stream there is nothing to wait for.
+    /// one write for many frames. With one stream, or if all that was read was worked on here, there
+    /// is nothing to wait for.
     fn should_gather(&mut self) -> bool {
-        let busy = self.touched > 1 || self.last_batch > BUSY_BATCH;
+        let woken = std::mem::take(&mut self.wakes.fired) > 0;
+        let busy = (self.touched > 1 || self.last_batch > BUSY_BATCH) && (woken || self.touched == 0);
         self.touched = 0;
         self.gathering = busy && !self.gathering && self.outbox.is_empty();
         self.gathering
@@ -356,24 +435,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
     type Output = Result<(), SessionError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.phase == Phase::Running {
-            let shared = &this.shared;
-            shared.with_driver(&mut this.wakes, |core| core.park_driver(cx, false));
-            ready!(this.poll_running(cx));
-            this.start_closing();
-        }
-        if this.phase != Phase::Done {
-            ready!(this.poll_closing(cx));
-            this.phase = Phase::Done;
-        }
-        let end = this.shared.with_driver(&mut this.wakes, |core| core.proto.end());
-        this.shared.finish();
-        Poll::Ready(match end.map(|end| end.local) {
-            Some(reason) if !reason.is_clean() => Err(reason),
-            _ => Ok(()),
-        })
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_with(cx, |_| Poll::Pending)
     }
 }
 

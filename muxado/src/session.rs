@@ -119,6 +119,18 @@ impl Session {
         self.poll_accept_with_type(cx).map(|accepted| accepted.map(|(stream, _)| stream))
     }
 
+    /// Takes the next stream that the peer opened, if there is one. Nobody is woken when one comes:
+    /// this is for what is polled together with the driver, see
+    /// [`Driver::poll_with`](crate::Driver::poll_with).
+    pub fn try_accept(&self) -> Option<Stream> {
+        self.try_accept_with_type().map(|(stream, _)| stream)
+    }
+
+    pub(crate) fn try_accept_with_type(&self) -> Option<(Stream, Option<u32>)> {
+        let (key, stream_type) = self.shared.with(|core| core.proto.accept())?;
+        Some((Stream::new(Arc::clone(&self.shared), key), stream_type))
+    }
+
     pub(crate) fn poll_accept_with_type(&self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Option<u32>)>> {
         self.shared.with(|core| match core.proto.accept() {
             Some((key, stream_type)) => {

@@ -81,6 +81,8 @@ pub(crate) struct Wakes {
     few: [Option<Waker>; 4],
     len: usize,
     more: Vec<Waker>,
+    /// How many have been woken; set back by whoever wants to know.
+    pub(crate) fired: usize,
 }
 
 impl Wakes {
@@ -100,6 +102,7 @@ impl Wakes {
             }
         }
         self.more.drain(..).for_each(Waker::wake);
+        self.fired += self.len;
         self.len = 0;
     }
 

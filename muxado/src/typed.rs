@@ -110,10 +110,13 @@ impl TypedSession {
 
     /// Polls for the next stream of the peer's whose type has come.
     pub fn poll_accept_typed(&self, cx: &mut Context<'_>) -> Poll<Option<TypedStream>> {
-        self.session.poll_accept_with_type(cx).map(|accepted| {
-            let (stream, stream_type) = accepted?;
-            Some(TypedStream { stream, stream_type: StreamType(stream_type.unwrap_or_default()) })
-        })
+        self.session.poll_accept_with_type(cx).map(|accepted| accepted.map(TypedStream::accepted))
+    }
+
+    /// Takes the next stream of the peer's whose type has come, if there is one; see
+    /// [`Session::try_accept`].
+    pub fn try_accept_typed(&self) -> Option<TypedStream> {
+        self.session.try_accept_with_type().map(TypedStream::accepted)
     }
 
     /// The session underneath.
@@ -152,6 +155,11 @@ pub struct TypedStream {
 }
 
 impl TypedStream {
+    /// Streams of a typed session are not accepted without their type.
+    fn accepted((stream, stream_type): (Stream, Option<u32>)) -> Self {
+        Self { stream, stream_type: StreamType(stream_type.unwrap_or_default()) }
+    }
+
     /// What the stream is for.
     pub fn stream_type(&self) -> StreamType {
         self.stream_type

@@ -55,6 +55,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     pub(super) fn start_closing(&mut self) {
         let (timeout, shared) = (self.close_timeout, &self.shared);
+        if std::mem::take(&mut self.undigested) {
+            // The peer's go-away may be among it.
+            let (now, inbox) = (self.now.into_std(), &mut self.inbox);
+            shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
+        }
         let end = shared.with_driver(&mut self.wakes, |core| core.proto.end());
         let transport_lives = match end.map(|end| end.local) {
             Some(SessionError::PeerEof { .. } | SessionError::Transport { .. }) => false,

@@ -38,8 +38,7 @@ impl Session {
     ///
     /// When the stream was reset or the session ended, and all that came before was read.
     pub fn read_chunk(&mut self, key: StreamKey, max: usize) -> Result<Read<Bytes>, ReadError> {
-        let end = self.end.clone();
-        let Some(stream) = self.stream_mut(key) else { return Err(gone(end)) };
+        let Some(stream) = self.stream_mut(key) else { return Err(gone(self.end.clone())) };
         match stream.buffer.pop(max.max(1)) {
             Some(chunk) => {
                 self.bytes_unread -= chunk.len();
@@ -56,8 +55,7 @@ impl Session {
     ///
     /// As [`read_chunk`](Self::read_chunk).
     pub fn read(&mut self, key: StreamKey, dst: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
-        let end = self.end.clone();
-        let Some(stream) = self.stream_mut(key) else { return Err(gone(end)) };
+        let Some(stream) = self.stream_mut(key) else { return Err(gone(self.end.clone())) };
         let n = stream.buffer.read(dst);
         if n == 0 && dst.has_remaining_mut() {
             return self.end_of(key);

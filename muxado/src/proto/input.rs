@@ -56,24 +56,43 @@ impl Session {
     ///
     /// Payloads of 16 KiB and more are kept as slices of `bytes`; give a buffer that can be shared.
     pub fn receive(&mut self, bytes: &mut BytesMut, now: Instant) {
+        self.receive_part(bytes, now, usize::MAX);
+    }
+
+    /// As [`receive`](Self::receive), but stops once so many frames have brought their streams
+    /// something. True if it stopped for that, and the rest of `bytes` is still to be taken in.
+    pub fn receive_part(&mut self, bytes: &mut BytesMut, now: Instant, frames: usize) -> bool {
         self.touched = 0;
         let before = bytes.len();
         self.heard(now);
-        loop {
+        let more = loop {
+            if self.touched >= frames && self.is_before_data(bytes) {
+                break true;
+            }
             match self.step(bytes, now) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => break false,
                 Err(error) => self.break_off(error),
             }
-        }
+        };
         self.stats.bytes_received += (before - bytes.len()) as u64;
         self.note_use(now);
         // A stream that was still being sent may be gone.
         self.close_if_sent();
+        more
     }
 
-    /// Streams that got something in the last [`receive`](Self::receive).
-    pub const fn touched_streams(&self) -> usize {
+    fn is_before_data(&self, bytes: &[u8]) -> bool {
+        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return false };
+        let header = FrameHeader::decode(*header);
+        matches!(self.incoming, Incoming::Header)
+            && header.frame_type == FrameType::DATA
+            && header.length > 0
+            && self.end.is_none()
+    }
+
+    /// Frames that brought their streams something in the last [`receive`](Self::receive).
+    pub const fn touched_frames(&self) -> usize {
         self.touched
     }
 

@@ -144,9 +144,9 @@ impl Session {
         if self.stream(key).is_none() {
             return;
         }
-        let mut stream = self.streams.remove(key.index());
-        self.bytes_unread -= stream.buffer.clear();
-        self.bytes_unsent -= stream.queue.clear();
+        let stream = self.streams.remove(key.index());
+        self.bytes_unread -= stream.buffer.len();
+        self.bytes_unsent -= stream.queue.len();
         self.bytes_stalled -= stream.stalled;
         self.incoming.forget(key);
     }
