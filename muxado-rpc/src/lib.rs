@@ -79,6 +79,7 @@ mod channel;
 mod codec;
 mod connection;
 mod context;
+mod control;
 mod deadline;
 mod extensions;
 mod items;
@@ -119,6 +120,7 @@ pub use self::{
     channel::{CallFuture, Channel},
     codec::{Codec, UnknownCodec},
     context::Context,
+    control::{RemoteInfo, RemoteService},
     extensions::Extensions,
     items::{Items, ItemsEnd},
     layered::Layered,

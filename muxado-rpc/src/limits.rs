@@ -1,7 +1,10 @@
 //! What one peer lets the other make it hold or wait for.
 
+mod send;
+
 use std::time::Duration;
 
+pub(crate) use self::send::{SendLimit, SendLimits};
 use crate::{metadata::MAX_METADATA, wire::LENGTH_PREFIX};
 
 /// Limits of a peer. All are on by default; an error over one names it.
