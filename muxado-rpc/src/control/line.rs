@@ -267,3 +267,107 @@ impl<'de> Visitor<'de> for KnownCodecs {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Ready, ready},
+        task::{Context, Poll},
+    };
+
+    use tower_service::Service;
+
+    use super::*;
+    use crate::{MethodInfo, NamedService, Request, Response, Status};
+
+    /// Names so long that few of them fit into a line.
+    const LONG: &str = match std::str::from_utf8(&[b'n'; 12_000]) {
+        Ok(name) => name,
+        Err(_) => "",
+    };
+    const METHODS: [MethodInfo; 3] = [const { MethodInfo::new("S", 1, LONG, 0) }; 3];
+
+    /// A service with a name or with names of methods of that length.
+    #[derive(Clone)]
+    struct Long<const ID: u32>;
+
+    impl<const ID: u32> NamedService for Long<ID> {
+        const INFO: &'static ServiceInfo =
+            if ID < 100 { &ServiceInfo::new("S", ID, &METHODS) } else { &ServiceInfo::new(LONG, ID, &[]) };
+    }
+
+    impl<const ID: u32> Service<Request> for Long<ID> {
+        type Response = Response;
+        type Error = Status;
+        type Future = Ready<Result<Response, Status>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request) -> Self::Future {
+            ready(Response::new(request.codec(), &ID))
+        }
+    }
+
+    /// What a peer with these services says, read back.
+    fn told(router: &Router) -> (usize, RemoteInfo) {
+        let line = hello(&Limits::default(), router);
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        (line.len() - 1, read(&line).unwrap().hello.unwrap())
+    }
+
+    #[test]
+    fn a_hello_says_everything_if_it_fits() {
+        let router = Router::new().add(Long::<1>).unwrap().add(Long::<100>).unwrap();
+        let (_, remote) = told(&router);
+        let services = remote.services();
+        assert_eq!(
+            services.iter().map(|service| service.methods().unwrap().len()).collect::<Vec<_>>(),
+            [3, 0]
+        );
+        assert!(!remote.is_truncated());
+    }
+
+    #[test]
+    fn methods_are_left_out_before_services() {
+        let router = Router::new().add(Long::<1>).unwrap().add(Long::<2>).unwrap().add(Long::<100>).unwrap();
+        let (size, remote) = told(&router);
+        let methods = |service: &RemoteService| service.methods().map(<[_]>::len);
+        assert_eq!(remote.services().iter().map(methods).collect::<Vec<_>>(), [Some(3), None, Some(0)]);
+        assert!(remote.is_truncated() && size <= MAX_LINE);
+    }
+
+    #[test]
+    fn services_that_do_not_fit_are_left_out() {
+        let router = Router::new().add(Long::<100>).unwrap().add(Long::<101>).unwrap();
+        let router = router.add(Long::<102>).unwrap().add(Long::<103>).unwrap().add(Long::<104>).unwrap();
+        let router = router.add(Long::<105>).unwrap();
+        let (size, remote) = told(&router);
+        assert_eq!(remote.services().len(), 5);
+        assert!(remote.is_truncated() && size <= MAX_LINE);
+    }
+
+    #[test]
+    fn lines_that_say_nothing_known_are_no_errors() {
+        for text in ["{}", "{\"hello\":null}", "{\"x\":{}}", "[]", " { } "] {
+            let line = read(text.as_bytes()).unwrap();
+            assert!(line.hello.is_none() && line.drain.is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_an_error() {
+        for text in [
+            &b""[..],
+            b"7",
+            b"null",
+            b"\xff",
+            b"{\"hello\":7}",
+            b"{\"drain\":{\"grace_ms\":\"x\"}}",
+            b"{} {}",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+}

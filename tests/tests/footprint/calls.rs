@@ -77,6 +77,19 @@ fn idle_connection_holds_little_at_either_end() {
     }
 }
 
+/// The peers have told each other of themselves, and both control streams stay.
+#[test]
+fn idle_connection_with_control_streams_holds_little() {
+    let told = async |io| {
+        let peer = client(io);
+        call(&peer, 32).await;
+        assert!(peer.hello().await.is_some());
+        peer
+    };
+    let held = held_by_connection(told, server);
+    assert!(held <= SESSION, "{held} bytes");
+}
+
 #[test]
 fn idle_connection_with_heartbeats_holds_little() {
     let beating = async |io| {
