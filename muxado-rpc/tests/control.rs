@@ -1,5 +1,5 @@
 //! What two peers of ours tell each other on their control streams (`PROTOCOL §10.13`).
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -57,7 +57,7 @@ fn a_server_says_exactly_what_is_stated_and_when() {
         go_away[11] = 3;
         let frames = scripted.recv_until_silence().await;
         let (last, rest) = frames.split_last().expect("three frames");
-        let drain = if rest.len() == 2 { encode(&[last.clone()]) } else { Vec::new() };
+        let drain = if rest.len() == 2 { encode(std::slice::from_ref(last)) } else { Vec::new() };
         assert_eq!((drain, encode(rest)), (vector("control-drain"), go_away));
         shutdown.abort();
     });
