@@ -17,6 +17,8 @@ pub(super) struct ControlStreams {
     has_come: bool,
     /// It waits to be taken.
     waiting: Option<StreamKey>,
+    /// Those of either side that have an id.
+    pub(super) on_wire: usize,
 }
 
 impl Session {
@@ -82,12 +84,14 @@ impl Session {
             return;
         };
         stream.apart = true;
+        let has_id = stream.id.is_some();
         if stream.opened_here {
             self.open_here -= 1;
             self.capacity_changed = true;
         } else {
             self.open_there -= 1;
         }
+        self.control_streams.on_wire += usize::from(has_id);
         self.notice_idle();
     }
 }

@@ -66,6 +66,7 @@ impl Session {
         self.open_there = 0;
         self.unacknowledged = 0;
         self.heartbeat_streams = 0;
+        self.control_streams.on_wire = 0;
     }
 
     /// Ends a stream in both directions. Nothing is sent.
@@ -99,6 +100,7 @@ impl Session {
             self.growth_left += grown;
             if let Some(id) = id {
                 self.ids.remove(&id);
+                self.control_streams.on_wire -= usize::from(apart);
             }
             self.heartbeat_streams -= usize::from(beats);
             self.leave_wire(key, opened_here, apart);

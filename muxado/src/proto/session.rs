@@ -362,7 +362,7 @@ impl Session {
     /// Counters, and what is held now.
     pub fn stats(&self) -> SessionStats {
         SessionStats {
-            streams_open: self.ids.len(),
+            streams_open: self.ids.len() - self.control_streams.on_wire,
             bytes_unread: self.bytes_unread,
             bytes_unsent: self.bytes_unsent,
             round_trip: self.heartbeat.as_ref().and_then(Requester::round_trip),

@@ -184,6 +184,8 @@ fn control_stream_that_is_over_leaves_nothing() {
         let mut near = ours.open().unwrap();
         write_final(&mut near, "all").await.unwrap();
         let mut far = theirs.accept().await.unwrap();
+        // They are not counted, either.
+        assert_eq!((client.session().stats().streams_open, server.session().stats().streams_open), (0, 0));
         assert_eq!(drain(&mut far).await, (b"all".to_vec(), Ok(())));
         far.finish().unwrap();
         assert_eq!(drain(&mut near).await, (Vec::new(), Ok(())));
