@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use self::call::Call;
 pub use self::call::CallFuture;
-use crate::{Origin, PeerInfo, Request, Response, Status, link::Link, wire::encode_request};
+use crate::{Origin, PeerInfo, RemoteInfo, Request, Response, Status, link::Link, wire::encode_request};
 
 /// Calls the services of the peer: a Tower service from [`Request`] to [`Response`].
 ///
@@ -54,6 +54,39 @@ impl Channel {
         Some(self.link.as_ref()?.peer())
     }
 
+    /// What the peer said about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
+    /// `cx.channel().remote()` is what the caller said.
+    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
+        self.link.as_ref()?.remote().info()
+    }
+
+    /// Waits for what the peer says about itself. `None` if it is sure to say nothing: it refused to
+    /// hear of this side, said something that cannot be understood, or the connection has ended.
+    ///
+    /// A peer is known to be of this family by its first call or answer. Before that, and towards a
+    /// peer of another kind, there is nothing to wait for but the end of the connection, so a time
+    /// limit around it is a good idea.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(channel: muxado_rpc::Channel) {
+    /// // Behind the first call, so that the peer is known.
+    /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.hello()).await;
+    /// if let Ok(Some(remote)) = remote {
+    ///     println!("{} services", remote.services().len());
+    /// }
+    /// # }
+    /// ```
+    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
+        let link = self.link.as_ref()?;
+        link.remote().hello(link.session()).await
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.link.as_ref().is_none_or(|link| link.session().is_closed())
@@ -84,7 +117,7 @@ impl Channel {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
-        let message = encode_request(request, link.limits())?;
+        let message = encode_request(request, link.send_limits())?;
         let call = Call::new(method, codec, Arc::clone(link), self.owner.clone());
         Ok(CallFuture::new(call, timeout, message, input))
     }

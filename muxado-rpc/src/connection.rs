@@ -10,7 +10,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use muxado::{Driver, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession, TypedStream};
+use muxado::{
+    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, TypedSession,
+    TypedStream,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,7 +24,7 @@ use self::{
     call::Serve,
     pace::{Batch, Pace},
 };
-use crate::{CallService, PeerInfo, Router, link::Link, setup::Setup};
+use crate::{CallService, PeerInfo, Router, control::Control, link::Link, setup::Setup};
 
 /// The work of one connection. Polling it moves bytes and starts calls; dropping it ends them all.
 ///
@@ -43,6 +46,7 @@ struct Calls<S: CallService> {
     /// A call that is done: the next one takes its place in memory.
     spare: Option<Pin<Box<Serve<S>>>>,
     pace: Pace,
+    control: Control,
 }
 
 impl<T, S> Connection<T, S>
@@ -59,8 +63,9 @@ where
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
         let link = Arc::new(Link::new(typed, setup.limits.clone(), peer, setup.panic_messages));
         let permits = PollSemaphore::new(permits);
+        let control = Control::new(link.typed(), link.remote());
         let pace = Pace::default();
-        let calls = Calls { link, router, service, permits, permit: None, spare: None, pace };
+        let calls = Calls { link, router, service, permits, permit: None, spare: None, pace, control };
         Self { driver, calls }
     }
 
@@ -77,11 +82,16 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { driver, calls } = self;
-        Pin::new(driver).poll_with(cx, |cx| calls.accept(cx)).map(|_| ())
+        Pin::new(driver).poll_with(cx, |cx| calls.poll(cx)).map(|_| ())
     }
 }
 
 impl<S: CallService> Calls<S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.control.poll(cx, self.link.remote(), self.link.limits(), &self.router);
+        self.accept(cx)
+    }
+
     /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
     /// which wait until the answers of these are on their way.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -99,6 +109,10 @@ impl<S: CallService> Calls<S> {
                 accepted = Poll::Pending;
                 break;
             };
+            if stream.stream_type() == StreamType::CONTROL {
+                refuse_control(stream, self.link.peer());
+                continue;
+            }
             let batch = batch.get_or_insert_with(|| self.pace.begin());
             self.start(cx, stream, batch);
         }
@@ -135,6 +149,12 @@ impl<S: CallService> Calls<S> {
 
 /// Calls that are started before the answers of those among them that are done already are sent.
 const CALLS_PER_TURN: usize = 64;
+
+/// A peer has one control stream, which does not come this way (`PROTOCOL §10.13`).
+fn refuse_control(stream: TypedStream, peer: &PeerInfo) {
+    tracing::debug!(%peer, "a second control stream is refused");
+    stream.into_inner().reset(ErrorCode::STREAM_REFUSED);
+}
 
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
 fn report(end: &SessionEnd, peer: &PeerInfo) {

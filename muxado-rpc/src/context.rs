@@ -79,7 +79,8 @@ impl Context {
         self.inner.channel.clone()
     }
 
-    /// Who called: address, identity, and what was learnt when the connection was made.
+    /// Who called: address, identity, and what was learnt when the connection was made. What the caller
+    /// says about itself, its limits and services, is in [`Channel::remote`].
     pub fn peer(&self) -> &PeerInfo {
         static UNKNOWN: LazyLock<PeerInfo> = LazyLock::new(PeerInfo::default);
         self.inner.channel.peer().unwrap_or(&UNKNOWN)

@@ -25,6 +25,7 @@ pub(crate) use self::{
 };
 use crate::{
     Code, Codec, Metadata, MethodInfo, Status,
+    limits::SendLimit,
     response::Failure,
     wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item},
 };
@@ -87,9 +88,14 @@ struct Local {
 
 /// What makes items.
 pub(crate) trait PollItems: Send {
-    /// Appends messages of one item each, of at most `limit` bytes, or says how the items ended, in
+    /// Appends messages of one item each, of at most the bytes of `limit`, or says how the items ended, in
     /// which case nothing is appended. It is not polled after the end.
-    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>, limit: usize, buf: &mut Vec<u8>) -> Poll<Step>;
+    fn poll_fill(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        limit: SendLimit,
+        buf: &mut Vec<u8>,
+    ) -> Poll<Step>;
 }
 
 /// What polling for items came to.
@@ -153,7 +159,7 @@ impl Items {
         &mut self,
         cx: &mut Context<'_>,
         method: &MethodInfo,
-        limit: usize,
+        limit: SendLimit,
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
         let step = match &mut self.inner.source {
@@ -187,8 +193,8 @@ impl Items {
 }
 
 /// Appends a received message for the next receiver.
-fn pass_on(method: &MethodInfo, codec: Codec, message: &Bytes, limit: usize, buf: &mut Vec<u8>) -> Step {
-    if message.len() > limit {
+fn pass_on(method: &MethodInfo, codec: Codec, message: &Bytes, limit: SendLimit, buf: &mut Vec<u8>) -> Step {
+    if message.len() > limit.bytes {
         let status = too_large(method, message.len(), limit);
         return Step::End(Err(Failure::Status(status)), Metadata::new());
     }
@@ -203,10 +209,11 @@ fn pass_on(method: &MethodInfo, codec: Codec, message: &Bytes, limit: usize, buf
     Step::Filled
 }
 
-/// What to say of an item above the limit of the side that sends it.
-fn too_large(method: &MethodInfo, size: usize, limit: usize) -> Status {
+/// What to say of an item that this side may not send.
+fn too_large(method: &MethodInfo, size: usize, limit: SendLimit) -> Status {
+    let (whose, limit) = (limit.whose("sending", "receiving"), limit.bytes);
     Status::resource_exhausted(format!(
-        "{method}: an item of {size} bytes, over the sending side's limit of {limit} (Limits::max_message_size)"
+        "{method}: an item of {size} bytes, over the {whose} side's limit of {limit} (Limits::max_message_size)"
     ))
 }
 
@@ -222,7 +229,7 @@ impl Local {
                 }
             }
             let mut buf = Vec::new();
-            match ready!(self.items.as_mut().poll_fill(cx, u32::MAX as usize, &mut buf)) {
+            match ready!(self.items.as_mut().poll_fill(cx, SendLimit::LARGEST, &mut buf)) {
                 Step::Filled => self.reader.push(buf.into()),
                 Step::End(result, trailer) => return Poll::Ready(Arrival::End(result, trailer)),
             }

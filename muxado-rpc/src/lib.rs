@@ -42,7 +42,8 @@
 //!   a handler inherit what is left. There is none by default.
 //! * **Streams** are ordinary signatures: a [`Streaming`] argument, an `impl Stream` answer. The call
 //!   returns before the first item; an end that nobody announced is an error.
-//! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`].
+//! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`]. Peers tell
+//!   each other theirs, and the services they serve; see [`RemoteInfo`].
 //! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
 //!   (`with_codec`); a server takes both.
 //!
@@ -79,6 +80,7 @@ mod channel;
 mod codec;
 mod connection;
 mod context;
+mod control;
 mod deadline;
 mod extensions;
 mod items;
@@ -119,6 +121,7 @@ pub use self::{
     channel::{CallFuture, Channel},
     codec::{Codec, UnknownCodec},
     context::Context,
+    control::{RemoteInfo, RemoteService},
     extensions::Extensions,
     items::{Items, ItemsEnd},
     layered::Layered,

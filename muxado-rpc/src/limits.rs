@@ -1,7 +1,10 @@
 //! What one peer lets the other make it hold or wait for.
 
+mod send;
+
 use std::time::Duration;
 
+pub(crate) use self::send::{SendLimit, SendLimits};
 use crate::{metadata::MAX_METADATA, wire::LENGTH_PREFIX};
 
 /// Limits of a peer. All are on by default; an error over one names it.
@@ -41,7 +44,8 @@ impl Default for Limits {
 impl Limits {
     /// Bytes of one message, sent or received. Default 16 MiB; 1 KiB to 1 GiB, others are clamped.
     ///
-    /// A larger request fails at the caller, nothing is sent. A larger one that arrives is answered
+    /// A larger request fails at the caller, nothing is sent; so does one over the other side's limit,
+    /// once that is known ([`Peer::remote`](crate::Peer::remote)). A larger one that arrives is answered
     /// with `resource_exhausted` before more than this is buffered. Costs up to this much memory for
     /// each call that this side makes, and for those that it serves together
     /// [`max_request_memory`](Self::max_request_memory).

@@ -7,6 +7,8 @@ use muxado::{Session, SessionError, TypedSession};
 use crate::{
     Extensions, Limits,
     budget::Budget,
+    control::Remote,
+    limits::SendLimits,
     tally::{Drained, Tally},
 };
 
@@ -20,17 +22,20 @@ pub(crate) struct Link {
     /// The text of a panic goes to the caller.
     panic_messages: bool,
     tally: Tally,
+    remote: Remote,
 }
 
 impl Link {
     pub(crate) fn new(typed: TypedSession, limits: Limits, peer: PeerInfo, panic_messages: bool) -> Self {
         let request_memory = Budget::new(limits.request_memory());
-        Self { typed, limits, request_memory, peer, panic_messages, tally: Tally::default() }
+        let (tally, remote) = (Tally::default(), Remote::new());
+        Self { typed, limits, request_memory, peer, panic_messages, tally, remote }
     }
 
     /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
     pub(crate) async fn drain(&self, grace: Duration) -> Drained {
         let before = self.tally.stats();
+        self.remote.drain(grace);
         let cut = self.session().drain(grace).await;
         let end = self.session().closed().await.local;
         let lost = !matches!(end, SessionError::Closed(_));
@@ -47,6 +52,16 @@ impl Link {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What holds for messages to the peer.
+    pub(crate) fn send_limits(&self) -> SendLimits<'_> {
+        SendLimits::new(&self.limits, self.remote.limits())
+    }
+
+    /// What the peer said about itself.
+    pub(crate) fn remote(&self) -> &Remote {
+        &self.remote
     }
 
     /// What the requests of the peer may take together.

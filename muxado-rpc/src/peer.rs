@@ -12,7 +12,8 @@ pub use self::socket::Socket;
 pub(crate) use self::socket::no_delay;
 use crate::{
     AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
-    RegistrationError, Router, address::Address, connection::Connection, link::Link, setup::Setup,
+    RegistrationError, RemoteInfo, Router, address::Address, connection::Connection, link::Link,
+    setup::Setup,
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -62,6 +63,25 @@ impl Peer {
     /// Who is at the other end.
     pub fn info(&self) -> &PeerInfo {
         self.link.peer()
+    }
+
+    /// What the other side said about itself: limits, services, whether it drains. `None` as long as
+    /// it said nothing.
+    ///
+    /// Peers of this family tell each other, without being asked, one second after the first answer or
+    /// request; asking for it here has both say it at once, in a line of some hundred bytes each way.
+    /// No call waits for it. A peer of another kind never says anything (`PROTOCOL §10.13`).
+    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
+        self.channel.remote()
+    }
+
+    /// Waits for what the other side says about itself; see [`Channel::hello`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time.
+    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
+        self.channel.hello().await
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {

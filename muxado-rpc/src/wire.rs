@@ -19,8 +19,9 @@ pub(crate) use self::{
     request::{RequestHead, decode_request, encode_request},
 };
 use crate::{
-    Codec, Limits, Metadata,
+    Codec, Metadata,
     codec::{CodecError, msgpack::Cursor},
+    limits::SendLimits,
     payload::{Framed, Head, Payload},
 };
 
@@ -43,12 +44,13 @@ fn message_size(codec: Codec, framed: &Framed) -> usize {
 }
 
 /// What is wrong with the size of some metadata.
-pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), String> {
-    let (size, limit) = (metadata.size(), limits.max_metadata_size);
-    if size <= limit {
+pub(crate) fn check_metadata(metadata: &Metadata, limits: SendLimits<'_>) -> Result<(), String> {
+    let (size, limit) = (metadata.size(), limits.metadata_size());
+    if size <= limit.bytes {
         return Ok(());
     }
-    Err(format!("metadata of {size} bytes, over this side's limit of {limit} (Limits::max_metadata_size)"))
+    let (whose, limit) = (limit.whose("this", "the other"), limit.bytes);
+    Err(format!("metadata of {size} bytes, over {whose} side's limit of {limit} (Limits::max_metadata_size)"))
 }
 
 /// Appends metadata as a value. Strings can be encoded in either codec.

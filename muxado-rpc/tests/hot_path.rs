@@ -10,11 +10,15 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use muxado_rpc::Peer;
 use support::{CODECS, WorkClient, WorkServer, Worker, assert_alive};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    time::sleep,
+};
 
 /// A transport that counts the writes to it.
 struct Counting {
@@ -80,9 +84,14 @@ async fn a_small_call_is_three_frames_in_two_writes() {
     let ((near, near_writes), (far, far_writes)) = (Counting::new(near), Counting::new(far));
     let far = Peer::builder().serve(WorkServer::new(Worker::default())).server(far).unwrap();
     let near = Peer::builder().client(near).unwrap();
-    for codec in CODECS {
+    // Before the peers have told each other of themselves, and after.
+    for (codec, said) in CODECS.into_iter().flat_map(|codec| [(codec, false), (codec, true)]) {
         let client = WorkClient::new(near.channel()).with_codec(codec);
         assert_alive(&client).await;
+        if said {
+            assert!(near.hello().await.is_some());
+            sleep(Duration::from_secs(2)).await;
+        }
         let writes = || (near_writes.load(Ordering::SeqCst), far_writes.load(Ordering::SeqCst));
         let frames = || (near.stats().frames_sent, far.stats().frames_sent);
         let (writes_before, frames_before) = (writes(), frames());

@@ -113,7 +113,7 @@ async fn calls_go_round_the_connections() {
         .build()
         .unwrap();
     sleep(SECOND).await;
-    let calls = |place: &Place| place.far(0).stats().streams_accepted;
+    let calls = |place: &Place| place.far(0).call_stats().started;
     let before = places.each_ref().map(calls);
     for _ in 0..9 {
         assert_answers(&client(&channel)).await;

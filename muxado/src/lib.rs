@@ -50,6 +50,8 @@
 //! `tokio` (default): everything but [`proto`].
 
 #[cfg(feature = "tokio")]
+mod control;
+#[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
 mod heartbeat;
@@ -81,6 +83,7 @@ pub use self::{
 };
 #[cfg(feature = "tokio")]
 pub use self::{
+    control::ControlStreams,
     driver::Driver,
     heartbeat::Heartbeat,
     session::{Open, Session},

@@ -240,6 +240,13 @@ impl Session {
         self.shared.with(|core| core.proto.has_ended())
     }
 
+    /// Whether the peer has shown that it is of this family (`PROTOCOL §12`), and this side shows it,
+    /// too ([`Config::family_extension`]). A peer shows it with the first stream that it opens, or
+    /// with its first answer.
+    pub fn peer_is_family(&self) -> bool {
+        self.shared.with(|core| core.proto.peer_is_family())
+    }
+
     /// Counters, and what the session holds now.
     pub fn stats(&self) -> SessionStats {
         self.shared.with(|core| core.proto.stats())

@@ -31,6 +31,7 @@ pub(crate) struct Core {
     pub(crate) idling: WakerSet,
     pub(crate) leaving: WakerSet,
     pub(crate) heartbeats: WakerSet,
+    pub(crate) control: WakerSet,
     /// The driver's waker, and whether it sleeps until there is something to send.
     driver: Option<Waker>,
     parked: bool,
@@ -127,6 +128,7 @@ impl Shared {
                 idling: WakerSet::default(),
                 leaving: WakerSet::default(),
                 heartbeats: WakerSet::default(),
+                control: WakerSet::default(),
                 driver: None,
                 parked: false,
                 driver_done: false,
@@ -240,7 +242,8 @@ impl Core {
         self.streams.truncate(used);
         self.streams.shrink_to_fit();
         self.openers.shrink_to_fit();
-        for waiting in [&mut self.accepting, &mut self.closing, &mut self.idling, &mut self.heartbeats] {
+        let sets = [&mut self.accepting, &mut self.closing, &mut self.idling, &mut self.leaving];
+        for waiting in sets.into_iter().chain([&mut self.heartbeats, &mut self.control]) {
             waiting.shrink();
         }
     }
@@ -254,6 +257,7 @@ impl Core {
                 Event::Acceptable => self.accepting.drain_into(wakes),
                 Event::OpenCapacity => self.wake_openers(wakes),
                 Event::Heartbeat => self.heartbeats.drain_into(wakes),
+                Event::Control => self.control.drain_into(wakes),
                 Event::Idle => self.idling.drain_into(wakes),
                 Event::Timer => self.wake_driver(wakes),
                 Event::Ended => self.wake_all(wakes),
@@ -298,6 +302,7 @@ impl Core {
         self.idling.drain_into(wakes);
         self.leaving.drain_into(wakes);
         self.heartbeats.drain_into(wakes);
+        self.control.drain_into(wakes);
         self.wake_driver(wakes);
     }
 

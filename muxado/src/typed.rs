@@ -25,6 +25,9 @@ impl StreamType {
     /// The type of heartbeat streams, unless configured otherwise.
     pub const HEARTBEAT: Self = Self(0xFFFF_FFFF);
 
+    /// The type of control streams, where there are any ([`ControlStreams`](crate::ControlStreams)).
+    pub const CONTROL: Self = Self(0xFFFF_FFFE);
+
     /// The type with this value.
     pub const fn new(value: u32) -> Self {
         Self(value)

@@ -302,7 +302,7 @@ impl Call {
     }
 
     fn send_items(&self, message: Outgoing, input: Items, mut out: WriteHalf) -> Sends {
-        let sending = Sending::new(self.method, input, self.limits().max_message_size, message);
+        let sending = Sending::new(self.method, input, self.link.send_limits().message_size(), message);
         if self.method.shape().streams_output() {
             return Sends::Apart(Some(Pumping::spawn(self.method, sending, out)));
         }

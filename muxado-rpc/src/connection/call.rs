@@ -214,7 +214,7 @@ impl<S: CallService> ServeProj<'_, S> {
     fn answer(&mut self, codec: Codec, result: Result<Response, Status>) {
         let Some(counted) = self.counted.as_mut() else { return };
         counted.answer(result.is_err());
-        let answer = encode_answer(codec, result, counted.link().limits());
+        let answer = encode_answer(codec, result, counted.link().send_limits());
         self.state.set(State::Answering(answer));
         *self.reserved = None;
     }

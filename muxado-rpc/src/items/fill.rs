@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::too_large;
 use crate::{
     Codec, MethodInfo, Status,
+    limits::SendLimit,
     response::Failure,
     wire::{ItemError, push_item},
 };
@@ -36,11 +37,11 @@ pub(super) fn fill<S: Stream>(
 pub(super) fn encode<T: Serialize>(
     method: &MethodInfo,
     codec: Codec,
-    limit: usize,
+    limit: SendLimit,
     item: &T,
     buf: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    push_item(codec, item, limit, buf).map_err(|error| {
+    push_item(codec, item, limit.bytes, buf).map_err(|error| {
         Failure::Status(match error {
             ItemError::TooLarge { size } => too_large(method, size, limit),
             ItemError::Codec(error) => {

@@ -115,7 +115,7 @@ impl Received {
     }
 
     pub(super) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
-        check_metadata(metadata, &self.limits)
+        check_metadata(metadata, (&self.limits).into())
             .map_err(|problem| Status::resource_exhausted(format!("the items of {method} have {problem}")))
     }
 

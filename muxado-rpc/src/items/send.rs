@@ -9,14 +9,17 @@ use bytes::Buf;
 use muxado::WriteError;
 
 use super::{Items, Step, WriteHalf};
-use crate::{Metadata, MethodInfo, Status, payload::Outgoing, response::Failure, wire::push_input_end};
+use crate::{
+    Metadata, MethodInfo, Status, limits::SendLimit, payload::Outgoing, response::Failure,
+    wire::push_input_end,
+};
 
 /// Items, and those of them that are encoded and not yet written.
 #[derive(Debug)]
 pub(crate) struct Sending {
     method: &'static MethodInfo,
     items: Items,
-    limit: usize,
+    limit: SendLimit,
     unsent: Outgoing,
 }
 
@@ -24,8 +27,8 @@ pub(crate) struct Sending {
 pub(crate) type End = (Result<(), Failure>, Metadata);
 
 impl Sending {
-    /// Sends `first`, then items of at most `limit` bytes.
-    pub(crate) fn new(method: &'static MethodInfo, items: Items, limit: usize, first: Outgoing) -> Self {
+    /// Sends `first`, then items of at most the bytes of `limit`.
+    pub(crate) fn new(method: &'static MethodInfo, items: Items, limit: SendLimit, first: Outgoing) -> Self {
         Self { method, items, limit, unsent: first }
     }
 

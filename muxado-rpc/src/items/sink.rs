@@ -20,6 +20,7 @@ use crate::{
     __private::{failure, with_metadata},
     Codec, Context, MethodInfo, Response, Status,
     app_error::Description,
+    limits::SendLimit,
     response::{Failure, Outcome},
 };
 
@@ -74,7 +75,7 @@ pub struct ItemSink {
 #[derive(Debug)]
 struct Shared {
     buf: Vec<u8>,
-    limit: usize,
+    limit: SendLimit,
     /// The handler has its stream.
     open: bool,
 }
@@ -82,7 +83,7 @@ struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         // The limit becomes that of the connection with the first item that is sent.
-        Self { buf: Vec::new(), limit: u32::MAX as usize, open: false }
+        Self { buf: Vec::new(), limit: SendLimit::LARGEST, open: false }
     }
 }
 
@@ -119,7 +120,7 @@ impl ItemSink {
     async fn send_with<S: Stream>(
         self,
         stream: S,
-        mut encode: impl FnMut(S::Item, usize, &mut Vec<u8>) -> Result<(), Failure>,
+        mut encode: impl FnMut(S::Item, SendLimit, &mut Vec<u8>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut stream = pin!(stream);
         lock(&self.shared).open = true;
@@ -141,7 +142,7 @@ impl ItemSink {
 struct Lent<'a> {
     shared: &'a Mutex<Shared>,
     buf: Vec<u8>,
-    limit: usize,
+    limit: SendLimit,
 }
 
 impl<'a> Lent<'a> {
@@ -201,7 +202,7 @@ impl PollItems for Serving {
     fn poll_fill(
         mut self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
-        limit: usize,
+        limit: SendLimit,
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
         {

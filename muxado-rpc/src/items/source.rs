@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use serde::Serialize;
 
 use super::{PollItems, Step, fill::encode, fill::fill};
-use crate::{Codec, Metadata, MethodInfo, response::Failure};
+use crate::{Codec, Metadata, MethodInfo, limits::SendLimit, response::Failure};
 
 /// The values of a stream, encoded.
 #[pin_project]
@@ -32,7 +32,12 @@ impl<S> PollItems for StreamItems<S>
 where
     S: Stream<Item: Serialize> + Send,
 {
-    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>, limit: usize, buf: &mut Vec<u8>) -> Poll<Step> {
+    fn poll_fill(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        limit: SendLimit,
+        buf: &mut Vec<u8>,
+    ) -> Poll<Step> {
         let this = self.project();
         let (method, codec) = (*this.method, *this.codec);
         if this.end.is_none()

@@ -15,25 +15,31 @@ use crate::{
         json::{self, JsonAnswer, push_string},
         msgpack::{Cursor, push_map, push_str, push_true},
     },
+    limits::SendLimits,
     payload::{Framed, Head, Outgoing, Payload},
     response::{EncodedError, Outcome},
     text::shortened,
 };
 
-/// Encodes an answer in the codec of the request. One that is over a limit of this side becomes a
-/// status that says so.
-pub(crate) fn encode_answer(codec: Codec, result: Result<Response, Status>, limits: &Limits) -> Outgoing {
+/// Encodes an answer in the codec of the request. One that is over a limit of this side, or
+/// one that the caller told, becomes a status that says so.
+pub(crate) fn encode_answer(
+    codec: Codec,
+    result: Result<Response, Status>,
+    limits: SendLimits<'_>,
+) -> Outgoing {
     let answer = match result.and_then(|response| Answer::of_response(codec, response, limits)) {
         Ok(answer) => answer,
         Err(status) => Answer::of_status(codec, &status),
     };
     let framed = answer.frame(codec);
-    let (size, limit) = (message_size(codec, &framed), limits.max_message_size);
-    if size <= limit {
+    let (size, limit) = (message_size(codec, &framed), limits.message_size());
+    if size <= limit.bytes {
         return framed.into_outgoing();
     }
+    let (whose, limit) = (limit.whose("serving", "calling"), limit.bytes);
     let status = Status::resource_exhausted(format!(
-        "an answer of {size} bytes, over the serving side's limit of {limit} (Limits::max_message_size)"
+        "an answer of {size} bytes, over the {whose} side's limit of {limit} (Limits::max_message_size)"
     ));
     Answer::of_status(codec, &status).frame(codec).into_outgoing()
 }
@@ -54,7 +60,7 @@ struct ErrorHead {
 }
 
 impl Answer {
-    fn of_response(codec: Codec, response: Response, limits: &Limits) -> Result<Self, Status> {
+    fn of_response(codec: Codec, response: Response, limits: SendLimits<'_>) -> Result<Self, Status> {
         check_metadata(response.metadata(), limits)
             .map_err(|problem| Status::internal(format!("the answer has {problem}")))?;
         let (encoded_in, outcome, metadata) = response.into_parts();
@@ -169,7 +175,7 @@ pub(crate) fn decode_answer(
     let mut parts = Parts::decode(codec, &message)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
     let metadata = parts.metadata.take().unwrap_or_default();
-    check_metadata(&metadata, limits)
+    check_metadata(&metadata, limits.into())
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
     let outcome = match (parts.ok, parts.error) {
         (Some(value), None) => Outcome::Value(cut_out(message, value).into()),
@@ -287,7 +293,7 @@ mod tests {
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
     fn encode(codec: Codec, result: Result<Response, Status>) -> Bytes {
-        encode_answer(codec, result, &Limits::default()).into_bytes()
+        encode_answer(codec, result, (&Limits::default()).into()).into_bytes()
     }
 
     fn decode(bytes: Bytes) -> Result<Response, Status> {
@@ -367,7 +373,7 @@ mod tests {
     fn an_answer_over_the_limit_becomes_a_status() {
         for codec in CODECS {
             let limits = Limits::default().max_message_size(1024);
-            let answer = encode_answer(codec, Response::new(codec, &"x".repeat(2000)), &limits);
+            let answer = encode_answer(codec, Response::new(codec, &"x".repeat(2000)), (&limits).into());
             let status = decode(answer.into_bytes()).unwrap_err();
             assert_eq!(status.code(), Code::ResourceExhausted);
             assert!(status.message().contains("serving side's limit of 1024"), "{status}");

@@ -10,11 +10,12 @@ use super::{
     answer::{Parts, encode_answer},
 };
 use crate::{
-    Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
+    Codec, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         CodecError,
         msgpack::{push_map, push_str},
     },
+    limits::SendLimits,
     response::{Failure, Outcome},
 };
 
@@ -135,7 +136,7 @@ pub(crate) fn push_output_end(
     codec: Codec,
     end: Result<(), Failure>,
     trailer: Metadata,
-    limits: &Limits,
+    limits: SendLimits<'_>,
     buf: &mut Vec<u8>,
 ) {
     let result = match end {
@@ -210,7 +211,7 @@ const PACKED_ITEM: &[u8] = b"\x81\xa4item";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, wire::MessageReader};
+    use crate::{Code, Limits, wire::MessageReader};
 
     static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
@@ -256,16 +257,16 @@ mod tests {
 
     #[test]
     fn ends_say_how_it_ended_and_carry_the_trailer() {
-        let limits = Limits::default();
+        let limits = &Limits::default();
         for codec in CODECS {
             let mut buf = Vec::new();
-            push_output_end(codec, Ok(()), Metadata::from([("k", "v")]), &limits, &mut buf);
+            push_output_end(codec, Ok(()), Metadata::from([("k", "v")]), limits.into(), &mut buf);
             let ItemMessage::End(Ok(()), trailer) = decode(codec, buf) else { panic!("no end") };
             assert_eq!(trailer.get("k"), Some("v"));
 
             let mut buf = Vec::new();
             let failure = Err(Failure::Status(Status::aborted("later")));
-            push_output_end(codec, failure, Metadata::new(), &limits, &mut buf);
+            push_output_end(codec, failure, Metadata::new(), limits.into(), &mut buf);
             let ItemMessage::End(Err(Failure::Status(status)), _) = decode(codec, buf) else {
                 panic!("no failure");
             };

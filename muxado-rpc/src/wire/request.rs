@@ -8,12 +8,13 @@ use super::{
     check_metadata, expect_end, message_size, packed_head, push_metadata, range_of, read_metadata, set_length,
 };
 use crate::{
-    Codec, Limits, Metadata, Request, Status,
+    Codec, Metadata, Request, Status,
     codec::{
         CodecError,
         json::{self, JsonRequest, push_string},
         msgpack::{Cursor, push_array, push_map, push_str, push_u64},
     },
+    limits::SendLimits,
     payload::{Framed, Head, Outgoing},
 };
 
@@ -27,8 +28,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) metadata: Metadata,
 }
 
-/// Encodes a request, unless it is over a limit of this side.
-pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Outgoing, Status> {
+/// Encodes a request, unless it is over a limit of this side, or one that the peer told.
+pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<Outgoing, Status> {
     let (method, codec) = (request.method(), request.codec());
     check_metadata(request.metadata(), limits)
         .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
@@ -36,10 +37,11 @@ pub(crate) fn encode_request(request: Request, limits: &Limits) -> Result<Outgoi
         Codec::Json => encode_json(request),
         Codec::MessagePack => encode_packed(request),
     };
-    let (size, limit) = (message_size(codec, &framed), limits.max_message_size);
-    if size > limit {
+    let (size, limit) = (message_size(codec, &framed), limits.message_size());
+    if size > limit.bytes {
+        let (whose, limit) = (limit.whose("this", "the serving"), limit.bytes);
         let problem = format!(
-            "{method}: a request of {size} bytes, over this side's limit of {limit} (Limits::max_message_size)"
+            "{method}: a request of {size} bytes, over {whose} side's limit of {limit} (Limits::max_message_size)"
         );
         return Err(Status::resource_exhausted(problem).not_executed());
     }
@@ -174,7 +176,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Code, MethodInfo, wire::MessageReader};
+    use crate::{Code, Limits, MethodInfo, wire::MessageReader};
 
     static ADD: MethodInfo = MethodInfo::new("Calculator", 1, "add", 0);
 
@@ -189,7 +191,7 @@ mod tests {
     }
 
     fn encode(request: Request) -> Bytes {
-        encode_request(request, &Limits::default()).unwrap().into_bytes()
+        encode_request(request, (&Limits::default()).into()).unwrap().into_bytes()
     }
 
     #[test]
@@ -259,12 +261,12 @@ mod tests {
         for codec in [Codec::Json, Codec::MessagePack] {
             let limits = Limits::default().max_message_size(1024).max_metadata_size(3);
             let large = Request::new(&ADD, codec, &"x".repeat(1024)).unwrap();
-            let status = encode_request(large, &limits).unwrap_err();
+            let status = encode_request(large, (&limits).into()).unwrap_err();
             assert_eq!((status.code(), status.may_have_executed()), (Code::ResourceExhausted, false));
             assert!(status.message().contains("limit of 1024 (Limits::max_message_size)"), "{status}");
             let mut talkative = add(codec);
             talkative.metadata_mut().insert("ab", "cd");
-            let status = encode_request(talkative, &limits).unwrap_err();
+            let status = encode_request(talkative, (&limits).into()).unwrap_err();
             assert_eq!(
                 status.message().split(": ").last(),
                 Some("metadata of 4 bytes, over this side's limit of 3 (Limits::max_metadata_size)")

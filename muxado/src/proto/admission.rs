@@ -146,7 +146,13 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return };
         stream.typing = Typing::Typed(stream_type);
         self.untyped_len -= 1;
-        if heartbeat { self.adopt_responder(key) } else { self.enqueue(key) }
+        if heartbeat {
+            self.adopt_responder(key);
+        } else if self.is_control(stream_type) {
+            self.adopt_control(key);
+        } else {
+            self.enqueue(key);
+        }
     }
 
     /// Resets streams whose type did not come in time.

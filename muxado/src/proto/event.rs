@@ -16,6 +16,8 @@ pub enum Event {
     OpenCapacity,
     /// A heartbeat came back, failed, or will never come.
     Heartbeat,
+    /// The peer's control stream came, or the first sign that the peer is of this family.
+    Control,
     /// The time of [`Session::poll_timeout`](super::Session::poll_timeout) came nearer outside of input
     /// and timeouts.
     Timer,

@@ -98,7 +98,10 @@ impl Session {
         };
         self.ids.insert(id, key.index);
         self.stats.streams_opened += 1;
-        self.stream_mut(key)?.id = Some(id);
+        let stream = self.stream_mut(key)?;
+        stream.id = Some(id);
+        let apart = stream.apart;
+        self.control_streams.on_wire += usize::from(apart);
         Some(id)
     }
 

@@ -263,6 +263,7 @@ impl Session {
         if header.flags.contains(Flags::EXT) && !self.peer_is_family {
             self.peer_is_family = true;
             self.capacity_changed = true;
+            self.announce_family();
         }
         let sign_of_acceptance =
             self.stream(key).is_some_and(|stream| stream.opened_here && !stream.acknowledged);

@@ -66,6 +66,7 @@ impl Session {
         self.open_there = 0;
         self.unacknowledged = 0;
         self.heartbeat_streams = 0;
+        self.control_streams.on_wire = 0;
     }
 
     /// Ends a stream in both directions. Nothing is sent.
@@ -95,13 +96,14 @@ impl Session {
             stream.on_wire = false;
             let (id, opened_here, in_good_order) = (stream.id, stream.opened_here, stream.reset.is_none());
             let grown = stream.growth.held(base);
-            let beats = stream.owner.is_heartbeat();
+            let (beats, apart) = (stream.owner.is_heartbeat(), stream.apart);
             self.growth_left += grown;
             if let Some(id) = id {
                 self.ids.remove(&id);
+                self.control_streams.on_wire -= usize::from(apart);
             }
             self.heartbeat_streams -= usize::from(beats);
-            self.leave_wire(key, opened_here);
+            self.leave_wire(key, opened_here, apart);
             if in_good_order && !opened_here {
                 self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);
             }
@@ -118,9 +120,11 @@ impl Session {
         self.remove(key);
     }
 
-    fn leave_wire(&mut self, key: StreamKey, opened_here: bool) {
+    fn leave_wire(&mut self, key: StreamKey, opened_here: bool, apart: bool) {
         self.incoming.forget(key);
-        if opened_here {
+        if apart {
+            // It is not among those that are counted.
+        } else if opened_here {
             self.acknowledge(key);
             self.open_here -= 1;
             self.capacity_changed = true;

@@ -43,6 +43,7 @@
 mod admission;
 mod app;
 mod buffer;
+mod control;
 mod event;
 mod frame;
 mod growth;

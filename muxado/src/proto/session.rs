@@ -9,6 +9,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::{
+    control::ControlStreams,
     event::Event,
     frame::StreamId,
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
@@ -36,7 +37,8 @@ pub struct Session {
     pub(super) wrapped: bool,
     /// The highest id the peer has opened.
     pub(super) highest_remote_id: u32,
-    /// Streams of this side and of the peer that are on the wire (or reserved by `open`).
+    /// Streams of this side and of the peer that are on the wire (or reserved by `open`), without
+    /// control streams.
     pub(super) open_here: usize,
     pub(super) open_there: usize,
     pub(super) unacknowledged: usize,
@@ -95,6 +97,7 @@ pub struct Session {
     pub(super) growth_left: usize,
     pub(super) heartbeat: Option<Requester>,
     pub(super) heartbeat_type: u32,
+    pub(super) control_streams: ControlStreams,
     pub(super) events: VecDeque<Event>,
     /// An [`Event::OpenCapacity`] is due.
     pub(super) capacity_changed: bool,
@@ -158,6 +161,7 @@ impl Session {
             growth_left,
             heartbeat: None,
             heartbeat_type: DEFAULT_HEARTBEAT_TYPE,
+            control_streams: ControlStreams::default(),
             events: VecDeque::new(),
             capacity_changed: false,
             going_away: false,
@@ -358,7 +362,7 @@ impl Session {
     /// Counters, and what is held now.
     pub fn stats(&self) -> SessionStats {
         SessionStats {
-            streams_open: self.ids.len(),
+            streams_open: self.ids.len() - self.control_streams.on_wire,
             bytes_unread: self.bytes_unread,
             bytes_unsent: self.bytes_unsent,
             round_trip: self.heartbeat.as_ref().and_then(Requester::round_trip),
@@ -386,12 +390,12 @@ impl Session {
         self.handles
     }
 
-    /// No stream is open, but for those of heartbeats.
+    /// No stream is open, but for control streams and those of heartbeats.
     pub fn is_idle(&self) -> bool {
         self.streams_in_use() == 0
     }
 
-    /// Streams that are open, but for those of heartbeats.
+    /// Streams that are open, but for control streams and those of heartbeats.
     pub const fn streams_in_use(&self) -> usize {
         self.open_here + self.open_there - self.heartbeat_streams
     }

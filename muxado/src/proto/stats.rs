@@ -26,7 +26,7 @@ pub struct SessionStats {
     pub resets_received: u64,
     /// Times a stream had data to send and no window.
     pub window_stalls: u64,
-    /// Streams open now, both sides' together.
+    /// Streams open now, both sides' together, without control streams.
     pub streams_open: usize,
     /// Received bytes that nobody has read yet.
     pub bytes_unread: usize,

@@ -96,6 +96,8 @@ pub(super) struct Stream {
     pub(super) opened_here: bool,
     /// It counts as open: from `open`, or its SYN, until it has ended in both directions.
     pub(super) on_wire: bool,
+    /// It is a control stream, and not counted.
+    pub(super) apart: bool,
     /// Of a stream opened here: the peer gave a sign of having taken it. Of the peer's: this side
     /// gave one.
     pub(super) acknowledged: bool,
@@ -147,6 +149,7 @@ impl Stream {
             owner,
             opened_here,
             on_wire: false,
+            apart: false,
             acknowledged: false,
             data_sent: false,
             typing: Typing::Untyped,

@@ -37,6 +37,11 @@ async fn call(peer: &Peer, len: usize) {
     assert_eq!(client.echo(text.clone()).await.expect("the peer answers"), text);
 }
 
+/// Waits until the peers have told each other of themselves: their control streams stay.
+async fn told(peer: &Peer) {
+    assert!(peer.hello().await.is_some(), "a peer of ours says hello");
+}
+
 /// Waits until a heartbeat of this side has come back.
 async fn beat(peer: &Peer) {
     rest(Duration::from_secs(11)).await;
@@ -52,6 +57,7 @@ fn idle_connection_holds_little_at_either_end() {
             async |io| {
                 let peer = client(io);
                 call(&peer, len).await;
+                told(&peer).await;
                 peer
             },
             server,
@@ -62,6 +68,7 @@ fn idle_connection_holds_little_at_either_end() {
                 while peer.stats().streams_accepted < 1 || peer.stats().streams_open > 0 {
                     yield_now().await;
                 }
+                told(&peer).await;
                 peer
             },
             move |io| {

@@ -8,6 +8,7 @@ mod app;
 mod arena;
 mod attacker;
 mod calls;
+mod control;
 mod floods;
 mod formula;
 mod malformed;

@@ -3,6 +3,7 @@
 mod becoming_typed;
 mod both_close;
 mod bytes_in;
+mod control;
 mod counts;
 mod cut;
 mod drain;

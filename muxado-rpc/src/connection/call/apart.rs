@@ -119,7 +119,7 @@ impl Apart {
             return Box::pin(self.send_items(items, metadata)).await;
         }
         self.counted.answer(result.is_err());
-        let answer = encode_answer(self.about.codec, result, self.counted.link().limits());
+        let answer = encode_answer(self.about.codec, result, self.counted.link().send_limits());
         self.finish(answer).await;
     }
 
@@ -195,12 +195,12 @@ impl Apart {
     /// Sends items until their end, the time limit, or until the caller goes.
     async fn send_items(&mut self, items: Items, metadata: Metadata) {
         let About { method, codec, deadline, .. } = self.about;
-        let limits = self.counted.link().limits();
-        let limit = limits.max_message_size;
+        let limits = self.counted.link().send_limits();
+        let limit = limits.message_size();
         if let Err(problem) = check_metadata(&metadata, limits) {
             let status = Status::internal(format!("{method}: the items have {problem}"));
             self.counted.answer(true);
-            let answer = encode_answer(codec, Err(status), self.counted.link().limits());
+            let answer = encode_answer(codec, Err(status), self.counted.link().send_limits());
             return self.finish(answer).await;
         }
         let mut first = Vec::new();
@@ -228,7 +228,7 @@ impl Apart {
         }
         self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
-        push_output_end(codec, result, trailer, self.counted.link().limits(), &mut buf);
+        push_output_end(codec, result, trailer, self.counted.link().send_limits(), &mut buf);
         self.finish(Outgoing::new(buf)).await;
     }
 

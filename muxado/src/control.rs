@@ -1,0 +1,115 @@
+//! The control streams of a typed session.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    error::OpenError,
+    shared::Shared,
+    stream::Stream,
+    typed::{StreamType, TypedSession},
+};
+
+/// One stream of each side's on which the peers talk about the session itself (`PROTOCOL §8`).
+///
+/// What is said on it is up to the application; `muxado-rpc` tells its limits and services. The
+/// session treats it as though it were not there: it counts against no limit on streams and takes no
+/// place in the backlog, a session with nothing but control streams is idle, drains at once and is
+/// closed like any other. The peer's first stream of the type is its control stream; further ones
+/// are streams like any other.
+///
+/// Dropping the handle changes nothing, and it does not keep the session open.
+///
+/// ```
+/// use muxado::{Config, ControlStreams, Session, StreamType, TypedSession};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let (near, far) = tokio::io::duplex(64 * 1024);
+/// let (session, driver) = Session::client(near, Config::default());
+/// let client = ControlStreams::start(&TypedSession::new(session.clone()), StreamType::CONTROL);
+/// tokio::spawn(driver);
+/// # let (session_of_server, driver) = Session::server(far, Config::default());
+/// # let server = ControlStreams::start(&TypedSession::new(session_of_server.clone()), StreamType::CONTROL);
+/// # tokio::spawn(driver);
+/// let mut ours = client.open()?;
+/// ours.write_all(b"about the client").await?;
+/// ours.shutdown().await?;
+///
+/// let mut theirs = server.accept().await.expect("the session lives");
+/// let mut said = String::new();
+/// theirs.read_to_string(&mut said).await?;
+/// assert_eq!(said, "about the client");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ControlStreams {
+    shared: Arc<Shared>,
+}
+
+impl ControlStreams {
+    /// Makes `stream_type` that of control streams, of both sides. To be called before the session's
+    /// driver runs, so that no stream comes before.
+    pub fn start(session: &TypedSession, stream_type: StreamType) -> Self {
+        let shared = Arc::clone(&session.session().shared);
+        shared.with(|core| core.proto.set_control_type(stream_type.as_u32()));
+        Self { shared }
+    }
+
+    /// Opens a control stream. It never waits; the peer hears of it with the first bytes written.
+    /// A peer takes one of them.
+    ///
+    /// # Errors
+    ///
+    /// When either side goes away or the session has ended.
+    pub fn open(&self) -> Result<Stream, OpenError> {
+        let key = self.shared.with(|core| core.proto.open_control())?;
+        Ok(Stream::new(Arc::clone(&self.shared), key))
+    }
+
+    /// Takes the peer's control stream, once; `None` if the session ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// No stream is lost when the future is dropped.
+    pub async fn accept(&self) -> Option<Stream> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Polls for the peer's control stream.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
+        self.shared.with(|core| match core.proto.accept_control() {
+            Some(key) => Poll::Ready(Some(Stream::new(Arc::clone(&self.shared), key))),
+            None if core.proto.has_ended() => Poll::Ready(None),
+            None => {
+                core.control.register(cx);
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Polls for the first sign that the peer is of this family: true once it came, false if the
+    /// session ends before. See [`Session::peer_is_family`](crate::Session::peer_is_family).
+    pub fn poll_peer_is_family(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.shared.with(|core| {
+            let is_family = core.proto.peer_is_family();
+            if is_family || core.proto.has_ended() {
+                return Poll::Ready(is_family);
+            }
+            core.control.register(cx);
+            Poll::Pending
+        })
+    }
+}
+
+impl fmt::Debug for ControlStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlStreams").finish_non_exhaustive()
+    }
+}
