@@ -110,7 +110,8 @@ impl Status {
         self
     }
 
-    /// The call had been tried before, and may have been executed then.
+    /// The call may have been executed, whatever the peer says of this end of it: it was tried before, or
+    /// answered in part.
     pub(crate) fn maybe_executed(mut self) -> Self {
         self.inner.executed = Executed::Maybe;
         self

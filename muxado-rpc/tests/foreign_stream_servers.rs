@@ -224,6 +224,9 @@ async fn a_reset_in_the_middle_says_what_it_means() {
         for (code, status_code, executed) in [
             (ErrorCode::CANCELLED, Code::Cancelled, Executed::Maybe),
             (ErrorCode::INTERNAL_ERROR, Code::Unavailable, Executed::Maybe),
+            // Who has sent items has not refused the call.
+            (ErrorCode::STREAM_REFUSED, Code::Unavailable, Executed::Maybe),
+            (ErrorCode::ACCEPT_QUEUE_FULL, Code::Unavailable, Executed::Maybe),
         ] {
             let (read, error) = served(
                 codec,
@@ -241,6 +244,16 @@ async fn a_reset_in_the_middle_says_what_it_means() {
             assert_eq!((read, status.code(), status.executed()), (vec![1], status_code, executed));
             assert_eq!(status.origin(), Origin::Peer);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_says_that_nothing_was_executed() {
+    for codec in CODECS {
+        let refuse = async |stream: &mut Stream| stream.reset(ErrorCode::STREAM_REFUSED);
+        let count = async |client: FeedClient| collect(&mut client.count(1).await.unwrap()).await;
+        let error = served(codec, refuse, count).await.1.unwrap();
+        assert_eq!((error.code(), error.may_have_executed()), (Code::Unavailable, false));
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use muxado::ReadError;
 use tokio::{
     task::JoinHandle,
     time::{Instant, Sleep, sleep_until},
@@ -85,12 +86,7 @@ impl Received {
                     let last = self.reader.finish().and_then(|last| self.whole(last));
                     return Poll::Ready(last.map_err(|error| self.no_message(&error)));
                 }
-                Poll::Ready(Err(error)) => {
-                    let own = self.pumping.as_ref().and_then(|pumping| pumping.failure.get().cloned());
-                    let status = own.unwrap_or_else(|| status::from_read_error(self.method, &error));
-                    let unheard_of = self.read.is_unheard_of();
-                    return Poll::Ready(Err(if unheard_of { status.not_executed() } else { status }));
-                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
                 Poll::Pending => return self.poll_deadline(cx).map(Err),
             }
         }
@@ -101,6 +97,20 @@ impl Received {
         match decode_item_message(self.method, Codec::Json, &last) {
             Ok(_) => Ok(last),
             Err(_) => Err(MessageError::CutShort),
+        }
+    }
+
+    /// The stream ended without an end of the items.
+    fn broken(&self, error: &ReadError) -> Status {
+        let own = self.pumping.as_ref().and_then(|pumping| pumping.failure.get().cloned());
+        let status = own.unwrap_or_else(|| status::from_read_error(self.method, error));
+        if self.read.is_unheard_of() {
+            status.not_executed()
+        } else if self.reader.codec().is_some() {
+            // Who has begun to answer has not refused.
+            status.maybe_executed()
+        } else {
+            status
         }
     }
 
