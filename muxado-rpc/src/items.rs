@@ -136,6 +136,14 @@ impl Items {
         }
     }
 
+    /// The end that a message stated, as far as it is to be believed.
+    pub(crate) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
+        match &self.inner.source {
+            Source::Received(received) => received.believed(end),
+            Source::Local(_) | Source::Over => end,
+        }
+    }
+
     /// The next message for a receiver on this side.
     pub(crate) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         match &mut self.inner.source {
@@ -159,7 +167,10 @@ impl Items {
         let step = match &mut self.inner.source {
             Source::Local(local) => ready!(local.items.as_mut().poll_fill(cx, limit, buf)),
             Source::Received(received) => match ready!(received.poll_message(cx)) {
-                Ok(message) => pass_on(method, self.inner.codec, &message, limit, buf),
+                Ok(message) => match pass_on(method, self.inner.codec, &message, limit, buf) {
+                    Step::End(result, trailer) => Step::End(received.believed(result), trailer),
+                    filled => filled,
+                },
                 Err(status) => Step::End(Err(Failure::Status(status)), Metadata::new()),
             },
             Source::Over => Step::End(Ok(()), Metadata::new()),

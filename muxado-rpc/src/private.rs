@@ -41,7 +41,8 @@ impl<T, E> IsResult for Result<T, E> {
 
 /// Decodes the parameters of a request.
 pub fn decode_params<P: DeserializeOwned>(request: &Request) -> Result<P, Status> {
-    request.decode_params()
+    // Generated code decodes before it runs anything.
+    request.decode_params().map_err(Status::not_executed)
 }
 
 /// The answer of a method that has no error of its own.
@@ -75,7 +76,8 @@ pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streamin
     let method = request.method();
     let items = request
         .take_input()
-        .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))?;
+        .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))
+        .map_err(Status::not_executed)?;
     Ok(Streaming::argument(method, items))
 }
 
@@ -109,7 +111,8 @@ where
     E: serde::Serialize + 'static,
 {
     match (&error as &dyn Any).downcast_ref::<Status>() {
-        Some(status) => Failure::Status(status.clone()),
+        // That of another call which was refused says nothing of this one.
+        Some(status) => Failure::Status(status.clone().maybe_executed()),
         None => {
             let Description { code, message } = describe(&error);
             EncodedError::encode(codec, &error, code, message).map_or_else(Failure::Status, Failure::App)

@@ -43,8 +43,8 @@ use crate::{Drained, Request, Response, Status};
 ///
 /// A call is tried again, up to [`attempts`](ReconnectBuilder::attempts) times and within its time
 /// limit, when the peer surely did not execute it, or when it was lost with its connection and the
-/// method is [idempotent](crate::MethodInfo::is_idempotent). What the peer answers is never tried
-/// again, nor is `resource_exhausted`. Calls that stream items, either way, wait for a connection as
+/// method is [idempotent](crate::MethodInfo::is_idempotent). Only `unavailable` is tried again; of what
+/// the peer answers, only if it says that nothing was executed. Calls that stream items, either way, wait for a connection as
 /// others do, but are not tried again once they have begun.
 ///
 /// Clones are cheap and mean the same connections. When the last clone and the last call are gone,

@@ -188,7 +188,7 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Item(item)) => return Poll::Ready(Some(Ok(item))),
                 Ok(Decoded::Other(ItemMessage::End(result, trailer))) => {
                     self.trailer = trailer;
-                    result
+                    items.believed(result)
                 }
                 Ok(Decoded::Other(ItemMessage::Metadata(metadata))) => {
                     self.metadata = metadata;

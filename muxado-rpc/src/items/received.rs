@@ -19,7 +19,9 @@ use tokio::{
 
 use super::{ReadHalf, Sending, WriteHalf, pump};
 use crate::{
-    Codec, Limits, Metadata, MethodInfo, Origin, Status, status,
+    Codec, Limits, Metadata, MethodInfo, Origin, Status,
+    response::Failure,
+    status,
     wire::{MessageError, MessageReader, check_metadata, decode_item_message},
 };
 
@@ -33,6 +35,8 @@ pub(crate) struct Received {
     timer: Option<Pin<Box<Sleep>>>,
     /// What sends items the other way meanwhile.
     pumping: Option<Pumping>,
+    /// Messages that came, counted as far as it goes.
+    messages: u8,
     /// What lives as long as the items do.
     _keep: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -53,7 +57,8 @@ impl Received {
         limits: &Limits,
     ) -> Self {
         let limits = limits.clone();
-        Self { method, read, reader, limits, deadline: None, timer: None, pumping: None, _keep: None }
+        let (deadline, timer, pumping, messages) = (None, None, None, 0);
+        Self { method, read, reader, limits, deadline, timer, pumping, messages, _keep: None }
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Limit>) -> Self {
@@ -75,7 +80,10 @@ impl Received {
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
         loop {
             match self.reader.pop() {
-                Ok(Some(message)) => return Poll::Ready(Ok(message)),
+                Ok(Some(message)) => {
+                    self.messages = self.messages.saturating_add(1);
+                    return Poll::Ready(Ok(message));
+                }
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
             }
@@ -89,6 +97,17 @@ impl Received {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
                 Poll::Pending => return self.poll_deadline(cx).map(Err),
             }
+        }
+    }
+
+    /// The end that the last message stated, as far as it is to be believed: where something came before it,
+    /// the method has begun.
+    pub(super) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
+        match end {
+            Err(Failure::Status(status)) if self.messages > 1 => {
+                Err(Failure::Status(status.maybe_executed()))
+            }
+            end => end,
         }
     }
 

@@ -4,7 +4,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -25,6 +28,7 @@ use crate::{
     payload::Outgoing,
     response::Failure,
     scope::Scope,
+    status,
     tally::Counted,
     wire::{MessageReader, check_metadata, encode_answer, push_metadata_message, push_output_end},
 };
@@ -131,13 +135,11 @@ impl Apart {
     }
 
     /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
-    async fn run_to_the_end<S: CallService>(&mut self, mut service: S, request: Request) {
+    async fn run_to_the_end<S: CallService>(&mut self, service: S, request: Request) {
         let deadline = self.about.deadline;
         let mut timer = pin!(deadline.map(sleep_until));
-        let mut handler = pin!(Contained::new(deadline, async move {
-            poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(request).await
-        }));
+        let taken = AtomicBool::new(false);
+        let mut handler = pin!(Contained::new(deadline, call(service, request, &taken)));
         let mut caller_waits = true;
         loop {
             let ended = poll_fn(|cx| {
@@ -174,20 +176,21 @@ impl Apart {
     /// The handler is dropped when this returns.
     async fn handle<S: CallService>(
         &mut self,
-        mut service: S,
+        service: S,
         request: Request,
     ) -> Option<Result<Response, Status>> {
         let deadline = self.about.deadline;
         let mut timer = pin!(deadline.map(sleep_until));
-        let mut handler = pin!(Contained::new(deadline, async move {
-            poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(request).await
-        }));
+        let taken = AtomicBool::new(false);
+        let mut handler = pin!(Contained::new(deadline, call(service, request, &taken)));
         poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
                 return Poll::Ready(Some(self.about.result_of(self.counted.link(), ended)));
             }
-            self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(Err(status?)))
+            self.poll_interrupted(cx, timer.as_mut()).map(|status| {
+                let status = status?;
+                Some(Err(if taken.load(Ordering::Relaxed) { status } else { status.not_executed() }))
+            })
         })
         .await
     }
@@ -248,6 +251,18 @@ impl Apart {
             None => Poll::Pending,
         }
     }
+}
+
+/// Waits until the service takes the request, notes that it has, and runs it.
+async fn call<S: CallService>(
+    mut service: S,
+    request: Request,
+    taken: &AtomicBool,
+) -> Result<Response, Status> {
+    let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+    ready.map_err(|error| status::from_box_error(error.into()).not_executed())?;
+    taken.store(true, Ordering::Relaxed);
+    service.call(request).await.map_err(|error| status::from_box_error(error.into()))
 }
 
 fn failed(status: Status) -> (Result<(), Failure>, Metadata) {
