@@ -1,5 +1,6 @@
 //! The items of a call on their way, whatever their type.
 
+mod expiry;
 mod fill;
 mod half;
 mod received;
@@ -17,8 +18,9 @@ use bytes::Bytes;
 
 pub use self::sink::ItemSink;
 pub(crate) use self::{
+    expiry::{Expiry, Limit},
     half::{ReadHalf, WriteHalf},
-    received::{Limit, Pumping, Received},
+    received::{Pumping, Received},
     send::{Sending, pump},
     sink::serve,
     source::StreamItems,

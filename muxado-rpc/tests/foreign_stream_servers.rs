@@ -1,7 +1,9 @@
 //! Streams of items with a server that uses a bare muxado session and messages written by hand.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
+
+use std::time::Duration;
 
 use futures_util::stream;
 use muxado::{Config, ErrorCode, ReadError, Session, Stream, TypedSession};
@@ -11,7 +13,10 @@ use support::{
     CODECS,
     feed::{Broken, FeedClient, collect, decode, encode},
 };
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::{
+    io::{AsyncWriteExt, duplex},
+    time::{Instant, advance},
+};
 
 const SMALL: usize = 1024;
 
@@ -329,5 +334,39 @@ async fn a_stream_both_ways_may_end_before_its_items_are_read() {
             async |client| client.sum(stream::repeat(1)).await,
         );
         assert_eq!(sum.await, Ok(7));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_floods_items_is_cut_at_the_time_limit() {
+    const MILLI: Duration = Duration::from_millis(1);
+    for codec in CODECS {
+        let (near, far) = duplex(64 * 1024);
+        let (session, driver) = Session::server(far, Config::default());
+        tokio::spawn(driver);
+        let session = TypedSession::new(session);
+        let flooding = tokio::spawn(async move {
+            let mut stream = session.accept_typed().await.unwrap();
+            let items = encode(codec, &vec![item(1); 100]);
+            while stream.write_all(&items).await.is_ok() {}
+        });
+        let peer = Peer::builder().client(near).unwrap();
+        let client = FeedClient::new(peer.channel()).with_codec(codec).with_timeout(100 * MILLI);
+        let (start, mut read, mut late) = (Instant::now(), 0, 0);
+        let mut items = client.count(1).await.unwrap();
+        let error = loop {
+            match items.next().await.unwrap() {
+                Ok(_) if late > 10_000 => panic!("{codec}: {late} items after the time limit"),
+                Ok(_) => (read, late) = (read + 1, late + u32::from(start.elapsed() > 100 * MILLI)),
+                Err(error) => break error,
+            }
+            if read % 1000 == 0 {
+                advance(MILLI).await;
+            }
+        };
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+        assert!(read > 100_000 - 10_000, "{codec}: cut after {read} items, {:?}", start.elapsed());
+        // The peer is told, too: its stream is reset.
+        flooding.await.unwrap();
     }
 }

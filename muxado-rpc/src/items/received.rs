@@ -3,21 +3,15 @@
 use std::{
     any::Any,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use muxado::ReadError;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::task::JoinHandle;
 
-use super::{ReadHalf, Sending, WriteHalf, pump};
+use super::{Expiry, Limit, ReadHalf, Sending, WriteHalf, pump};
 use crate::{
     Codec, Limits, Metadata, MethodInfo, Origin, Status,
     response::Failure,
@@ -31,21 +25,13 @@ pub(crate) struct Received {
     read: ReadHalf,
     reader: MessageReader,
     limits: Limits,
-    deadline: Option<Limit>,
-    timer: Option<Pin<Box<Sleep>>>,
+    expiry: Option<Expiry>,
     /// What sends items the other way meanwhile.
     pumping: Option<Pumping>,
     /// Messages that came, counted as far as it goes.
     messages: u8,
     /// What lives as long as the items do.
     _keep: Option<Box<dyn Any + Send + Sync>>,
-}
-
-/// By when the last item must be there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit {
-    pub(crate) at: Instant,
-    pub(crate) timeout: Duration,
 }
 
 impl Received {
@@ -57,12 +43,11 @@ impl Received {
         limits: &Limits,
     ) -> Self {
         let limits = limits.clone();
-        let (deadline, timer, pumping, messages) = (None, None, None, 0);
-        Self { method, read, reader, limits, deadline, timer, pumping, messages, _keep: None }
+        Self { method, read, reader, limits, expiry: None, pumping: None, messages: 0, _keep: None }
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Limit>) -> Self {
-        self.deadline = deadline;
+        self.expiry = deadline.map(|limit| Expiry::new(self.method, limit));
         self
     }
 
@@ -87,6 +72,9 @@ impl Received {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
             }
+            if let Some(status) = self.expiry.as_ref().and_then(Expiry::passed) {
+                return Poll::Ready(Err(status));
+            }
             match self.read.poll_read_chunk(cx) {
                 Poll::Ready(Ok(Some(chunk))) => self.reader.push(chunk),
                 // JSON text needs no line feed at the end of the stream.
@@ -95,7 +83,10 @@ impl Received {
                     return Poll::Ready(last.map_err(|error| self.no_message(&error)));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
-                Poll::Pending => return self.poll_deadline(cx).map(Err),
+                Poll::Pending => {
+                    let Some(expiry) = &mut self.expiry else { return Poll::Pending };
+                    return expiry.poll(cx).map(Err);
+                }
             }
         }
     }
@@ -131,16 +122,6 @@ impl Received {
         } else {
             status
         }
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
-        let Some(Limit { at, timeout }) = self.deadline else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        ready!(timer.as_mut().poll(cx));
-        let method = self.method;
-        Poll::Ready(Status::deadline_exceeded(format!(
-            "{method}: the items did not end within the time limit of {timeout:?}"
-        )))
     }
 
     pub(super) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
