@@ -26,7 +26,7 @@ pub(crate) use self::{
     source::StreamItems,
 };
 use crate::{
-    Code, Codec, Metadata, MethodInfo, Status,
+    Code, Codec, Metadata, MethodInfo, Status, deadline,
     response::Failure,
     wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item},
 };
@@ -85,6 +85,8 @@ struct Local {
     items: Pin<Box<dyn PollItems>>,
     /// Finds the messages again, for a receiver on this side.
     reader: MessageReader,
+    /// The time limit, if no connection holds the call to it.
+    expiry: Option<Expiry>,
 }
 
 /// What makes items.
@@ -110,7 +112,7 @@ impl Items {
     /// Items made on this side.
     pub(crate) fn local(codec: Codec, items: impl PollItems + 'static) -> Self {
         let reader = MessageReader::new(u32::MAX as usize);
-        let source = Source::Local(Local { items: Box::pin(items), reader });
+        let source = Source::Local(Local { items: Box::pin(items), reader, expiry: None });
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
     }
 
@@ -118,6 +120,13 @@ impl Items {
     pub(crate) fn received(codec: Codec, received: Received) -> Self {
         let source = Source::Received(received);
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+    }
+
+    /// Holds the making of items on this side to a time limit.
+    pub(crate) fn expire(&mut self, expiry: Expiry) {
+        if let Source::Local(local) = &mut self.inner.source {
+            local.expiry = Some(expiry);
+        }
     }
 
     /// Calls `hook` once there are no more items: at their end, or when they are dropped.
@@ -167,7 +176,7 @@ impl Items {
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
         let step = match &mut self.inner.source {
-            Source::Local(local) => ready!(local.items.as_mut().poll_fill(cx, limit, buf)),
+            Source::Local(local) => ready!(local.poll_step(cx, limit, buf)),
             Source::Received(received) => match ready!(received.poll_message(cx)) {
                 Ok(message) => match pass_on(method, self.inner.codec, &message, limit, buf) {
                     Step::End(result, trailer) => Step::End(received.believed(result), trailer),
@@ -224,6 +233,20 @@ fn too_large(method: &MethodInfo, size: usize, limit: usize) -> Status {
 }
 
 impl Local {
+    /// As [`PollItems::poll_fill`], within the time limit.
+    fn poll_step(&mut self, cx: &mut Context<'_>, limit: usize, buf: &mut Vec<u8>) -> Poll<Step> {
+        let items = self.items.as_mut();
+        let Some(expiry) = &mut self.expiry else { return items.poll_fill(cx, limit, buf) };
+        let status = match expiry.passed() {
+            Some(status) => status,
+            None => match deadline::within(Some(expiry.at()), || items.poll_fill(cx, limit, buf)) {
+                Poll::Ready(step) => return Poll::Ready(step),
+                Poll::Pending => ready!(expiry.poll(cx)),
+            },
+        };
+        Poll::Ready(Step::End(Err(Failure::Status(status)), Metadata::new()))
+    }
+
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         loop {
             match self.reader.pop() {
@@ -235,7 +258,7 @@ impl Local {
                 }
             }
             let mut buf = Vec::new();
-            match ready!(self.items.as_mut().poll_fill(cx, u32::MAX as usize, &mut buf)) {
+            match ready!(self.poll_step(cx, u32::MAX as usize, &mut buf)) {
                 Step::Filled => self.reader.push(buf.into()),
                 Step::End(result, trailer) => return Poll::Ready(Arrival::End(result, trailer)),
             }

@@ -11,6 +11,7 @@ pub use tower_service::Service;
 
 pub use crate::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::caller::{Caller, Calling};
+pub use crate::in_process::TimeLimit;
 pub use crate::{
     BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
@@ -37,6 +38,22 @@ pub trait IsResult {
 impl<T, E> IsResult for Result<T, E> {
     type Ok = T;
     type Err = E;
+}
+
+/// The time limit of a request that came by no connection, which [`hold`] is to hold it to.
+pub fn time_limit(request: &mut Request) -> Option<TimeLimit> {
+    TimeLimit::begin(request)
+}
+
+/// Holds a call to a time limit, if it has one.
+pub fn hold(
+    limit: Option<TimeLimit>,
+    call: BoxFuture<'static, Result<Response, Status>>,
+) -> BoxFuture<'static, Result<Response, Status>> {
+    match limit {
+        Some(limit) => limit.hold(call),
+        None => call,
+    }
 }
 
 /// Decodes the parameters of a request.

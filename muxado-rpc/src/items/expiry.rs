@@ -31,6 +31,10 @@ impl Expiry {
         Self { method, limit, timer: None }
     }
 
+    pub(crate) fn at(&self) -> Instant {
+        self.limit.at
+    }
+
     /// What to say if the limit has passed. Where there is always something to do nobody waits for the timer,
     /// so the clock is to be asked.
     pub(crate) fn passed(&self) -> Option<Status> {
