@@ -82,12 +82,15 @@ enum Source {
 }
 
 struct Local {
-    items: Pin<Box<dyn PollItems>>,
+    items: BoxItems,
     /// Finds the messages again, for a receiver on this side.
     reader: MessageReader,
     /// The time limit, if no connection holds the call to it.
     expiry: Option<Expiry>,
 }
+
+/// Items of whatever make.
+pub(crate) type BoxItems = Pin<Box<dyn PollItems>>;
 
 /// What makes items.
 pub(crate) trait PollItems: Send {
@@ -127,6 +130,15 @@ impl Items {
         if let Source::Local(local) = &mut self.inner.source {
             local.expiry = Some(expiry);
         }
+    }
+
+    /// Puts something around the making of items on this side.
+    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(BoxItems) -> BoxItems) {
+        let source = &mut self.inner.source;
+        *source = match std::mem::replace(source, Source::Over) {
+            Source::Local(local) => Source::Local(Local { items: wrap(local.items), ..local }),
+            other => other,
+        };
     }
 
     /// Calls `hook` once there are no more items: at their end, or when they are dropped.

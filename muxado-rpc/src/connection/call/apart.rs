@@ -122,6 +122,11 @@ impl Apart {
         {
             return Box::pin(self.send_items(items, metadata)).await;
         }
+        self.answer_plainly(result).await;
+    }
+
+    /// Answers with a value or a status.
+    async fn answer_plainly(&mut self, result: Result<Response, Status>) {
         self.counted.answer(result.is_err());
         let answer = encode_answer(self.about.codec, result, self.counted.link().limits());
         self.finish(answer).await;
@@ -196,15 +201,14 @@ impl Apart {
     }
 
     /// Sends items until their end, the time limit, or until the caller goes.
-    async fn send_items(&mut self, items: Items, metadata: Metadata) {
+    async fn send_items(&mut self, mut items: Items, metadata: Metadata) {
         let About { method, codec, deadline, .. } = self.about;
         let limits = self.counted.link().limits();
         let limit = limits.max_message_size;
         if let Err(problem) = check_metadata(&metadata, limits) {
             let status = Status::internal(format!("{method}: the items have {problem}"));
-            self.counted.answer(true);
-            let answer = encode_answer(codec, Err(status), self.counted.link().limits());
-            return self.finish(answer).await;
+            items.end(&Err(Failure::Status(status.clone())));
+            return self.answer_plainly(Err(status)).await;
         }
         let mut first = Vec::new();
         if !metadata.is_empty() {
@@ -229,6 +233,7 @@ impl Apart {
         if let Err(Failure::Panic(panic)) = result {
             result = Err(Failure::Status(self.about.panicked(self.counted.link(), &panic)));
         }
+        sending.end(&result);
         self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
         push_output_end(codec, result, trailer, self.counted.link().limits(), &mut buf);
