@@ -10,6 +10,7 @@ mod source;
 
 use std::{
     fmt,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -77,9 +78,14 @@ enum Source {
     Local(Local),
     /// Made by the peer.
     Received(Received),
+    /// Those of a call that is still being made.
+    Opening(Opening),
     /// Nothing more to come.
     Over,
 }
+
+/// Gives items whose first arrival was taken out, and that arrival.
+type Opening = Pin<Box<dyn Future<Output = (Items, Arrival)> + Send>>;
 
 struct Local {
     items: BoxItems,
@@ -111,6 +117,25 @@ pub(crate) enum Arrival {
     End(Result<(), Failure>, Metadata),
 }
 
+impl Arrival {
+    /// The status that the items end with, and the trailer; else what it is.
+    pub(crate) fn into_failure(self, method: &MethodInfo, codec: Codec) -> Result<(Status, Metadata), Self> {
+        let understood = match self {
+            Self::Message(message) if quick_item(codec, &message).is_none() => {
+                match decode_item_message(method, codec, &message) {
+                    Ok(ItemMessage::End(end, trailer)) => Self::End(end, trailer),
+                    _ => Self::Message(message),
+                }
+            }
+            other => other,
+        };
+        match understood {
+            Self::End(Err(Failure::Status(status)), trailer) => Ok((status, trailer)),
+            other => Err(other),
+        }
+    }
+}
+
 impl Items {
     /// Items made on this side.
     pub(crate) fn local(codec: Codec, items: impl PollItems + 'static) -> Self {
@@ -123,6 +148,20 @@ impl Items {
     pub(crate) fn received(codec: Codec, received: Received) -> Self {
         let source = Source::Received(received);
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+    }
+
+    /// Items that turn out with the first thing that comes. `opening` gives them, and that.
+    pub(crate) fn opening(
+        codec: Codec,
+        opening: impl Future<Output = (Self, Arrival)> + Send + 'static,
+    ) -> Self {
+        let source = Source::Opening(Box::pin(opening));
+        Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+    }
+
+    /// No items.
+    pub(crate) fn over(codec: Codec) -> Self {
+        Self { inner: Box::new(Inner { codec, source: Source::Over, hooks: Vec::new() }) }
     }
 
     /// Holds the making of items on this side to a time limit.
@@ -155,7 +194,7 @@ impl Items {
     pub(crate) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
         match &self.inner.source {
             Source::Received(received) => received.check_metadata(method, metadata),
-            Source::Local(_) | Source::Over => Ok(()),
+            Source::Local(_) | Source::Opening(_) | Source::Over => Ok(()),
         }
     }
 
@@ -163,7 +202,7 @@ impl Items {
     pub(crate) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
         match &self.inner.source {
             Source::Received(received) => received.believed(end),
-            Source::Local(_) | Source::Over => end,
+            Source::Local(_) | Source::Opening(_) | Source::Over => end,
         }
     }
 
@@ -175,6 +214,11 @@ impl Items {
                 Err(status) => Poll::Ready(Arrival::End(Err(Failure::Status(status)), Metadata::new())),
             },
             Source::Local(local) => local.poll_arrival(cx),
+            Source::Opening(opening) => {
+                let (items, arrival) = ready!(opening.as_mut().poll(cx));
+                self.take_over(items);
+                Poll::Ready(arrival)
+            }
             Source::Over => Poll::Ready(Arrival::End(Ok(()), Metadata::new())),
         }
     }
@@ -196,12 +240,25 @@ impl Items {
                 },
                 Err(status) => Step::End(Err(Failure::Status(status)), Metadata::new()),
             },
+            Source::Opening(opening) => {
+                let (items, arrival) = ready!(opening.as_mut().poll(cx));
+                self.take_over(items);
+                match arrival {
+                    Arrival::Message(message) => pass_on(method, self.inner.codec, &message, limit, buf),
+                    Arrival::End(result, trailer) => Step::End(result, trailer),
+                }
+            }
             Source::Over => Step::End(Ok(()), Metadata::new()),
         };
         if let Step::End(result, _) = &step {
             self.end(result);
         }
         Poll::Ready(step)
+    }
+
+    /// Goes on with the items of another.
+    fn take_over(&mut self, mut items: Self) {
+        self.inner.source = std::mem::replace(&mut items.inner.source, Source::Over);
     }
 
     /// Lets go of what makes the items, and tells those who want to know.
@@ -289,6 +346,7 @@ impl fmt::Debug for Items {
         let source = match &self.inner.source {
             Source::Local(_) => "local",
             Source::Received(_) => "received",
+            Source::Opening(_) => "opening",
             Source::Over => "over",
         };
         f.debug_struct("Items").field("codec", &self.codec()).field("source", &source).finish_non_exhaustive()
