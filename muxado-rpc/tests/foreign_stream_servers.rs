@@ -1,5 +1,5 @@
 //! Streams of items with a server that uses a bare muxado session and messages written by hand.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! A client straight over a server: there is no connection, but a time limit is one.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

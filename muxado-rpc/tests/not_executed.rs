@@ -100,7 +100,7 @@ async fn what_a_layer_refuses_was_not_executed() {
     let auth = AuthLayer::new(|_: &mut Request| ready(Err::<(), _>(Status::unauthenticated("who are you?"))));
     let work = || WorkServer::new(Worker::default());
     for (builder, code) in [
-        (Peer::builder().serve(work().layered(auth.clone())), Code::Unauthenticated),
+        (Peer::builder().serve(work().layered(auth)), Code::Unauthenticated),
         (Peer::builder().serve(work().layered(layer_fn(|_| OutOfOrder))), Code::Unknown),
     ] {
         let (near, far) = duplex(64 * 1024);

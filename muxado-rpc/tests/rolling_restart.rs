@@ -95,7 +95,7 @@ async fn call_all(clients: &[Reconnect], callers: usize, calls: usize) {
                 if id >= calls {
                     return;
                 }
-                if id % 2 == 0 {
+                if id.is_multiple_of(2) {
                     assert_eq!(ledger.enter(id).await, Ok(id));
                 } else {
                     let items = ledger.repeat(id).await.unwrap().try_collect::<Vec<_>>().await;

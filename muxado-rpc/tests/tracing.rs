@@ -1,5 +1,5 @@
 //! Spans and traces of calls, of streams until their end.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

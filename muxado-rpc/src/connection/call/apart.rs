@@ -42,7 +42,7 @@ pub(super) struct Apart {
     input: Option<Items>,
     counted: Counted,
     /// The memory of a request that was buffered.
-    _reserved: Option<Reservation>,
+    reserved: Option<Reservation>,
     /// Given back when the call is over.
     _permit: Option<OwnedSemaphorePermit>,
     /// The same of a call whose items come: given back when nobody reads them any more, either.
@@ -88,7 +88,7 @@ impl Apart {
             out,
             input,
             counted,
-            _reserved: None,
+            reserved: None,
             _permit: permit,
             _shared_permit: shared_permit,
         }
@@ -96,7 +96,7 @@ impl Apart {
 
     /// The same, for as long as this holds memory of the connection's budget.
     pub(super) fn keeping(mut self, reserved: Option<Reservation>) -> Self {
-        self._reserved = reserved;
+        self.reserved = reserved;
         self
     }
 
@@ -108,7 +108,7 @@ impl Apart {
             // Boxed, so that other calls need no room for it.
             Box::pin(self.run_to_the_end(service, request)).await;
         } else if let Some(result) = self.handle(service, request).await {
-            self.answer(result).await;
+            self.answer_handled(result).await;
         }
         if let Some(scope) = self.scope.0.take() {
             scope.end();
@@ -116,17 +116,27 @@ impl Apart {
         }
     }
 
-    async fn answer(&mut self, mut result: Result<Response, Status>) {
+    /// Answers as the handler did, which is gone but for its items.
+    async fn answer_handled(&mut self, mut result: Result<Response, Status>) {
         if let Ok(response) = &mut result
             && let Some((items, metadata)) = response.take_items()
         {
             return Box::pin(self.send_items(items, metadata)).await;
         }
-        self.answer_plainly(result).await;
+        self.release();
+        self.answer(result).await;
+    }
+
+    /// Gives back the memory of the request, now that the handler is gone: a caller that does not read
+    /// the answer holds none of it. Tasks of the call may have parts of it still.
+    fn release(&mut self) {
+        if self.scope.0.as_ref().is_none_or(|scope| !scope.has_tasks()) {
+            self.reserved = None;
+        }
     }
 
     /// Answers with a value or a status.
-    async fn answer_plainly(&mut self, result: Result<Response, Status>) {
+    async fn answer(&mut self, result: Result<Response, Status>) {
         self.counted.answer(result.is_err());
         let answer = encode_answer(self.about.codec, result, self.counted.link().limits());
         self.finish(answer).await;
@@ -160,7 +170,7 @@ impl Apart {
             match ended {
                 Ok(result) => {
                     if caller_waits {
-                        self.answer(result).await;
+                        self.answer_handled(result).await;
                     }
                     return;
                 }
@@ -208,7 +218,8 @@ impl Apart {
         if let Err(problem) = check_metadata(&metadata, limits) {
             let status = Status::internal(format!("{method}: the items have {problem}"));
             items.end(&Err(Failure::Status(status.clone())));
-            return self.answer_plainly(Err(status)).await;
+            self.release();
+            return self.answer(Err(status)).await;
         }
         let mut first = Vec::new();
         if !metadata.is_empty() {
@@ -234,6 +245,7 @@ impl Apart {
             result = Err(Failure::Status(self.about.panicked(self.counted.link(), &panic)));
         }
         sending.end(&result);
+        self.release();
         self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
         push_output_end(codec, result, trailer, self.counted.link().limits(), &mut buf);
