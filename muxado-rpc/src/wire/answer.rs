@@ -49,18 +49,9 @@ struct Answer {
 struct ErrorHead {
     code: Code,
     message: String,
-    mark: Mark,
+    /// The key that sets it apart from a status of which no more is known, and its value.
+    mark: Option<(&'static str, bool)>,
     has_details: bool,
-}
-
-/// What sets an error apart from a status of which no more is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    None,
-    /// It is the method's own.
-    App,
-    /// Nothing of the method was executed.
-    NotExecuted,
 }
 
 impl Answer {
@@ -81,7 +72,7 @@ impl Answer {
     }
 
     fn of_app_error(EncodedError { code, message, value }: EncodedError) -> Self {
-        let error = Some(ErrorHead { code, message, mark: Mark::App, has_details: true });
+        let error = Some(ErrorHead { code, message, mark: Some(("app", true)), has_details: true });
         Self { error, payload: value, metadata: Metadata::new() }
     }
 
@@ -90,7 +81,7 @@ impl Answer {
         let error = ErrorHead {
             code: status.code(),
             message: shortened(status.message(), MAX_STATUS_MESSAGE).to_owned(),
-            mark: if status.may_have_executed() { Mark::None } else { Mark::NotExecuted },
+            mark: (!status.may_have_executed()).then_some(("executed", false)),
             has_details: details.is_some(),
         };
         let payload = details.map_or_else(no_payload, Payload::from);
@@ -121,11 +112,12 @@ impl Answer {
             if let Some(error) = &error {
                 buf.extend_from_slice(br#","message":"#);
                 push_string(buf, &error.message);
-                buf.extend_from_slice(match error.mark {
-                    Mark::None => b"}",
-                    Mark::App => br#","app":true}"#,
-                    Mark::NotExecuted => br#","executed":false}"#,
-                });
+                if let Some((key, value)) = error.mark {
+                    buf.push(b',');
+                    push_string(buf, key);
+                    buf.extend_from_slice(if value { &b":true"[..] } else { b":false" });
+                }
+                buf.push(b'}');
             }
             if !metadata.is_empty() {
                 buf.extend_from_slice(br#","metadata":"#);
@@ -143,10 +135,7 @@ impl Answer {
             None => push_str(&mut head, "ok"),
             Some(error) => {
                 push_str(&mut head, "err");
-                push_map(
-                    &mut head,
-                    2 + usize::from(error.mark != Mark::None) + usize::from(error.has_details),
-                );
+                push_map(&mut head, 2 + usize::from(error.mark.is_some()) + usize::from(error.has_details));
                 push_str(&mut head, "code");
                 push_str(&mut head, error.code.as_str());
                 if error.has_details {
@@ -158,16 +147,9 @@ impl Answer {
             if let Some(error) = &error {
                 push_str(buf, "message");
                 push_str(buf, &error.message);
-                match error.mark {
-                    Mark::None => {}
-                    Mark::App => {
-                        push_str(buf, "app");
-                        push_bool(buf, true);
-                    }
-                    Mark::NotExecuted => {
-                        push_str(buf, "executed");
-                        push_bool(buf, false);
-                    }
+                if let Some((key, value)) = error.mark {
+                    push_str(buf, key);
+                    push_bool(buf, value);
                 }
             }
             if !metadata.is_empty() {
