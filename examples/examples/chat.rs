@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use muxado_rpc::{Context, Peer, Server};
+use futures_util::future::try_join_all;
+use muxado_rpc::{CallError, Context, Peer, Server};
 use tokio::sync::{Mutex, mpsc};
 
 /// What the server serves.
@@ -83,18 +84,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (_, peer, ..) = guests.remove(2);
     peer.close();
 
-    let talks = guests.iter().map(|(name, _, room, _)| {
-        let (name, room) = ((*name).to_owned(), room.clone());
-        tokio::spawn(async move {
-            for n in 0..LINES {
-                room.say(name.clone(), format!("line {n}")).await?;
-            }
-            Ok::<_, muxado_rpc::CallError>(())
-        })
+    // All the others talk at once.
+    let talks = guests.iter().map(async |(name, _, room, _)| {
+        for n in 0..LINES {
+            room.say((*name).to_owned(), format!("line {n}")).await?;
+        }
+        Ok::<_, CallError>(())
     });
-    for talk in talks.collect::<Vec<_>>() {
-        talk.await??;
-    }
+    try_join_all(talks).await?;
 
     let mut first = None;
     for (name, _, _, lines) in &mut guests {

@@ -11,6 +11,7 @@ mod expand;
 mod model;
 #[cfg(test)]
 mod tests;
+mod types;
 mod validate;
 
 use proc_macro::TokenStream;

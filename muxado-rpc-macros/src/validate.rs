@@ -12,7 +12,8 @@ use syn::{
 
 use crate::{
     attr::MethodArgs,
-    model::{Method, StreamParts, is_context, peel, stream_parts, streaming_item},
+    model::Method,
+    types::{StreamParts, is_context, peel, stream_parts, streaming_item},
 };
 
 /// Collects errors so that all of a trait are reported at once.

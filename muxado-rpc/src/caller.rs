@@ -219,7 +219,7 @@ where
                         let future = channel.call(request);
                         this.state.set(State::Running(future));
                     }
-                    Err(error) => break Err(to_status(error)),
+                    Err(error) => break Err(to_status(error).not_executed()),
                 },
                 StateProj::Failed(status) => break Err(status.take().unwrap_or_else(polled_again)),
             }

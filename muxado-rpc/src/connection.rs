@@ -163,3 +163,6 @@ fn report(end: &SessionEnd, peer: &PeerInfo) {
         _ => tracing::debug!(%peer, "connection closed: {end}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

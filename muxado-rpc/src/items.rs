@@ -1,5 +1,6 @@
 //! The items of a call on their way, whatever their type.
 
+mod expiry;
 mod fill;
 mod half;
 mod received;
@@ -9,6 +10,7 @@ mod source;
 
 use std::{
     fmt,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -17,14 +19,15 @@ use bytes::Bytes;
 
 pub use self::sink::ItemSink;
 pub(crate) use self::{
+    expiry::{Expiry, Limit},
     half::{ReadHalf, WriteHalf},
-    received::{Limit, Pumping, Received},
+    received::{Pumping, Received},
     send::{Sending, pump},
     sink::serve,
     source::StreamItems,
 };
 use crate::{
-    Code, Codec, Metadata, MethodInfo, Status,
+    Code, Codec, Metadata, MethodInfo, Status, deadline,
     limits::SendLimit,
     response::Failure,
     wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item},
@@ -76,15 +79,25 @@ enum Source {
     Local(Local),
     /// Made by the peer.
     Received(Received),
+    /// Those of a call that is still being made.
+    Opening(Opening),
     /// Nothing more to come.
     Over,
 }
 
+/// Gives items whose first arrival was taken out, and that arrival.
+type Opening = Pin<Box<dyn Future<Output = (Items, Arrival)> + Send>>;
+
 struct Local {
-    items: Pin<Box<dyn PollItems>>,
+    items: BoxItems,
     /// Finds the messages again, for a receiver on this side.
     reader: MessageReader,
+    /// The time limit, if no connection holds the call to it.
+    expiry: Option<Expiry>,
 }
+
+/// Items of whatever make.
+pub(crate) type BoxItems = Pin<Box<dyn PollItems>>;
 
 /// What makes items.
 pub(crate) trait PollItems: Send {
@@ -110,11 +123,30 @@ pub(crate) enum Arrival {
     End(Result<(), Failure>, Metadata),
 }
 
+impl Arrival {
+    /// The status that the items end with, and the trailer; else what it is.
+    pub(crate) fn into_failure(self, method: &MethodInfo, codec: Codec) -> Result<(Status, Metadata), Self> {
+        let understood = match self {
+            Self::Message(message) if quick_item(codec, &message).is_none() => {
+                match decode_item_message(method, codec, &message) {
+                    Ok(ItemMessage::End(end, trailer)) => Self::End(end, trailer),
+                    _ => Self::Message(message),
+                }
+            }
+            other => other,
+        };
+        match understood {
+            Self::End(Err(Failure::Status(status)), trailer) => Ok((status, trailer)),
+            other => Err(other),
+        }
+    }
+}
+
 impl Items {
     /// Items made on this side.
     pub(crate) fn local(codec: Codec, items: impl PollItems + 'static) -> Self {
         let reader = MessageReader::new(u32::MAX as usize);
-        let source = Source::Local(Local { items: Box::pin(items), reader });
+        let source = Source::Local(Local { items: Box::pin(items), reader, expiry: None });
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
     }
 
@@ -122,6 +154,36 @@ impl Items {
     pub(crate) fn received(codec: Codec, received: Received) -> Self {
         let source = Source::Received(received);
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+    }
+
+    /// Items that turn out with the first thing that comes. `opening` gives them, and that.
+    pub(crate) fn opening(
+        codec: Codec,
+        opening: impl Future<Output = (Self, Arrival)> + Send + 'static,
+    ) -> Self {
+        let source = Source::Opening(Box::pin(opening));
+        Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+    }
+
+    /// No items.
+    pub(crate) fn over(codec: Codec) -> Self {
+        Self { inner: Box::new(Inner { codec, source: Source::Over, hooks: Vec::new() }) }
+    }
+
+    /// Holds the making of items on this side to a time limit.
+    pub(crate) fn expire(&mut self, expiry: Expiry) {
+        if let Source::Local(local) = &mut self.inner.source {
+            local.expiry = Some(expiry);
+        }
+    }
+
+    /// Puts something around the making of items on this side.
+    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(BoxItems) -> BoxItems) {
+        let source = &mut self.inner.source;
+        *source = match std::mem::replace(source, Source::Over) {
+            Source::Local(local) => Source::Local(Local { items: wrap(local.items), ..local }),
+            other => other,
+        };
     }
 
     /// Calls `hook` once there are no more items: at their end, or when they are dropped.
@@ -138,7 +200,15 @@ impl Items {
     pub(crate) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
         match &self.inner.source {
             Source::Received(received) => received.check_metadata(method, metadata),
-            Source::Local(_) | Source::Over => Ok(()),
+            Source::Local(_) | Source::Opening(_) | Source::Over => Ok(()),
+        }
+    }
+
+    /// The end that a message stated, as far as it is to be believed.
+    pub(crate) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
+        match &self.inner.source {
+            Source::Received(received) => received.believed(end),
+            Source::Local(_) | Source::Opening(_) | Source::Over => end,
         }
     }
 
@@ -150,6 +220,11 @@ impl Items {
                 Err(status) => Poll::Ready(Arrival::End(Err(Failure::Status(status)), Metadata::new())),
             },
             Source::Local(local) => local.poll_arrival(cx),
+            Source::Opening(opening) => {
+                let (items, arrival) = ready!(opening.as_mut().poll(cx));
+                self.take_over(items);
+                Poll::Ready(arrival)
+            }
             Source::Over => Poll::Ready(Arrival::End(Ok(()), Metadata::new())),
         }
     }
@@ -163,17 +238,33 @@ impl Items {
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
         let step = match &mut self.inner.source {
-            Source::Local(local) => ready!(local.items.as_mut().poll_fill(cx, limit, buf)),
+            Source::Local(local) => ready!(local.poll_step(cx, limit, buf)),
             Source::Received(received) => match ready!(received.poll_message(cx)) {
-                Ok(message) => pass_on(method, self.inner.codec, &message, limit, buf),
+                Ok(message) => match pass_on(method, self.inner.codec, &message, limit, buf) {
+                    Step::End(result, trailer) => Step::End(received.believed(result), trailer),
+                    filled => filled,
+                },
                 Err(status) => Step::End(Err(Failure::Status(status)), Metadata::new()),
             },
+            Source::Opening(opening) => {
+                let (items, arrival) = ready!(opening.as_mut().poll(cx));
+                self.take_over(items);
+                match arrival {
+                    Arrival::Message(message) => pass_on(method, self.inner.codec, &message, limit, buf),
+                    Arrival::End(result, trailer) => Step::End(result, trailer),
+                }
+            }
             Source::Over => Step::End(Ok(()), Metadata::new()),
         };
         if let Step::End(result, _) = &step {
             self.end(result);
         }
         Poll::Ready(step)
+    }
+
+    /// Goes on with the items of another.
+    fn take_over(&mut self, mut items: Self) {
+        self.inner.source = std::mem::replace(&mut items.inner.source, Source::Over);
     }
 
     /// Lets go of what makes the items, and tells those who want to know.
@@ -218,6 +309,20 @@ fn too_large(method: &MethodInfo, size: usize, limit: SendLimit) -> Status {
 }
 
 impl Local {
+    /// As [`PollItems::poll_fill`], within the time limit.
+    fn poll_step(&mut self, cx: &mut Context<'_>, limit: SendLimit, buf: &mut Vec<u8>) -> Poll<Step> {
+        let items = self.items.as_mut();
+        let Some(expiry) = &mut self.expiry else { return items.poll_fill(cx, limit, buf) };
+        let status = match expiry.passed() {
+            Some(status) => status,
+            None => match deadline::within(Some(expiry.at()), || items.poll_fill(cx, limit, buf)) {
+                Poll::Ready(step) => return Poll::Ready(step),
+                Poll::Pending => ready!(expiry.poll(cx)),
+            },
+        };
+        Poll::Ready(Step::End(Err(Failure::Status(status)), Metadata::new()))
+    }
+
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         loop {
             match self.reader.pop() {
@@ -229,7 +334,7 @@ impl Local {
                 }
             }
             let mut buf = Vec::new();
-            match ready!(self.items.as_mut().poll_fill(cx, SendLimit::LARGEST, &mut buf)) {
+            match ready!(self.poll_step(cx, SendLimit::LARGEST, &mut buf)) {
                 Step::Filled => self.reader.push(buf.into()),
                 Step::End(result, trailer) => return Poll::Ready(Arrival::End(result, trailer)),
             }
@@ -248,6 +353,7 @@ impl fmt::Debug for Items {
         let source = match &self.inner.source {
             Source::Local(_) => "local",
             Source::Received(_) => "received",
+            Source::Opening(_) => "opening",
             Source::Over => "over",
         };
         f.debug_struct("Items").field("codec", &self.codec()).field("source", &source).finish_non_exhaustive()

@@ -62,7 +62,7 @@
 //!
 //! A [`Channel`], a generated server and a [`Router`] are Tower services from [`Request`] to
 //! [`Response`]. Clients are generic over any such service, so layers go around a channel, and a client
-//! works straight over a server in the same process. Layers around all services go to `layer` of the
+//! works straight over a server in the same process; its time limits hold there, too. Layers around all services go to `layer` of the
 //! builders, those around one to [`NamedService::layered`]. Errors of layers become statuses: of
 //! `timeout` [`Code::DeadlineExceeded`], of `load_shed` [`Code::ResourceExhausted`].
 //!
@@ -83,6 +83,7 @@ mod context;
 mod control;
 mod deadline;
 mod extensions;
+mod in_process;
 mod items;
 mod layered;
 pub mod layers;

@@ -11,6 +11,7 @@ pub use tower_service::Service;
 
 pub use crate::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::caller::{Caller, Calling};
+pub use crate::in_process::TimeLimit;
 pub use crate::{
     BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
@@ -39,9 +40,26 @@ impl<T, E> IsResult for Result<T, E> {
     type Err = E;
 }
 
+/// The time limit of a request that came by no connection, which [`hold`] is to hold it to.
+pub fn time_limit(request: &mut Request) -> Option<TimeLimit> {
+    TimeLimit::begin(request)
+}
+
+/// Holds a call to a time limit, if it has one.
+pub fn hold(
+    limit: Option<TimeLimit>,
+    call: BoxFuture<'static, Result<Response, Status>>,
+) -> BoxFuture<'static, Result<Response, Status>> {
+    match limit {
+        Some(limit) => limit.hold(call),
+        None => call,
+    }
+}
+
 /// Decodes the parameters of a request.
 pub fn decode_params<P: DeserializeOwned>(request: &Request) -> Result<P, Status> {
-    request.decode_params()
+    // Generated code decodes before it runs anything.
+    request.decode_params().map_err(Status::not_executed)
 }
 
 /// The answer of a method that has no error of its own.
@@ -75,7 +93,8 @@ pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streamin
     let method = request.method();
     let items = request
         .take_input()
-        .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))?;
+        .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))
+        .map_err(Status::not_executed)?;
     Ok(Streaming::argument(method, items))
 }
 
@@ -109,7 +128,8 @@ where
     E: serde::Serialize + 'static,
 {
     match (&error as &dyn Any).downcast_ref::<Status>() {
-        Some(status) => Failure::Status(status.clone()),
+        // That of another call which was refused says nothing of this one.
+        Some(status) => Failure::Status(status.clone().maybe_executed()),
         None => {
             let Description { code, message } = describe(&error);
             EncodedError::encode(codec, &error, code, message).map_or_else(Failure::Status, Failure::App)

@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod connector;
+mod items;
 mod pool;
 mod slot;
 mod state;
@@ -43,9 +44,10 @@ use crate::{Drained, Request, Response, Status};
 ///
 /// A call is tried again, up to [`attempts`](ReconnectBuilder::attempts) times and within its time
 /// limit, when the peer surely did not execute it, or when it was lost with its connection and the
-/// method is [idempotent](crate::MethodInfo::is_idempotent). What the peer answers is never tried
-/// again, nor is `resource_exhausted`. Calls that stream items, either way, wait for a connection as
-/// others do, but are not tried again once they have begun.
+/// method is [idempotent](crate::MethodInfo::is_idempotent). Only `unavailable` is tried again; of what
+/// the peer answers, only if it says that nothing was executed. A call whose answer streams is tried again inside of its stream, as
+/// long as nothing of the answer has come. One that sends items is not tried again once it has begun to
+/// send, because its items exist only once; it waits for a connection as others do.
 ///
 /// Clones are cheap and mean the same connections. When the last clone and the last call are gone,
 /// so are the tasks, and the connections are closed.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     Channel, Codec, Extensions, Items, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, deadline,
-    payload::Payload, scope::Scope,
+    items::Limit, payload::Payload, scope::Scope,
 };
 
 /// A call: the method, its encoded parameters, and what goes with them.
@@ -125,6 +125,18 @@ impl Request {
         if let Some(arrival) = &mut self.arrival {
             arrival.deadline = deadline;
         }
+    }
+
+    /// Sets the deadline of a request that came by no connection, if it has a time limit.
+    pub(crate) fn arrive_in_process(&mut self) -> Option<Limit> {
+        if self.arrival.is_some() {
+            return None;
+        }
+        let timeout = self.effective_timeout()?;
+        // A deadline beyond the end of time is none.
+        let at = Instant::now().checked_add(timeout)?;
+        self.arrival = Some(Arrival { channel: Channel::detached(), deadline: Some(at), scope: None });
+        Some(Limit { at, timeout })
     }
 
     /// Changes the time limit; `None` is none. Of use before the request is sent.

@@ -81,6 +81,11 @@ impl Scope {
         self.over.raise();
     }
 
+    /// Whether tasks run that were spawned here.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks.get().is_some_and(|tasks| !tasks.is_empty())
+    }
+
     /// Waits until no task is left.
     pub(crate) async fn wait(&self) {
         if let Some(tasks) = self.tasks.get() {

@@ -105,12 +105,24 @@ impl Status {
         self
     }
 
-    pub(crate) fn not_executed(mut self) -> Self {
+    /// The same, of a call that was surely not executed. It is for layers that refuse a call before
+    /// its handler: the caller then knows that a retry is safe. Of a status that a method returns it
+    /// says nothing, because the method did run.
+    ///
+    /// ```
+    /// use muxado_rpc::Status;
+    ///
+    /// let refused = Status::resource_exhausted("too many calls today").not_executed();
+    /// assert!(!refused.may_have_executed());
+    /// ```
+    #[must_use]
+    pub fn not_executed(mut self) -> Self {
         self.inner.executed = Executed::No;
         self
     }
 
-    /// The call had been tried before, and may have been executed then.
+    /// The call may have been executed, whatever the peer says of this end of it: it was tried before, or
+    /// answered in part.
     pub(crate) fn maybe_executed(mut self) -> Self {
         self.inner.executed = Executed::Maybe;
         self
@@ -148,7 +160,13 @@ impl Status {
         self.inner.executed
     }
 
-    /// False if the call was surely not executed, so that trying it again is safe.
+    /// False if the call was surely not executed, so that trying it again is safe: it was not sent, or
+    /// the peer refused it and said so (`PROTOCOL §10.8`, `§10.10`).
+    ///
+    /// A peer of this implementation says so of an unknown service or method, of a request or
+    /// parameters that it cannot decode or that are above a limit, of a time limit that passes before
+    /// the method begins, and of what an [`AuthLayer`](crate::layers::AuthLayer), a load shedding layer or
+    /// a service that is not ready refuses. Peers that do not know how to say it leave it open.
     pub fn may_have_executed(&self) -> bool {
         self.inner.executed != Executed::No
     }

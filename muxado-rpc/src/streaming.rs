@@ -25,6 +25,9 @@ use crate::{
 /// It is a [`Stream`] of `Result<T, CallError<E>>`. After `None` all has come; an `Err` is the last
 /// item. An end that nobody announced (a cut connection, a reset, a panic) is an `Err`, never `None`.
 ///
+/// The time limit of a call counts until the last item is taken: what has not been read by then is
+/// not, even if it is there.
+///
 /// Items are read when they are asked for. A stream that is not read holds up its sender, by the
 /// bytes of its window ([`muxado::Config::window_size`]), and nothing else. When what a client got is
 /// dropped, so is the handler; when an argument is dropped, what still comes is thrown away until
@@ -188,7 +191,7 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Item(item)) => return Poll::Ready(Some(Ok(item))),
                 Ok(Decoded::Other(ItemMessage::End(result, trailer))) => {
                     self.trailer = trailer;
-                    result
+                    items.believed(result)
                 }
                 Ok(Decoded::Other(ItemMessage::Metadata(metadata))) => {
                     self.metadata = metadata;

@@ -13,6 +13,9 @@
 //! # }
 //! ```
 //!
+//! Time limits hold there as they do elsewhere, by tokio's clock. There are no limits on sizes, and what a
+//! handler spawns is not ended with its call.
+//!
 //! With [`serve`] there is one, in memory, with everything that belongs to it: codec, limits,
 //! cancellation. With [`pair`] both ends serve and call. Over [`Conditions`] a connection is slow,
 //! ragged or cut, as its test wants it.

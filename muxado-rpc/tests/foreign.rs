@@ -242,6 +242,20 @@ async fn a_reset_says_whether_the_call_may_have_run() {
 }
 
 #[tokio::test]
+async fn a_refusal_in_the_middle_of_an_answer_is_none() {
+    for (codec, part) in [(Codec::Json, &b"{\"ok\":"[..]), (Codec::MessagePack, b"\0")] {
+        let status = status_by_hand(codec, async |stream| {
+            stream.write_chunk(Bytes::copy_from_slice(part)).await.unwrap();
+            stream.flush().await.unwrap();
+            tokio::task::yield_now().await;
+            stream.reset(ErrorCode::STREAM_REFUSED);
+        });
+        let status = status.await;
+        assert_eq!((status.code(), status.executed()), (Code::Unavailable, Executed::Maybe));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_before_the_request_is_read_is_taken() {
     let (session, peer) = bare_server();
     let client = WorkClient::new(peer.channel());

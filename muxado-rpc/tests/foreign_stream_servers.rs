@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use futures_util::stream;
 use muxado::{Config, ErrorCode, ReadError, Session, Stream, TypedSession};
 use muxado_rpc::{CallError, Code, Codec, Executed, Limits, Metadata, Origin, Peer};
@@ -11,7 +13,10 @@ use support::{
     CODECS,
     feed::{Broken, FeedClient, collect, decode, encode},
 };
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::{
+    io::{AsyncWriteExt, duplex},
+    time::{Instant, advance},
+};
 
 const SMALL: usize = 1024;
 
@@ -224,6 +229,9 @@ async fn a_reset_in_the_middle_says_what_it_means() {
         for (code, status_code, executed) in [
             (ErrorCode::CANCELLED, Code::Cancelled, Executed::Maybe),
             (ErrorCode::INTERNAL_ERROR, Code::Unavailable, Executed::Maybe),
+            // Who has sent items has not refused the call.
+            (ErrorCode::STREAM_REFUSED, Code::Unavailable, Executed::Maybe),
+            (ErrorCode::ACCEPT_QUEUE_FULL, Code::Unavailable, Executed::Maybe),
         ] {
             let (read, error) = served(
                 codec,
@@ -241,6 +249,16 @@ async fn a_reset_in_the_middle_says_what_it_means() {
             assert_eq!((read, status.code(), status.executed()), (vec![1], status_code, executed));
             assert_eq!(status.origin(), Origin::Peer);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_says_that_nothing_was_executed() {
+    for codec in CODECS {
+        let refuse = async |stream: &mut Stream| stream.reset(ErrorCode::STREAM_REFUSED);
+        let count = async |client: FeedClient| collect(&mut client.count(1).await.unwrap()).await;
+        let error = served(codec, refuse, count).await.1.unwrap();
+        assert_eq!((error.code(), error.may_have_executed()), (Code::Unavailable, false));
     }
 }
 
@@ -316,5 +334,39 @@ async fn a_stream_both_ways_may_end_before_its_items_are_read() {
             async |client| client.sum(stream::repeat(1)).await,
         );
         assert_eq!(sum.await, Ok(7));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_floods_items_is_cut_at_the_time_limit() {
+    const MILLI: Duration = Duration::from_millis(1);
+    for codec in CODECS {
+        let (near, far) = duplex(64 * 1024);
+        let (session, driver) = Session::server(far, Config::default());
+        tokio::spawn(driver);
+        let session = TypedSession::new(session);
+        let flooding = tokio::spawn(async move {
+            let mut stream = session.accept_typed().await.unwrap();
+            let items = encode(codec, &vec![item(1); 100]);
+            while stream.write_all(&items).await.is_ok() {}
+        });
+        let peer = Peer::builder().client(near).unwrap();
+        let client = FeedClient::new(peer.channel()).with_codec(codec).with_timeout(100 * MILLI);
+        let (start, mut read, mut late) = (Instant::now(), 0, 0);
+        let mut items = client.count(1).await.unwrap();
+        let error = loop {
+            match items.next().await.unwrap() {
+                Ok(_) if late > 10_000 => panic!("{codec}: {late} items after the time limit"),
+                Ok(_) => (read, late) = (read + 1, late + u32::from(start.elapsed() > 100 * MILLI)),
+                Err(error) => break error,
+            }
+            if read % 1000 == 0 {
+                advance(MILLI).await;
+            }
+        };
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+        assert!(read > 100_000 - 10_000, "{codec}: cut after {read} items, {:?}", start.elapsed());
+        // The peer is told, too: its stream is reset.
+        flooding.await.unwrap();
     }
 }

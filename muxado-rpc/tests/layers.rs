@@ -4,7 +4,6 @@
 mod support;
 
 use std::{
-    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -14,13 +13,12 @@ use std::{
 };
 
 use muxado_rpc::{
-    Backoff, Channel, Code, Limits, Peer, Request, Response, Status,
-    layers::{AuthLayer, MetadataLayer, RetryPolicy, Trace, TraceContext, TraceLayer},
+    Backoff, Code, Limits, Peer, Request, Response, Status,
+    layers::{AuthLayer, MetadataLayer, RetryPolicy},
 };
 use support::{CODECS, Pair, WorkClient, WorkServer, Worker};
 use tokio::{io::duplex, time::Instant};
 use tower::{Layer, Service, ServiceBuilder, layer::layer_fn, retry::RetryLayer, timeout::TimeoutLayer};
-use tracing_subscriber::fmt::format::FmtSpan;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -125,142 +123,6 @@ async fn metadata_is_added_and_that_of_the_call_stays() {
     let client = WorkClient::new(channel).with_metadata([("user", "eve")].into());
     assert_eq!(client.metadata().await.unwrap(), ["user=eve", "tenant=blue", "call=metadata 0"]);
     assert_eq!(client.metadata().await.unwrap(), ["user=eve", "tenant=blue", "call=metadata 1"]);
-}
-
-// ---------------------------------------------------------------- tracing
-
-/// What a subscriber wrote, line by line.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    /// Writes each span down when it ends, as long as the guard lives.
-    fn record(&self) -> tracing::subscriber::DefaultGuard {
-        let lines = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_span_events(FmtSpan::CLOSE)
-            .with_writer(move || lines.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    /// The innermost spans that have ended, by the text between the braces.
-    fn spans(&self) -> Vec<String> {
-        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
-        let inner = |line: &str| Some(line.rsplit_once("rpc{")?.1.split_once('}')?.0.to_owned());
-        text.lines().filter(|line| line.contains("close")).filter_map(inner).collect()
-    }
-}
-
-/// The value of a field of a span.
-fn field<'a>(span: &'a str, name: &str) -> Option<&'a str> {
-    let value = span.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))?;
-    Some(value.trim_matches('"'))
-}
-
-fn traced(channel: Channel) -> WorkClient<Trace<Channel>> {
-    WorkClient::new(TraceLayer::client().layer(channel))
-}
-
-#[tokio::test]
-async fn a_call_has_a_span_on_each_side_in_one_trace() {
-    let lines = Lines::default();
-    let _guard = lines.record();
-    let (near, _far) = behind!(TraceLayer::server());
-    let client = traced(near.channel());
-    client.hanging().await.unwrap();
-    let spans = lines.spans();
-    let [server, client_span] = &spans[..] else { panic!("not two spans: {spans:?}") };
-    for (span, side) in [(client_span, "client"), (server, "server")] {
-        assert_eq!(field(span, "rpc.system"), Some("muxado"));
-        assert_eq!(field(span, "rpc.service"), Some("Work"));
-        assert_eq!(field(span, "rpc.method"), Some("hanging"));
-        assert_eq!(field(span, "rpc.status"), Some("ok"));
-        assert_eq!(field(span, "side"), Some(side));
-    }
-    assert_eq!(field(server, "trace_id"), field(client_span, "trace_id"));
-    assert_eq!(field(server, "parent_id"), field(client_span, "span_id"));
-    assert_eq!(field(client_span, "parent_id"), None);
-    assert!(server.contains("peer=unknown peer"), "{server}");
-
-    client.find("x".to_owned()).await.unwrap_err();
-    client.divide(1.0, 0.0).await.unwrap_err();
-    let codes: Vec<_> =
-        lines.spans().iter().map(|span| field(span, "rpc.status").unwrap().to_owned()).collect();
-    assert_eq!(codes, ["not_found", "not_found", "unknown", "unknown"]);
-}
-
-const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-#[tokio::test]
-async fn a_trace_goes_through_a_handler_and_its_own_calls() {
-    #[muxado_rpc::service]
-    trait Relay {
-        async fn relay(&self) -> Vec<String>;
-        async fn spawned(&self, cx: &muxado_rpc::Context) -> (bool, bool, bool);
-    }
-
-    struct Node(Channel);
-
-    impl Relay for Node {
-        async fn relay(&self) -> Vec<String> {
-            traced(self.0.clone()).metadata().await.unwrap()
-        }
-
-        async fn spawned(&self, cx: &muxado_rpc::Context) -> (bool, bool, bool) {
-            let context = cx.extension::<TraceContext>().unwrap().clone();
-            let without = tokio::spawn(async { TraceContext::current() }).await.unwrap();
-            let within = context.clone().scope(async { TraceContext::current() });
-            let of_the_call = cx.spawn(async { TraceContext::current() }).await.unwrap().unwrap();
-            let context = Some(context);
-            (without.is_some(), tokio::spawn(within).await.unwrap() == context, of_the_call == context)
-        }
-    }
-
-    let behind = Pair::new();
-    let (near, far) = duplex(1024);
-    let node = RelayServer::new(Node(behind.near.channel()));
-    let _far = Peer::builder().layer(TraceLayer::server()).serve(node).server(far).unwrap();
-    let near = Peer::builder().client(near).unwrap();
-    let client = RelayClient::new(near.channel());
-
-    let sent = [("traceparent", PARENT), ("tracestate", "vendor=7")];
-    let arrived = client.clone().with_metadata(sent.into()).relay().await.unwrap();
-    let [parent, state] = &arrived[..] else { panic!("{arrived:?}") };
-    let context = TraceContext::from_metadata(&[parent.split_once('=').unwrap()].into()).unwrap();
-    assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
-    assert_ne!(context.span_id(), "b7ad6b7169203331");
-    assert_eq!(state, "tracestate=vendor=7");
-
-    for invalid in ["", "00-nonsense", &PARENT.to_uppercase()] {
-        let sent = [("traceparent", invalid), ("tracestate", "vendor=7")];
-        let arrived = client.clone().with_metadata(sent.into()).relay().await.unwrap();
-        assert_eq!(arrived.len(), 1, "a new trace begins, without the old state");
-        assert!(!arrived[0].contains("0af7651916cd43dd8448eb211c80319c"));
-    }
-    assert_eq!(client.spawned().await, Ok((false, true, true)));
-    assert_eq!(TraceContext::current(), None);
-}
-
-#[tokio::test]
-async fn a_call_that_names_its_trace_goes_on_with_it() {
-    let pair = Pair::new();
-    let client = traced(pair.near.channel()).with_metadata([("traceparent", PARENT)].into());
-    let arrived = client.metadata().await.unwrap();
-    assert!(arrived[0].starts_with("traceparent=00-0af7651916cd43dd8448eb211c80319c-"), "{arrived:?}");
-    assert_ne!(arrived[0], format!("traceparent={PARENT}"));
 }
 
 // ---------------------------------------------------------------- retries

@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use muxado_rpc::{Backoff, Drained, Limits, Peer, Reconnect, Server, reconnect::Connector};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use muxado_rpc::{Backoff, Drained, Limits, Peer, Reconnect, Server, Stream, reconnect::Connector};
 use support::Random;
 use tokio::{
     io::{DuplexStream, duplex},
@@ -27,6 +28,8 @@ const SECOND: Duration = Duration::from_secs(1);
 trait Ledger {
     /// Takes some time; the id comes back.
     async fn enter(&self, id: usize) -> usize;
+    /// The same as a stream: the id comes back a few times.
+    async fn repeat(&self, id: usize) -> impl Stream<Item = usize>;
 }
 
 /// How often each call was executed, on all servers together.
@@ -69,9 +72,17 @@ impl Ledger for Book {
         }
         id
     }
+
+    async fn repeat(&self, id: usize) -> impl Stream<Item = usize> {
+        self.enter(id).await;
+        stream::iter(0..id % 4).then(move |times| async move {
+            sleep(MILLI * times as u32).await;
+            id
+        })
+    }
 }
 
-/// Makes all calls, from several callers of each client, and checks every answer.
+/// Makes all calls, every other one of a stream, from several callers of each client, and checks every answer.
 async fn call_all(clients: &[Reconnect], callers: usize, calls: usize) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
@@ -84,7 +95,12 @@ async fn call_all(clients: &[Reconnect], callers: usize, calls: usize) {
                 if id >= calls {
                     return;
                 }
-                assert_eq!(ledger.enter(id).await, Ok(id));
+                if id.is_multiple_of(2) {
+                    assert_eq!(ledger.enter(id).await, Ok(id));
+                } else {
+                    let items = ledger.repeat(id).await.unwrap().try_collect::<Vec<_>>().await;
+                    assert_eq!(items, Ok(vec![id; id % 4]));
+                }
             }
         });
     }

@@ -5,8 +5,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Ident, ext::IdentExt, spanned::Spanned};
 
 use super::{cfg_not_all, index, located, params};
-use crate::model::{
-    Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service, streaming_item,
+use crate::{
+    model::{Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service},
+    types::streaming_item,
 };
 
 /// The struct.

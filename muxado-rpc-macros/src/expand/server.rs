@@ -87,7 +87,7 @@ fn dispatch(service: &Service) -> TokenStream {
     let server = service.server();
     let bound = &service.ident;
     let locals = Locals::new(Span::mixed_site());
-    let Locals { request, service: shared, index, .. } = &locals;
+    let Locals { request, service: shared, index, limit, call, .. } = &locals;
     let arms = service.methods.iter().map(|method| arm(service, method));
     quote! {
         #[automatically_derived]
@@ -103,19 +103,21 @@ fn dispatch(service: &Service) -> TokenStream {
                 ::core::task::Poll::Ready(::core::result::Result::Ok(()))
             }
 
-            fn call(&mut self, #request: #private::Request) -> Self::Future {
+            fn call(&mut self, mut #request: #private::Request) -> Self::Future {
+                let #limit = #private::time_limit(&mut #request);
                 let #shared = ::core::clone::Clone::clone(&self.service);
                 let #index = if #request.method().service_id() == __SERVICE.id() {
                     #request.method().index()
                 } else {
                     usize::MAX
                 };
-                match #index {
+                let #call: Self::Future = match #index {
                     #(#arms)*
                     _ => #private::Box::pin(::core::future::ready(::core::result::Result::Err(
                         #private::unknown_method(&#request),
                     ))),
-                }
+                };
+                #private::hold(#limit, #call)
             }
         }
     }
@@ -241,6 +243,8 @@ struct Locals {
     request: Ident,
     service: Ident,
     index: Ident,
+    limit: Ident,
+    call: Ident,
     codec: Ident,
     params: Ident,
     context: Ident,
@@ -257,6 +261,8 @@ impl Locals {
             request: local("request"),
             service: local("service"),
             index: local("index"),
+            limit: local("limit"),
+            call: local("call"),
             codec: local("codec"),
             params: local("params"),
             context: local("context"),

@@ -186,14 +186,15 @@ const _: () = {
         > {
             ::core::task::Poll::Ready(::core::result::Result::Ok(()))
         }
-        fn call(&mut self, request: crate::rpc::__private::Request) -> Self::Future {
+        fn call(&mut self, mut request: crate::rpc::__private::Request) -> Self::Future {
+            let limit = crate::rpc::__private::time_limit(&mut request);
             let service = ::core::clone::Clone::clone(&self.service);
             let index = if request.method().service_id() == __SERVICE.id() {
                 request.method().index()
             } else {
                 usize::MAX
             };
-            match index {
+            let call: Self::Future = match index {
                 #[cfg(feature = "write")]
                 index if index == __Method::write as usize => {
                     crate::rpc::__private::Box::pin(async move {
@@ -290,7 +291,8 @@ const _: () = {
                         ),
                     )
                 }
-            }
+            };
+            crate::rpc::__private::hold(limit, call)
         }
     }
     #[automatically_derived]

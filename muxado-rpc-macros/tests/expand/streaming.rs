@@ -228,14 +228,18 @@ const _: () = {
         > {
             ::core::task::Poll::Ready(::core::result::Result::Ok(()))
         }
-        fn call(&mut self, request: ::muxado_rpc::__private::Request) -> Self::Future {
+        fn call(
+            &mut self,
+            mut request: ::muxado_rpc::__private::Request,
+        ) -> Self::Future {
+            let limit = ::muxado_rpc::__private::time_limit(&mut request);
             let service = ::core::clone::Clone::clone(&self.service);
             let index = if request.method().service_id() == __SERVICE.id() {
                 request.method().index()
             } else {
                 usize::MAX
             };
-            match index {
+            let call: Self::Future = match index {
                 index if index == __Method::primes as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
@@ -373,7 +377,8 @@ const _: () = {
                         ),
                     )
                 }
-            }
+            };
+            ::muxado_rpc::__private::hold(limit, call)
         }
     }
     #[automatically_derived]

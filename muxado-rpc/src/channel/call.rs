@@ -262,8 +262,15 @@ impl Exchange {
     /// The stream ended without an answer.
     fn broken(&self, error: &ReadError) -> Status {
         let status = status::from_read_error(self.call.method, error);
-        // A stream without a number was never heard of by the peer.
-        if self.read.is_unheard_of() { status.not_executed() } else { status }
+        if self.read.is_unheard_of() {
+            // A stream without a number was never heard of by the peer.
+            status.not_executed()
+        } else if self.reader.codec().is_some() {
+            // Who has begun to answer has not refused.
+            status.maybe_executed()
+        } else {
+            status
+        }
     }
 
     fn no_message(&self, error: &MessageError) -> Status {

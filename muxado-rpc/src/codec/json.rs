@@ -43,6 +43,7 @@ pub(crate) struct JsonError<'a> {
     #[serde(borrow, deserialize_with = "present")]
     pub(crate) details: Option<&'a RawValue>,
     pub(crate) app: bool,
+    pub(crate) executed: Option<bool>,
 }
 
 /// Keeps a `null` that is there apart from a key that is not.

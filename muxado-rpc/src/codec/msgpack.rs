@@ -177,9 +177,9 @@ pub(crate) fn push_u64(buf: &mut impl Extend<u8>, value: u64) {
     }
 }
 
-/// Appends `true`.
-pub(crate) fn push_true(buf: &mut impl Extend<u8>) {
-    buf.extend([0xC3]);
+/// Appends `true` or `false`.
+pub(crate) fn push_bool(buf: &mut impl Extend<u8>, value: bool) {
+    buf.extend([0xC2 | u8::from(value)]);
 }
 
 fn push_head(buf: &mut impl Extend<u8>, count: usize, short: u8, long: u8) {

@@ -25,8 +25,8 @@ use self::{
     receive::{Received, Reception},
 };
 use crate::{
-    BoxError, CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
-    budget::Reservation, link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
+    CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status, budget::Reservation,
+    link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
 };
 
 /// One call of the peer's. Dropping it drops the handler and resets the stream. The permit is given
@@ -131,7 +131,7 @@ impl<S: CallService> ServeProj<'_, S> {
                 }
                 Received::Refused(codec, status) => {
                     tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
-                    self.answer(codec, Err(status));
+                    self.answer(codec, Err(status.not_executed()));
                 }
                 Received::Nothing => self.finish(),
             }
@@ -150,7 +150,8 @@ impl<S: CallService> ServeProj<'_, S> {
             Ok(Poll::Ready(Ok(()))) => contain(about.deadline, || service.call(request)),
             Ok(Poll::Pending) => return self.set_apart(about, request),
             Ok(Poll::Ready(Err(error))) => {
-                return self.answer(about.codec, Err(status::from_box_error(error.into())));
+                let status = status::from_box_error(error.into());
+                return self.answer(about.codec, Err(status.not_executed()));
             }
             Err(panic) => Err(panic),
         };
@@ -274,15 +275,12 @@ impl About {
         }
     }
 
-    fn result_of<E: Into<BoxError>>(
+    fn result_of(
         &self,
         link: &Link,
-        ended: Result<Result<Response, E>, Panicked>,
+        ended: Result<Result<Response, Status>, Panicked>,
     ) -> Result<Response, Status> {
-        match ended {
-            Ok(result) => result.map_err(|error| status::from_box_error(error.into())),
-            Err(panic) => Err(self.panicked(link, &panic)),
-        }
+        ended.unwrap_or_else(|panic| Err(self.panicked(link, &panic)))
     }
 }
 

@@ -3,22 +3,19 @@
 use std::{
     any::Any,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, Sleep, sleep_until},
-};
+use muxado::ReadError;
+use tokio::task::JoinHandle;
 
-use super::{ReadHalf, Sending, WriteHalf, pump};
+use super::{Expiry, Limit, ReadHalf, Sending, WriteHalf, pump};
 use crate::{
-    Codec, Limits, Metadata, MethodInfo, Origin, Status, status,
+    Codec, Limits, Metadata, MethodInfo, Origin, Status,
+    response::Failure,
+    status,
     wire::{MessageError, MessageReader, check_metadata, decode_item_message},
 };
 
@@ -28,19 +25,13 @@ pub(crate) struct Received {
     read: ReadHalf,
     reader: MessageReader,
     limits: Limits,
-    deadline: Option<Limit>,
-    timer: Option<Pin<Box<Sleep>>>,
+    expiry: Option<Expiry>,
     /// What sends items the other way meanwhile.
     pumping: Option<Pumping>,
+    /// Messages that came, counted as far as it goes.
+    messages: u8,
     /// What lives as long as the items do.
     _keep: Option<Box<dyn Any + Send + Sync>>,
-}
-
-/// By when the last item must be there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit {
-    pub(crate) at: Instant,
-    pub(crate) timeout: Duration,
 }
 
 impl Received {
@@ -52,11 +43,11 @@ impl Received {
         limits: &Limits,
     ) -> Self {
         let limits = limits.clone();
-        Self { method, read, reader, limits, deadline: None, timer: None, pumping: None, _keep: None }
+        Self { method, read, reader, limits, expiry: None, pumping: None, messages: 0, _keep: None }
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Limit>) -> Self {
-        self.deadline = deadline;
+        self.expiry = deadline.map(|limit| Expiry::new(self.method, limit));
         self
     }
 
@@ -74,9 +65,15 @@ impl Received {
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
         loop {
             match self.reader.pop() {
-                Ok(Some(message)) => return Poll::Ready(Ok(message)),
+                Ok(Some(message)) => {
+                    self.messages = self.messages.saturating_add(1);
+                    return Poll::Ready(Ok(message));
+                }
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
+            }
+            if let Some(status) = self.expiry.as_ref().and_then(Expiry::passed) {
+                return Poll::Ready(Err(status));
             }
             match self.read.poll_read_chunk(cx) {
                 Poll::Ready(Ok(Some(chunk))) => self.reader.push(chunk),
@@ -85,14 +82,23 @@ impl Received {
                     let last = self.reader.finish().and_then(|last| self.whole(last));
                     return Poll::Ready(last.map_err(|error| self.no_message(&error)));
                 }
-                Poll::Ready(Err(error)) => {
-                    let own = self.pumping.as_ref().and_then(|pumping| pumping.failure.get().cloned());
-                    let status = own.unwrap_or_else(|| status::from_read_error(self.method, &error));
-                    let unheard_of = self.read.is_unheard_of();
-                    return Poll::Ready(Err(if unheard_of { status.not_executed() } else { status }));
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
+                Poll::Pending => {
+                    let Some(expiry) = &mut self.expiry else { return Poll::Pending };
+                    return expiry.poll(cx).map(Err);
                 }
-                Poll::Pending => return self.poll_deadline(cx).map(Err),
             }
+        }
+    }
+
+    /// The end that the last message stated, as far as it is to be believed: where something came before it,
+    /// the method has begun.
+    pub(super) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
+        match end {
+            Err(Failure::Status(status)) if self.messages > 1 => {
+                Err(Failure::Status(status.maybe_executed()))
+            }
+            end => end,
         }
     }
 
@@ -104,14 +110,18 @@ impl Received {
         }
     }
 
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
-        let Some(Limit { at, timeout }) = self.deadline else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        ready!(timer.as_mut().poll(cx));
-        let method = self.method;
-        Poll::Ready(Status::deadline_exceeded(format!(
-            "{method}: the items did not end within the time limit of {timeout:?}"
-        )))
+    /// The stream ended without an end of the items.
+    fn broken(&self, error: &ReadError) -> Status {
+        let own = self.pumping.as_ref().and_then(|pumping| pumping.failure.get().cloned());
+        let status = own.unwrap_or_else(|| status::from_read_error(self.method, error));
+        if self.read.is_unheard_of() {
+            status.not_executed()
+        } else if self.reader.codec().is_some() {
+            // Who has begun to answer has not refused.
+            status.maybe_executed()
+        } else {
+            status
+        }
     }
 
     pub(super) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {

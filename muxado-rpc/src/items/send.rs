@@ -54,6 +54,11 @@ impl Sending {
         Poll::Pending
     }
 
+    /// Lets go of what makes the items, which ended by something else than themselves.
+    pub(crate) fn end(&mut self, result: &Result<(), Failure>) {
+        self.items.end(result);
+    }
+
     /// The buffer, for the end. A message that was written in part is still in it: its rest comes
     /// first.
     pub(crate) fn into_buf(mut self) -> Vec<u8> {

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::{BoxError, Request, Status};
 
 /// Lets those calls through that a check allows; the others fail with the status that it gives, and
-/// no handler runs.
+/// no handler runs: to the caller they are [not executed](Status::may_have_executed).
 ///
 /// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. What it gives goes
 /// into the [`extensions`](Request::extensions) of the request, for handlers to find: who calls, say,
@@ -142,7 +142,7 @@ where
         loop {
             let call = match state.as_mut().project() {
                 StateProjection::Checking { check, allowed } => {
-                    let granted = ready!(check.poll(cx))?;
+                    let granted = ready!(check.poll(cx)).map_err(Status::not_executed)?;
                     match allowed.take() {
                         Some((mut inner, mut request)) => {
                             if TypeId::of::<T>() != TypeId::of::<()>() {

@@ -12,8 +12,9 @@ use crate::{Backoff, BoxError, Request, Response, Status, reconnect::may_try_aga
 ///
 /// Only `unavailable` is tried again, after a pause ([`Backoff`], 10 ms to 1 s by default), and never
 /// beyond the time limit of the call: each attempt is given what is left of it. Requests that stream
-/// items cannot be sent twice and are tried once. [`Reconnect`](crate::Reconnect) does the same by
-/// itself.
+/// items cannot be sent twice and are tried once. So are methods whose answer streams, once the stream
+/// has begun: `tower::retry` decides before the first item, and a refusal shows in its place.
+/// [`Reconnect`](crate::Reconnect) does the same by itself, and for such streams as well.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,27 +6,33 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{Span, field};
 
 use super::TraceContext;
-use crate::{BoxError, Code, PeerInfo, Request, Response, Status, status};
+use crate::{
+    BoxError, Code, Items, ItemsEnd, PeerInfo, Request, Response, Status,
+    items::{BoxItems, PollItems, Step},
+    limits::SendLimit,
+    status,
+};
 
 /// A `tracing` span around each call, and W3C trace context in its metadata.
 ///
 /// The span `rpc`, of level `INFO`, has the fields `rpc.system` (`muxado`), `rpc.service`,
 /// `rpc.method`, `rpc.status` (`ok` or the [`Code`]), `side` (`client` or `server`), `peer`,
-/// `trace_id`, `span_id` and `parent_id`, the last of which a trace's first span has not.
+/// `trace_id`, `span_id` and `parent_id`, the last of which a trace's first span has not. The status of
+/// a call that is given up, or of a stream that nobody reads to its end, is `cancelled`.
 ///
 /// On the calling side the call belongs to the trace that its metadata names, else to that of the call
 /// that this task serves, else to a new one. On the serving side it belongs to the one that came with
 /// it, else to a new one; the handler, and calls that it makes, run within. So do tasks that it spawns
 /// by [`Context::spawn`](crate::Context::spawn), others only inside [`TraceContext::scope`].
 ///
-/// Of a method that returns a stream the span ends when the stream begins. The stream's own work is
-/// outside of it; the [`TraceContext`] is among the [extensions](Request::extensions) of the call.
+/// Of a method that returns a stream the span lasts until the stream has ended, and what makes the items
+/// runs within. The [`TraceContext`] is among the [extensions](Request::extensions) of the call.
 ///
 /// ```
 /// use muxado_rpc::{Peer, layers::TraceLayer};
@@ -134,12 +140,12 @@ where
         let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));
         // Calls made by the calling side are none of this one's.
         let context = (!is_client).then_some(context);
-        TraceFuture { call, span, context }
+        TraceFuture { call, span, context, ended: false }
     }
 }
 
 /// A call through a [`Trace`].
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct TraceFuture<F> {
@@ -148,6 +154,8 @@ pub struct TraceFuture<F> {
     span: Span,
     /// That of a call being served.
     context: Option<TraceContext>,
+    /// The outcome is recorded, or will be by the items.
+    ended: bool,
 }
 
 impl<F, E> Future for TraceFuture<F>
@@ -164,14 +172,76 @@ where
             Some(context) => context.sync_scope(|| this.call.poll(cx)),
             None => this.call.poll(cx),
         };
-        let result = ready!(polled).map_err(to_status);
-        match &result {
-            Ok(response) if response.is_ok() => this.span.record("rpc.status", "ok"),
-            // What errors of the application count as.
-            Ok(_) => this.span.record("rpc.status", field::display(Code::Unknown)),
-            Err(status) => this.span.record("rpc.status", field::display(status.code())),
-        };
+        let mut result = ready!(polled).map_err(to_status);
+        *this.ended = true;
+        match &mut result {
+            Ok(response) => {
+                // What errors of the application count as.
+                let failed = if response.is_ok() { None } else { Some(Code::Unknown) };
+                match response.items_mut() {
+                    Some(items) => trace_items(items, this.span, this.context.as_ref()),
+                    None => record(this.span, failed),
+                }
+            }
+            Err(status) => record(this.span, Some(status.code())),
+        }
         Poll::Ready(result)
+    }
+}
+
+#[pinned_drop]
+impl<F> PinnedDrop for TraceFuture<F> {
+    fn drop(self: Pin<&mut Self>) {
+        if !self.ended {
+            record(&self.span, Some(Code::Cancelled));
+        }
+    }
+}
+
+/// Notes how a call ended.
+fn record(span: &Span, failed: Option<Code>) {
+    match failed {
+        None => span.record("rpc.status", "ok"),
+        Some(code) => span.record("rpc.status", field::display(code)),
+    };
+}
+
+/// Keeps the span for as long as there are items.
+fn trace_items(items: &mut Items, span: &Span, context: Option<&TraceContext>) {
+    if !span.is_disabled() || context.is_some() {
+        let (span, context) = (span.clone(), context.cloned());
+        items.wrap(|items| Box::pin(TracedItems { items, span, context }));
+    }
+    if !span.is_disabled() {
+        let span = span.clone();
+        items.on_end(move |end| match end {
+            ItemsEnd::Complete => record(&span, None),
+            ItemsEnd::Failed(code) => record(&span, Some(code)),
+            ItemsEnd::Dropped => record(&span, Some(Code::Cancelled)),
+        });
+    }
+}
+
+/// Items that are made inside of a span.
+struct TracedItems {
+    items: BoxItems,
+    span: Span,
+    context: Option<TraceContext>,
+}
+
+impl PollItems for TracedItems {
+    fn poll_fill(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        limit: SendLimit,
+        buf: &mut Vec<u8>,
+    ) -> Poll<Step> {
+        let this = self.get_mut();
+        let _entered = this.span.enter();
+        match &this.context {
+            Some(context) => context.sync_scope(|| this.items.as_mut().poll_fill(cx, limit, buf)),
+            None => this.items.as_mut().poll_fill(cx, limit, buf),
+        }
     }
 }
 

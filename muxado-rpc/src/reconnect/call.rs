@@ -13,8 +13,12 @@ use pin_project::pin_project;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
-use super::{Handle, pool::Live, pool::Pool};
-use crate::{CallFuture, Code, MethodInfo, Origin, Request, Response, Status};
+use super::{
+    Handle,
+    items::until_begun,
+    pool::{Live, Pool},
+};
+use crate::{CallFuture, Code, MethodInfo, Origin, Request, Response, Status, response::Outcome};
 
 /// A call under way; see [`Reconnect`](super::Reconnect).
 ///
@@ -35,7 +39,7 @@ pub struct ReconnectFuture {
 /// Failed ────────────────────────▶ Done
 /// ```
 #[pin_project(project = StateProjection)]
-enum State {
+pub(super) enum State {
     Failed(Option<Status>),
     Waiting(Waiting),
     Calling {
@@ -49,7 +53,7 @@ enum State {
 type Waiting = Pin<Box<dyn Future<Output = Result<Arc<Live>, Status>> + Send>>;
 
 /// What is left to be tried.
-struct Attempts {
+pub(super) struct Attempts {
     /// Keeps the client at work as long as the call is under way.
     handle: Arc<Handle>,
     method: &'static MethodInfo,
@@ -72,6 +76,11 @@ impl ReconnectFuture {
             None if attempts.pool().is_closed() => State::Failed(Some(Pool::closed(method))),
             None => attempts.wait(Duration::ZERO).unwrap_or_else(|status| State::Failed(Some(status))),
         };
+        Self { attempts, state }
+    }
+
+    /// A call some of whose attempts were made.
+    pub(super) fn going_on(attempts: Attempts, state: State) -> Self {
         Self { attempts, state }
     }
 }
@@ -110,6 +119,10 @@ impl Future for ReconnectFuture {
 }
 
 impl Attempts {
+    pub(super) fn method(&self) -> &'static MethodInfo {
+        self.method
+    }
+
     fn pool(&self) -> &Arc<Pool> {
         &self.handle.pool
     }
@@ -130,13 +143,14 @@ impl Attempts {
     }
 
     /// The next attempt, or what the call came to.
-    fn again(&mut self, live: &Live, result: Result<Response, Status>) -> Result<State, CallResult> {
+    pub(super) fn again(&mut self, live: &Arc<Live>, result: CallResult) -> Result<State, CallResult> {
         let status = match result {
+            // Of a stream there is only the promise yet.
+            Ok(response) if self.method.shape().streams_output() => {
+                return Err(Ok(self.watch_items(live, response)));
+            }
             Ok(response) => {
-                // Of a stream there is only the promise yet.
-                if !self.method.shape().streams_output() {
-                    live.note_answer();
-                }
+                live.note_answer();
                 return Err(Ok(response));
             }
             Err(status) => status,
@@ -158,6 +172,17 @@ impl Attempts {
             self.pool().settings.retry_backoff.pause(self.made)
         };
         self.wait(pause).map_err(|_| Err(self.failed(status)))
+    }
+
+    /// Hands what is left to be tried to the items, which may still turn out to be refused.
+    fn watch_items(&mut self, live: &Arc<Live>, mut response: Response) -> Response {
+        if self.request.is_none() && !self.maybe_executed {
+            return response;
+        }
+        let Some((items, metadata)) = response.take_items() else { return response };
+        let attempts = Self { handle: Arc::clone(&self.handle), request: self.request.take(), ..*self };
+        let items = until_begun(attempts, Arc::clone(live), items);
+        Response::from_outcome(items.codec(), Outcome::Items(items)).with_metadata(metadata)
     }
 
     /// Waits for a connection, after a pause.

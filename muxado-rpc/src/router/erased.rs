@@ -32,11 +32,11 @@ where
             Poll::Ready(Ok(())) => boxed(service.call(request)),
             Poll::Ready(Err(error)) => {
                 let status = status::from_box_error(error.into());
-                Box::pin(std::future::ready(Err(status)))
+                Box::pin(std::future::ready(Err(status.not_executed())))
             }
             Poll::Pending => Box::pin(async move {
                 let ready = poll_fn(|cx| service.poll_ready(cx)).await;
-                ready.map_err(|error| status::from_box_error(error.into()))?;
+                ready.map_err(|error| status::from_box_error(error.into()).not_executed())?;
                 service.call(request).await.map_err(|error| status::from_box_error(error.into()))
             }),
         }

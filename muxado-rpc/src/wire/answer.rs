@@ -13,7 +13,7 @@ use crate::{
     codec::{
         CodecError,
         json::{self, JsonAnswer, push_string},
-        msgpack::{Cursor, push_map, push_str, push_true},
+        msgpack::{Cursor, push_bool, push_map, push_str},
     },
     limits::SendLimits,
     payload::{Framed, Head, Outgoing, Payload},
@@ -55,7 +55,8 @@ struct Answer {
 struct ErrorHead {
     code: Code,
     message: String,
-    app: bool,
+    /// The key that sets it apart from a status of which no more is known, and its value.
+    mark: Option<(&'static str, bool)>,
     has_details: bool,
 }
 
@@ -77,7 +78,7 @@ impl Answer {
     }
 
     fn of_app_error(EncodedError { code, message, value }: EncodedError) -> Self {
-        let error = Some(ErrorHead { code, message, app: true, has_details: true });
+        let error = Some(ErrorHead { code, message, mark: Some(("app", true)), has_details: true });
         Self { error, payload: value, metadata: Metadata::new() }
     }
 
@@ -86,7 +87,7 @@ impl Answer {
         let error = ErrorHead {
             code: status.code(),
             message: shortened(status.message(), MAX_STATUS_MESSAGE).to_owned(),
-            app: false,
+            mark: (!status.may_have_executed()).then_some(("executed", false)),
             has_details: details.is_some(),
         };
         let payload = details.map_or_else(no_payload, Payload::from);
@@ -117,7 +118,12 @@ impl Answer {
             if let Some(error) = &error {
                 buf.extend_from_slice(br#","message":"#);
                 push_string(buf, &error.message);
-                buf.extend_from_slice(if error.app { br#","app":true}"# } else { b"}" });
+                if let Some((key, value)) = error.mark {
+                    buf.push(b',');
+                    push_string(buf, key);
+                    buf.extend_from_slice(if value { &b":true"[..] } else { b":false" });
+                }
+                buf.push(b'}');
             }
             if !metadata.is_empty() {
                 buf.extend_from_slice(br#","metadata":"#);
@@ -135,7 +141,7 @@ impl Answer {
             None => push_str(&mut head, "ok"),
             Some(error) => {
                 push_str(&mut head, "err");
-                push_map(&mut head, 2 + usize::from(error.app) + usize::from(error.has_details));
+                push_map(&mut head, 2 + usize::from(error.mark.is_some()) + usize::from(error.has_details));
                 push_str(&mut head, "code");
                 push_str(&mut head, error.code.as_str());
                 if error.has_details {
@@ -147,9 +153,9 @@ impl Answer {
             if let Some(error) = &error {
                 push_str(buf, "message");
                 push_str(buf, &error.message);
-                if error.app {
-                    push_str(buf, "app");
-                    push_true(buf);
+                if let Some((key, value)) = error.mark {
+                    push_str(buf, key);
+                    push_bool(buf, value);
                 }
             }
             if !metadata.is_empty() {
@@ -207,16 +213,18 @@ pub(super) struct ErrorParts {
     message: String,
     details: Option<Bytes>,
     app: bool,
+    not_executed: bool,
 }
 
 impl ErrorParts {
     /// The application's error, or a status.
     pub(super) fn into_app_error(self, codec: Codec) -> Result<EncodedError, Status> {
-        let Self { code, message, details, app } = self;
+        let Self { code, message, details, app, not_executed } = self;
         match details {
             Some(details) if app => Ok(EncodedError { code, message, value: details.into() }),
             details => {
                 let status = Status::new(code, message).with_origin(Origin::Peer);
+                let status = if not_executed { status.not_executed() } else { status };
                 Err(match details {
                     Some(details) => status.with_raw_details(codec, details),
                     None => status,
@@ -243,6 +251,7 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
         message: error.message,
         details: error.details.map(raw),
         app: error.app,
+        not_executed: error.executed == Some(false),
     });
     let ok = answer.ok.map(|value| range_of(message, value.get().as_bytes()));
     let item = answer.item.map(|value| range_of(message, value.get().as_bytes()));
@@ -276,6 +285,7 @@ fn decode_packed_error(message: &Bytes, cursor: &mut Cursor<'_>) -> Result<Error
             "message" => error.message = cursor.string()?.to_owned(),
             "details" => error.details = Some(message.slice_ref(cursor.value()?)),
             "app" => error.app = cursor.bool()?,
+            "executed" => error.not_executed = !cursor.nil() && !cursor.bool()?,
             _ => {
                 cursor.value()?;
             }

@@ -203,12 +203,14 @@ async fn an_unknown_method_is_unimplemented() {
         let status = Status::from(client.burn().await.unwrap_err());
         assert_eq!((status.code(), status.origin()), (Code::Unimplemented, Origin::Peer));
         assert!(status.message().contains("Library has no method \"burn\""), "{status}");
+        assert!(!status.may_have_executed());
         assert_eq!(client.titles().await.map(|titles| titles.len()), Ok(2));
     }
     let (_ends, clients) = new_callers();
     for client in clients {
         // A new caller can do without what an old server has not.
-        assert_eq!(code(client.catalogue().await), Code::Unimplemented);
+        let error = client.catalogue().await.unwrap_err();
+        assert_eq!((error.code(), error.may_have_executed()), (Code::Unimplemented, false));
         #[expect(deprecated, reason = "it is what old servers have")]
         let titles = client.names().await;
         assert_eq!(titles, Ok(vec![text("Emma")]));

@@ -4,7 +4,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -25,6 +28,7 @@ use crate::{
     payload::Outgoing,
     response::Failure,
     scope::Scope,
+    status,
     tally::Counted,
     wire::{MessageReader, check_metadata, encode_answer, push_metadata_message, push_output_end},
 };
@@ -38,7 +42,7 @@ pub(super) struct Apart {
     input: Option<Items>,
     counted: Counted,
     /// The memory of a request that was buffered.
-    _reserved: Option<Reservation>,
+    reserved: Option<Reservation>,
     /// Given back when the call is over.
     _permit: Option<OwnedSemaphorePermit>,
     /// The same of a call whose items come: given back when nobody reads them any more, either.
@@ -84,7 +88,7 @@ impl Apart {
             out,
             input,
             counted,
-            _reserved: None,
+            reserved: None,
             _permit: permit,
             _shared_permit: shared_permit,
         }
@@ -92,7 +96,7 @@ impl Apart {
 
     /// The same, for as long as this holds memory of the connection's budget.
     pub(super) fn keeping(mut self, reserved: Option<Reservation>) -> Self {
-        self._reserved = reserved;
+        self.reserved = reserved;
         self
     }
 
@@ -104,7 +108,7 @@ impl Apart {
             // Boxed, so that other calls need no room for it.
             Box::pin(self.run_to_the_end(service, request)).await;
         } else if let Some(result) = self.handle(service, request).await {
-            self.answer(result).await;
+            self.answer_handled(result).await;
         }
         if let Some(scope) = self.scope.0.take() {
             scope.end();
@@ -112,12 +116,27 @@ impl Apart {
         }
     }
 
-    async fn answer(&mut self, mut result: Result<Response, Status>) {
+    /// Answers as the handler did, which is gone but for its items.
+    async fn answer_handled(&mut self, mut result: Result<Response, Status>) {
         if let Ok(response) = &mut result
             && let Some((items, metadata)) = response.take_items()
         {
             return Box::pin(self.send_items(items, metadata)).await;
         }
+        self.release();
+        self.answer(result).await;
+    }
+
+    /// Gives back the memory of the request, now that the handler is gone: a caller that does not read
+    /// the answer holds none of it. Tasks of the call may have parts of it still.
+    fn release(&mut self) {
+        if self.scope.0.as_ref().is_none_or(|scope| !scope.has_tasks()) {
+            self.reserved = None;
+        }
+    }
+
+    /// Answers with a value or a status.
+    async fn answer(&mut self, result: Result<Response, Status>) {
         self.counted.answer(result.is_err());
         let answer = encode_answer(self.about.codec, result, self.counted.link().send_limits());
         self.finish(answer).await;
@@ -131,13 +150,11 @@ impl Apart {
     }
 
     /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
-    async fn run_to_the_end<S: CallService>(&mut self, mut service: S, request: Request) {
+    async fn run_to_the_end<S: CallService>(&mut self, service: S, request: Request) {
         let deadline = self.about.deadline;
         let mut timer = pin!(deadline.map(sleep_until));
-        let mut handler = pin!(Contained::new(deadline, async move {
-            poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(request).await
-        }));
+        let taken = AtomicBool::new(false);
+        let mut handler = pin!(Contained::new(deadline, call(service, request, &taken)));
         let mut caller_waits = true;
         loop {
             let ended = poll_fn(|cx| {
@@ -153,7 +170,7 @@ impl Apart {
             match ended {
                 Ok(result) => {
                     if caller_waits {
-                        self.answer(result).await;
+                        self.answer_handled(result).await;
                     }
                     return;
                 }
@@ -174,34 +191,35 @@ impl Apart {
     /// The handler is dropped when this returns.
     async fn handle<S: CallService>(
         &mut self,
-        mut service: S,
+        service: S,
         request: Request,
     ) -> Option<Result<Response, Status>> {
         let deadline = self.about.deadline;
         let mut timer = pin!(deadline.map(sleep_until));
-        let mut handler = pin!(Contained::new(deadline, async move {
-            poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(request).await
-        }));
+        let taken = AtomicBool::new(false);
+        let mut handler = pin!(Contained::new(deadline, call(service, request, &taken)));
         poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
                 return Poll::Ready(Some(self.about.result_of(self.counted.link(), ended)));
             }
-            self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(Err(status?)))
+            self.poll_interrupted(cx, timer.as_mut()).map(|status| {
+                let status = status?;
+                Some(Err(if taken.load(Ordering::Relaxed) { status } else { status.not_executed() }))
+            })
         })
         .await
     }
 
     /// Sends items until their end, the time limit, or until the caller goes.
-    async fn send_items(&mut self, items: Items, metadata: Metadata) {
+    async fn send_items(&mut self, mut items: Items, metadata: Metadata) {
         let About { method, codec, deadline, .. } = self.about;
         let limits = self.counted.link().send_limits();
         let limit = limits.message_size();
         if let Err(problem) = check_metadata(&metadata, limits) {
             let status = Status::internal(format!("{method}: the items have {problem}"));
-            self.counted.answer(true);
-            let answer = encode_answer(codec, Err(status), self.counted.link().send_limits());
-            return self.finish(answer).await;
+            items.end(&Err(Failure::Status(status.clone())));
+            self.release();
+            return self.answer(Err(status)).await;
         }
         let mut first = Vec::new();
         if !metadata.is_empty() {
@@ -226,6 +244,8 @@ impl Apart {
         if let Err(Failure::Panic(panic)) = result {
             result = Err(Failure::Status(self.about.panicked(self.counted.link(), &panic)));
         }
+        sending.end(&result);
+        self.release();
         self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
         push_output_end(codec, result, trailer, self.counted.link().send_limits(), &mut buf);
@@ -248,6 +268,18 @@ impl Apart {
             None => Poll::Pending,
         }
     }
+}
+
+/// Waits until the service takes the request, notes that it has, and runs it.
+async fn call<S: CallService>(
+    mut service: S,
+    request: Request,
+    taken: &AtomicBool,
+) -> Result<Response, Status> {
+    let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+    ready.map_err(|error| status::from_box_error(error.into()).not_executed())?;
+    taken.store(true, Ordering::Relaxed);
+    service.call(request).await.map_err(|error| status::from_box_error(error.into()))
 }
 
 fn failed(status: Status) -> (Result<(), Failure>, Metadata) {

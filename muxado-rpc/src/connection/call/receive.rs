@@ -134,6 +134,9 @@ fn request(
         )));
     }
     let RequestHead { params, timeout, metadata, .. } = head;
+    if timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
+    }
     let params = params.map_or_else(|| codec.empty_map(), |params| cut_out(message, params));
     let mut request = Request::received(method, codec, params.into(), Channel::new(Arc::clone(link)));
     request.set_timeout(timeout);

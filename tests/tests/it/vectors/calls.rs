@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muxado::{Config, Session, StreamType, TypedSession};
-use muxado_rpc::{CallError, Channel, Code, Codec, Context, Metadata, Peer, PeerBuilder};
+use muxado_rpc::{CallError, Channel, Code, Codec, Context, Metadata, Peer, PeerBuilder, Status};
 use muxado_tests::{DATA, Frame, Peer as Scripted, drain, run, write_final};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -113,6 +113,8 @@ fn unknown_methods_get_the_stated_answer_but_for_its_text() {
         // Up to the text, whose length differs.
         let head = stated.windows(7).position(|window| window == b"message").expect("a message") + 7;
         assert_eq!(answer[4..head], stated[4..head]);
+        let last = |answer: &[u8]| answer[answer.len() - b"\xa8executed\xc2".len()..].to_vec();
+        assert_eq!(last(&answer), last(&stated));
         assert_eq!(answer.len() - 4, u32::from_be_bytes(*answer.first_chunk().expect("a length")) as usize);
     });
 }
@@ -148,7 +150,10 @@ fn full_requests_are_written_as_the_vectors_say() {
         for (codec, name) in CODECS {
             for (answer, expected) in [
                 ("app-error", CallError::App(DivideError::DivideByZero)),
-                ("status", CallError::Status(muxado_rpc::Status::new(Code::Unimplemented, "no method nope"))),
+                (
+                    "status",
+                    CallError::Status(Status::new(Code::Unimplemented, "no method nope").not_executed()),
+                ),
             ] {
                 let (channel, _peer, mut scripted) = client();
                 let call = tokio::spawn(async move {
@@ -164,6 +169,7 @@ fn full_requests_are_written_as_the_vectors_say() {
                 scripted.send(Frame::new(DATA, 1, 3, vector(&format!("answer-{name}-{answer}")))).await;
                 let error = call.await.expect("no panic").expect_err("it failed");
                 assert_eq!((error.code(), error.app()), (expected.code(), expected.app()));
+                assert_eq!(error.may_have_executed(), expected.may_have_executed());
                 assert_eq!(
                     error.status().map(|s| s.message().to_owned()),
                     expected.status().map(|s| s.message().to_owned())

@@ -1,0 +1,112 @@
+//! What the types in signatures mean.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{
+    GenericArgument, Path, PathArguments, Type, TypeImplTrait, TypeParamBound, TypeReference, parse_quote,
+};
+
+/// The two types of a type named `Result`. Two arguments are taken as they are, for the sake of readable docs; the
+/// server's code checks that they are indeed the two of the type. An alias like `io::Result<T>` is asked for them.
+pub(crate) fn result_types(ty: &Type, krate: &Path) -> Option<(TokenStream, TokenStream)> {
+    let Type::Path(path) = peel(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+    Some(match two_types(&last.arguments) {
+        Some((ok, error)) => (ok.to_token_stream(), error.to_token_stream()),
+        None => {
+            let is_result = quote!(#krate::__private::IsResult);
+            (quote!(<#ty as #is_result>::Ok), quote!(<#ty as #is_result>::Err))
+        }
+    })
+}
+
+/// The types in `impl Stream<Item = T>`, or in a `Result` of such a stream.
+pub(crate) struct StreamParts<'a> {
+    pub(crate) item: &'a Type,
+    pub(crate) error: Option<&'a Type>,
+}
+
+/// The parts of the type of a stream that is returned; `None` if it is none.
+pub(crate) fn stream_parts(ty: &Type) -> Option<StreamParts<'_>> {
+    match peel(ty) {
+        Type::ImplTrait(stream) => Some(StreamParts { item: item_of(stream)?, error: None }),
+        Type::Path(path) => {
+            let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+            let (ok, error) = two_types(&last.arguments)?;
+            let Type::ImplTrait(stream) = peel(ok) else { return None };
+            Some(StreamParts { item: item_of(stream)?, error: Some(error) })
+        }
+        _ => None,
+    }
+}
+
+/// The `T` of `impl Stream<Item = T>`.
+fn item_of(stream: &TypeImplTrait) -> Option<&Type> {
+    let arguments = stream.bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            let last = bound.path.segments.last().filter(|last| last.ident == "Stream")?;
+            Some(&last.arguments)
+        }
+        _ => None,
+    })?;
+    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
+        _ => None,
+    })
+}
+
+pub(crate) fn make_stream_send(ty: &mut Type) {
+    match ty {
+        Type::Group(group) => make_stream_send(&mut group.elem),
+        Type::Paren(paren) => make_stream_send(&mut paren.elem),
+        Type::ImplTrait(stream) => stream.bounds.push(parse_quote!(::core::marker::Send)),
+        Type::Path(path) => {
+            let last = path.path.segments.last_mut().map(|last| &mut last.arguments);
+            let Some(PathArguments::AngleBracketed(arguments)) = last else { return };
+            if let Some(GenericArgument::Type(ok)) = arguments.args.first_mut() {
+                make_stream_send(ok);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The `T` of `Streaming<T>`, under whatever path.
+pub(crate) fn streaming_item(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = peel(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Streaming")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match (arguments.args.first(), arguments.args.len()) {
+        (Some(GenericArgument::Type(item)), 1) => Some(item),
+        _ => None,
+    }
+}
+
+/// The type inside parentheses and the invisible groups that `macro_rules!` makes.
+pub(crate) fn peel(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => peel(&group.elem),
+        Type::Paren(paren) => peel(&paren.elem),
+        ty => ty,
+    }
+}
+
+/// Whether this is `&Context`, under whatever path.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    let Type::Reference(TypeReference { lifetime: None, mutability: None, elem, .. }) = peel(ty) else {
+        return false;
+    };
+    let Type::Path(path) = peel(elem) else { return false };
+    path.path.segments.last().is_some_and(|last| last.ident == "Context" && last.arguments.is_none())
+}
+
+fn two_types(arguments: &PathArguments) -> Option<(&Type, &Type)> {
+    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
+    let mut types = arguments.args.iter().map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    let pair = (types.next()??, types.next()??);
+    types.next().is_none().then_some(pair)
+}
