@@ -118,7 +118,8 @@ fn calls_made_at_once_share_writes() {
         }
         settle().await;
         assert_eq!(counts(&pair.client_log), (1, 100));
-        assert_eq!(counts(&pair.server_log), (1, 50));
+        // By portions of 16, so that the client has something to do meanwhile.
+        assert_eq!(counts(&pair.server_log), (4, 50));
         serving.abort();
     });
 }
