@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 pub use self::sink::ItemSink;
 pub(crate) use self::{
@@ -134,6 +135,18 @@ impl Items {
             Source::Received(received) => received.check_metadata(method, metadata),
             Source::Local(_) | Source::Over => Ok(()),
         }
+    }
+
+    /// The next item for a receiver on this side, if it is here and its message has nothing else in it.
+    /// Otherwise, [`poll_arrival`](Self::poll_arrival) tells.
+    pub(crate) fn next_quick<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let Inner { codec, source, .. } = &mut *self.inner;
+        let reader = match source {
+            Source::Received(received) => received.reader_mut(),
+            Source::Local(local) => &mut local.reader,
+            Source::Over => return None,
+        };
+        reader.pop_with(|message| codec.decode(quick_item(*codec, message)?).ok())
     }
 
     /// The next message for a receiver on this side.

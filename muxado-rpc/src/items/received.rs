@@ -70,6 +70,11 @@ impl Received {
         self
     }
 
+    /// What was received and not yet asked for.
+    pub(super) fn reader_mut(&mut self) -> &mut MessageReader {
+        &mut self.reader
+    }
+
     /// The next message. After an error there is none.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
         loop {

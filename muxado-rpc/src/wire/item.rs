@@ -85,8 +85,7 @@ fn push_json<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), C
 }
 
 fn push_packed<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {
-    buf.extend_from_slice(&[0; LENGTH_PREFIX]);
-    buf.extend_from_slice(PACKED_ITEM);
+    buf.extend_from_slice(PACKED_BEGIN);
     Codec::MessagePack.encode_into(item, buf)
 }
 
@@ -206,6 +205,9 @@ const JSON_ITEM: &[u8] = br#"{"item":"#;
 
 /// A map of one entry with the key `item`.
 const PACKED_ITEM: &[u8] = b"\x81\xa4item";
+
+/// The same, behind room for the length.
+const PACKED_BEGIN: &[u8] = b"\0\0\0\0\x81\xa4item";
 
 #[cfg(test)]
 mod tests {

@@ -93,6 +93,37 @@ impl MessageReader {
         next
     }
 
+    /// The next message where it lies, without a count of references, if it is whole in one piece
+    /// and `take` makes something of it. Otherwise it is left for [`pop`](Self::pop).
+    pub(crate) fn pop_with<R>(&mut self, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+        if !self.partial.is_empty() {
+            return None;
+        }
+        let (message, end) = match self.codec? {
+            Codec::MessagePack => {
+                let (prefix, rest) = self.chunk.split_first_chunk()?;
+                let length = u32::from_be_bytes(*prefix) as usize;
+                (rest.get(..length)?, LENGTH_PREFIX + length)
+            }
+            Codec::Json => {
+                let length = memchr::memchr(b'\n', &self.chunk)?;
+                (&self.chunk[..length], length + 1)
+            }
+        };
+        if message.len() > self.limit {
+            return None;
+        }
+        let taken = take(message)?;
+        if end == self.chunk.len() {
+            // Its memory is not kept until the next chunk.
+            self.chunk = Bytes::new();
+        } else {
+            self.chunk.advance(end);
+        }
+        self.reserved.clear();
+        Some(taken)
+    }
+
     /// The message that the end of the stream ends.
     pub(crate) fn finish(&mut self) -> Result<Bytes, MessageError> {
         if self.partial.is_empty() {
@@ -281,6 +312,40 @@ mod tests {
         reader.push(chunk);
         assert_eq!(reader.pop().unwrap().unwrap().as_ptr(), at);
     }
+
+    #[test]
+    fn what_is_taken_where_it_lies_is_what_would_be_popped() {
+        for (bytes, messages) in [
+            (&b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01d\0\0\0\x02e"[..], [&b"abc"[..], b"", b"d"]),
+            (b"{abc\n\nd\ne", [b"{abc", b"", b"d"]),
+        ] {
+            let mut reader = MessageReader::new(10);
+            reader.push(Bytes::from_static(bytes));
+            assert_eq!(reader.pop_with(|_| None::<()>), None);
+            for message in messages {
+                assert_eq!(reader.pop_with(|bytes| Some(bytes.to_vec())).as_deref(), Some(message));
+            }
+            assert_eq!(reader.pop_with(|_| Some(())), None);
+            assert_eq!(reader.pop(), Ok(None));
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_or_too_large_is_not_taken() {
+        for bytes in [&b"\0\0\0\x03ab"[..], b"\0\0", b"{", b"\0\0\0\x0412345", b"{234\n", b""] {
+            let mut reader = MessageReader::new(3);
+            reader.push(Bytes::copy_from_slice(bytes));
+            assert_eq!(reader.pop_with(|_| Some(())), None, "{bytes:?}");
+        }
+        let mut reader = MessageReader::new(3);
+        reader.push(Bytes::from_static(b"\0\0\0\x02a"));
+        assert_eq!(reader.pop(), Ok(None));
+        reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
+        assert_eq!(reader.pop_with(|_| Some(())), None);
+        assert_eq!(reader.pop().unwrap().as_deref(), Some(&b"ab"[..]));
+        assert_eq!(reader.pop_with(|bytes| Some(bytes[0])), Some(b'c'));
+    }
+
     /// A reader of messages of at most 1 000 bytes, which shares a budget.
     fn counted(budget: &Arc<Budget>) -> MessageReader {
         MessageReader::new(1000).counted(budget)
