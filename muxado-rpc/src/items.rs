@@ -27,7 +27,7 @@ pub(crate) use self::{
 use crate::{
     Code, Codec, Metadata, MethodInfo, Status,
     response::Failure,
-    wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item},
+    wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item, received_size},
 };
 
 /// The items of a streaming call, as layers pass them on: encoded, and still to come.
@@ -201,8 +201,9 @@ impl Items {
 
 /// Appends a received message for the next receiver.
 fn pass_on(method: &MethodInfo, codec: Codec, message: &Bytes, limit: usize, buf: &mut Vec<u8>) -> Step {
-    if message.len() > limit {
-        let status = too_large(method, message.len(), limit);
+    let size = received_size(codec, message);
+    if size > limit {
+        let status = too_large(method, size, limit);
         return Step::End(Err(Failure::Status(status)), Metadata::new());
     }
     if quick_item(codec, message).is_none() {

@@ -134,8 +134,8 @@ fn request(
         )));
     }
     let RequestHead { params, timeout, metadata, .. } = head;
-    let params = params.map_or_else(|| codec.empty_map(), |params| cut_out(message, params));
-    let mut request = Request::received(method, codec, params.into(), Channel::new(Arc::clone(link)));
+    let params = params.map_or_else(|| codec.empty_map().into(), |params| cut_out(message, params));
+    let mut request = Request::received(method, codec, params, Channel::new(Arc::clone(link)));
     request.set_timeout(timeout);
     request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
     *request.metadata_mut() = metadata;
