@@ -103,6 +103,7 @@ pub(crate) async fn phase<P: Peer>(
         match workload {
             Workload::Cancel { .. } => work.spawn(worker::cancel(client, message, stop, slot)),
             Workload::Items => work.spawn(worker::items(client, message, stop, Flow::Out)),
+            Workload::ItemsChannel => work.spawn(worker::items(client, message, stop, Flow::OutOfTask)),
             Workload::BidiItems => work.spawn(worker::items(client, message, stop, Flow::Both)),
             _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop)),
             _ => work.spawn(worker::exchanges(client, message, stop)),

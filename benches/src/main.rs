@@ -22,6 +22,7 @@ mod process;
 mod progress;
 mod sample;
 mod slice;
+mod source;
 mod stats;
 mod waiting;
 mod worker;

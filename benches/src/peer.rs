@@ -57,6 +57,11 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
         async { Err("this peer streams no items".into()) }
     }
 
+    /// The same; at the server the copies come out of a task by a channel.
+    fn items_channel(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer streams no items of a channel".into()) }
+    }
+
     /// Makes a call that takes a stream of so many copies of the message, and gives each back.
     fn bidi_items(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer streams no items both ways".into()) }

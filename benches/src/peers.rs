@@ -76,6 +76,11 @@ fn runs_items(workload: Workload) -> bool {
     matches!(workload, Workload::Items | Workload::BidiItems)
 }
 
+/// What peers run whose items are a stream of the handler's, which may be one that is always ready.
+fn runs_items_of_streams(workload: Workload) -> bool {
+    runs_items(workload) || workload == Workload::ItemsChannel
+}
+
 /// What every peer with calls in JSON runs.
 fn runs_json_calls(workload: Workload) -> bool {
     matches!(workload, Workload::UnaryJson { .. })

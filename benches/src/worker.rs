@@ -23,6 +23,8 @@ const ITEMS: u32 = 1000;
 pub(crate) enum Flow {
     /// From the server to the client.
     Out,
+    /// The same, out of a task of the server's.
+    OutOfTask,
     /// There and back.
     Both,
 }
@@ -97,6 +99,7 @@ pub(crate) async fn items<P: Peer>(
     while !stop.load(Ordering::Relaxed) {
         match flow {
             Flow::Out => client.items(&message, ITEMS).await?,
+            Flow::OutOfTask => client.items_channel(&message, ITEMS).await?,
             Flow::Both => client.bidi_items(&message, ITEMS).await?,
         }
         tally.exchanges += u64::from(ITEMS);

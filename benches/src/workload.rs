@@ -35,6 +35,8 @@ pub(crate) enum Workload {
     Cancel { in_flight: usize },
     /// Items of 32 bytes from the server, in streams of some length, one after the other.
     Items,
+    /// The same, out of a task by a channel.
+    ItemsChannel,
     /// Items of 32 bytes there and back, the same way.
     BidiItems,
     /// A new connection, one exchange, and away with it.
@@ -89,7 +91,7 @@ impl Workload {
     /// All that run when none is asked for.
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
-        payload-1m payload-16m items bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
+        payload-1m payload-16m items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
         echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
         idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
 
@@ -157,7 +159,7 @@ impl Workload {
             | Self::Cancel { .. }
             | Self::IdleBeside { .. }
             | Self::Conns { .. } => Measure::Rate("calls/s"),
-            Self::Items | Self::BidiItems => Measure::Rate("items/s"),
+            Self::Items | Self::ItemsChannel | Self::BidiItems => Measure::Rate("items/s"),
             Self::Streams { .. } => Measure::Rate("streams/s"),
             Self::Echo { .. } => Measure::Throughput,
             Self::Mixed => Measure::Tail,

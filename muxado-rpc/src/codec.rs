@@ -110,6 +110,18 @@ impl FromStr for Codec {
     }
 }
 
+/// Where the parts of an envelope are written.
+pub(crate) trait Append {
+    /// Writes behind what is there.
+    fn append(&mut self, bytes: &[u8]);
+}
+
+impl Append for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 /// How deep values may be nested, so that a peer's message cannot overflow the stack. serde_json has
 /// the same limit of its own.
 const MAX_DEPTH: usize = 128;

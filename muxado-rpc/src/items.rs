@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 pub use self::sink::ItemSink;
 pub(crate) use self::{
@@ -30,7 +31,7 @@ use crate::{
     Code, Codec, Metadata, MethodInfo, Status, deadline,
     limits::SendLimit,
     response::Failure,
-    wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item},
+    wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item, received_size},
 };
 
 /// The items of a streaming call, as layers pass them on: encoded, and still to come.
@@ -212,6 +213,18 @@ impl Items {
         }
     }
 
+    /// The next item for a receiver on this side, if it is here and its message has nothing else in it.
+    /// Otherwise, [`poll_arrival`](Self::poll_arrival) tells.
+    pub(crate) fn next_quick<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let Inner { codec, source, .. } = &mut *self.inner;
+        let read = |message: &[u8]| codec.decode(quick_item(*codec, message)?).ok();
+        match source {
+            Source::Received(received) => received.pop_with(read),
+            Source::Local(local) => local.reader.pop_with(read),
+            Source::Opening(_) | Source::Over => None,
+        }
+    }
+
     /// The next message for a receiver on this side.
     pub(crate) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         match &mut self.inner.source {
@@ -285,8 +298,9 @@ impl Items {
 
 /// Appends a received message for the next receiver.
 fn pass_on(method: &MethodInfo, codec: Codec, message: &Bytes, limit: SendLimit, buf: &mut Vec<u8>) -> Step {
-    if message.len() > limit.bytes {
-        let status = too_large(method, message.len(), limit);
+    let size = received_size(codec, message);
+    if size > limit.bytes {
+        let status = too_large(method, size, limit);
         return Step::End(Err(Failure::Status(status)), Metadata::new());
     }
     if quick_item(codec, message).is_none() {

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use muxado::proto::Source;
 use serde::Serialize;
 
-use crate::codec::{Codec, CodecError};
+use crate::codec::{Append, Codec, CodecError};
 
 /// One value as bytes of a [`Codec`]: parameters of a request, value of an answer.
 ///
@@ -19,7 +19,8 @@ pub struct Payload {
 
 #[derive(Clone)]
 enum Inner {
-    Received(Bytes),
+    /// The value is all but the last `rest` bytes: to cut them off would cost a count of references.
+    Received { bytes: Bytes, rest: usize },
     /// The value begins at [`HEADROOM`].
     Encoded(Vec<u8>),
 }
@@ -31,6 +32,11 @@ impl Payload {
         buf.resize(HEADROOM, 0);
         codec.encode_into(value, &mut buf)?;
         Ok(Self { bytes: Inner::Encoded(buf) })
+    }
+
+    /// A value that was received, in front of `rest` other bytes.
+    pub(crate) const fn before(rest: usize, bytes: Bytes) -> Self {
+        Self { bytes: Inner::Received { bytes, rest } }
     }
 
     /// The value between `head` and what `tail` appends, as one piece. Copies the value only if it
@@ -57,7 +63,10 @@ impl Payload {
     /// The bytes alone, without a copy.
     pub fn into_bytes(self) -> Bytes {
         match self.bytes {
-            Inner::Received(bytes) => bytes,
+            Inner::Received { mut bytes, rest } => {
+                bytes.truncate(bytes.len() - rest);
+                bytes
+            }
             Inner::Encoded(buf) => Framed { buf, start: HEADROOM }.into_bytes(),
         }
     }
@@ -80,21 +89,27 @@ impl Head {
     }
 }
 
-impl Extend<u8> for Head {
-    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-        let mut bytes = bytes.into_iter();
-        if self.long.is_empty() {
-            for byte in bytes.by_ref() {
-                if self.len == HEADROOM {
-                    self.long.extend_from_slice(&self.short);
-                    self.long.push(byte);
-                    break;
-                }
-                self.short[self.len] = byte;
-                self.len += 1;
+impl Append for Head {
+    // Most is a few bytes whose number is known where this is called.
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) {
+        match self.short.get_mut(self.len..self.len + bytes.len()) {
+            Some(room) if self.long.is_empty() => {
+                room.copy_from_slice(bytes);
+                self.len += bytes.len();
             }
+            _ => self.append_long(bytes),
         }
-        self.long.extend(bytes);
+    }
+}
+
+impl Head {
+    #[cold]
+    fn append_long(&mut self, bytes: &[u8]) {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.short[..self.len]);
+        }
+        self.long.extend_from_slice(bytes);
     }
 }
 
@@ -207,7 +222,7 @@ impl Deref for Payload {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            Inner::Received(bytes) => bytes,
+            Inner::Received { bytes, rest } => &bytes[..bytes.len() - rest],
             Inner::Encoded(buf) => &buf[HEADROOM..],
         }
     }
@@ -215,7 +230,7 @@ impl Deref for Payload {
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes: Inner::Received(bytes) }
+        Self::before(0, bytes)
     }
 }
 
@@ -260,9 +275,9 @@ mod tests {
         let long: Vec<u8> = (0..200).collect();
         for cut in [0, 1, HEADROOM - 1, HEADROOM, HEADROOM + 1, 150] {
             let mut head = Head::new();
-            head.extend(long[..cut].iter().copied());
+            head.append(&long[..cut]);
             assert_eq!(head.as_slice(), &long[..cut]);
-            head.extend(long[cut..].iter().copied());
+            head.append(&long[cut..]);
             assert_eq!(head.as_slice(), long);
         }
     }

@@ -64,12 +64,14 @@ pub struct Streaming<T, E = Infallible> {
     method: &'static MethodInfo,
     /// `None` once it is over.
     items: Option<Items>,
+    next_quick: NextQuick<T>,
     decode_item: DecodeItem<T>,
     decode_error: DecodeError<E>,
     metadata: Metadata,
     trailer: Metadata,
 }
 
+type NextQuick<T> = fn(&mut Items) -> Option<T>;
 type DecodeItem<T> = fn(Codec, &MethodInfo, &Bytes) -> Result<Decoded<T>, Status>;
 type DecodeError<E> = fn(Codec, &MethodInfo, EncodedError) -> CallError<E>;
 
@@ -121,6 +123,7 @@ impl<T: DeserializeOwned, E> Streaming<T, E> {
         Self {
             method,
             items: Some(items),
+            next_quick: Items::next_quick::<T>,
             decode_item: decode::<T>,
             decode_error,
             metadata,
@@ -171,7 +174,16 @@ impl<T, E> Streaming<T, E> {
         &self.trailer
     }
 
+    #[inline]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+        let Some(items) = &mut self.items else { return Poll::Ready(None) };
+        match (self.next_quick)(items) {
+            Some(item) => Poll::Ready(Some(Ok(item))),
+            None => self.poll_arrival(cx),
+        }
+    }
+
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         loop {
             let Some(items) = &mut self.items else { return Poll::Ready(None) };
             let codec = items.codec();

@@ -13,14 +13,14 @@ pub(crate) use self::{
     answer::{decode_answer, encode_answer},
     item::{
         ItemError, ItemMessage, decode_item_message, one_answer, push_input_end, push_item, push_message,
-        push_metadata as push_metadata_message, push_output_end, quick_item,
+        push_metadata as push_metadata_message, push_output_end, quick_item, received_size,
     },
     message::{MessageError, MessageReader},
     request::{RequestHead, decode_request, encode_request},
 };
 use crate::{
     Codec, Metadata,
-    codec::{CodecError, msgpack::Cursor},
+    codec::{Append, CodecError, msgpack::Cursor},
     limits::SendLimits,
     payload::{Framed, Head, Payload},
 };
@@ -54,11 +54,11 @@ pub(crate) fn check_metadata(metadata: &Metadata, limits: SendLimits<'_>) -> Res
 }
 
 /// Appends metadata as a value. Strings can be encoded in either codec.
-fn push_metadata(codec: Codec, metadata: &Metadata, buf: &mut impl Extend<u8>) {
+fn push_metadata(codec: Codec, metadata: &Metadata, buf: &mut impl Append) {
     // The map and each string have a head of at most five bytes.
     let mut encoded = Vec::with_capacity(metadata.size() + 10 * metadata.len() + 5);
     if codec.encode_into(metadata, &mut encoded).is_ok() {
-        buf.extend(encoded);
+        buf.append(&encoded);
     }
 }
 
@@ -86,19 +86,16 @@ fn range_of(message: &[u8], part: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
-/// A part of a message that is no longer needed as a whole. Where the part is its end, as in what we
-/// send in MessagePack, nothing is allocated for it.
-pub(crate) fn cut_out(mut message: Bytes, part: Range<usize>) -> Bytes {
-    if part.end < message.len() {
-        message.truncate(part.end);
-    }
+/// A value out of a message that is no longer needed as a whole.
+pub(crate) fn cut_out(mut message: Bytes, part: Range<usize>) -> Payload {
+    let rest = message.len() - part.end;
     message.advance(part.start);
-    message
+    Payload::before(rest, message)
 }
 
 /// Begins a MessagePack head: room for the length.
 fn packed_head() -> Head {
     let mut head = Head::new();
-    head.extend([0; LENGTH_PREFIX]);
+    head.append(&[0; LENGTH_PREFIX]);
     head
 }

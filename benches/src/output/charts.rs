@@ -44,7 +44,13 @@ const PICTURES: &[Picture] = &[
         &["echo-1m-1", "echo-1m-8", "echo-32m-1"],
         BOTH,
     ),
-    Picture::of_rates("items", "Streams of 32-byte items", "items/s", &["items", "bidi-items"], BOTH),
+    Picture::of_rates(
+        "items",
+        "Streams of 32-byte items",
+        "items/s",
+        &["items", "items-channel", "bidi-items"],
+        BOTH,
+    ),
     Picture::of_rates(
         "link",
         "32 MiB over a link of 100 ms and 1 GB/s, simulated",

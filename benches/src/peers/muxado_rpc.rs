@@ -8,9 +8,9 @@ use muxado_rpc::{Codec, Limits, Peer as Connection, Server, Stream, Streaming};
 
 use crate::{
     Result,
-    message::Message,
+    message::{Copies, Message},
     peer::{Doorplate, Layer, Peer},
-    waiting,
+    source, waiting,
     workload::Workload,
 };
 
@@ -21,6 +21,7 @@ const MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> String;
     async fn items(&self, text: String, count: u32) -> impl Stream<Item = String>;
+    async fn items_channel(&self, text: String, count: u32) -> impl Stream<Item = String>;
     async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String>;
     async fn never(&self, slot: u32) -> bool;
 }
@@ -34,6 +35,10 @@ impl Echo for Echoing {
 
     async fn items(&self, text: String, count: u32) -> impl Stream<Item = String> {
         stream::iter(iter::repeat_n(text, count as usize))
+    }
+
+    async fn items_channel(&self, text: String, count: u32) -> impl Stream<Item = String> {
+        source::channel(text, count)
     }
 
     async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String> {
@@ -88,7 +93,9 @@ impl Peer for MuxadoRpc {
     const CALLS_BACK: bool = true;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload) || super::runs_items(workload) || super::runs_json_calls(workload)
+        super::runs_calls(workload)
+            || super::runs_items_of_streams(workload)
+            || super::runs_json_calls(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -123,26 +130,27 @@ impl Peer for MuxadoRpc {
     }
 
     async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
-        let mut copies = message.copies(count);
-        let mut items = self.0.items(message.text().to_owned(), count).await?;
-        while let Some(item) = items.try_next().await? {
-            copies.take(&item)?;
-        }
-        copies.end()
+        check(self.0.items(message.text().to_owned(), count).await?, message.copies(count)).await
+    }
+
+    async fn items_channel(&mut self, message: &Message, count: u32) -> Result<()> {
+        check(self.0.items_channel(message.text().to_owned(), count).await?, message.copies(count)).await
     }
 
     async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {
-        let mut copies = message.copies(count);
         let sent = stream::iter(iter::repeat_n(message.text().to_owned(), count as usize));
-        let mut items = self.0.bidi_items(sent).await?;
-        while let Some(item) = items.try_next().await? {
-            copies.take(&item)?;
-        }
-        copies.end()
+        check(self.0.bidi_items(sent).await?, message.copies(count)).await
     }
 
     async fn never(&mut self, slot: u32) -> Result<()> {
         self.0.never(slot).await?;
         Ok(())
     }
+}
+
+async fn check(mut items: Streaming<String>, mut copies: Copies<'_>) -> Result<()> {
+    while let Some(item) = items.try_next().await? {
+        copies.take(&item)?;
+    }
+    copies.end()
 }

@@ -21,6 +21,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
+use self::items::Source;
 use crate::{
     Result,
     message::Message,
@@ -31,6 +32,7 @@ use crate::{
 
 const ECHO: &str = "/bench.Echo/Echo";
 const ITEMS: &str = "/bench.Echo/Items";
+const ITEMS_CHANNEL: &str = "/bench.Echo/ItemsChannel";
 const BIDI_ITEMS: &str = "/bench.Echo/BidiItems";
 const NEVER: &str = "/bench.Echo/Never";
 
@@ -53,7 +55,8 @@ pub(crate) struct Text {
 }
 
 /// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text);
-/// rpc Items(Ask) returns (stream Text); rpc BidiItems(stream Text) returns (stream Text); }`
+/// rpc Items(Ask) returns (stream Text);
+/// rpc ItemsChannel(Ask) returns (stream Text); rpc BidiItems(stream Text) returns (stream Text); }`
 #[derive(Clone)]
 struct EchoServer;
 
@@ -70,7 +73,8 @@ impl Service<http::Request<Body>> for EchoServer {
         let method = match request.uri().path() {
             ECHO => Method::Echo,
             NEVER => Method::Never,
-            ITEMS => return items::items(request),
+            ITEMS => return items::items(request, Source::Ready),
+            ITEMS_CHANNEL => return items::items(request, Source::Channel),
             BIDI_ITEMS => return items::bidi_items(request),
             _ => return Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
         };
@@ -126,7 +130,7 @@ impl Peer for Tonic {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload) || super::runs_items(workload)
+        super::runs_calls(workload) || super::runs_items_of_streams(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -155,7 +159,11 @@ impl Peer for Tonic {
     }
 
     async fn items(&mut self, message: &Message, count: u32) -> Result<()> {
-        items::ask(&mut self.0, message, count).await
+        items::ask(&mut self.0, ITEMS, message, count).await
+    }
+
+    async fn items_channel(&mut self, message: &Message, count: u32) -> Result<()> {
+        items::ask(&mut self.0, ITEMS_CHANNEL, message, count).await
     }
 
     async fn bidi_items(&mut self, message: &Message, count: u32) -> Result<()> {

@@ -1,9 +1,14 @@
 //! The envelope of a JSON message, parsed without touching the values inside.
 
+mod scan;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+pub(crate) use self::scan::Scanner;
+use super::Append;
 
 /// `{"method":..,"params":..,"timeout_ms":..,"metadata":..}`, keys in any order, others ignored.
 #[derive(Debug, Deserialize)]
@@ -57,16 +62,34 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_j
 }
 
 /// Appends a JSON string literal.
-pub(crate) fn push_string(buf: &mut impl Extend<u8>, text: &str) {
-    let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-    if plain {
-        buf.extend(*b"\"");
-        buf.extend(text.bytes());
-        buf.extend(*b"\"");
+pub(crate) fn push_string(buf: &mut impl Append, text: &str) {
+    if text.bytes().all(is_plain) {
+        buf.append(b"\"");
+        buf.append(text.as_bytes());
+        buf.append(b"\"");
     } else {
         // A string can always be written to memory.
-        buf.extend(serde_json::to_vec(text).unwrap_or_default());
+        buf.append(&serde_json::to_vec(text).unwrap_or_default());
     }
+}
+
+/// Appends a number.
+pub(crate) fn push_u64(buf: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return buf.extend_from_slice(&digits[at..]);
+        }
+    }
+}
+
+/// Whether a byte of a string stands for itself.
+fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 #[cfg(test)]
@@ -87,6 +110,15 @@ mod tests {
         assert_eq!(answer.ok.map(RawValue::get), Some("null"));
         let answer: JsonAnswer<'_> = parse(br#"{"err":{}}"#).unwrap();
         assert!(answer.ok.is_none() && answer.err.is_some());
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, 1_234_567_890, u64::MAX] {
+            let mut buf = Vec::new();
+            push_u64(&mut buf, number);
+            assert_eq!(buf, number.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! serde cannot hand out a value undecoded here (there is no `RawValue` for MessagePack), and the
 //! values inside an envelope are decoded on another task with types only known there.
 
-use super::CodecError;
+use super::{Append, CodecError};
 
 /// Reads an envelope from the front. Never allocates, never recurses.
 #[derive(Clone, Debug)]
@@ -146,31 +146,31 @@ impl<'a> Cursor<'a> {
 }
 
 /// Appends the head of a map.
-pub(crate) fn push_map(buf: &mut impl Extend<u8>, entries: usize) {
+pub(crate) fn push_map(buf: &mut impl Append, entries: usize) {
     push_head(buf, entries, 0x80, 0xDE);
 }
 
 /// Appends the head of an array.
-pub(crate) fn push_array(buf: &mut impl Extend<u8>, elements: usize) {
+pub(crate) fn push_array(buf: &mut impl Append, elements: usize) {
     push_head(buf, elements, 0x90, 0xDC);
 }
 
 /// Appends a string.
-pub(crate) fn push_str(buf: &mut impl Extend<u8>, text: &str) {
+pub(crate) fn push_str(buf: &mut impl Append, text: &str) {
     match text.len() {
-        len @ 0..32 => buf.extend([0xA0 | len as u8]),
-        len @ 32..0x100 => buf.extend([0xD9, len as u8]),
+        len @ 0..32 => buf.append(&[0xA0 | len as u8]),
+        len @ 32..0x100 => buf.append(&[0xD9, len as u8]),
         len @ 0x100..0x1_0000 => push_number(buf, 0xDA, &(len as u16).to_be_bytes()),
         len => push_number(buf, 0xDB, &(len as u32).to_be_bytes()),
     }
-    buf.extend(text.bytes());
+    buf.append(text.as_bytes());
 }
 
 /// Appends a non-negative integer in its shortest form.
-pub(crate) fn push_u64(buf: &mut impl Extend<u8>, value: u64) {
+pub(crate) fn push_u64(buf: &mut impl Append, value: u64) {
     match value {
-        0..0x80 => buf.extend([value as u8]),
-        0x80..0x100 => buf.extend([0xCC, value as u8]),
+        0..0x80 => buf.append(&[value as u8]),
+        0x80..0x100 => buf.append(&[0xCC, value as u8]),
         0x100..0x1_0000 => push_number(buf, 0xCD, &(value as u16).to_be_bytes()),
         0x1_0000..0x1_0000_0000 => push_number(buf, 0xCE, &(value as u32).to_be_bytes()),
         _ => push_number(buf, 0xCF, &value.to_be_bytes()),
@@ -178,21 +178,21 @@ pub(crate) fn push_u64(buf: &mut impl Extend<u8>, value: u64) {
 }
 
 /// Appends `true` or `false`.
-pub(crate) fn push_bool(buf: &mut impl Extend<u8>, value: bool) {
-    buf.extend([0xC2 | u8::from(value)]);
+pub(crate) fn push_bool(buf: &mut impl Append, value: bool) {
+    buf.append(&[0xC2 | u8::from(value)]);
 }
 
-fn push_head(buf: &mut impl Extend<u8>, count: usize, short: u8, long: u8) {
+fn push_head(buf: &mut impl Append, count: usize, short: u8, long: u8) {
     match count {
-        0..16 => buf.extend([short | count as u8]),
+        0..16 => buf.append(&[short | count as u8]),
         16..0x1_0000 => push_number(buf, long, &(count as u16).to_be_bytes()),
         _ => push_number(buf, long + 1, &(count as u32).to_be_bytes()),
     }
 }
 
-fn push_number(buf: &mut impl Extend<u8>, head: u8, number: &[u8]) {
-    buf.extend([head]);
-    buf.extend(number.iter().copied());
+fn push_number(buf: &mut impl Append, head: u8, number: &[u8]) {
+    buf.append(&[head]);
+    buf.append(number);
 }
 
 fn unexpected(wanted: &str, head: u8) -> CodecError {

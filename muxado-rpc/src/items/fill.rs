@@ -24,10 +24,17 @@ pub(super) fn fill<S: Stream>(
     buf: &mut Vec<u8>,
     mut encode: impl FnMut(S::Item, &mut Vec<u8>) -> Result<(), Failure>,
 ) -> Poll<Result<(), Failure>> {
-    while buf.len() < BATCH {
+    let mut len = buf.len();
+    while len < BATCH {
         match ready!(stream.as_mut().poll_next(cx)) {
             Some(item) => encode(item, buf)?,
             None => return Poll::Ready(Ok(())),
+        }
+        let item = buf.len() - std::mem::replace(&mut len, buf.len());
+        if buf.capacity() - len < item && len < BATCH {
+            // Room for those that are certain to come, if they are like this one, until the batch is full.
+            let certain = item.saturating_mul(stream.size_hint().0);
+            buf.reserve(certain.max(GROWTH * len).min(BATCH - len + item));
         }
     }
     Poll::Pending
@@ -50,6 +57,9 @@ pub(super) fn encode<T: Serialize>(
         })
     })
 }
+
+/// A buffer for items of which nobody says how many there are grows by this many times its bytes.
+const GROWTH: usize = 3;
 
 /// Items are gathered up to about this many bytes, if they are there.
 pub(super) const BATCH: usize = 16 * 1024;

@@ -61,6 +61,14 @@ impl Received {
         self
     }
 
+    /// What `read` makes of the next message, if that is here in one piece; see
+    /// [`MessageReader::pop_with`].
+    pub(super) fn pop_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let item = self.reader.pop_with(read)?;
+        self.messages = self.messages.saturating_add(1);
+        Some(item)
+    }
+
     /// The next message. After an error there is none.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
         loop {
@@ -80,6 +88,7 @@ impl Received {
                 // JSON text needs no line feed at the end of the stream.
                 Poll::Ready(Ok(None)) => {
                     let last = self.reader.finish().and_then(|last| self.whole(last));
+                    self.messages = self.messages.saturating_add(1);
                     return Poll::Ready(last.map_err(|error| self.no_message(&error)));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),

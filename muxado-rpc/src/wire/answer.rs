@@ -11,8 +11,8 @@ use super::{
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
-        CodecError,
-        json::{self, JsonAnswer, push_string},
+        Append, CodecError,
+        json::{self, JsonAnswer, Scanner, push_string},
         msgpack::{Cursor, push_bool, push_map, push_str},
     },
     limits::SendLimits,
@@ -105,12 +105,12 @@ impl Answer {
         let Self { error, payload, metadata } = self;
         let mut head = Head::new();
         match &error {
-            None => head.extend(*br#"{"ok":"#),
+            None => head.append(br#"{"ok":"#),
             Some(error) => {
-                head.extend(*br#"{"err":{"code":"#);
+                head.append(br#"{"err":{"code":"#);
                 push_string(&mut head, error.code.as_str());
                 if error.has_details {
-                    head.extend(*br#","details":"#);
+                    head.append(br#","details":"#);
                 }
             }
         }
@@ -184,7 +184,7 @@ pub(crate) fn decode_answer(
     check_metadata(&metadata, limits.into())
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
     let outcome = match (parts.ok, parts.error) {
-        (Some(value), None) => Outcome::Value(cut_out(message, value).into()),
+        (Some(value), None) => Outcome::Value(cut_out(message, value)),
         (None, Some(error)) => Outcome::Error(error.into_app_error(codec)?),
         _ => {
             let status = format!("the answer of {method} has neither or both of `ok` and `err`");
@@ -244,6 +244,9 @@ impl Parts {
 }
 
 fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
+    if let Some(value) = quick_json(message) {
+        return Ok(Parts { ok: Some(range_of(message, value)), ..Parts::default() });
+    }
     let answer: JsonAnswer<'_> = json::parse(message).map_err(CodecError::new)?;
     let raw = |value: &serde_json::value::RawValue| message.slice_ref(value.get().as_bytes());
     let error = answer.err.map(|error| ErrorParts {
@@ -256,6 +259,15 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
     let ok = answer.ok.map(|value| range_of(message, value.get().as_bytes()));
     let item = answer.item.map(|value| range_of(message, value.get().as_bytes()));
     Ok(Parts { ok, error, item, end: answer.end, metadata: answer.metadata })
+}
+
+/// The value of an answer as it is written here, without metadata; `None` does not say that it is none.
+fn quick_json(message: &[u8]) -> Option<&[u8]> {
+    let mut scanner = Scanner::new(message);
+    scanner.skip(br#"{"ok":"#)?;
+    let value = scanner.value()?;
+    scanner.end()?;
+    Some(value)
 }
 
 fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {

@@ -86,8 +86,7 @@ fn push_json<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), C
 }
 
 fn push_packed<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {
-    buf.extend_from_slice(&[0; LENGTH_PREFIX]);
-    buf.extend_from_slice(PACKED_ITEM);
+    buf.extend_from_slice(PACKED_BEGIN);
     Codec::MessagePack.encode_into(item, buf)
 }
 
@@ -95,7 +94,7 @@ fn push_packed<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(),
 pub(crate) fn push_message(codec: Codec, message: &[u8], buf: &mut Vec<u8>) {
     match codec {
         Codec::Json => {
-            buf.extend_from_slice(message);
+            buf.extend_from_slice(without_feed(message));
             buf.push(b'\n');
         }
         Codec::MessagePack => {
@@ -153,9 +152,22 @@ pub(crate) fn push_output_end(
 /// The item in a message of the form that is written here; `None` does not say that it holds none.
 pub(crate) fn quick_item(codec: Codec, message: &[u8]) -> Option<&[u8]> {
     match codec {
-        Codec::Json => message.strip_prefix(JSON_ITEM)?.strip_suffix(b"}"),
+        Codec::Json => without_feed(message).strip_prefix(JSON_ITEM)?.strip_suffix(b"}"),
         Codec::MessagePack => message.strip_prefix(PACKED_ITEM),
     }
+}
+
+/// The size of a message that was received, as limits speak of it.
+pub(crate) fn received_size(codec: Codec, message: &[u8]) -> usize {
+    match codec {
+        Codec::Json => without_feed(message).len(),
+        Codec::MessagePack => message.len(),
+    }
+}
+
+/// A message in JSON, which may have been received with its line feed.
+fn without_feed(message: &[u8]) -> &[u8] {
+    message.strip_suffix(b"\n").unwrap_or(message)
 }
 
 /// Decodes any message of a stream of items.
@@ -207,6 +219,9 @@ const JSON_ITEM: &[u8] = br#"{"item":"#;
 
 /// A map of one entry with the key `item`.
 const PACKED_ITEM: &[u8] = b"\x81\xa4item";
+
+/// The same, behind room for the length.
+const PACKED_BEGIN: &[u8] = b"\0\0\0\0\x81\xa4item";
 
 #[cfg(test)]
 mod tests {

@@ -74,7 +74,8 @@ impl MessageReader {
         self.chunk = chunk;
     }
 
-    /// The next message, if it is whole.
+    /// The next message, if it is whole. In JSON it may have its line feed behind it, which is white
+    /// space to every parser.
     pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, MessageError> {
         if self.partial.is_empty() {
             self.reserved.clear();
@@ -91,6 +92,37 @@ impl MessageReader {
             self.reserved.clear();
         }
         next
+    }
+
+    /// The next message where it lies, without a count of references, if it is whole in one piece
+    /// and `take` makes something of it. Otherwise it is left for [`pop`](Self::pop).
+    pub(crate) fn pop_with<R>(&mut self, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+        if !self.partial.is_empty() {
+            return None;
+        }
+        let (message, end) = match self.codec? {
+            Codec::MessagePack => {
+                let (prefix, rest) = self.chunk.split_first_chunk()?;
+                let length = u32::from_be_bytes(*prefix) as usize;
+                (rest.get(..length)?, LENGTH_PREFIX + length)
+            }
+            Codec::Json => {
+                let length = memchr::memchr(b'\n', &self.chunk)?;
+                (&self.chunk[..length], length + 1)
+            }
+        };
+        if message.len() > self.limit {
+            return None;
+        }
+        let taken = take(message)?;
+        if end == self.chunk.len() {
+            // Its memory is not kept until the next chunk.
+            self.chunk = Bytes::new();
+        } else {
+            self.chunk.advance(end);
+        }
+        self.reserved.clear();
+        Some(taken)
     }
 
     /// The message that the end of the stream ends.
@@ -118,6 +150,10 @@ impl MessageReader {
                 let rest = std::mem::take(&mut self.chunk);
                 return self.keep(&rest, whole).map(|()| None);
             };
+            if end + 1 == self.chunk.len() && end > 0 && self.partial.is_empty() {
+                // All of the chunk: to cut it would cost a count of references.
+                return Ok(Some(std::mem::take(&mut self.chunk)));
+            }
             let line = self.chunk.split_to(end);
             self.chunk.advance(1);
             let message = self.join(line)?;
@@ -185,164 +221,4 @@ impl MessageReader {
 const GROWTH: usize = 5;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Feeds `bytes` in pieces of `step`, then the end of the stream.
-    fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> {
-        let mut reader = MessageReader::new(limit);
-        for piece in bytes.chunks(step) {
-            reader.push(Bytes::copy_from_slice(piece));
-            if let Some(message) = reader.pop()? {
-                return Ok(message);
-            }
-        }
-        reader.finish()
-    }
-
-    /// All messages of `bytes`, which come in pieces of `step`.
-    fn read_all(bytes: &[u8], step: usize) -> Vec<Bytes> {
-        let mut reader = MessageReader::new(100);
-        let mut messages = Vec::new();
-        for piece in bytes.chunks(step) {
-            reader.push(Bytes::copy_from_slice(piece));
-            while let Some(message) = reader.pop().unwrap() {
-                messages.push(message);
-            }
-        }
-        assert_eq!(reader.finish(), Err(MessageError::Missing));
-        messages
-    }
-
-    #[test]
-    fn any_number_of_messages_follow_one_another() {
-        for step in 1..20 {
-            let text = read_all(b"{\"a\":1}\n\n{}\n\n\n[2]\n", step);
-            assert_eq!(text, [&b"{\"a\":1}"[..], b"{}", b"[2]"]);
-            let packed = read_all(b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01d", step);
-            assert_eq!(packed, [&b"abc"[..], b"", b"d"]);
-        }
-    }
-
-    #[test]
-    fn messages_are_found_however_they_are_cut() {
-        for step in 1..12 {
-            assert_eq!(read(b"{\"a\":1}\nrest", step, 100).unwrap(), &b"{\"a\":1}"[..]);
-            assert_eq!(read(b"\0\0\0\x03abcrest", step, 100).unwrap(), &b"abc"[..]);
-        }
-    }
-
-    #[test]
-    fn the_end_of_the_stream_ends_a_json_message_only() {
-        assert_eq!(read(b"{\"a\":1}", 3, 100).unwrap(), &b"{\"a\":1}"[..]);
-        assert_eq!(read(b"\0\0\0\x03ab", 3, 100), Err(MessageError::CutShort));
-        assert_eq!(read(b"\0", 3, 100), Err(MessageError::CutShort));
-        assert_eq!(read(b"", 1, 100), Err(MessageError::Missing));
-    }
-
-    #[test]
-    fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
-        let (text, packed) = (b"{23456789}\n", b"\0\0\0\x0a0123456789");
-        for step in [1, 4, 100] {
-            assert_eq!(read(text, step, 10).unwrap().len(), 10);
-            assert!(matches!(read(text, step, 9), Err(MessageError::TooLarge { .. })));
-            assert_eq!(read(packed, step, 10).unwrap().len(), 10);
-            assert_eq!(read(packed, step, 9), Err(MessageError::TooLarge { size: Some(10) }));
-        }
-    }
-
-    #[test]
-    fn what_is_too_large_is_never_buffered() {
-        let mut reader = MessageReader::new(1024);
-        reader.push(Bytes::from_static(b"\x10\0\0\0abc"));
-        assert!(reader.pop().is_err());
-        assert_eq!(reader.partial.capacity(), 0);
-        let mut reader = MessageReader::new(1024);
-        reader.push(vec![b'{'; 4096].into());
-        assert_eq!(reader.pop(), Err(MessageError::TooLarge { size: None }));
-        assert_eq!(reader.partial.capacity(), 0);
-    }
-
-    #[test]
-    fn what_is_announced_is_not_allocated_at_once() {
-        let mut reader = MessageReader::new(1 << 30);
-        let mut chunk = vec![0; 1000];
-        chunk[0] = 0x10;
-        reader.push(chunk.into());
-        assert_eq!(reader.pop(), Ok(None));
-        assert!(reader.partial.capacity() <= GROWTH * 1000, "{}", reader.partial.capacity());
-    }
-
-    #[test]
-    fn a_message_in_one_piece_is_not_copied() {
-        let chunk = Bytes::from(b"\0\0\0\x03abc".to_vec());
-        let at = chunk[4..].as_ptr();
-        let mut reader = MessageReader::new(10);
-        reader.push(chunk);
-        assert_eq!(reader.pop().unwrap().unwrap().as_ptr(), at);
-    }
-    /// A reader of messages of at most 1 000 bytes, which shares a budget.
-    fn counted(budget: &Arc<Budget>) -> MessageReader {
-        MessageReader::new(1000).counted(budget)
-    }
-
-    #[test]
-    fn the_room_of_what_is_buffered_is_counted_to_the_byte() {
-        let budget = Budget::new(10_000);
-        for (first, rest, rooms) in [
-            (&b"\0\0\0\x64abc"[..], vec![b'x'; 97], [GROWTH * 7, 104]),
-            (b"{23456789", b"}123\n".to_vec(), [9, 13]),
-        ] {
-            let mut reader = counted(&budget);
-            reader.push(Bytes::from_static(first));
-            assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[0]));
-            assert_eq!(reader.partial.capacity(), rooms[0]);
-            reader.push(rest.into());
-            let message = reader.pop().unwrap().unwrap();
-            assert_eq!((reader.partial.capacity(), budget.used()), (0, rooms[1]));
-            let reserved = reader.take_reserved();
-            assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[1]));
-            drop((message, reserved));
-            assert_eq!(budget.used(), 0);
-        }
-    }
-
-    #[test]
-    fn buffers_grow_to_the_limit_and_never_above() {
-        let budget = Budget::new(1000);
-        let mut reader = counted(&budget);
-        for (len, room) in [(300, 300), (1, 600), (299, 600), (1, 1000), (399, 1000)] {
-            reader.push(vec![b'{'; len].into());
-            assert_eq!((reader.pop(), budget.used()), (Ok(None), room));
-            assert_eq!(reader.partial.capacity(), room);
-        }
-        assert_eq!(reader.finish().unwrap().len(), 1000);
-        drop(reader);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn what_has_no_room_gives_back_what_it_had() {
-        let budget = Budget::new(100);
-        let mut other = counted(&budget);
-        other.push(vec![b'{'; 40].into());
-        assert_eq!(other.pop(), Ok(None));
-        let mut reader = counted(&budget);
-        reader.push(vec![b'{'; 60].into());
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), 100));
-        reader.push(Bytes::from_static(b"x"));
-        assert_eq!(reader.pop(), Err(MessageError::NoRoom(Exhausted { limit: 100 })));
-        assert_eq!((reader.partial.capacity(), budget.used()), (0, 40));
-    }
-
-    #[test]
-    fn an_item_is_counted_until_the_next_is_asked_for() {
-        let budget = Budget::new(100);
-        let mut reader = counted(&budget);
-        reader.push(Bytes::from_static(b"\0\0\0\x02a"));
-        assert_eq!(reader.pop(), Ok(None));
-        reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
-        assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"ab"), 6));
-        assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"c"), 0));
-    }
-}
+mod tests;

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     Codec, Metadata, Request, Status,
     codec::{
-        CodecError,
-        json::{self, JsonRequest, push_string},
+        Append, CodecError,
+        json::{self, JsonRequest, Scanner, push_string},
         msgpack::{Cursor, push_array, push_map, push_str, push_u64},
     },
     limits::SendLimits,
@@ -52,13 +52,13 @@ fn encode_json(mut request: Request) -> Framed {
     let timeout_ms = timeout_ms(&request);
     let metadata = std::mem::take(request.metadata_mut());
     let mut head = Head::new();
-    head.extend(*br#"{"method":"#);
+    head.append(br#"{"method":"#);
     push_string(&mut head, request.method().name());
-    head.extend(*br#","params":"#);
+    head.append(br#","params":"#);
     request.params.framed(head.as_slice(), |buf| {
         if let Some(timeout_ms) = timeout_ms {
             buf.extend_from_slice(br#","timeout_ms":"#);
-            buf.extend_from_slice(timeout_ms.to_string().as_bytes());
+            json::push_u64(buf, timeout_ms);
         }
         if !metadata.is_empty() {
             buf.extend_from_slice(br#","metadata":"#);
@@ -106,6 +106,9 @@ pub(crate) fn decode_request(codec: Codec, message: &[u8]) -> Result<RequestHead
 }
 
 fn decode_json(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
+    if let Some(head) = quick_json(message) {
+        return Ok(head);
+    }
     let request: JsonRequest<'_> = json::parse(message).map_err(CodecError::new)?;
     let params = request.params.map(|raw: &RawValue| range_of(message, raw.get().as_bytes()));
     Ok(RequestHead {
@@ -114,6 +117,22 @@ fn decode_json(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
         timeout: request.timeout_ms.map(Duration::from_millis),
         metadata: request.metadata.unwrap_or_default(),
     })
+}
+
+/// The head of a request as it is written here, without metadata; `None` does not say that it is none.
+fn quick_json(message: &[u8]) -> Option<RequestHead<'_>> {
+    let mut scanner = Scanner::new(message);
+    scanner.skip(br#"{"method":"#)?;
+    let method = scanner.plain_string()?;
+    scanner.skip(br#","params":"#)?;
+    let params = scanner.value()?;
+    let timeout = match scanner.skip(br#","timeout_ms":"#) {
+        Some(()) => Some(Duration::from_millis(scanner.u64()?)),
+        None => None,
+    };
+    scanner.end()?;
+    let params = (params != b"null").then(|| range_of(message, params));
+    Some(RequestHead { method: method.into(), params, timeout, metadata: Metadata::new() })
 }
 
 fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {

@@ -12,10 +12,11 @@ use tonic::{Request, Response, Status, Streaming, body::Body, client, server, tr
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-use super::{BIDI_ITEMS, BoxFuture, ITEMS, Text};
+use super::{BIDI_ITEMS, BoxFuture, Text};
 use crate::{
     Result,
     message::{Copies, Message},
+    source,
 };
 
 type Items = BoxStream<'static, Result<Text, Status>>;
@@ -30,10 +31,13 @@ pub(crate) struct Ask {
 }
 
 /// Serves the call that streams its answer.
-pub(super) fn items(request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
-    Box::pin(async {
+pub(super) fn items(
+    request: http::Request<Body>,
+    source: Source,
+) -> BoxFuture<http::Response<Body>, Infallible> {
+    Box::pin(async move {
         let mut grpc = server::Grpc::new(ProstCodec::<Text, Ask>::default());
-        Ok(grpc.server_streaming(Give, request).await)
+        Ok(grpc.server_streaming(Give(source), request).await)
     })
 }
 
@@ -45,7 +49,16 @@ pub(super) fn bidi_items(request: http::Request<Body>) -> BoxFuture<http::Respon
     })
 }
 
-struct Give;
+/// Where the items come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// They are there.
+    Ready,
+    /// A task sends them.
+    Channel,
+}
+
+struct Give(Source);
 
 impl Service<Request<Ask>> for Give {
     type Response = Response<Items>;
@@ -58,7 +71,11 @@ impl Service<Request<Ask>> for Give {
 
     fn call(&mut self, request: Request<Ask>) -> Self::Future {
         let Ask { text, count } = request.into_inner();
-        future::ready(Ok(Response::new(copies(text, count).map(Ok).boxed())))
+        let items = match self.0 {
+            Source::Ready => copies(text, count).map(Ok).boxed(),
+            Source::Channel => source::channel(Text { text }, count).map(Ok).boxed(),
+        };
+        future::ready(Ok(Response::new(items)))
     }
 }
 
@@ -83,10 +100,15 @@ fn copies(text: String, count: u32) -> impl stream::Stream<Item = Text> + Send +
 }
 
 /// Asks for items and checks them.
-pub(super) async fn ask(grpc: &mut client::Grpc<Channel>, message: &Message, count: u32) -> Result<()> {
+pub(super) async fn ask(
+    grpc: &mut client::Grpc<Channel>,
+    path: &'static str,
+    message: &Message,
+    count: u32,
+) -> Result<()> {
     grpc.ready().await?;
     let request = Request::new(Ask { text: message.text().to_owned(), count });
-    let (path, codec) = (PathAndQuery::from_static(ITEMS), ProstCodec::<Ask, Text>::default());
+    let (path, codec) = (PathAndQuery::from_static(path), ProstCodec::<Ask, Text>::default());
     let answer = grpc.server_streaming(request, path, codec).await?;
     check(answer.into_inner(), message.copies(count)).await
 }

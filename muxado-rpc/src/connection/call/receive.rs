@@ -137,8 +137,8 @@ fn request(
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
-    let params = params.map_or_else(|| codec.empty_map(), |params| cut_out(message, params));
-    let mut request = Request::received(method, codec, params.into(), Channel::new(Arc::clone(link)));
+    let params = params.map_or_else(|| codec.empty_map().into(), |params| cut_out(message, params));
+    let mut request = Request::received(method, codec, params, Channel::new(Arc::clone(link)));
     request.set_timeout(timeout);
     request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
     *request.metadata_mut() = metadata;
