@@ -3,11 +3,7 @@
 
 mod support;
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{cell::RefCell, io, sync::Once, time::Duration};
 
 use futures_util::stream;
 use muxado_rpc::{
@@ -30,13 +26,17 @@ fn behind_trace(service: impl CallService + NamedService + Sync) -> (Peer, Peer)
     (Peer::builder().client(near).unwrap(), far)
 }
 
+thread_local! {
+    /// What the subscriber wrote of this thread's spans: each test has a thread, and all its tasks there.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What a subscriber wrote, line by line.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct Lines(());
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -46,20 +46,27 @@ impl io::Write for Lines {
 }
 
 impl Lines {
-    /// Writes each span down when it ends, as long as the guard lives.
-    fn record(&self) -> tracing::subscriber::DefaultGuard {
-        let lines = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_span_events(FmtSpan::CLOSE)
-            .with_writer(move || lines.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    /// Writes each span of this thread down when it ends.
+    ///
+    /// One subscriber serves all tests: whether a place in the code has one is remembered for all
+    /// threads, so one for each would depend on which thread comes there first.
+    fn record() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_span_events(FmtSpan::CLOSE)
+                .with_writer(|| Self(()))
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+        LINES.take();
+        Self(())
     }
 
     /// The innermost spans that have ended, by the text between the braces.
     fn spans(&self) -> Vec<String> {
-        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        let text = String::from_utf8(LINES.take()).unwrap();
         let inner = |line: &str| Some(line.rsplit_once("rpc{")?.1.split_once('}')?.0.to_owned());
         text.lines().filter(|line| line.contains("close")).filter_map(inner).collect()
     }
@@ -77,8 +84,7 @@ fn traced(channel: Channel) -> WorkClient<Trace<Channel>> {
 
 #[tokio::test]
 async fn a_call_has_a_span_on_each_side_in_one_trace() {
-    let lines = Lines::default();
-    let _guard = lines.record();
+    let lines = Lines::record();
     let (near, _far) = behind_trace(WorkServer::new(Worker::default()));
     let client = traced(near.channel());
     client.hanging().await.unwrap();
@@ -187,8 +193,7 @@ fn both(status: &str) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn the_span_of_a_stream_lasts_until_its_end() {
-    let lines = Lines::default();
-    let _guard = lines.record();
+    let lines = Lines::record();
     let (client, _feeding, _peers) = feed();
     for codec in CODECS {
         let client = client.clone().with_codec(codec);
@@ -207,8 +212,7 @@ async fn the_span_of_a_stream_lasts_until_its_end() {
 
 #[tokio::test]
 async fn the_span_of_a_stream_that_nobody_wants_ends_as_cancelled() {
-    let lines = Lines::default();
-    let _guard = lines.record();
+    let lines = Lines::record();
     let (client, feeding, _peers) = feed();
     let mut items = client.large_then_stall(3).await.unwrap();
     assert_eq!(items.try_next().await.unwrap().unwrap().len(), 3);
@@ -228,8 +232,7 @@ async fn the_span_of_a_stream_that_nobody_wants_ends_as_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn the_span_of_a_stream_that_is_cut_says_why() {
-    let lines = Lines::default();
-    let _guard = lines.record();
+    let lines = Lines::record();
     let (client, feeding, peers) = feed();
     let limited = client.clone().with_timeout(Duration::from_secs(1));
     let mut items = limited.large_then_stall(3).await.unwrap();
