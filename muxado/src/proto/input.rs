@@ -17,7 +17,7 @@ pub(super) enum Incoming {
     /// A frame header is next.
     Header,
     /// Payload of a stream.
-    Data { key: StreamKey, left: u32, fin: bool },
+    Data { key: StreamKey, left: u32, fin: bool, large: bool },
     /// Payload of nobody.
     Skip { left: u32 },
     /// A go-away's text, of which a part is kept.
@@ -48,6 +48,9 @@ impl Incoming {
     }
 }
 
+/// Payload from which on a frame is large, in bytes.
+const LARGE_FRAME: u32 = 32 * 1024;
+
 /// Bytes of a go-away's text that are kept.
 const MAX_DEBUG: usize = 4096;
 
@@ -70,6 +73,15 @@ impl Session {
         self.note_use(now);
         // A stream that was still being sent may be gone.
         self.close_if_sent();
+    }
+
+    /// Most bytes that the next read should bring: the rest of a large frame with the header behind it, so
+    /// that the payload of the next one comes in one piece. Else there is no such bound.
+    pub const fn best_read(&self) -> usize {
+        match self.incoming {
+            Incoming::Data { left, large: true, .. } => left as usize + HEADER_LEN,
+            _ => usize::MAX,
+        }
     }
 
     /// Streams that got something in the last [`receive`](Self::receive).
@@ -137,7 +149,7 @@ impl Session {
                 }
                 return Ok(done);
             }
-            Incoming::Data { key, left, fin } => {
+            Incoming::Data { key, left, fin, .. } => {
                 let (key, fin) = (*key, *fin);
                 if bytes.is_empty() {
                     return Ok(false);
@@ -270,7 +282,7 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return Ok(()) };
         stream.recv_window -= header.length;
         self.touched += usize::from(header.length > 0);
-        self.incoming = Incoming::Data { key, left: header.length, fin };
+        self.incoming = Incoming::Data { key, left: header.length, fin, large: header.length >= LARGE_FRAME };
         if header.length == 0 {
             self.incoming = Incoming::Header;
             if fin {
