@@ -25,6 +25,10 @@ const FRAME: usize = 16 * 1024;
 /// Most payload of one frame while one stream has data.
 const FRAME_ALONE: usize = 64 * 1024;
 
+/// Most payload of a frame that ends its stream: a message of 64 KiB with what is around it. It is of use
+/// only when all of it has come, and in one frame its receiver need not put it together.
+const LAST_FRAME: usize = 64 * 1024 + 768;
+
 /// Output built at a time, in bytes: what a small write may have to wait for.
 const BATCH: usize = 64 * 1024;
 
@@ -153,6 +157,8 @@ impl Session {
         if stream.recv != RecvState::Open || stream.reset.is_some() {
             return;
         }
+        self.widen_if_fast(key);
+        let Some(stream) = self.stream_mut(key) else { return };
         let credit = std::mem::take(&mut stream.consumed) + std::mem::take(&mut stream.growth.extra);
         stream.growth.granted(now);
         stream.recv_window += credit;
@@ -191,7 +197,8 @@ impl Session {
             self.make_ready(key);
             return;
         }
-        let n = stream.queue.len().min(most).min(stream.window_left());
+        let last = stream.send == SendState::Finishing && stream.queue.len() <= LAST_FRAME;
+        let n = stream.queue.len().min(if last { LAST_FRAME } else { most }).min(stream.window_left());
         let mut queue = std::mem::take(&mut stream.queue);
         self.bytes_unsent -= n;
         self.put_queued(key, &mut queue, n);
