@@ -220,10 +220,10 @@ impl Config {
         self.window_size
     }
 
-    /// Consumed bytes after which credit goes back: as many as the largest frame usually has, so that
-    /// the peer goes on while we write. Never above 128 KiB: ngrok's crate clamps its credit at 256 KiB,
+    /// Consumed bytes after which credit goes back. A lone stream's goes back for every large frame, so
+    /// that the peer goes on while we write. Never above 128 KiB: ngrok's crate clamps its credit at 256 KiB,
     /// so a larger threshold could stop it for ever (`PROTOCOL §5`).
-    pub(crate) fn credit_threshold(&self) -> u32 {
-        (self.window_size / 2).min(64 * 1024)
+    pub(crate) fn credit_threshold(&self, lone: bool) -> u32 {
+        (self.window_size / 2).min(if lone { 64 } else { 128 } * 1024)
     }
 }

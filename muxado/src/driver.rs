@@ -49,7 +49,7 @@ pub struct Driver<T> {
     inbox: Inbox,
     /// Most bytes that the next read should bring.
     expected: usize,
-    /// The last read brought a large piece.
+    /// A large frame is being read: one stream sends bulk.
     bulk: bool,
     outbox: Outbox,
     /// The transport has bytes that it was not asked to flush yet.
@@ -86,9 +86,6 @@ enum Phase {
     Lingering,
     Done,
 }
-
-/// Bytes of a read from which on it is bulk: its payload is passed on as it is.
-const BULK: usize = 16 * 1024;
 
 /// Reads or writes that bring or take nothing new before other tasks get a turn.
 const TURNS: usize = 16;
@@ -177,7 +174,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     core.proto.receive(inbox, now);
                     (core.proto.touched_streams(), core.proto.best_read())
                 });
-                self.bulk = n >= BULK;
+                self.bulk = self.expected < usize::MAX;
                 self.inbox.adapt(n, room);
             }
             end => {
@@ -238,7 +235,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// While several streams are busy, output waits once for what the tasks just woken will add:
-    /// one write for many frames. After a large piece, too: its reader takes it while it is in the cache,
+    /// one write for many frames. After a piece of a large frame, too: its reader takes it while it is in the cache,
     /// and sends what follows from it, before more is read. With one small piece there is nothing to wait
     /// for.
     fn should_gather(&mut self) -> bool {

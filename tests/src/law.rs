@@ -10,7 +10,7 @@ use crate::frame::{DATA, EXT, FIN, Frame, GOAWAY, RST, SPARE, SYN, WNDINC};
 const WINDOW: u64 = 256 * 1024;
 
 /// Largest payload that a session puts into one DATA frame.
-const MAX_DATA: usize = 64 * 1024 + 768 + 4;
+const MAX_DATA: usize = 64 * 1024 + 4;
 
 /// The code of the answer to late data.
 const STREAM_CLOSED: u32 = 4;

@@ -39,21 +39,22 @@ impl Inbox {
     /// Room for a read, of at most `most` bytes.
     pub(super) fn room(&mut self, most: usize) -> Limit<&mut BytesMut> {
         if !self.bytes.try_reclaim(self.read_size) {
-            self.replace();
+            self.replace(most < usize::MAX);
         }
         let room = self.bytes.capacity() - self.bytes.len();
         (&mut self.bytes).limit(room.min(most))
     }
 
-    /// Goes on with another buffer.
-    fn replace(&mut self) {
+    /// Goes on with another buffer. The full one is kept while a large frame is being read: a lone
+    /// stream soon gives it back.
+    fn replace(&mut self, keep: bool) {
         let size = self.bytes.len() + self.read_size;
         let free = self.used.iter_mut().position(|buffer| buffer.try_reclaim(size));
         let next = free.and_then(|index| self.used.remove(index));
         let mut next = next.unwrap_or_else(|| BytesMut::with_capacity(size));
         next.extend_from_slice(&self.bytes);
         let mut full = std::mem::replace(&mut self.bytes, next);
-        if self.read_size == MAX_READ {
+        if keep && self.read_size == MAX_READ {
             full.clear();
             if self.used.len() == USED {
                 self.used.pop_front();
@@ -101,9 +102,12 @@ mod tests {
 
     use super::*;
 
+    /// Bytes of a large frame that are still to come.
+    const LARGE: usize = 1024 * 1024;
+
     /// Reads as much as there is room for, and takes it out as one piece.
     fn read(inbox: &mut Inbox) -> Bytes {
-        let room = inbox.room(usize::MAX).remaining_mut();
+        let room = inbox.room(LARGE).remaining_mut();
         inbox.bytes.put_bytes(7, room);
         inbox.adapt(room, room);
         inbox.bytes.split().freeze()
@@ -142,11 +146,11 @@ mod tests {
     #[test]
     fn rest_of_a_frame_moves_on_with_the_buffer() {
         let mut inbox = grown();
-        let room = inbox.room(usize::MAX).remaining_mut();
+        let room = inbox.room(LARGE).remaining_mut();
         inbox.bytes.put_bytes(1, room - 3);
         inbox.bytes.put_slice(b"end");
         let piece = inbox.bytes.split_to(room - 3);
-        inbox.room(usize::MAX);
+        inbox.room(LARGE);
         assert_eq!(inbox.bytes, "end");
         drop(piece);
     }

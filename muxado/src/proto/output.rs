@@ -25,10 +25,6 @@ const FRAME: usize = 16 * 1024;
 /// Most payload of one frame while one stream has data.
 const FRAME_ALONE: usize = 64 * 1024;
 
-/// Most payload of a frame that ends its stream: a message of 64 KiB with what is around it. It is of use
-/// only when all of it has come, and in one frame its receiver need not put it together.
-const LAST_FRAME: usize = 64 * 1024 + 768;
-
 /// Output built at a time, in bytes: what a small write may have to wait for.
 const BATCH: usize = 64 * 1024;
 
@@ -149,7 +145,7 @@ impl Session {
     }
 
     fn put_credit(&mut self, key: StreamKey, id: StreamId) {
-        let (threshold, now) = (self.config.credit_threshold(), self.now);
+        let (threshold, now) = (self.config.credit_threshold(self.streams_in_use() == 1), self.now);
         let Some(stream) = self.stream_mut(key) else { return };
         if stream.consumed < threshold && stream.growth.extra == 0 {
             return;
@@ -197,8 +193,7 @@ impl Session {
             self.make_ready(key);
             return;
         }
-        let last = stream.send == SendState::Finishing && stream.queue.len() <= LAST_FRAME;
-        let n = stream.queue.len().min(if last { LAST_FRAME } else { most }).min(stream.window_left());
+        let n = stream.queue.len().min(most).min(stream.window_left());
         let mut queue = std::mem::take(&mut stream.queue);
         self.bytes_unsent -= n;
         self.put_queued(key, &mut queue, n);
