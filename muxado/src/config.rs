@@ -154,8 +154,9 @@ impl Config {
     /// them as they are. Default 16 MiB.
     ///
     /// A stream's window grows when it is what holds a fast sender up over a long link: to 4 MiB at
-    /// most, to 1 MiB for a peer that is not known to be of this family. Nothing has to be told to
-    /// the peer. What arrives counts as any unread byte.
+    /// most, to 1 MiB for a peer that is not known to be of this family. That of a session's only stream
+    /// grows to what arrives in 1 ms, at most 1 MiB (`PROTOCOL §5.4`). Nothing has to be told to the peer.
+    /// What arrives counts as any unread byte.
     ///
     /// [`window_size`]: Self::window_size
     #[must_use]
@@ -219,9 +220,10 @@ impl Config {
         self.window_size
     }
 
-    /// Consumed bytes after which credit goes back. Never above 128 KiB: ngrok's crate clamps its
-    /// credit at 256 KiB, so a larger threshold could stop it for ever (`PROTOCOL §5`).
-    pub(crate) fn credit_threshold(&self) -> u32 {
-        (self.window_size / 2).min(128 * 1024)
+    /// Consumed bytes after which credit goes back. A lone stream's goes back for every large frame, so
+    /// that the peer goes on while we write. Never above 128 KiB: ngrok's crate clamps its credit at 256 KiB,
+    /// so a larger threshold could stop it for ever (`PROTOCOL §5`).
+    pub(crate) fn credit_threshold(&self, lone: bool) -> u32 {
+        (self.window_size / 2).min(if lone { 64 } else { 128 } * 1024)
     }
 }

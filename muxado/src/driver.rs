@@ -1,6 +1,7 @@
 //! The one task of a session: it owns the transport, moves bytes and keeps time.
 
 mod closing;
+mod inbox;
 mod portion;
 
 use std::{
@@ -12,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep},
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use self::portion::Portion;
+use self::{inbox::Inbox, portion::Portion};
 use crate::{
     config::Config,
     error::SessionError,
@@ -46,12 +47,14 @@ pub struct Driver<T> {
     io: T,
     shared: Arc<Shared>,
     phase: Phase,
-    inbox: BytesMut,
-    read_size: usize,
-    small_reads: u32,
+    inbox: Inbox,
     portion: Portion,
     /// There is more in `inbox` than was taken in.
     undigested: bool,
+    /// Most bytes that the next read should bring.
+    expected: usize,
+    /// A large frame is being read: one stream sends bulk.
+    bulk: bool,
     outbox: Outbox,
     /// The transport has bytes that it was not asked to flush yet.
     unflushed: bool,
@@ -88,18 +91,8 @@ enum Phase {
     Done,
 }
 
-/// Read buffer to begin with, in bytes.
-const MIN_READ: usize = 4 * 1024;
-
-/// Largest read buffer, in bytes: a batch of a peer's output, which has 64 KiB, with its headers and what little
-/// there is behind it. A message of that size then comes in one read.
-const MAX_READ: usize = 65 * 1024;
-
 /// Reads or writes that bring or take nothing new before other tasks get a turn.
 const TURNS: usize = 16;
-
-/// Reads that leave most of the buffer empty before it is made smaller.
-const SMALL_READS: u32 = 32;
 
 /// Time without traffic after which a session gives its buffers back: an idle one holds none.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -113,11 +106,11 @@ impl<T> Driver<T> {
             io,
             shared,
             phase: Phase::Running,
-            inbox: BytesMut::new(),
-            read_size: MIN_READ,
-            small_reads: 0,
+            inbox: Inbox::new(),
             portion: Portion::default(),
             undigested: false,
+            expected: usize::MAX,
+            bulk: false,
             outbox: Outbox::default(),
             unflushed: false,
             gathering: false,
@@ -235,11 +228,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.digest();
             return Poll::Ready(());
         }
-        self.inbox.reserve(self.read_size);
-        let room = self.inbox.capacity() - self.inbox.len();
-        let Poll::Ready(result) = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox) else {
+        let mut buffer = self.inbox.room(self.expected);
+        let room = buffer.remaining_mut();
+        let Poll::Ready(result) = poll_read_buf(Pin::new(&mut self.io), cx, &mut buffer) else {
             if !self.has_buffers {
-                self.shrink_inbox();
+                self.inbox.shrink();
             }
             return Poll::Pending;
         };
@@ -247,10 +240,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Ok(n) if n > 0 => {
                 (self.now, self.has_buffers) = (Instant::now(), true);
                 self.digest();
-                self.adapt_read_size(n, room);
+                self.inbox.adapt(n, room);
             }
             end => {
-                let left = self.inbox.len();
+                let left = self.inbox.bytes.len();
                 let error = end.err();
                 tracing::debug!(?error, left, "the transport ended");
                 self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(error, left));
@@ -261,30 +254,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Takes in a portion of what was read.
     fn digest(&mut self) {
-        let (inbox, now, frames) = (&mut self.inbox, self.now.into_std(), self.portion.size());
-        (self.touched, self.undigested) = self.shared.with_driver(&mut self.wakes, |core| {
+        let (inbox, now, frames) = (&mut self.inbox.bytes, self.now.into_std(), self.portion.size());
+        (self.touched, self.undigested, self.expected) = self.shared.with_driver(&mut self.wakes, |core| {
             let more = core.proto.receive_part(inbox, now, frames);
-            (core.proto.touched_frames(), more)
+            (core.proto.touched_frames(), more, core.proto.best_read())
         });
+        self.bulk = self.expected < usize::MAX;
         self.portion.note(self.touched, self.undigested);
-    }
-
-    fn adapt_read_size(&mut self, n: usize, room: usize) {
-        if n == room {
-            self.read_size = (self.read_size * 4).min(MAX_READ);
-            self.small_reads = 0;
-        } else if n < self.read_size / 4 && self.read_size > MIN_READ {
-            self.small_reads += 1;
-            if self.small_reads >= SMALL_READS {
-                self.small_reads = 0;
-                self.read_size /= 4;
-                if self.inbox.is_empty() {
-                    self.inbox = BytesMut::new();
-                }
-            }
-        } else {
-            self.small_reads = 0;
-        }
     }
 
     /// Fires what is due, and sets the timer for what is next.
@@ -325,28 +301,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         cx.waker().wake_by_ref();
     }
 
-    /// A part of a header may be in it, and nothing tells how much memory that keeps alive.
-    fn shrink_inbox(&mut self) {
-        self.inbox = BytesMut::from(&self.inbox[..]);
-    }
-
     /// Gives the memory back that is not in use; a busy session soon has it again.
     fn give_buffers_back(&mut self) {
         self.has_buffers = false;
-        self.read_size = MIN_READ;
-        self.small_reads = 0;
-        self.shrink_inbox();
+        self.inbox.reset();
         self.outbox.shrink();
         self.wakes.shrink();
         self.shared.with_driver(&mut self.wakes, Core::shrink);
     }
 
     /// While several streams are busy, output waits once for what the tasks just woken will add:
-    /// one write for many frames. With one stream, or if all that was read was worked on here, there
-    /// is nothing to wait for.
+    /// one write for many frames. After a piece of a large frame, too: its reader takes it while it is in
+    /// the cache, and sends what follows from it, before more is read. With one small piece, or if all that
+    /// was read was worked on here, there is nothing to wait for.
     fn should_gather(&mut self) -> bool {
         let woken = std::mem::take(&mut self.wakes.fired) > 0;
-        let busy = (self.touched > 1 || self.last_batch > BUSY_BATCH) && (woken || self.touched == 0);
+        let busy = self.touched > 1 || self.last_batch > BUSY_BATCH || self.bulk;
+        let busy = busy && (woken || self.touched == 0);
+        self.bulk = false;
         self.touched = 0;
         self.gathering = busy && !self.gathering && self.outbox.is_empty();
         self.gathering

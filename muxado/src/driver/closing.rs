@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{Driver, MIN_READ, Phase, TURNS};
+use super::{Driver, Phase, TURNS, inbox::MIN_READ};
 use crate::error::SessionError;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -41,12 +41,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Reads on after the session's end, for the peer's go-away and its end. Ready at the latter.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            self.inbox.reserve(MIN_READ);
-            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox));
+            self.inbox.bytes.reserve(MIN_READ);
+            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox.bytes));
             if !matches!(read, Ok(1..)) {
                 return Poll::Ready(());
             }
-            let (now, inbox) = (Instant::now().into_std(), &mut self.inbox);
+            let (now, inbox) = (Instant::now().into_std(), &mut self.inbox.bytes);
             self.shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
         }
         cx.waker().wake_by_ref();
@@ -57,7 +57,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let (timeout, shared) = (self.close_timeout, &self.shared);
         if std::mem::take(&mut self.undigested) {
             // The peer's go-away may be among it.
-            let (now, inbox) = (self.now.into_std(), &mut self.inbox);
+            let (now, inbox) = (self.now.into_std(), &mut self.inbox.bytes);
             shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
         }
         let end = shared.with_driver(&mut self.wakes, |core| core.proto.end());

@@ -270,7 +270,8 @@ impl Session {
     /// Counts bytes that are out of the way, and owes credit once it is worth a frame. There is
     /// none for streams that will bring nothing more.
     pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
-        let (threshold, ended) = (self.config.credit_threshold(), self.end.is_some());
+        let lone = self.streams_in_use() == 1;
+        let (threshold, ended) = (self.config.credit_threshold(lone), self.end.is_some());
         let Some(stream) = self.stream_mut(key) else { return };
         stream.consumed = stream.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
         let due = stream.consumed >= threshold && stream.recv == RecvState::Open && !ended;

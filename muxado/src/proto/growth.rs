@@ -5,6 +5,9 @@
 //! the peer sent all that it knew it might, **then nothing at all arrived on the connection** for a
 //! good part of the time since credit went out, and the application had read everything. Only then
 //! is the window doubled, by extra credit (`PROTOCOL §5`).
+//!
+//! Over a short and fast link the window is no limit, but each end sleeps and wakes whenever it is used
+//! up. A stream that is the only one of its session therefore gets as much as arrives in a millisecond.
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,7 @@ pub(super) struct Growth {
     known: u32,
     /// When that was used up.
     stalled_at: Option<Instant>,
+    /// When credit last went out, or the first byte came.
     granted_at: Option<Instant>,
     /// Credit to be given beyond what was consumed.
     pub(super) extra: u32,
@@ -37,6 +41,13 @@ const MAX_STRANGER_WINDOW: u32 = 1024 * 1024;
 
 /// Shortest silence that counts: below, the window is not what holds the peer up.
 const MIN_SILENCE: Duration = Duration::from_millis(1);
+
+/// What may be under way to a stream that is the only one: as much as arrives in this time. What is sent
+/// beside it later is held up by no more than that.
+const REACH: Duration = Duration::from_millis(1);
+
+/// Largest window that a stream gets for being fast, in bytes.
+const MAX_FAST_WINDOW: u32 = 1024 * 1024;
 
 impl Growth {
     pub(super) fn new(window: u32) -> Self {
@@ -56,6 +67,7 @@ impl Growth {
     /// Bytes have come; true if the peer was held up before them. `quiet_since` is when the
     /// connection had last brought anything.
     fn observe(&mut self, n: u32, window_left: u32, now: Instant, quiet_since: Option<Instant>) -> bool {
+        self.granted_at.get_or_insert(now);
         let stalled_at = self.stalled_at.take();
         if stalled_at.is_some() || n > self.known {
             self.known = window_left;
@@ -68,6 +80,14 @@ impl Growth {
         let silence = now.saturating_duration_since(since);
         let since_grant = self.granted_at.map_or(silence, |at| now.saturating_duration_since(at));
         silence >= MIN_SILENCE && silence * 4 >= since_grant && quiet_since.is_none_or(|quiet| quiet <= since)
+    }
+
+    /// Bytes that come in [`REACH`], going by those that were consumed since credit last went out.
+    fn reach(&self, consumed: u32, now: Instant) -> u32 {
+        let nanos = self.granted_at.map_or(0, |since| now.saturating_duration_since(since).as_nanos());
+        // No time at all says nothing.
+        let reach = (u128::from(consumed) * REACH.as_nanos()).checked_div(nanos).unwrap_or(0);
+        u32::try_from(reach).unwrap_or(u32::MAX)
     }
 }
 
@@ -95,6 +115,21 @@ impl Session {
         }
         self.growth_left -= extra as usize;
     }
+
+    /// Credit goes out. A lone stream that is fast gets a window to go with that.
+    ///
+    /// Only a peer of this family does: the Go original would put all of it into one frame.
+    pub(super) fn widen_if_fast(&mut self, key: StreamKey) {
+        let lone = self.peer_is_family && self.streams_in_use() == 1;
+        let (now, budget) = (self.now, u32::try_from(self.growth_left).unwrap_or(u32::MAX));
+        let Some((stream, now)) = self.stream_mut(key).filter(|_| lone).zip(now) else { return };
+        let growth = &mut stream.growth;
+        let window = growth.reach(stream.consumed, now).min(MAX_FAST_WINDOW);
+        let extra = window.saturating_sub(growth.window).min(budget);
+        growth.window += extra;
+        growth.extra += extra;
+        self.growth_left -= extra as usize;
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +153,26 @@ mod tests {
     #[test]
     fn silence_after_a_used_up_window_is_a_hold_up() {
         assert!(held_up(Duration::from_millis(100), false));
+    }
+
+    /// The reach of a stream of which so much was consumed in so long.
+    fn reach(consumed: u32, elapsed: Duration) -> u32 {
+        let start = Instant::now();
+        let mut growth = Growth::new(W);
+        growth.observe(1, W, start, None);
+        growth.reach(consumed, start + elapsed)
+    }
+
+    #[test]
+    fn reach_is_what_comes_in_a_millisecond() {
+        assert_eq!(reach(64_000, Duration::from_micros(500)), 128_000);
+        assert_eq!(reach(64_000, Duration::from_secs(10)), 6);
+        assert_eq!(reach(u32::MAX, Duration::from_nanos(1)), u32::MAX);
+    }
+
+    #[test]
+    fn no_time_at_all_says_nothing_of_the_reach() {
+        assert_eq!(reach(64_000, Duration::ZERO), 0);
     }
 
     #[test]

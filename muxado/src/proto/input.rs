@@ -17,7 +17,7 @@ pub(super) enum Incoming {
     /// A frame header is next.
     Header,
     /// Payload of a stream.
-    Data { key: StreamKey, left: u32, fin: bool },
+    Data { key: StreamKey, left: u32, fin: bool, large: bool },
     /// Payload of nobody.
     Skip { left: u32 },
     /// A go-away's text, of which a part is kept.
@@ -47,6 +47,9 @@ impl Incoming {
         }
     }
 }
+
+/// Payload from which on a frame is large, in bytes.
+const LARGE_FRAME: u32 = 32 * 1024;
 
 /// Bytes of a go-away's text that are kept.
 const MAX_DEBUG: usize = 4096;
@@ -89,6 +92,15 @@ impl Session {
             && header.frame_type == FrameType::DATA
             && header.length > 0
             && self.end.is_none()
+    }
+
+    /// Most bytes that the next read should bring: the rest of a large frame with the header behind it, so
+    /// that the payload of the next one comes in one piece. Else there is no such bound.
+    pub const fn best_read(&self) -> usize {
+        match self.incoming {
+            Incoming::Data { left, large: true, .. } => left as usize + HEADER_LEN,
+            _ => usize::MAX,
+        }
     }
 
     /// Frames that brought their streams something in the last [`receive`](Self::receive).
@@ -156,7 +168,7 @@ impl Session {
                 }
                 return Ok(done);
             }
-            Incoming::Data { key, left, fin } => {
+            Incoming::Data { key, left, fin, .. } => {
                 let (key, fin) = (*key, *fin);
                 if bytes.is_empty() {
                     return Ok(false);
@@ -290,7 +302,7 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return Ok(()) };
         stream.recv_window -= header.length;
         self.touched += usize::from(header.length > 0);
-        self.incoming = Incoming::Data { key, left: header.length, fin };
+        self.incoming = Incoming::Data { key, left: header.length, fin, large: header.length >= LARGE_FRAME };
         if header.length == 0 {
             self.incoming = Incoming::Header;
             if fin {

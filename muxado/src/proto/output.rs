@@ -145,7 +145,7 @@ impl Session {
     }
 
     fn put_credit(&mut self, key: StreamKey, id: StreamId) {
-        let (threshold, now) = (self.config.credit_threshold(), self.now);
+        let (threshold, now) = (self.config.credit_threshold(self.streams_in_use() == 1), self.now);
         let Some(stream) = self.stream_mut(key) else { return };
         if stream.consumed < threshold && stream.growth.extra == 0 {
             return;
@@ -153,6 +153,8 @@ impl Session {
         if stream.recv != RecvState::Open || stream.reset.is_some() {
             return;
         }
+        self.widen_if_fast(key);
+        let Some(stream) = self.stream_mut(key) else { return };
         let credit = std::mem::take(&mut stream.consumed) + std::mem::take(&mut stream.growth.extra);
         stream.growth.granted(now);
         stream.recv_window += credit;

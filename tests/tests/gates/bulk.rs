@@ -49,7 +49,7 @@ fn bulk_is_hardly_copied() {
             join!(write, read);
         }
     });
-    gate("echoes of 1 MiB", &cost, MIB, ROUNDS, [140, 212]);
+    gate("echoes of 1 MiB", &cost, MIB, ROUNDS, [82, 122]);
 }
 
 fn echoes(codec: Codec, len: usize, in_flight: usize) -> Cost {

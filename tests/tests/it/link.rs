@@ -268,9 +268,26 @@ fn fast_link_with_a_fast_reader_is_not_held_up() {
 }
 
 #[test]
+fn lone_stream_of_a_fast_link_gets_what_comes_in_a_millisecond() {
+    for (rate, most) in [(FAST, MIB), (512 * KIB, 600 * KIB), (200 * KIB, WINDOW)] {
+        let (_, windows) = carry(&Config::default(), true, SHORT, rate, 1);
+        assert!(windows[0] <= most, "{rate} bytes a ms: {windows:?}");
+        assert!(windows[0] >= rate.min(MIB) * 9 / 10, "{rate} bytes a ms: {windows:?}");
+    }
+}
+
+#[test]
+fn neither_strangers_nor_several_streams_get_more_for_being_fast() {
+    for (family, streams) in [(false, 1), (true, 2)] {
+        let (_, windows) = carry(&Config::default(), family, SHORT, FAST, streams);
+        assert!(windows.iter().all(|window| *window <= WINDOW), "{windows:?}");
+    }
+}
+
+#[test]
 fn sender_that_pauses_by_itself_gets_no_larger_window() {
     for (delay, burst) in [(SHORT, 64 * KIB), (SHORT, 128 * KIB), (SHORT, 100_000), (LONG, 8 * KIB)] {
-        let mut link = Link::new(&Config::default(), true, delay, FAST, 1);
+        let mut link = Link::new(&Config::default(), true, delay, 200 * KIB, 1);
         for _ in 0..200 {
             link.allowance = Some(link.allowance.unwrap_or(0) + burst);
             link.run(Duration::from_millis(20), Reader::AtOnce);

@@ -8,23 +8,21 @@ use muxado_tests::{
 use tokio::io::AsyncWriteExt;
 
 const WINDOW: usize = 256 * 1024;
-const THRESHOLD: usize = 128 * 1024;
+const THRESHOLD: usize = 64 * 1024;
 
 #[test]
-fn credit_is_returned_at_half_a_window_in_one_frame() {
+fn credit_is_returned_at_a_quarter_of_a_window_in_one_frame() {
     each_side(|side| async move {
         let (session, mut peer) = scripted(side, Config::default());
         let id = remote_id(side, 0);
         peer.send(Frame::syn(id, vec![1; WINDOW])).await;
         let mut stream = session.accept().await.unwrap();
-        read_exactly(&mut stream, THRESHOLD - 1).await;
-        peer.expect_silence().await;
-        read_exactly(&mut stream, 1).await;
-        peer.expect(Frame::wndinc(id, THRESHOLD as u32)).await;
-        read_exactly(&mut stream, THRESHOLD - 1).await;
-        peer.expect_silence().await;
-        read_exactly(&mut stream, 1).await;
-        peer.expect(Frame::wndinc(id, THRESHOLD as u32)).await;
+        for _ in 0..WINDOW / THRESHOLD {
+            read_exactly(&mut stream, THRESHOLD - 1).await;
+            peer.expect_silence().await;
+            read_exactly(&mut stream, 1).await;
+            peer.expect(Frame::wndinc(id, THRESHOLD as u32)).await;
+        }
     });
 }
 
