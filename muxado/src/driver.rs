@@ -315,9 +315,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// the cache, and sends what follows from it, before more is read. With one small piece, or if all that
     /// was read was worked on here, there is nothing to wait for.
     fn should_gather(&mut self) -> bool {
-        let woken = std::mem::take(&mut self.wakes.fired) > 0;
         let busy = self.touched > 1 || self.last_batch > BUSY_BATCH || self.bulk;
-        let busy = busy && (woken || self.touched == 0);
+        let busy = busy
+            && (self.touched == 0
+                || self.shared.with_driver(&mut self.wakes, |core| core.proto.has_unread()));
         self.bulk = false;
         self.touched = 0;
         self.gathering = busy && !self.gathering && self.outbox.is_empty();

@@ -82,8 +82,6 @@ pub(crate) struct Wakes {
     few: [Option<Waker>; 4],
     len: usize,
     more: Vec<Waker>,
-    /// How many have been woken; set back by whoever wants to know.
-    pub(crate) fired: usize,
 }
 
 impl Wakes {
@@ -103,7 +101,6 @@ impl Wakes {
             }
         }
         self.more.drain(..).for_each(Waker::wake);
-        self.fired += self.len;
         self.len = 0;
     }
 

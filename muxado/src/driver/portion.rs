@@ -1,11 +1,11 @@
 //! How much of what was read is taken in before answers to it leave.
 
-/// A share of the frames that were read together.
+/// A part of the frames that were read together.
 ///
 /// If all of them were taken in at once and all answers left in one write, the peer would have nothing
 /// to do until then, and we nothing after it: two peers would work in turn, and each turn cost a sleep
-/// and a wake. A quarter at a time keeps both at work. Small portions cost more writes than they save,
-/// however.
+/// and a wake. A few at a time keep both at work. Where so many are under way that both are anyway,
+/// small portions only cost more writes.
 #[derive(Debug, Default)]
 pub(super) struct Portion {
     /// Frames of the last read so far.
@@ -17,7 +17,7 @@ pub(super) struct Portion {
 impl Portion {
     /// Frames with something for a stream.
     pub(super) fn size(&self) -> usize {
-        (self.last.max(self.running) / SHARE).clamp(MIN, MAX)
+        if self.last.max(self.running) < MANY { SMALL } else { LARGE }
     }
 
     /// So many were taken in; `more` of the same read wait.
@@ -30,12 +30,14 @@ impl Portion {
     }
 }
 
-/// Portions into which what was read is divided.
-const SHARE: usize = 4;
+/// Frames of a read from which on portions are large.
+const MANY: usize = 72;
 
-/// Frames in a portion.
-const MIN: usize = 16;
-const MAX: usize = 64;
+/// Frames in a portion of a few.
+const SMALL: usize = 20;
+
+/// Frames in a portion of many: what answers may have to wait for.
+const LARGE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -53,19 +55,20 @@ mod tests {
     }
 
     #[test]
-    fn a_few_frames_are_taken_in_together() {
+    fn a_few_frames_are_taken_in_together_and_more_by_portions() {
         let mut portion = Portion::default();
-        assert_eq!(portions(&mut portion, 16), [16]);
+        assert_eq!(portions(&mut portion, 20), [20]);
         assert_eq!(portions(&mut portion, 3), [3]);
+        assert_eq!(portions(&mut portion, 64), [20, 20, 20, 4]);
+        assert_eq!(portions(&mut portion, 64), [20, 20, 20, 4]);
     }
 
     #[test]
-    fn many_are_divided_by_what_came_before() {
+    fn portions_are_large_where_many_come_together() {
         let mut portion = Portion::default();
-        assert_eq!(portions(&mut portion, 64), [16; 4]);
-        assert_eq!(portions(&mut portion, 200)[..4], [16; 4]);
-        assert_eq!(portions(&mut portion, 200), [50; 4]);
-        assert_eq!(portions(&mut portion, 1000)[..2], [50; 2]);
-        assert_eq!(portions(&mut portion, 128), [64; 2]);
+        assert_eq!(portions(&mut portion, 180), [20, 20, 20, 20, 100]);
+        assert_eq!(portions(&mut portion, 300), [256, 44]);
+        assert_eq!(portions(&mut portion, 10), [10]);
+        assert_eq!(portions(&mut portion, 30), [20, 10]);
     }
 }

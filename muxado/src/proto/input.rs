@@ -103,6 +103,11 @@ impl Session {
         }
     }
 
+    /// Whether anything that was received waits for its reader.
+    pub const fn has_unread(&self) -> bool {
+        self.bytes_unread > 0
+    }
+
     /// Frames that brought their streams something in the last [`receive`](Self::receive).
     pub const fn touched_frames(&self) -> usize {
         self.touched

@@ -66,11 +66,11 @@ fn echoes(codec: Codec, len: usize, in_flight: usize) -> Cost {
 #[test]
 fn large_calls_are_copied_a_few_times() {
     const CASES: [(usize, usize, [[u64; 2]; 2]); 5] = [
-        (16 * KIB, 1, [[20, 1310], [24, 1712]]),
-        (64 * KIB, 1, [[25, 906], [33, 1507]]),
-        (64 * KIB, 16, [[34, 880], [43, 1640]]),
-        (MIB, 1, [[128, 965], [142, 1685]]),
-        (MIB, 4, [[136, 990], [174, 1800]]),
+        (16 * KIB, 1, [[18, 910], [22, 1312]]),
+        (64 * KIB, 1, [[23, 752], [27, 1353]]),
+        (64 * KIB, 16, [[31, 866], [41, 1612]]),
+        (MIB, 1, [[83, 872], [93, 1597]]),
+        (MIB, 4, [[116, 943], [128, 1639]]),
     ];
     for (len, in_flight, bounds) in CASES {
         for (codec, bounds) in CODECS.into_iter().zip(bounds) {

@@ -84,7 +84,7 @@ fn a_context_allocates_little() {
 /// Buffers of many items each.
 #[test]
 fn items_allocate_next_to_nothing() {
-    for (codec, bound) in CODECS.into_iter().zip([213, 411]) {
+    for (codec, bound) in CODECS.into_iter().zip([198, 382]) {
         let peers = Peers::new();
         let [few, many] = [1000, 11_000].map(|count| {
             let client = peers.client(codec);
