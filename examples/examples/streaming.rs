@@ -81,7 +81,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vault = VaultClient::new(peer.channel());
 
     // What the client gives is any stream. It is polled as fast as the vault reads.
-    let outgoing = stream::iter(parts.clone()).inspect(|_| eprint!("."));
+    let outgoing = stream::iter(parts.clone()).enumerate().map(move |(sent, part)| {
+        eprint!("\r[{:<40}]", "#".repeat(40 * (sent * PART + part.len()) / size));
+        part
+    });
     assert_eq!(vault.store("copy".to_owned(), outgoing).await?, expected, "the vault has another file");
     assert_eq!(vault.size("copy".to_owned()).await?, size);
     println!("\nstored {size} bytes, sha256 {expected}");
@@ -94,8 +97,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((hashes.len(), hashes.last()), (size.div_ceil(PART), Some(&expected)));
     println!("{} hashes on the way, the last one is the same", hashes.len());
 
-    let nothing = vault.size("nothing".to_owned()).await;
-    assert_eq!(nothing, Err(CallError::App(NoSuchFile("nothing".to_owned()))));
+    assert_eq!(vault.size("none".to_owned()).await, Err(CallError::App(NoSuchFile("none".to_owned()))));
     server.shutdown(Duration::from_secs(1)).await;
     Ok(())
 }
