@@ -3,6 +3,7 @@
 mod closing;
 mod inbox;
 mod portion;
+mod writing;
 
 use std::{
     fmt,
@@ -13,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BufMut};
+use bytes::BufMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep},
 };
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio_util::io::poll_read_buf;
 
 use self::{inbox::Inbox, portion::Portion};
 use crate::{
@@ -96,9 +97,6 @@ const TURNS: usize = 16;
 
 /// Time without traffic after which a session gives its buffers back: an idle one holds none.
 const REST_AFTER: Duration = Duration::from_secs(1);
-
-/// Frames in one write from which on it pays to wait for more: several streams are busy.
-const BUSY_BATCH: u64 = 4;
 
 impl<T> Driver<T> {
     pub(crate) fn new(io: T, shared: Arc<Shared>, config: &Config) -> Self {
@@ -200,7 +198,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return Poll::Ready(());
             }
             let worked = work(cx);
-            if self.should_gather() {
+            if self.should_gather(worked) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -308,85 +306,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.outbox.shrink();
         self.wakes.shrink();
         self.shared.with_driver(&mut self.wakes, Core::shrink);
-    }
-
-    /// While several streams are busy, output waits once for what the tasks just woken will add:
-    /// one write for many frames. After a piece of a large frame, too: its reader takes it while it is in
-    /// the cache, and sends what follows from it, before more is read. With one small piece, or if all that
-    /// was read was worked on here, there is nothing to wait for.
-    fn should_gather(&mut self) -> bool {
-        let busy = self.touched > 1 || self.last_batch > BUSY_BATCH || self.bulk;
-        let busy = busy
-            && (self.touched == 0
-                || self.shared.with_driver(&mut self.wakes, |core| core.proto.has_unread()));
-        self.bulk = false;
-        self.touched = 0;
-        self.gathering = busy && !self.gathering && self.outbox.is_empty();
-        self.gathering
-    }
-
-    /// Writes until there is nothing left (ready) or the transport takes no more (pending).
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURNS {
-            if self.outbox.is_empty() {
-                let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
-                let known = self.now;
-                let (frames, now) = self.shared.with_driver(&mut self.wakes, |core| {
-                    // Where nothing is sent the time does not matter.
-                    let now = core.proto.wants_transmit().then(Instant::now);
-                    core.proto.transmit(outbox, now.unwrap_or(known).into_std());
-                    (core.proto.frames_sent(), now)
-                });
-                if let Some(now) = now {
-                    (self.now, self.has_buffers) = (now, true);
-                }
-                if self.outbox.is_empty() {
-                    break;
-                }
-                (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
-            }
-            ready!(self.poll_write_outbox(cx));
-        }
-        self.poll_flush(cx)
-    }
-
-    fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.outbox.has_remaining() {
-            let Poll::Ready(written) = poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox) else {
-                self.blocked_since.get_or_insert_with(Instant::now);
-                return Poll::Pending;
-            };
-            self.blocked_since = None;
-            match written {
-                Ok(0) => {
-                    self.fail(std::io::ErrorKind::WriteZero.into());
-                    break;
-                }
-                Ok(_) => self.unflushed = true,
-                Err(error) => {
-                    self.fail(error);
-                    break;
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.unflushed {
-            match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
-                Ok(()) => self.unflushed = false,
-                Err(error) => self.fail(error),
-            }
-        }
-        Poll::Ready(())
-    }
-
-    fn fail(&mut self, error: std::io::Error) {
-        tracing::debug!(%error, "writing to the transport failed");
-        self.outbox = Outbox::default();
-        self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));
-        self.phase = Phase::Lingering;
     }
 
     /// Goes to sleep, unless output came up meanwhile.

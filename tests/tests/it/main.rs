@@ -28,6 +28,7 @@ mod reset_late;
 mod seeds;
 mod simulation;
 mod transport_loss;
+mod turns;
 mod typed;
 mod vectors;
 mod windows;

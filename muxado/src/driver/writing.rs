@@ -1,0 +1,102 @@
+//! The output of a driver: what is gathered for it, and how it reaches the transport.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+use tokio_util::io::poll_write_buf;
+
+use super::{Driver, Phase, TURNS};
+use crate::proto::Outbox;
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// While several streams are busy, output waits once for what the tasks just woken will add:
+    /// one write for many frames. After a piece of a large frame, too: its reader takes it while it is in
+    /// the cache, and sends what follows from it, before more is read. With one small piece, or if all that
+    /// was read is worked on here, now or next, there is nothing to wait for.
+    pub(super) fn should_gather(&mut self, worked: Poll<()>) -> bool {
+        let mut busy = self.touched > 1 || self.last_batch > BUSY_BATCH || self.bulk;
+        if worked.is_ready() {
+            busy = false;
+        } else if busy && self.touched > 0 {
+            busy = self.shared.with_driver(&mut self.wakes, |core| core.proto.has_unread());
+        }
+        self.bulk = false;
+        self.touched = 0;
+        self.gathering = busy && !self.gathering && self.outbox.is_empty();
+        self.gathering
+    }
+
+    /// Writes until there is nothing left (ready) or the transport takes no more (pending).
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            if self.outbox.is_empty() {
+                let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
+                let known = self.now;
+                let (frames, now) = self.shared.with_driver(&mut self.wakes, |core| {
+                    // Where nothing is sent the time does not matter.
+                    let now = core.proto.wants_transmit().then(Instant::now);
+                    core.proto.transmit(outbox, now.unwrap_or(known).into_std());
+                    (core.proto.frames_sent(), now)
+                });
+                if let Some(now) = now {
+                    (self.now, self.has_buffers) = (now, true);
+                }
+                if self.outbox.is_empty() {
+                    break;
+                }
+                (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
+            }
+            ready!(self.poll_write_outbox(cx));
+        }
+        self.poll_flush(cx)
+    }
+
+    fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.outbox.has_remaining() {
+            let Poll::Ready(written) = poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox) else {
+                self.blocked_since.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            self.blocked_since = None;
+            match written {
+                Ok(0) => {
+                    self.fail(std::io::ErrorKind::WriteZero.into());
+                    break;
+                }
+                Ok(_) => self.unflushed = true,
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unflushed {
+            match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+                Ok(()) => self.unflushed = false,
+                Err(error) => self.fail(error),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn fail(&mut self, error: std::io::Error) {
+        tracing::debug!(%error, "writing to the transport failed");
+        self.outbox = Outbox::default();
+        self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));
+        self.phase = Phase::Lingering;
+    }
+}
+
+/// Frames in one write from which on it pays to wait for more: several streams are busy.
+const BUSY_BATCH: u64 = 4;

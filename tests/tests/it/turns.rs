@@ -1,0 +1,139 @@
+//! What a driver does in one turn, and what it leaves for the next.
+
+use std::{
+    future::poll_fn,
+    io::Write,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use muxado::{Config, ErrorCode, Session, SessionError, Side, Stream};
+use muxado_tests::{Frame, Peer, Recorder, encode, run, settle};
+use tokio::io::duplex;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers with what came, if all of it is there.
+fn echo(cx: &mut Context<'_>, stream: &mut Stream) {
+    if let Poll::Ready(Ok(Some(mut chunk))) = stream.poll_read_chunk(cx, usize::MAX) {
+        assert!(stream.poll_write_final(cx, &mut chunk).is_ready());
+    }
+}
+
+#[test]
+fn work_beside_the_driver_answers_in_the_same_turn_and_wakes_nobody() {
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let (recorded, log) = Recorder::new(near);
+        let (session, driver) = Session::server(recorded, Config::default());
+        let mut driver = pin!(driver);
+        let mut peer = Peer::new(far, Side::Server);
+        let calls: Vec<_> =
+            [3, 5, 7].into_iter().flat_map(|id| [Frame::syn(id, "x"), Frame::fin(id)]).collect();
+        peer.send_all(&calls).await;
+
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let polled = driver.as_mut().poll_with(&mut Context::from_waker(&waker), |cx| {
+            while let Some(mut stream) = session.try_accept() {
+                echo(cx, &mut stream);
+            }
+            Poll::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        assert_eq!(log.frames_by_write(), [[3, 5, 7].map(|id| Frame::data_fin(id, "x"))]);
+    });
+}
+
+#[test]
+fn work_that_is_not_done_goes_on_once_its_output_is_written() {
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let (recorded, log) = Recorder::new(near);
+        let (session, driver) = Session::server(recorded, Config::default());
+        let mut driver = pin!(driver);
+        let mut peer = Peer::new(far, Side::Server);
+        let calls: Vec<_> = [3, 5].into_iter().flat_map(|id| [Frame::syn(id, "x"), Frame::fin(id)]).collect();
+        peer.send_all(&calls).await;
+
+        let polled = driver.as_mut().poll_with(&mut Context::from_waker(Waker::noop()), |cx| {
+            let Some(mut stream) = session.try_accept() else { return Poll::Pending };
+            echo(cx, &mut stream);
+            Poll::Ready(())
+        });
+        assert!(polled.is_pending());
+        assert_eq!(log.frames_by_write(), [3, 5].map(|id| vec![Frame::data_fin(id, "x")]));
+    });
+}
+
+#[test]
+fn many_streams_of_one_read_are_answered_by_portions() {
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let (recorded, log) = Recorder::new(near);
+        let (session, driver) = Session::server(recorded, Config::default());
+        let mut peer = Peer::new(far, Side::Server);
+        let mut calls = Vec::new();
+        for n in 0..50 {
+            calls.write_all(&encode(&[Frame::syn(2 * n + 3, "x"), Frame::fin(2 * n + 3)])).unwrap();
+        }
+        peer.send_bytes(&calls).await;
+
+        let mut driver = pin!(driver);
+        let serving = poll_fn(|cx| {
+            driver.as_mut().poll_with(cx, |cx| {
+                while let Some(mut stream) = session.try_accept() {
+                    echo(cx, &mut stream);
+                }
+                Poll::Pending
+            })
+        });
+        tokio::select! {
+            end = serving => panic!("the session ended: {end:?}"),
+            () = settle() => {}
+        }
+        let portions: Vec<_> = log.frames_by_write().iter().map(Vec::len).collect();
+        assert_eq!(portions, [20, 20, 10]);
+    });
+}
+
+#[test]
+fn what_was_read_and_not_taken_in_is_looked_through_for_the_go_away_of_a_peer() {
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let (session, driver) = Session::server(near, Config::default());
+        let mut peer = Peer::new(far, Side::Server);
+        let mut frames: Vec<_> = (0..50).map(|n| Frame::syn(2 * n + 3, "x")).collect();
+        frames.push(Frame::go_away(0, 7, "over"));
+        peer.send_bytes(&encode(&frames)).await;
+
+        let mut driver = pin!(driver);
+        let mut closed = false;
+        let polled = driver.as_mut().poll_with(&mut Context::from_waker(Waker::noop()), |_| {
+            // The first portion is in, the others are not.
+            if !std::mem::replace(&mut closed, true) {
+                session.close(ErrorCode::NO_ERROR, "");
+            }
+            Poll::Pending
+        });
+        assert!(polled.is_pending());
+        peer.finish().await;
+        let end = session.closed();
+        let (end, _) = tokio::join!(end, driver);
+        assert_eq!(end.local, SessionError::Closed(ErrorCode::NO_ERROR));
+        assert_eq!(end.remote.map(|go_away| go_away.code), Some(ErrorCode::new(7)));
+    });
+}
