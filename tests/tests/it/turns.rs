@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    io::Write,
     pin::pin,
     sync::{
         Arc,
@@ -11,9 +10,9 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use muxado::{Config, ErrorCode, Session, SessionError, Side, Stream};
-use muxado_tests::{Frame, Peer, Recorder, encode, run, settle};
-use tokio::io::duplex;
+use muxado::{Config, Driver, ErrorCode, Session, SessionError, Side, Stream};
+use muxado_tests::{Frame, Peer, Recorder, WriteLog, encode, run, settle};
+use tokio::io::{DuplexStream, duplex};
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -23,6 +22,19 @@ impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// A server's session, whose peer has opened and finished these streams in one write.
+async fn called(
+    ids: impl IntoIterator<Item = u32>,
+) -> (Session, Driver<Recorder<DuplexStream>>, WriteLog, Peer) {
+    let (near, far) = duplex(1 << 16);
+    let (recorded, log) = Recorder::new(near);
+    let (session, driver) = Session::server(recorded, Config::default());
+    let mut peer = Peer::new(far, Side::Server);
+    let calls: Vec<_> = ids.into_iter().flat_map(|id| [Frame::syn(id, "x"), Frame::fin(id)]).collect();
+    peer.send_bytes(&encode(&calls)).await;
+    (session, driver, log, peer)
 }
 
 /// Answers with what came, if all of it is there.
@@ -35,14 +47,8 @@ fn echo(cx: &mut Context<'_>, stream: &mut Stream) {
 #[test]
 fn work_beside_the_driver_answers_in_the_same_turn_and_wakes_nobody() {
     run(async {
-        let (near, far) = duplex(1 << 16);
-        let (recorded, log) = Recorder::new(near);
-        let (session, driver) = Session::server(recorded, Config::default());
+        let (session, driver, log, _peer) = called([3, 5, 7]).await;
         let mut driver = pin!(driver);
-        let mut peer = Peer::new(far, Side::Server);
-        let calls: Vec<_> =
-            [3, 5, 7].into_iter().flat_map(|id| [Frame::syn(id, "x"), Frame::fin(id)]).collect();
-        peer.send_all(&calls).await;
 
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&wakes));
@@ -61,13 +67,8 @@ fn work_beside_the_driver_answers_in_the_same_turn_and_wakes_nobody() {
 #[test]
 fn work_that_is_not_done_goes_on_once_its_output_is_written() {
     run(async {
-        let (near, far) = duplex(1 << 16);
-        let (recorded, log) = Recorder::new(near);
-        let (session, driver) = Session::server(recorded, Config::default());
+        let (session, driver, log, _peer) = called([3, 5]).await;
         let mut driver = pin!(driver);
-        let mut peer = Peer::new(far, Side::Server);
-        let calls: Vec<_> = [3, 5].into_iter().flat_map(|id| [Frame::syn(id, "x"), Frame::fin(id)]).collect();
-        peer.send_all(&calls).await;
 
         let polled = driver.as_mut().poll_with(&mut Context::from_waker(Waker::noop()), |cx| {
             let Some(mut stream) = session.try_accept() else { return Poll::Pending };
@@ -82,16 +83,7 @@ fn work_that_is_not_done_goes_on_once_its_output_is_written() {
 #[test]
 fn many_streams_of_one_read_are_answered_by_portions() {
     run(async {
-        let (near, far) = duplex(1 << 16);
-        let (recorded, log) = Recorder::new(near);
-        let (session, driver) = Session::server(recorded, Config::default());
-        let mut peer = Peer::new(far, Side::Server);
-        let mut calls = Vec::new();
-        for n in 0..50 {
-            calls.write_all(&encode(&[Frame::syn(2 * n + 3, "x"), Frame::fin(2 * n + 3)])).unwrap();
-        }
-        peer.send_bytes(&calls).await;
-
+        let (session, driver, log, _peer) = called((0..50).map(|n| 2 * n + 3)).await;
         let mut driver = pin!(driver);
         let serving = poll_fn(|cx| {
             driver.as_mut().poll_with(cx, |cx| {
