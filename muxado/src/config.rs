@@ -153,7 +153,7 @@ impl Config {
     /// Bytes by which the windows of all streams together may grow beyond [`window_size`]; 0 keeps
     /// them as they are. Default 16 MiB.
     ///
-    /// A stream's window grows when it is what holds a fast sender up over a long link: to 4 MiB at
+    /// A stream's window grows when it is what holds a fast sender up over a long link: to 8 MiB at
     /// most, to 1 MiB for a peer that is not known to be of this family. That of a session's only stream
     /// grows to what arrives in 1 ms, at most 1 MiB (`PROTOCOL §5.4`). Nothing has to be told to the peer.
     /// What arrives counts as any unread byte.

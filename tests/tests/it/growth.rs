@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use muxado::{Config, Side, Stream};
-use muxado_tests::{DATA, EXT, Frame, Peer, SYN, WNDINC, read_exactly, remote_id, run, scripted};
-use tokio::time::sleep;
+use muxado_tests::{
+    DATA, EXT, Frame, Peer, SYN, WNDINC, each_side, local_id, read_exactly, remote_id, run, scripted,
+};
+use tokio::{io::AsyncWriteExt, time::sleep};
 
 const WINDOW: usize = 256 * 1024;
 const MIB: usize = 1024 * 1024;
 
 /// A link on which credit takes a while to have an effect.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Time that [`credit`] waits.
+const UNTIL_SILENCE: Duration = Duration::from_millis(900);
 
 /// Sends all that the stream's window allows, lets the application read it, and gives the credit
 /// that came for it.
@@ -50,12 +55,55 @@ fn window_of_a_stranger_grows_to_one_mib() {
 }
 
 #[test]
-fn window_of_a_peer_of_this_family_grows_to_four_mib() {
+fn window_of_a_peer_of_this_family_grows_to_eight_mib() {
     for side in [Side::Client, Side::Server] {
         let window = run(grown(side, Config::default(), EXT));
         // Credit for the last bytes may be held back, as ever.
-        assert!((4 * MIB - WINDOW / 2..=4 * MIB).contains(&window), "{window}");
+        assert!((8 * MIB - WINDOW / 2..=8 * MIB).contains(&window), "{window}");
     }
+}
+
+#[test]
+fn window_of_a_stream_opened_here_grows_as_one_of_the_peers_does() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(b"go").await.unwrap();
+        let id = local_id(side, 0);
+        peer.expect(Frame::syn_ext(id, "go")).await;
+        peer.send(Frame::new(DATA, EXT, id, "")).await;
+        let mut allowed = WINDOW;
+        for expected in [WINDOW, 4 * WINDOW, 16 * WINDOW, 32 * WINDOW, 32 * WINDOW] {
+            allowed = round(&mut peer, &mut stream, id, allowed).await;
+            // Credit for the last bytes may be held back, as ever.
+            assert!((expected - WINDOW / 2..=expected).contains(&allowed), "{allowed} instead of {expected}");
+        }
+    });
+}
+
+#[test]
+fn frame_amid_the_silence_does_not_hide_it() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let mut sending = session.open().await.unwrap();
+        sending.write_all(b"x").await.unwrap();
+        peer.expect(Frame::syn_ext(local_id(side, 0), "x")).await;
+        let id = remote_id(side, 0);
+        peer.send(Frame::new(DATA, SYN | EXT, id, "")).await;
+        let mut stream = session.accept().await.unwrap();
+        let mut allowed = WINDOW;
+        for expected in [WINDOW, 2 * WINDOW, 2 * WINDOW, 4 * WINDOW, 4 * WINDOW] {
+            // Half-way comes credit for the other direction, as where both sides send.
+            peer.send(Frame::wndinc(local_id(side, 0), 1)).await;
+            sleep(UNTIL_SILENCE).await;
+            for piece in vec![7; allowed].chunks(64 * 1024) {
+                peer.send(Frame::data(id, piece)).await;
+            }
+            read_exactly(&mut stream, allowed).await;
+            allowed = credit(&mut peer, id).await;
+            assert_eq!(allowed, expected);
+        }
+    });
 }
 
 #[test]
