@@ -155,8 +155,11 @@ impl<T, E> Streaming<T, E> {
     /// # Cancel safety
     ///
     /// As [`next`](Self::next).
-    pub async fn try_next(&mut self) -> Result<Option<T>, CallError<E>> {
-        self.next().await.transpose()
+    pub fn try_next(&mut self) -> impl Future<Output = Result<Option<T>, CallError<E>>> {
+        poll_fn(|cx| match self.next_quick() {
+            Some(item) => Poll::Ready(Ok(Some(item))),
+            None => self.poll_arrival(cx).map(Option::transpose),
+        })
     }
 
     /// The method whose items these are.
@@ -176,13 +179,19 @@ impl<T, E> Streaming<T, E> {
 
     #[inline]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
-        let Some(items) = &mut self.items else { return Poll::Ready(None) };
-        match (self.next_quick)(items) {
+        match self.next_quick() {
             Some(item) => Poll::Ready(Some(Ok(item))),
             None => self.poll_arrival(cx),
         }
     }
 
+    /// The next item, if it is here and nothing else has to be done for it.
+    #[inline]
+    fn next_quick(&mut self) -> Option<T> {
+        (self.next_quick)(self.items.as_mut()?)
+    }
+
+    #[inline(never)]
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         loop {
             let Some(items) = &mut self.items else { return Poll::Ready(None) };
