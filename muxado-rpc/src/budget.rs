@@ -63,6 +63,7 @@ impl Reservation {
     }
 
     /// Gives back what is reserved.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         if let Some(budget) = self.budget.as_ref().filter(|_| self.bytes > 0) {
             budget.used.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -6,7 +6,7 @@ pub(crate) mod msgpack;
 use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 /// How the values of a call are encoded. A server takes both on one connection and answers in the
 /// codec of the request.
@@ -31,6 +31,7 @@ pub enum Codec {
 
 impl Codec {
     /// Appends `value` to `buf`.
+    #[inline]
     pub(crate) fn encode_into<T: Serialize + ?Sized>(
         self,
         value: &T,
@@ -38,9 +39,7 @@ impl Codec {
     ) -> Result<(), CodecError> {
         match self {
             Self::Json => serde_json::to_writer(buf, value).map_err(CodecError::new),
-            Self::MessagePack => value
-                .serialize(&mut rmp_serde::Serializer::new(buf).with_struct_map())
-                .map_err(CodecError::new),
+            Self::MessagePack => msgpack::encode(value, buf).map_err(CodecError::new),
         }
     }
 
@@ -52,10 +51,10 @@ impl Codec {
                 let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
                 deserializer.set_max_depth(MAX_DEPTH);
                 let value = T::deserialize(&mut deserializer).map_err(CodecError::new)?;
-                // The decoder does not say what it has left: nothing, if not even a marker comes.
-                match <()>::deserialize(&mut deserializer) {
-                    Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-                    _ => Err(CodecError::new("bytes follow the value")),
+                if msgpack::is_at_end(&mut deserializer) {
+                    Ok(value)
+                } else {
+                    Err(CodecError::new("bytes follow the value"))
                 }
             }
         }
@@ -117,6 +116,7 @@ pub(crate) trait Append {
 }
 
 impl Append for Vec<u8> {
+    #[inline]
     fn append(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }
@@ -144,6 +144,8 @@ impl CodecError {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

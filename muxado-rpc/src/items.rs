@@ -7,6 +7,8 @@ mod received;
 mod send;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -28,10 +30,15 @@ pub(crate) use self::{
     source::StreamItems,
 };
 use crate::{
-    Code, Codec, Metadata, MethodInfo, Status, deadline,
+    Code, Codec, Metadata, MethodInfo, Status,
+    codec::msgpack::decode_sound,
+    deadline,
     limits::SendLimit,
     response::Failure,
-    wire::{ItemMessage, MessageReader, decode_item_message, push_message, quick_item, received_size},
+    wire::{
+        ItemMessage, MessageReader, decode_item_message, push_message, quick_item, quick_json, quick_packed,
+        received_size,
+    },
 };
 
 /// The items of a streaming call, as layers pass them on: encoded, and still to come.
@@ -215,14 +222,14 @@ impl Items {
 
     /// The next item for a receiver on this side, if it is here and its message has nothing else in it.
     /// Otherwise, [`poll_arrival`](Self::poll_arrival) tells.
+    #[inline]
     pub(crate) fn next_quick<T: DeserializeOwned>(&mut self) -> Option<T> {
-        let Inner { codec, source, .. } = &mut *self.inner;
-        let read = |message: &[u8]| codec.decode(quick_item(*codec, message)?).ok();
-        match source {
-            Source::Received(received) => received.pop_with(read),
-            Source::Local(local) => local.reader.pop_with(read),
-            Source::Opening(_) | Source::Over => None,
-        }
+        let reader = match &mut self.inner.source {
+            Source::Received(received) => received.reader(),
+            Source::Local(local) => &mut local.reader,
+            Source::Opening(_) | Source::Over => return None,
+        };
+        pop_item(self.inner.codec, reader)
     }
 
     /// The next message for a receiver on this side.
@@ -293,6 +300,15 @@ impl Items {
         for hook in self.inner.hooks.drain(..) {
             hook(end);
         }
+    }
+}
+
+/// The item in the next message, if it is here in one piece and there is nothing else in it.
+#[inline(always)]
+fn pop_item<T: DeserializeOwned>(codec: Codec, reader: &mut MessageReader) -> Option<T> {
+    match codec {
+        Codec::MessagePack => reader.pop_packed(|message| decode_sound(quick_packed(message)?)),
+        Codec::Json => reader.pop_json(|message| codec.decode(quick_json(message)?).ok()),
     }
 }
 

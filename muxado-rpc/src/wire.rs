@@ -13,7 +13,8 @@ pub(crate) use self::{
     answer::{decode_answer, encode_answer},
     item::{
         ItemError, ItemMessage, decode_item_message, one_answer, push_input_end, push_item, push_message,
-        push_metadata as push_metadata_message, push_output_end, quick_item, received_size,
+        push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,
+        received_size,
     },
     message::{MessageError, MessageReader},
     request::{RequestHead, decode_request, encode_request},

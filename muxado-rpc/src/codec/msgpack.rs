@@ -3,6 +3,15 @@
 //! serde cannot hand out a value undecoded here (there is no `RawValue` for MessagePack), and the
 //! values inside an envelope are decoded on another task with types only known there.
 
+mod decode;
+mod encode;
+#[cfg(test)]
+mod values;
+
+pub(crate) use self::{
+    decode::{decode_sound, is_at_end},
+    encode::encode,
+};
 use super::{Append, CodecError};
 
 /// Reads an envelope from the front. Never allocates, never recurses.
@@ -156,6 +165,7 @@ pub(crate) fn push_array(buf: &mut impl Append, elements: usize) {
 }
 
 /// Appends a string.
+#[inline]
 pub(crate) fn push_str(buf: &mut impl Append, text: &str) {
     match text.len() {
         len @ 0..32 => buf.append(&[0xA0 | len as u8]),

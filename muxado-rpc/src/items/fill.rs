@@ -41,6 +41,7 @@ pub(super) fn fill<S: Stream>(
 }
 
 /// Appends one item.
+#[inline]
 pub(super) fn encode<T: Serialize>(
     method: &MethodInfo,
     codec: Codec,

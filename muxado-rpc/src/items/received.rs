@@ -28,8 +28,8 @@ pub(crate) struct Received {
     expiry: Option<Expiry>,
     /// What sends items the other way meanwhile.
     pumping: Option<Pumping>,
-    /// Messages that came, counted as far as it goes.
-    messages: u8,
+    /// Messages that came, but for those that were taken where they lay.
+    messages: u64,
     /// What lives as long as the items do.
     _keep: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -61,12 +61,10 @@ impl Received {
         self
     }
 
-    /// What `read` makes of the next message, if that is here in one piece; see
-    /// [`MessageReader::pop_with`].
-    pub(super) fn pop_with<T>(&mut self, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-        let item = self.reader.pop_with(read)?;
-        self.messages = self.messages.saturating_add(1);
-        Some(item)
+    /// What was received, for those who take messages where they lie.
+    #[inline]
+    pub(super) fn reader(&mut self) -> &mut MessageReader {
+        &mut self.reader
     }
 
     /// The next message. After an error there is none.
@@ -74,7 +72,7 @@ impl Received {
         loop {
             match self.reader.pop() {
                 Ok(Some(message)) => {
-                    self.messages = self.messages.saturating_add(1);
+                    self.messages += 1;
                     return Poll::Ready(Ok(message));
                 }
                 Ok(None) => {}
@@ -88,7 +86,7 @@ impl Received {
                 // JSON text needs no line feed at the end of the stream.
                 Poll::Ready(Ok(None)) => {
                     let last = self.reader.finish().and_then(|last| self.whole(last));
-                    self.messages = self.messages.saturating_add(1);
+                    self.messages += 1;
                     return Poll::Ready(last.map_err(|error| self.no_message(&error)));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
@@ -104,7 +102,7 @@ impl Received {
     /// the method has begun.
     pub(super) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
         match end {
-            Err(Failure::Status(status)) if self.messages > 1 => {
+            Err(Failure::Status(status)) if self.messages > 1 || self.reader.has_taken() => {
                 Err(Failure::Status(status.maybe_executed()))
             }
             end => end,

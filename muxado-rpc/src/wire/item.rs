@@ -1,6 +1,6 @@
 //! Items as bytes, and the ends of their streams (`PROTOCOL §10.9`).
 
-use std::ops::Range;
+use std::{fmt::Display, ops::Range};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     Codec, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         CodecError,
-        msgpack::{push_map, push_str},
+        msgpack::{self, push_map, push_str},
     },
     limits::SendLimits,
     response::{Failure, Outcome},
@@ -38,29 +38,18 @@ pub(crate) enum ItemError {
 }
 
 /// Appends an item as a whole message, or nothing if it cannot be.
+#[inline]
 pub(crate) fn push_item<T: Serialize + ?Sized>(
     codec: Codec,
     item: &T,
     limit: usize,
     buf: &mut Vec<u8>,
 ) -> Result<(), ItemError> {
-    let mut begun = Begun { start: buf.len(), buf, whole: false };
-    let (result, framing) = match codec {
-        Codec::Json => (push_json(item, begun.buf), 1),
-        Codec::MessagePack => (push_packed(item, begun.buf), LENGTH_PREFIX),
-    };
-    result.map_err(ItemError::Codec)?;
-    let size = begun.buf.len() - begun.start - framing;
-    if size > limit {
-        return Err(ItemError::TooLarge { size });
+    let begun = Begun { start: buf.len(), buf, whole: false };
+    match codec {
+        Codec::Json => push_json(item, limit, begun),
+        Codec::MessagePack => push_packed(item, limit, begun),
     }
-    if codec == Codec::MessagePack {
-        // The limit is below 2^32.
-        let length = (size as u32).to_be_bytes();
-        begun.buf[begun.start..begun.start + LENGTH_PREFIX].copy_from_slice(&length);
-    }
-    begun.whole = true;
-    Ok(())
 }
 
 /// A message that is taken back unless it becomes whole: its item may panic, too.
@@ -70,7 +59,22 @@ struct Begun<'a> {
     whole: bool,
 }
 
+impl Begun<'_> {
+    /// The bytes of the message, if they are within the limit. `framing` of them are not counted.
+    #[inline]
+    fn size(&self, framing: usize, limit: usize) -> Result<usize, ItemError> {
+        let size = self.buf.len() - self.start - framing;
+        if size <= limit { Ok(size) } else { Err(ItemError::TooLarge { size }) }
+    }
+
+    #[inline]
+    fn whole(mut self) {
+        self.whole = true;
+    }
+}
+
 impl Drop for Begun<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !self.whole {
             self.buf.truncate(self.start);
@@ -78,16 +82,29 @@ impl Drop for Begun<'_> {
     }
 }
 
-fn push_json<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {
-    buf.extend_from_slice(JSON_ITEM);
-    Codec::Json.encode_into(item, buf)?;
-    buf.extend_from_slice(b"}\n");
+fn push_json<T: Serialize + ?Sized>(item: &T, limit: usize, begun: Begun<'_>) -> Result<(), ItemError> {
+    begun.buf.extend_from_slice(JSON_ITEM);
+    Codec::Json.encode_into(item, begun.buf).map_err(ItemError::Codec)?;
+    begun.buf.extend_from_slice(b"}\n");
+    begun.size(1, limit)?;
+    begun.whole();
     Ok(())
 }
 
-fn push_packed<T: Serialize + ?Sized>(item: &T, buf: &mut Vec<u8>) -> Result<(), CodecError> {
-    buf.extend_from_slice(PACKED_BEGIN);
-    Codec::MessagePack.encode_into(item, buf)
+#[inline]
+fn push_packed<T: Serialize + ?Sized>(item: &T, limit: usize, begun: Begun<'_>) -> Result<(), ItemError> {
+    begun.buf.extend_from_slice(PACKED_BEGIN);
+    msgpack::encode(item, begun.buf).map_err(unencodable)?;
+    // The limit is below 2^32.
+    let length = begun.size(LENGTH_PREFIX, limit)? as u32;
+    begun.buf[begun.start..begun.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
+    begun.whole();
+    Ok(())
+}
+
+#[cold]
+fn unencodable(error: impl Display) -> ItemError {
+    ItemError::Codec(CodecError::new(error))
 }
 
 /// Appends a message that was received, as it is.
@@ -152,9 +169,21 @@ pub(crate) fn push_output_end(
 /// The item in a message of the form that is written here; `None` does not say that it holds none.
 pub(crate) fn quick_item(codec: Codec, message: &[u8]) -> Option<&[u8]> {
     match codec {
-        Codec::Json => without_feed(message).strip_prefix(JSON_ITEM)?.strip_suffix(b"}"),
-        Codec::MessagePack => message.strip_prefix(PACKED_ITEM),
+        Codec::Json => quick_json(without_feed(message)),
+        Codec::MessagePack => quick_packed(message),
     }
+}
+
+/// The same of a message in MessagePack.
+#[inline]
+pub(crate) fn quick_packed(message: &[u8]) -> Option<&[u8]> {
+    message.strip_prefix(PACKED_ITEM)
+}
+
+/// The same of a message in JSON, without its line feed.
+#[inline]
+pub(crate) fn quick_json(message: &[u8]) -> Option<&[u8]> {
+    message.strip_prefix(JSON_ITEM)?.strip_suffix(b"}")
 }
 
 /// The size of a message that was received, as limits speak of it.

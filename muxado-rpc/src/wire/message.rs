@@ -23,6 +23,8 @@ pub(crate) struct MessageReader {
     partial: Vec<u8>,
     /// The room of that, and then of the last message until the next is asked for.
     reserved: Reservation,
+    /// A message was taken where it lay.
+    has_taken: bool,
 }
 
 /// Why there is no message. After that there is no other.
@@ -45,7 +47,7 @@ impl MessageReader {
     /// A reader of messages of at most `limit` bytes each.
     pub(crate) fn new(limit: usize) -> Self {
         let reserved = Reservation::default();
-        Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved }
+        Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
     }
 
     /// The same; what it buffers is counted in this budget.
@@ -96,33 +98,47 @@ impl MessageReader {
 
     /// The next message where it lies, without a count of references, if it is whole in one piece
     /// and `take` makes something of it. Otherwise it is left for [`pop`](Self::pop).
-    pub(crate) fn pop_with<R>(&mut self, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
-        if !self.partial.is_empty() {
+    #[inline(always)]
+    pub(crate) fn pop_packed<R>(&mut self, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+        if !self.partial.is_empty() || self.codec != Some(Codec::MessagePack) {
             return None;
         }
-        let (message, end) = match self.codec? {
-            Codec::MessagePack => {
-                let (prefix, rest) = self.chunk.split_first_chunk()?;
-                let length = u32::from_be_bytes(*prefix) as usize;
-                (rest.get(..length)?, LENGTH_PREFIX + length)
-            }
-            Codec::Json => {
-                let length = memchr::memchr(b'\n', &self.chunk)?;
-                (&self.chunk[..length], length + 1)
-            }
-        };
-        if message.len() > self.limit {
-            return None;
-        }
+        let (prefix, rest) = self.chunk.split_first_chunk()?;
+        let length = u32::from_be_bytes(*prefix) as usize;
+        let message = rest.get(..length).filter(|_| length <= self.limit)?;
         let taken = take(message)?;
-        if end == self.chunk.len() {
+        self.pass(LENGTH_PREFIX + length);
+        Some(taken)
+    }
+
+    /// The same of messages in JSON.
+    #[inline]
+    pub(crate) fn pop_json<R>(&mut self, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+        if !self.partial.is_empty() || self.codec != Some(Codec::Json) {
+            return None;
+        }
+        let length = memchr::memchr(b'\n', &self.chunk).filter(|length| *length <= self.limit)?;
+        let taken = take(&self.chunk[..length])?;
+        self.pass(length + 1);
+        Some(taken)
+    }
+
+    /// Has done with the message at the front of the chunk.
+    #[inline(always)]
+    fn pass(&mut self, len: usize) {
+        if len == self.chunk.len() {
             // Its memory is not kept until the next chunk.
             self.chunk = Bytes::new();
         } else {
-            self.chunk.advance(end);
+            self.chunk.advance(len);
         }
         self.reserved.clear();
-        Some(taken)
+        self.has_taken = true;
+    }
+
+    /// Whether a message was taken where it lay, and not popped.
+    pub(crate) fn has_taken(&self) -> bool {
+        self.has_taken
     }
 
     /// The message that the end of the stream ends.

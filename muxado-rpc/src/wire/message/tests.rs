@@ -103,6 +103,13 @@ fn a_message_in_one_piece_is_not_copied() {
     }
 }
 
+fn pop_with<R>(reader: &mut MessageReader, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+    match reader.codec()? {
+        Codec::Json => reader.pop_json(take),
+        Codec::MessagePack => reader.pop_packed(take),
+    }
+}
+
 #[test]
 fn what_is_taken_where_it_lies_is_what_would_be_popped() {
     for (bytes, messages) in [
@@ -111,11 +118,11 @@ fn what_is_taken_where_it_lies_is_what_would_be_popped() {
     ] {
         let mut reader = MessageReader::new(10);
         reader.push(Bytes::from_static(bytes));
-        assert_eq!(reader.pop_with(|_| None::<()>), None);
+        assert_eq!(pop_with(&mut reader, |_| None::<()>), None);
         for message in messages {
-            assert_eq!(reader.pop_with(|bytes| Some(bytes.to_vec())).as_deref(), Some(message));
+            assert_eq!(pop_with(&mut reader, |bytes| Some(bytes.to_vec())).as_deref(), Some(message));
         }
-        assert_eq!(reader.pop_with(|_| Some(())), None);
+        assert_eq!(pop_with(&mut reader, |_| Some(())), None);
         assert_eq!(reader.pop(), Ok(None));
     }
 }
@@ -125,15 +132,28 @@ fn what_is_not_whole_or_too_large_is_not_taken() {
     for bytes in [&b"\0\0\0\x03ab"[..], b"\0\0", b"{", b"\0\0\0\x0412345", b"{234\n", b""] {
         let mut reader = MessageReader::new(3);
         reader.push(Bytes::copy_from_slice(bytes));
-        assert_eq!(reader.pop_with(|_| Some(())), None, "{bytes:?}");
+        assert_eq!(pop_with(&mut reader, |_| Some(())), None, "{bytes:?}");
     }
     let mut reader = MessageReader::new(3);
     reader.push(Bytes::from_static(b"\0\0\0\x02a"));
     assert_eq!(reader.pop(), Ok(None));
     reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
-    assert_eq!(reader.pop_with(|_| Some(())), None);
+    assert_eq!(pop_with(&mut reader, |_| Some(())), None);
     assert_eq!(reader.pop().unwrap().as_deref(), Some(&b"ab"[..]));
-    assert_eq!(reader.pop_with(|bytes| Some(bytes[0])), Some(b'c'));
+    assert_eq!(pop_with(&mut reader, |bytes| Some(bytes[0])), Some(b'c'));
+}
+
+#[test]
+fn a_message_of_one_codec_is_not_taken_as_one_of_the_other() {
+    for bytes in [&b"\0\0\0\x01\n"[..], b"{\0\0\0\n"] {
+        let mut reader = MessageReader::new(usize::MAX);
+        reader.push(Bytes::from_static(bytes));
+        match reader.codec() {
+            Some(Codec::MessagePack) => assert_eq!(reader.pop_json(|_| Some(())), None),
+            _ => assert_eq!(reader.pop_packed(|_| Some(())), None),
+        }
+        assert!(reader.pop().unwrap().is_some());
+    }
 }
 
 /// A reader of messages of at most 1 000 bytes, which shares a budget.

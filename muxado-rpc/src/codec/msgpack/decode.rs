@@ -1,0 +1,154 @@
+//! Decoding one value that is expected to be sound: a string by itself at once, all else as `rmp_serde` does.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, Visitor},
+};
+
+use crate::codec::MAX_DEPTH;
+
+/// The value that `bytes` holds exactly; `None` if it does not, or why ever it cannot be decoded. What
+/// is wrong [`Codec::decode`](crate::Codec) tells.
+// Always, as here and where it is called from, since a call for each part of an item costs as much as the part.
+#[inline(always)]
+pub(crate) fn decode_sound<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let mut read = false;
+    let value = T::deserialize(Outermost { bytes, read: &mut read }).ok()?;
+    (read || bytes.is_empty()).then_some(value)
+}
+
+/// What the outermost value is read from; those inside it come from `rmp_serde` directly.
+struct Outermost<'a, 'de> {
+    bytes: &'de [u8],
+    /// The value was asked for: one that asks for nothing does not tell what is there.
+    read: &'a mut bool,
+}
+
+/// There is no value, for whatever reason.
+#[derive(Debug)]
+struct Unsound;
+
+type General<'de> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'de, [u8]>>;
+type GeneralError = rmp_serde::decode::Error;
+
+impl<'de> Outermost<'_, 'de> {
+    /// Reads as `rmp_serde` does, up to the end.
+    #[inline(never)]
+    fn generally<T>(
+        self,
+        read: impl FnOnce(&mut General<'de>) -> Result<T, GeneralError>,
+    ) -> Result<T, Unsound> {
+        *self.read = true;
+        let mut general = rmp_serde::Deserializer::from_read_ref(self.bytes);
+        general.set_max_depth(MAX_DEPTH);
+        let value = read(&mut general).map_err(|_| Unsound)?;
+        if is_at_end(&mut general) { Ok(value) } else { Err(Unsound) }
+    }
+}
+
+/// Whether the decoder has nothing left, which it does not say: not even a marker comes.
+pub(crate) fn is_at_end(general: &mut General<'_>) -> bool {
+    matches!(<()>::deserialize(general), Err(GeneralError::InvalidMarkerRead(_)))
+}
+
+macro_rules! generally {
+    ($($method:ident($($name:ident: $type:ty),*),)*) => {
+        $(
+            #[inline]
+            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Unsound> {
+                self.generally(|general| general.$method($($name,)* visitor))
+            }
+        )*
+    };
+}
+
+impl<'de> Deserializer<'de> for Outermost<'_, 'de> {
+    type Error = Unsound;
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unsound> {
+        match short_string(self.bytes).map(str::from_utf8) {
+            Some(Ok(text)) => {
+                *self.read = true;
+                visitor.visit_borrowed_str(text)
+            }
+            _ => self.generally(|general| general.deserialize_str(visitor)),
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unsound> {
+        // A copy is aligned, and so sooner checked than what lies anywhere in a message.
+        match short_string(self.bytes).map(|text| String::from_utf8(text.to_vec())) {
+            Some(Ok(text)) => {
+                *self.read = true;
+                visitor.visit_string(text)
+            }
+            _ => self.generally(|general| general.deserialize_string(visitor)),
+        }
+    }
+
+    generally! {
+        deserialize_any(),
+        deserialize_bool(),
+        deserialize_i8(),
+        deserialize_i16(),
+        deserialize_i32(),
+        deserialize_i64(),
+        deserialize_i128(),
+        deserialize_u8(),
+        deserialize_u16(),
+        deserialize_u32(),
+        deserialize_u64(),
+        deserialize_u128(),
+        deserialize_f32(),
+        deserialize_f64(),
+        deserialize_char(),
+        deserialize_bytes(),
+        deserialize_byte_buf(),
+        deserialize_option(),
+        deserialize_unit(),
+        deserialize_unit_struct(name: &'static str),
+        deserialize_newtype_struct(name: &'static str),
+        deserialize_seq(),
+        deserialize_tuple(len: usize),
+        deserialize_tuple_struct(name: &'static str, len: usize),
+        deserialize_map(),
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]),
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]),
+        deserialize_identifier(),
+        deserialize_ignored_any(),
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The bytes of the string that `value` is and that nothing follows, unless it is one of 256 bytes or more,
+/// for which the general way is no detour.
+#[inline]
+fn short_string(value: &[u8]) -> Option<&[u8]> {
+    let (len, text) = match value {
+        [head @ 0xA0..=0xBF, text @ ..] => (head & 0x1F, text),
+        [0xD9, len, text @ ..] => (*len, text),
+        _ => return None,
+    };
+    (usize::from(len) == text.len()).then_some(text)
+}
+
+impl fmt::Display for Unsound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no sound value")
+    }
+}
+
+impl std::error::Error for Unsound {}
+
+impl de::Error for Unsound {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
