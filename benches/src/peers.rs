@@ -1,5 +1,6 @@
 //! The peers, a file each.
 
+mod capnp_rpc;
 mod h2;
 mod io;
 mod jsonrpsee;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<tonic::Tonic>(),
     Entry::of::<jsonrpsee::Jsonrpsee>(),
     Entry::of::<remoc::Remoc>(),
+    Entry::of::<capnp_rpc::CapnpRpc>(),
     Entry::of::<ngrok_muxado::NgrokMuxado>(),
     Entry::of::<rust_yamux::RustYamux>(),
     Entry::of::<tokio_yamux::TokioYamux>(),
