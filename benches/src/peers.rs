@@ -7,6 +7,7 @@ mod jsonrpsee;
 mod muxado;
 mod muxado_rpc;
 mod ngrok_muxado;
+mod quinn;
 mod raw_tcp;
 mod remoc;
 mod rust_yamux;
@@ -35,6 +36,7 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<rust_yamux::RustYamux>(),
     Entry::of::<tokio_yamux::TokioYamux>(),
     Entry::of::<h2::H2>(),
+    Entry::of::<quinn::Quinn>(),
 ];
 
 /// How many of the list are ours.
