@@ -228,7 +228,8 @@ impl Session {
     fn put_data_header(&mut self, key: StreamKey, n: usize, left: usize) -> Option<Fin> {
         let syn = self.stream(key)?.id.is_none();
         let id = if syn { self.take_id(key)? } else { self.stream(key)?.id? };
-        let family = self.config.family_extension && (syn || self.peer_is_family);
+        let family_known = self.config.family_extension && self.peer_is_family;
+        let family = family_known || (self.config.family_extension && syn);
         let stream = self.stream_mut(key)?;
         let first = syn || !(stream.opened_here || stream.data_sent);
         stream.data_sent = true;
@@ -244,11 +245,12 @@ impl Session {
             flags = flags.with(Flags::EXT);
         }
         let finishing = left == 0 && stream.send == SendState::Finishing;
-        // The Go original cannot answer a stream opened by SYN and FIN in one (PROTOCOL §4).
-        let fin = match (finishing, syn) {
-            (true, true) => Fin::Apart,
-            (true, false) => Fin::Sent,
-            (false, _) => Fin::No,
+        // The Go original cannot answer a stream opened by SYN and FIN in one; peers of this family can
+        // (PROTOCOL §4, §12).
+        let fin = match finishing {
+            true if syn && !family_known => Fin::Apart,
+            true => Fin::Sent,
+            false => Fin::No,
         };
         if fin == Fin::Sent {
             flags = flags.with(Flags::FIN);

@@ -58,6 +58,37 @@ fn extension_flag_with_syn_and_fin_changes_nothing_else() {
 }
 
 #[test]
+fn message_and_its_end_open_a_stream_in_one_frame_once_the_peer_showed_the_flag() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let mut stream = session.open().await.unwrap();
+        write_final(&mut stream, "a").await.unwrap();
+        peer.expect(Frame::syn_ext(local_id(side, 0), "a")).await;
+        peer.expect(Frame::fin(local_id(side, 0))).await;
+        peer.send(Frame::new(DATA, FIN | EXT, local_id(side, 0), "b")).await;
+        assert_eq!(drain(&mut stream).await, (b"b".to_vec(), Ok(())));
+        let mut stream = session.open().await.unwrap();
+        write_final(&mut stream, "c").await.unwrap();
+        peer.expect(Frame::new(DATA, SYN | FIN | EXT, local_id(side, 1), "c")).await;
+        peer.send(Frame::data_fin(local_id(side, 1), "d")).await;
+        assert_eq!(drain(&mut stream).await, (b"d".to_vec(), Ok(())));
+    });
+}
+
+#[test]
+fn extension_that_is_off_keeps_the_end_apart_whatever_the_peer_shows() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default().family_extension(false));
+        peer.send(Frame::syn_ext(remote_id(side, 0), "x")).await;
+        settle().await;
+        let mut stream = session.open().await.unwrap();
+        write_final(&mut stream, "a").await.unwrap();
+        peer.expect(Frame::syn(local_id(side, 0), "a")).await;
+        peer.expect(Frame::fin(local_id(side, 0))).await;
+    });
+}
+
+#[test]
 fn peer_of_this_family_gets_more_streams() {
     run(async {
         let pair = Pair::new();

@@ -66,3 +66,10 @@ fn law_allows_what_is_legal() {
     ];
     legal.iter().for_each(|frame| law.check(frame));
 }
+
+#[test]
+fn law_allows_syn_and_fin_together_once_the_peer_has_proved_the_extension() {
+    let mut law = Law::new(Side::Client);
+    law.peer_sends(&Frame::syn_ext(2, "x"));
+    law.check(&Frame::syn_fin(3, "question"));
+}
