@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -19,8 +19,8 @@ use crate::{
     config::Config,
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
-    proto::{SessionStats, Side, StreamKey},
-    shared::Shared,
+    proto::{Finish, Read, SessionStats, Side, Source, StreamKey},
+    shared::{Core, Direction, Shared},
     stream::Stream,
 };
 
@@ -124,6 +124,20 @@ impl Session {
     /// [`Driver::poll_with`](crate::Driver::poll_with).
     pub fn try_accept(&self) -> Option<Stream> {
         self.try_accept_with_type().map(|(stream, _)| stream)
+    }
+
+    /// A stream with its type and what has come on it.
+    pub(crate) fn try_accept_with_chunk(&self) -> Option<(Stream, Option<u32>, Option<Bytes>)> {
+        let (key, stream_type, chunk) = self.shared.with(|core| {
+            let (key, stream_type) = core.proto.accept()?;
+            let chunk = match core.proto.read_chunk(key, usize::MAX) {
+                Ok(Read::Data(chunk)) => Some(chunk),
+                // The stream says so again when it is read.
+                Ok(Read::Finished | Read::Pending) | Err(_) => None,
+            };
+            Some((key, stream_type, chunk))
+        })?;
+        Some((Stream::new(Arc::clone(&self.shared), key), stream_type, chunk))
     }
 
     pub(crate) fn try_accept_with_type(&self) -> Option<(Stream, Option<u32>)> {
@@ -237,7 +251,7 @@ impl Session {
 
     /// Whether the session has ended.
     pub fn is_closed(&self) -> bool {
-        self.shared.with(|core| core.proto.has_ended())
+        self.shared.has_ended()
     }
 
     /// Whether the peer has shown that it is of this family (`PROTOCOL §12`), and this side shows it,
@@ -300,34 +314,67 @@ impl Future for Open {
 /// A place in the queue of those who wait to open a stream.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    shared: Arc<Shared>,
+    /// The stream has it once it is open.
+    shared: Option<Arc<Shared>>,
     stream_type: Option<u32>,
     ticket: Option<u64>,
 }
 
 impl Opening {
     pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>) -> Self {
-        Self { shared: Arc::clone(shared), stream_type, ticket: None }
+        Self { shared: Some(Arc::clone(shared)), stream_type, ticket: None }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
+        self.poll_with(cx, |_, _| {})
+    }
+
+    /// The same; the stream takes as much of `data` as it has room for, and its end if that is all. Then the
+    /// task is woken for what comes back, else for room.
+    pub(crate) fn poll_final(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut impl Source,
+    ) -> Poll<Result<Stream, OpenError>> {
+        let task = &Context::from_waker(cx.waker());
+        self.poll_with(cx, |core, key| {
+            // With a stream that has just been opened nothing can be wrong.
+            let _ = core.proto.write_with(key, data, Finish::Yes);
+            let direction = if data.has_remaining() { Direction::Write } else { Direction::Read };
+            core.register_stream(key, direction, task);
+        })
+    }
+
+    /// Opens a stream when it is its turn, and does `first` with it in the same step.
+    fn poll_with(
+        &mut self,
+        cx: &Context<'_>,
+        first: impl FnOnce(&mut Core, StreamKey),
+    ) -> Poll<Result<Stream, OpenError>> {
+        let shared = self.shared.as_ref().expect("no future is polled after it was ready");
         let (ticket, stream_type) = (&mut self.ticket, self.stream_type);
-        let opened: Poll<Result<StreamKey, OpenError>> = self.shared.with(|core| {
-            if core.poll_open_turn(ticket, cx) {
-                Poll::Ready(core.proto.open(stream_type))
-            } else {
-                Poll::Pending
+        let opened = ready!(shared.with(|core| {
+            if !core.poll_open_turn(ticket, cx) {
+                return Poll::Pending;
             }
-        });
-        opened.map_ok(|key| Stream::new(Arc::clone(&self.shared), key))
+            let opened = core.proto.open(stream_type);
+            if let Ok(key) = opened {
+                first(core, key);
+            }
+            Poll::Ready(opened)
+        }));
+        let shared = self.shared.take().filter(|_| opened.is_ok());
+        Poll::Ready(
+            opened.map(|key| Stream::new(shared.expect("it was there when the stream was opened"), key)),
+        )
     }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            let ticket = &mut self.ticket;
-            self.shared.with(|core| {
+        let ticket = &mut self.ticket;
+        if let Some(shared) = self.shared.as_ref().filter(|_| ticket.is_some()) {
+            shared.with(|core| {
                 core.leave_openers(ticket);
                 core.proto.announce_capacity();
             });

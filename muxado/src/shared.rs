@@ -1,15 +1,23 @@
 //! What a session's handles and its driver share: the protocol state and who waits for what.
 
+mod wakes;
+
 use std::{
     collections::VecDeque,
-    sync::Arc,
-    task::{Context, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
+
+pub(crate) use self::wakes::{WakerSet, Wakes};
 use crate::{
     config::Config,
-    error::ErrorCode,
-    proto::{Event, Session as Proto, Side, StreamKey},
+    error::{ErrorCode, ReadError},
+    proto::{Event, Read, Session as Proto, Side, StreamKey},
     sync::{Mutex, MutexGuard},
 };
 
@@ -17,6 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     core: Mutex<Core>,
+    /// The session has ended: as the core has it, for whoever only asks that.
+    ended: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -52,69 +62,10 @@ struct Opener {
     waker: Option<Waker>,
 }
 
-/// Tasks that wait for the same thing.
-#[derive(Debug, Default)]
-pub(crate) struct WakerSet(Vec<Waker>);
-
-impl WakerSet {
-    pub(crate) fn register(&mut self, cx: &Context<'_>) {
-        if !self.0.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.0.push(cx.waker().clone());
-        }
-    }
-
-    fn drain_into(&mut self, wakes: &mut Wakes) {
-        self.0.drain(..).for_each(|waker| wakes.push(waker));
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn shrink(&mut self) {
-        self.0.shrink_to_fit();
-    }
-}
-
-/// Wakers to be woken after the lock is released. A few need no allocation.
-#[derive(Debug, Default)]
-pub(crate) struct Wakes {
-    few: [Option<Waker>; 4],
-    len: usize,
-    more: Vec<Waker>,
-}
-
-impl Wakes {
-    fn push(&mut self, waker: Waker) {
-        match self.few.get_mut(self.len) {
-            Some(slot) => *slot = Some(waker),
-            None => self.more.push(waker),
-        }
-        self.len += 1;
-    }
-
-    /// Wakes everybody; keeps the memory.
-    pub(crate) fn fire(&mut self) {
-        for slot in self.few.iter_mut().take(self.len) {
-            if let Some(waker) = slot.take() {
-                waker.wake();
-            }
-        }
-        self.more.drain(..).for_each(Waker::wake);
-        self.len = 0;
-    }
-
-    /// Gives the memory back, if nobody is to be woken.
-    pub(crate) fn shrink(&mut self) {
-        if self.len == 0 {
-            self.more = Vec::new();
-        }
-    }
-}
-
 impl Shared {
     pub(crate) fn new(side: Side, config: Config) -> Arc<Self> {
         Arc::new(Self {
+            ended: AtomicBool::new(false),
             core: Mutex::new(Core {
                 proto: Proto::new(side, config),
                 streams: Vec::new(),
@@ -140,9 +91,33 @@ impl Shared {
         let result = f(&mut core);
         let concerns_driver = core.parked && core.proto.wants_transmit();
         if concerns_driver || core.has_news() {
-            wake_all_concerned(core, concerns_driver);
+            self.wake_all_concerned(core, concerns_driver);
         }
         result
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Most of what is done under the lock concerns nobody else, and does not come here.
+    fn wake_all_concerned(&self, mut core: MutexGuard<'_, Core>, driver: bool) {
+        let mut wakes = Wakes::default();
+        self.collect(&mut core, &mut wakes);
+        if driver {
+            core.wake_driver(&mut wakes);
+        }
+        drop(core);
+        wakes.fire();
+    }
+
+    /// Notes whom the protocol's events concern. One of them is the session's end.
+    fn collect(&self, core: &mut Core, wakes: &mut Wakes) {
+        core.collect(wakes);
+        if core.proto.has_ended() {
+            self.ended.store(true, Ordering::Release);
+        }
     }
 
     /// The same for what the driver itself does, or must look at at once: timers, the session's end.
@@ -150,7 +125,7 @@ impl Shared {
         let mut core = self.core.lock();
         let result = f(&mut core);
         if core.has_news() {
-            core.collect(wakes);
+            self.collect(&mut core, wakes);
             drop(core);
             wakes.fire();
         }
@@ -161,22 +136,30 @@ impl Shared {
     pub(crate) fn with_poke<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.lock();
         let result = f(&mut core);
-        wake_all_concerned(core, true);
+        self.wake_all_concerned(core, true);
         result
     }
 
     /// Gives a stream's handle back; the last handle of all closes the session.
     pub(crate) fn release(&self, key: StreamKey) {
-        let last = self.with(|core| {
-            if let Some(wakers) = core.streams.get_mut(key.index()) {
-                *wakers = StreamWakers::default();
-            }
-            core.proto.release(key);
-            core.sessions == 0 && core.proto.handles() == 0
+        self.with_release(key, |_| ((), true));
+    }
+
+    /// Runs `f` under the lock. If it says so a stream's handle is given back in the same step; whether it
+    /// was is returned.
+    pub(crate) fn with_release<R>(
+        &self,
+        key: StreamKey,
+        f: impl FnOnce(&mut Core) -> (R, bool),
+    ) -> (R, bool) {
+        let (result, released, last) = self.with(|core| {
+            let (result, release) = f(core);
+            (result, release, release && core.release(key))
         });
         if last {
             self.close_abandoned();
         }
+        (result, released)
     }
 
     /// Gives a session handle back; without one, nobody can accept.
@@ -200,7 +183,7 @@ impl Shared {
             let mut core = self.core.lock();
             core.driver_done = true;
             core.proto.handle_driver_dropped();
-            core.collect(&mut wakes);
+            self.collect(&mut core, &mut wakes);
             core.driver = None;
             core.closing.drain_into(&mut wakes);
         }
@@ -211,17 +194,6 @@ impl Shared {
         let now = tokio::time::Instant::now().into_std();
         self.with_poke(|core| core.proto.close_when_sent(ErrorCode::NO_ERROR, now));
     }
-}
-
-/// Most of what is done under the lock concerns nobody else, and does not come here.
-fn wake_all_concerned(mut core: MutexGuard<'_, Core>, driver: bool) {
-    let mut wakes = Wakes::default();
-    core.collect(&mut wakes);
-    if driver {
-        core.wake_driver(&mut wakes);
-    }
-    drop(core);
-    wakes.fire();
 }
 
 impl Core {
@@ -243,6 +215,15 @@ impl Core {
         for waiting in sets.into_iter().chain([&mut self.heartbeats, &mut self.control]) {
             waiting.shrink();
         }
+    }
+
+    /// True if it was the last handle of all.
+    fn release(&mut self, key: StreamKey) -> bool {
+        if let Some(wakers) = self.streams.get_mut(key.index()) {
+            *wakers = StreamWakers::default();
+        }
+        self.proto.release(key);
+        self.sessions == 0 && self.proto.handles() == 0
     }
 
     /// Notes whom the protocol's events concern.
@@ -325,6 +306,23 @@ impl Core {
         match direction {
             Direction::Read => register(&mut wakers.read, cx),
             Direction::Write => register(&mut wakers.write, cx),
+        }
+    }
+
+    /// The next bytes of a stream; without any the task is woken when they come.
+    pub(crate) fn poll_read_chunk(
+        &mut self,
+        key: StreamKey,
+        cx: &Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        match self.proto.read_chunk(key, max)? {
+            Read::Data(chunk) => Poll::Ready(Ok(Some(chunk))),
+            Read::Finished => Poll::Ready(Ok(None)),
+            Read::Pending => {
+                self.register_stream(key, Direction::Read, cx);
+                Poll::Pending
+            }
         }
     }
 

@@ -35,11 +35,13 @@ use crate::{
 /// the exception of `write_all` and the like, of which a part may be done.
 pub struct Stream {
     inner: StreamRef,
+    /// There is nothing left to be given back.
+    spent: bool,
 }
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, key: StreamKey) -> Self {
-        Self { inner: StreamRef { shared, key } }
+        Self { inner: StreamRef { shared, key }, spent: false }
     }
 
     /// The stream's number on the wire. A stream of ours has none before its first bytes.
@@ -67,6 +69,44 @@ impl Stream {
         max: usize,
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
         self.inner.poll_read_chunk(cx, max)
+    }
+
+    /// As [`poll_read_chunk`](Self::poll_read_chunk), for whoever drops the stream when it has ended: one
+    /// that has ended in both directions behind the bytes returned is taken out of `stream`, which spares
+    /// a locking of the session. Of no stream there is nothing to read: `Ok(None)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk`](Self::read_chunk).
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use muxado::{ReadError, Stream};
+    /// # async fn example(stream: Stream) -> Result<(), ReadError> {
+    /// let mut stream = Some(stream);
+    /// while let Some(chunk) = poll_fn(|cx| Stream::poll_read_last(&mut stream, cx, usize::MAX)).await? {
+    ///     println!("{} bytes", chunk.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll_read_last(
+        stream: &mut Option<Self>,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let Some(this) = stream else { return Poll::Ready(Ok(None)) };
+        let StreamRef { shared, key } = &this.inner;
+        let (result, spent) = shared.with_release(*key, |core| {
+            let result = core.poll_read_chunk(*key, cx, max);
+            let is_over = matches!(result, Poll::Ready(Ok(_))) && core.proto.is_read_out(*key);
+            (result, is_over)
+        });
+        if spent {
+            this.spent = true;
+            *stream = None;
+        }
+        result
     }
 
     /// Writes all of `data`; large pieces are passed on without a copy.
@@ -99,7 +139,7 @@ impl Stream {
     /// a `Bytes`, large pieces of which are passed on without a copy, or a `&[u8]`.
     ///
     /// A small message and its FIN leave in one frame, or in two frames of one write if they are
-    /// the first of a stream opened by this side (`PROTOCOL §4`).
+    /// the first of a stream opened by this side to a peer of another kind (`PROTOCOL §4.2`).
     ///
     /// # Errors
     ///
@@ -110,6 +150,39 @@ impl Stream {
         data: &mut impl Source,
     ) -> Poll<Result<(), WriteError>> {
         self.inner.poll_write_all(cx, data, Finish::Yes)
+    }
+
+    /// [`poll_write_final`](Self::poll_write_final) and a drop in one step: sends `data` with the FIN behind
+    /// it. The stream comes back if there was no room for all of `data`: the rest is for
+    /// [`poll_write_final`](Self::poll_write_final).
+    ///
+    /// What the peer still sends is thrown away; if it has not finished by the time of the FIN the stream
+    /// is reset behind it, as on any drop.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk); the stream is dropped.
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use muxado::{Stream, WriteError};
+    /// # async fn example(stream: Stream) -> Result<(), WriteError> {
+    /// let mut answer = &b"42"[..];
+    /// if let Some(mut stream) = stream.finish_with(&mut answer)? {
+    ///     poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn finish_with(mut self, data: &mut impl Source) -> Result<Option<Self>, WriteError> {
+        let StreamRef { shared, key } = &self.inner;
+        let (result, spent) = shared.with_release(*key, |core| {
+            let result = core.proto.write_with(*key, data, Finish::Yes);
+            (result, !data.has_remaining())
+        });
+        self.spent = spent;
+        result?;
+        Ok(Some(self).filter(|_| !spent))
     }
 
     /// Half-closes the stream: a FIN follows what was written. It never waits, and may be repeated.
@@ -150,7 +223,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.inner.shared.release(self.inner.key);
+        if !self.spent {
+            self.inner.shared.release(self.inner.key);
+        }
     }
 }
 
@@ -207,14 +282,7 @@ impl StreamRef {
         cx: &Context<'_>,
         max: usize,
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
-        self.shared.with(|core| match core.proto.read_chunk(self.key, max)? {
-            Read::Data(chunk) => Poll::Ready(Ok(Some(chunk))),
-            Read::Finished => Poll::Ready(Ok(None)),
-            Read::Pending => {
-                core.register_stream(self.key, Direction::Read, cx);
-                Poll::Pending
-            }
-        })
+        self.shared.with(|core| core.poll_read_chunk(self.key, cx, max))
     }
 
     pub(crate) fn poll_write(&self, cx: &Context<'_>, mut buf: &[u8]) -> Poll<io::Result<usize>> {

@@ -8,11 +8,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::OpenError,
-    proto::Side,
+    proto::{Side, Source},
     session::{Opening, Session},
     stream::Stream,
 };
@@ -122,6 +123,22 @@ impl TypedSession {
         self.session.try_accept_with_type().map(TypedStream::accepted)
     }
 
+    /// [`try_accept_typed`](Self::try_accept_typed), and with the stream what has come on it so far, as
+    /// [`Stream::poll_read_chunk`] would give it: one locking of the session less for a message that came
+    /// with its stream.
+    ///
+    /// ```
+    /// # fn example(session: &muxado::TypedSession) {
+    /// if let Some((stream, Some(first))) = session.try_accept_with_chunk() {
+    ///     println!("{}: {} bytes", stream.stream_type(), first.len());
+    /// }
+    /// # }
+    /// ```
+    pub fn try_accept_with_chunk(&self) -> Option<(TypedStream, Option<Bytes>)> {
+        let (stream, stream_type, chunk) = self.session.try_accept_with_chunk()?;
+        Some((TypedStream::accepted((stream, stream_type)), chunk))
+    }
+
     /// The session underneath.
     pub fn session(&self) -> &Session {
         &self.session
@@ -139,6 +156,49 @@ impl TypedSession {
 pub struct OpenTyped {
     opening: Opening,
     stream_type: StreamType,
+}
+
+impl OpenTyped {
+    /// Opens the stream with a message that is all this side will send on it, in one step: what
+    /// [`poll_write_final`](Stream::poll_write_final) and a first
+    /// [`poll_read_chunk`](Stream::poll_read_chunk) would do behind the opening.
+    ///
+    /// As much of `data` is taken as there is room for. If that is all of it, the stream's end follows
+    /// and the task is woken when something has come back; else it is woken when there is room for more,
+    /// to be given to [`poll_write_final`](Stream::poll_write_final).
+    ///
+    /// # Errors
+    ///
+    /// As the future's. Nothing of `data` is taken then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Until it is ready nothing is taken, and dropping the future gives the place in the queue back.
+    ///
+    /// ```
+    /// # use std::{future::poll_fn, pin::pin};
+    /// use muxado::{StreamType, TypedSession};
+    ///
+    /// # async fn example(session: &TypedSession) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut opening = session.open_typed(StreamType::new(7));
+    /// let mut question = &b"what?"[..];
+    /// let stream = poll_fn(|cx| opening.poll_with_final(cx, &mut question)).await?;
+    /// let mut stream = stream.into_inner();
+    /// if !question.is_empty() {
+    ///     poll_fn(|cx| stream.poll_write_final(cx, &mut question)).await?;
+    /// }
+    /// let answer = stream.read_chunk().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll_with_final(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut impl Source,
+    ) -> Poll<Result<TypedStream, OpenError>> {
+        let stream_type = self.stream_type;
+        self.opening.poll_final(cx, data).map_ok(|stream| TypedStream { stream, stream_type })
+    }
 }
 
 impl Future for OpenTyped {

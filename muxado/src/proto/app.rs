@@ -267,6 +267,11 @@ impl Session {
         self.end.is_some() || self.stream(key).is_none_or(super::stream::Stream::is_over)
     }
 
+    /// Whether both directions have ended, and all that came was read.
+    pub fn is_read_out(&self, key: StreamKey) -> bool {
+        self.stream(key).is_some_and(|stream| stream.is_over() && stream.buffer.len() == 0)
+    }
+
     /// Counts bytes that are out of the way, and owes credit once it is worth a frame. There is
     /// none for streams that will bring nothing more.
     pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
