@@ -138,7 +138,10 @@ impl Session {
         }
         self.backlog.push_back(key);
         self.backlog_len += 1;
-        self.events.push_back(Event::Acceptable);
+        if self.backlog_len == 1 {
+            // Who waits for a second one was told of the first.
+            self.events.push_back(Event::Acceptable);
+        }
     }
 
     pub(super) fn handle_type(&mut self, key: StreamKey, stream_type: u32) {

@@ -10,31 +10,60 @@ pub(super) const SHARE_FROM: usize = 16 * 1024;
 
 /// What a stream has received and not yet given to its reader.
 ///
-/// Small pieces are gathered in a tail buffer, so the memory held is at most about twice the bytes,
-/// however small the frames were.
+/// Most streams of calls hold one piece at a time, and have no memory for more. Of several, small ones are
+/// gathered in a tail buffer, so the memory held is at most about twice the bytes, however small the frames
+/// were.
 #[derive(Debug, Default)]
 pub(super) struct RecvBuffer {
+    /// The piece that came when there was none.
+    first: Chunk,
+    /// What came behind it.
+    more: Option<Box<Pieces>>,
+    len: usize,
+    /// Its reader copies: small pieces can use one buffer in turn.
+    copied: bool,
+}
+
+/// Pieces behind the first.
+#[derive(Debug, Default)]
+struct Pieces {
     chunks: VecDeque<Chunk>,
     tail: BytesMut,
     /// What the tail was made for, in bytes.
     tail_size: usize,
-    len: usize,
 }
 
 /// Received bytes, and how much memory they keep alive.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Chunk {
     data: Bytes,
     held: usize,
 }
 
 impl Chunk {
+    fn copy_of(data: &[u8]) -> Self {
+        Self { data: Bytes::copy_from_slice(data), held: data.len() }
+    }
+
+    /// Takes up to `max` bytes off the front, without a copy.
+    fn take(&mut self, max: usize) -> Bytes {
+        if self.data.len() <= max {
+            return std::mem::take(&mut self.data);
+        }
+        let taken = self.data.slice(..max);
+        self.shorten(max);
+        taken
+    }
+
     /// Takes `n` bytes off the front. A rest that is small beside what it keeps alive is copied.
     fn shorten(&mut self, n: usize) {
+        if n == self.data.len() {
+            self.data = Bytes::new();
+            return;
+        }
         self.data.advance(n);
         if self.data.len() * HELD_PER_BYTE < self.held && self.held > KEEP_TAIL {
-            self.data = Bytes::copy_from_slice(&self.data);
-            self.held = self.data.len();
+            *self = Self::copy_of(&self.data);
         }
     }
 }
@@ -55,52 +84,99 @@ impl RecvBuffer {
 
     /// Appends a copy of `data`.
     pub(super) fn push_copy(&mut self, data: &[u8]) {
-        let spare = self.tail.capacity() - self.tail.len();
-        let (fits, rest) = data.split_at(spare.min(data.len()));
-        self.tail.extend_from_slice(fits);
-        if !rest.is_empty() {
-            self.seal();
-            // The first piece gets just its size: most messages are one piece.
-            let size = if self.len == 0 { rest.len() } else { self.len.clamp(512, MAX_TAIL).max(rest.len()) };
-            self.tail = BytesMut::with_capacity(size);
-            self.tail_size = size;
-            self.tail.extend_from_slice(rest);
+        if self.len == 0 && !self.copied {
+            self.first = Chunk::copy_of(data);
+        } else {
+            self.more.get_or_insert_default().push_copy(data, self.len);
         }
         self.len += data.len();
     }
 
     /// Appends `data` without copying it.
     pub(super) fn push_shared(&mut self, data: Bytes) {
-        self.seal();
-        self.len += data.len();
-        let held = data.len() * HELD_PER_BYTE;
-        self.chunks.push_back(Chunk { data, held });
+        let (len, held) = (data.len(), data.len() * HELD_PER_BYTE);
+        if self.len == 0 {
+            self.first = Chunk { data, held };
+        } else {
+            let more = self.more.get_or_insert_default();
+            more.seal();
+            more.chunks.push_back(Chunk { data, held });
+        }
+        self.len += len;
     }
 
     /// Takes the next chunk, at most `max` bytes.
     pub(super) fn pop(&mut self, max: usize) -> Option<Bytes> {
-        let chunk = match self.chunks.front_mut() {
-            Some(front) if front.data.len() > max => {
-                let taken = front.data.slice(..max);
-                front.shorten(max);
-                taken
-            }
-            Some(_) => self.chunks.pop_front()?.data,
-            None if self.tail.is_empty() => return None,
-            None if self.tail.len() > max => {
-                let taken = Bytes::copy_from_slice(&self.tail[..max]);
-                self.tail.advance(max);
-                self.shorten_tail();
-                taken
-            }
-            None => std::mem::take(&mut self.tail).freeze(),
-        };
+        let chunk =
+            if self.first.data.is_empty() { self.more.as_mut()?.pop(max)? } else { self.first.take(max) };
         self.len -= chunk.len();
         Some(chunk)
     }
 
     /// Copies into `dst` as much as there is and fits; says how much.
     pub(super) fn read(&mut self, dst: &mut impl BufMut) -> usize {
+        self.copied = true;
+        let mut copied = dst.remaining_mut().min(self.first.data.len());
+        if copied > 0 {
+            dst.put_slice(&self.first.data[..copied]);
+            self.first.shorten(copied);
+        }
+        if let Some(more) = &mut self.more {
+            copied += more.read(dst);
+        }
+        self.len -= copied;
+        copied
+    }
+
+    /// Frees everything; says how many bytes that were.
+    pub(super) fn clear(&mut self) -> usize {
+        // Most streams are read to the end; taking what is not there costs more than to look.
+        if self.len == 0 && self.more.is_none() { 0 } else { std::mem::take(self).len }
+    }
+
+    /// Frees its memory, if all was read.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            self.more = None;
+        }
+    }
+}
+
+impl Pieces {
+    /// Appends a copy of `data`, behind `len` bytes of the whole.
+    fn push_copy(&mut self, data: &[u8], len: usize) {
+        let spare = self.tail.capacity() - self.tail.len();
+        let (fits, rest) = data.split_at(spare.min(data.len()));
+        self.tail.extend_from_slice(fits);
+        if !rest.is_empty() {
+            self.seal();
+            // The first piece gets just its size: it may be the only one.
+            let size = if len == 0 { rest.len() } else { len.clamp(512, MAX_TAIL).max(rest.len()) };
+            self.tail = BytesMut::with_capacity(size);
+            self.tail_size = size;
+            self.tail.extend_from_slice(rest);
+        }
+    }
+
+    /// Takes the next chunk, at most `max` bytes.
+    fn pop(&mut self, max: usize) -> Option<Bytes> {
+        if let Some(front) = self.chunks.front_mut() {
+            let taken = front.take(max);
+            if front.data.is_empty() {
+                self.chunks.pop_front();
+            }
+            return Some(taken);
+        }
+        if self.tail.len() > max {
+            let taken = Bytes::copy_from_slice(&self.tail[..max]);
+            self.tail.advance(max);
+            self.shorten_tail();
+            return Some(taken);
+        }
+        (!self.tail.is_empty()).then(|| std::mem::take(&mut self.tail).freeze())
+    }
+
+    fn read(&mut self, dst: &mut impl BufMut) -> usize {
         let mut copied = 0;
         while dst.has_remaining_mut() {
             let room = dst.remaining_mut();
@@ -131,22 +207,8 @@ impl RecvBuffer {
                 n
             };
             copied += n;
-            self.len -= n;
         }
         copied
-    }
-
-    /// Frees everything; says how many bytes that were.
-    pub(super) fn clear(&mut self) -> usize {
-        // Most streams are read to the end; taking what is not there costs more than to look.
-        if self.len == 0 && self.tail.capacity() == 0 { 0 } else { std::mem::take(self).len }
-    }
-
-    /// Frees its memory, if all was read.
-    pub(super) fn shrink(&mut self) {
-        if self.len == 0 {
-            *self = Self::default();
-        }
     }
 
     fn seal(&mut self) {
@@ -204,6 +266,7 @@ mod tests {
     fn one_byte_pieces_share_a_few_buffers() {
         let mut buffer = RecvBuffer::default();
         (0..4096).for_each(|_| buffer.push_copy(&[7]));
-        assert!(buffer.chunks.len() <= 8, "{} chunks", buffer.chunks.len());
+        let chunks = buffer.more.as_ref().map_or(0, |more| more.chunks.len());
+        assert!(chunks <= 8, "{chunks} chunks");
     }
 }

@@ -91,11 +91,16 @@ impl HoldUp {
     }
 }
 
+/// Part of a window that must be used before a stream is observed: most streams of calls never get there,
+/// and no window holds them up.
+const UNOBSERVED: u32 = 16;
+
 impl Growth {
-    pub(super) fn new(window: u32) -> Self {
+    /// A stream with this window, of which `known` is left.
+    pub(super) fn new(window: u32, known: u32) -> Self {
         Self {
             window,
-            known: window,
+            known,
             able: window,
             went_on_at: None,
             pause: Duration::ZERO,
@@ -175,13 +180,19 @@ impl Session {
     pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
         let most = if self.peer_is_family { MAX_WINDOW } else { MAX_STRANGER_WINDOW };
         let (quiet_since, budget) = (self.quiet_since, self.growth_left);
+        let base = self.config.window_size;
         let Some(stream) = self.stream_mut(key) else { return };
-        let held_up = stream.growth.observe(n, stream.recv_window, now, quiet_since);
-        let Some(held_up) = held_up.filter(|_| stream.buffer.len() == 0 && stream.recv == RecvState::Open)
+        let left = stream.recv_window;
+        if stream.growth.is_none() && base.saturating_sub(left) + n <= base / UNOBSERVED {
+            return;
+        }
+        let growth = stream.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
+        let Some(held_up) = growth
+            .observe(n, left, now, quiet_since)
+            .filter(|_| stream.buffer.len() == 0 && stream.recv == RecvState::Open)
         else {
             return;
         };
-        let growth = &mut stream.growth;
         let most = growth.window.saturating_mul(MAX_STEP).min(most);
         let extra = held_up.filled().min(most).saturating_sub(growth.window);
         let extra = extra.min(u32::try_from(budget).unwrap_or(u32::MAX));
@@ -204,7 +215,7 @@ impl Session {
         let lone = self.peer_is_family && self.streams_in_use() == 1;
         let (now, budget) = (self.now, u32::try_from(self.growth_left).unwrap_or(u32::MAX));
         let Some((stream, now)) = self.stream_mut(key).filter(|_| lone).zip(now) else { return };
-        let growth = &mut stream.growth;
+        let Some(growth) = &mut stream.growth else { return };
         let window = growth.reach(stream.consumed, now).min(MAX_FAST_WINDOW);
         let extra = window.saturating_sub(growth.window).min(budget);
         growth.window += extra;
@@ -231,7 +242,7 @@ mod tests {
 
     impl Observed {
         fn new() -> Self {
-            Self { growth: Growth::new(W), now: Instant::now(), quiet_since: None, window_left: W }
+            Self { growth: Growth::new(W, W), now: Instant::now(), quiet_since: None, window_left: W }
         }
 
         /// So many bytes come, so long after the last ones.
@@ -341,7 +352,7 @@ mod tests {
     /// The reach of a stream of which so much was consumed in so long.
     fn reach(consumed: u32, elapsed: Duration) -> u32 {
         let start = Instant::now();
-        let mut growth = Growth::new(W);
+        let mut growth = Growth::new(W, W);
         growth.observe(1, W, start, None);
         growth.reach(consumed, start + elapsed)
     }

@@ -2,51 +2,15 @@
 
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::{
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, ProtocolError, StreamId, foreign_protocol},
+    incoming::{Incoming, Input},
     session::Session,
     stream::{Owner, RecvState, Reset, StreamKey},
 };
 use crate::error::{ErrorCode, GoAway, SessionError};
-
-/// Where the next bytes belong.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    /// A frame header is next.
-    Header,
-    /// Payload of a stream.
-    Data { key: StreamKey, left: u32, fin: bool, large: bool },
-    /// Payload of nobody.
-    Skip { left: u32 },
-    /// A go-away's text, of which a part is kept.
-    Debug { go_away: GoAway, left: u32 },
-    /// Everything: the session has ended.
-    Discard,
-}
-
-impl Incoming {
-    /// The session ends. If the peer broke no rule, its go-away may still come and is read for.
-    pub(super) fn close(&mut self, in_step: bool) {
-        *self = match *self {
-            Self::Header if in_step => Self::Header,
-            Self::Data { left, .. } | Self::Skip { left } | Self::Debug { left, .. } if in_step => {
-                Self::Skip { left }
-            }
-            _ => Self::Discard,
-        };
-    }
-
-    /// What still comes for this stream is nobody's.
-    pub(super) fn forget(&mut self, gone: StreamKey) {
-        if let Self::Data { key, left, .. } = *self
-            && key == gone
-        {
-            *self = Self::Skip { left };
-        }
-    }
-}
 
 /// Payload from which on a frame is large, in bytes.
 const LARGE_FRAME: u32 = 32 * 1024;
@@ -68,16 +32,18 @@ impl Session {
         self.touched = 0;
         let before = bytes.len();
         self.heard(now);
+        let mut input = Input::new(bytes);
         let more = loop {
-            if self.touched >= frames && self.is_before_data(bytes) {
+            if self.touched >= frames && self.is_before_data(input.rest()) {
                 break true;
             }
-            match self.step(bytes, now) {
+            match self.step(&mut input, now) {
                 Ok(true) => {}
                 Ok(false) => break false,
                 Err(error) => self.break_off(error),
             }
         };
+        input.settle();
         self.stats.bytes_received += (before - bytes.len()) as u64;
         self.note_use(now);
         // A stream that was still being sent may be gone.
@@ -145,56 +111,73 @@ impl Session {
     }
 
     /// Handles one frame or a piece of one; false once more bytes are needed.
-    fn step(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
-        match &mut self.incoming {
-            Incoming::Discard => bytes.clear(),
-            Incoming::Header => return self.step_header(bytes, now),
+    fn step(&mut self, input: &mut Input<'_>, now: Instant) -> Result<bool, ProtocolError> {
+        match self.incoming {
+            Incoming::Header => self.step_header(input, now),
+            Incoming::Data { key, left, fin, .. } => Ok(self.step_data(key, left, fin, input, now)),
             Incoming::Skip { left } => {
-                let n = take(left, bytes.len());
-                let done = *left == 0;
-                bytes.advance(n);
-                if done {
-                    self.incoming = Incoming::Header;
-                }
-                return Ok(done);
+                let n = input.rest().len().min(left as usize);
+                input.advance(n);
+                Ok(self.went_on(Incoming::Skip { left: left - n as u32 }))
             }
-            Incoming::Debug { go_away, left } => {
-                let n = take(left, bytes.len());
-                let done = *left == 0;
-                let text = bytes.split_to(n);
-                if go_away.debug.len() < MAX_DEBUG {
-                    let keep = n.min(MAX_DEBUG - go_away.debug.len());
-                    go_away.debug = [&go_away.debug[..], &text[..keep]].concat().into();
-                }
-                if done {
-                    let go_away = go_away.clone();
-                    self.incoming = Incoming::Header;
-                    self.handle_go_away(go_away);
-                }
-                return Ok(done);
-            }
-            Incoming::Data { key, left, fin, .. } => {
-                let (key, fin) = (*key, *fin);
-                if bytes.is_empty() {
-                    return Ok(false);
-                }
-                let n = take(left, bytes.len());
-                let done = *left == 0;
-                if done {
-                    self.incoming = Incoming::Header;
-                }
-                self.handle_payload(key, bytes, n, now);
-                if done && fin {
-                    self.handle_fin(key);
-                }
-                return Ok(done);
+            Incoming::Debug { left } => Ok(self.step_debug(left, input)),
+            Incoming::Discard => {
+                input.advance(input.rest().len());
+                Ok(false)
             }
         }
-        Ok(false)
     }
 
-    fn step_header(&mut self, bytes: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
-        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Ok(false) };
+    /// Notes what is left of a frame; true if it was handled completely.
+    fn went_on(&mut self, rest: Incoming) -> bool {
+        let done = matches!(
+            rest,
+            Incoming::Data { left: 0, .. } | Incoming::Skip { left: 0 } | Incoming::Debug { left: 0 }
+        );
+        self.incoming = if done { Incoming::Header } else { rest };
+        done
+    }
+
+    /// Hands on what there is of a stream's payload.
+    fn step_data(
+        &mut self,
+        key: StreamKey,
+        left: u32,
+        fin: bool,
+        input: &mut Input<'_>,
+        now: Instant,
+    ) -> bool {
+        let n = input.rest().len().min(left as usize);
+        if n == 0 {
+            return false;
+        }
+        let large = matches!(self.incoming, Incoming::Data { large: true, .. });
+        let done = self.went_on(Incoming::Data { key, left: left - n as u32, fin, large });
+        self.handle_payload(key, input, n, now);
+        if done && fin {
+            self.handle_fin(key);
+        }
+        done
+    }
+
+    fn step_debug(&mut self, left: u32, input: &mut Input<'_>) -> bool {
+        let n = input.rest().len().min(left as usize);
+        let done = self.went_on(Incoming::Debug { left: left - n as u32 });
+        if let Some(go_away) = &mut self.go_away_coming {
+            let keep = n.min(MAX_DEBUG.saturating_sub(go_away.debug.len()));
+            if keep > 0 {
+                go_away.debug = [&go_away.debug[..], &input.rest()[..keep]].concat().into();
+            }
+        }
+        input.advance(n);
+        if done && let Some(go_away) = self.go_away_coming.take() {
+            self.handle_go_away(go_away);
+        }
+        done
+    }
+
+    fn step_header(&mut self, input: &mut Input<'_>, now: Instant) -> Result<bool, ProtocolError> {
+        let Some(header) = input.rest().first_chunk::<HEADER_LEN>() else { return Ok(false) };
         if !self.first_bytes_seen {
             if let Some(name) = foreign_protocol(header) {
                 return Err(ProtocolError::Foreign(name));
@@ -203,7 +186,7 @@ impl Session {
         }
         let header = FrameHeader::decode(*header);
         let received = self.stats.frames_received;
-        let handled = self.handle_header(header, bytes, now);
+        let handled = self.handle_header(header, input, now);
         if self.stats.frames_received > received
             && let Some(name) = &self.config.frame_log
         {
@@ -216,17 +199,17 @@ impl Session {
     fn handle_header(
         &mut self,
         header: FrameHeader,
-        bytes: &mut BytesMut,
+        input: &mut Input<'_>,
         now: Instant,
     ) -> Result<bool, ProtocolError> {
         match header.frame_type {
             // After the end only a go-away is of interest.
             other if self.end.is_some() && other != FrameType::GOAWAY => {
-                bytes.advance(HEADER_LEN);
+                input.advance(HEADER_LEN);
                 self.incoming = Incoming::Skip { left: header.length };
             }
             FrameType::DATA => {
-                bytes.advance(HEADER_LEN);
+                input.advance(HEADER_LEN);
                 self.handle_data(header, now)?;
             }
             FrameType::RST | FrameType::WNDINC => {
@@ -234,8 +217,8 @@ impl Session {
                 if header.length != 4 {
                     return Err(wrong_size(header, "4 bytes"));
                 }
-                let Some(value) = payload_u32(bytes, 0) else { return Ok(false) };
-                bytes.advance(HEADER_LEN + 4);
+                let Some(value) = payload_u32(input.rest(), 0) else { return Ok(false) };
+                input.advance(HEADER_LEN + 4);
                 if header.frame_type == FrameType::RST {
                     self.handle_rst(id, ErrorCode::new(value))?;
                 } else {
@@ -246,16 +229,16 @@ impl Session {
                 if header.length < 8 {
                     return Err(wrong_size(header, "8 bytes or more"));
                 }
-                let (Some(last), Some(code)) = (payload_u32(bytes, 0), payload_u32(bytes, 4)) else {
-                    return Ok(false);
-                };
-                bytes.advance(HEADER_LEN + 8);
+                let (last, code) = (payload_u32(input.rest(), 0), payload_u32(input.rest(), 4));
+                let (Some(last), Some(code)) = (last, code) else { return Ok(false) };
+                input.advance(HEADER_LEN + 8);
                 let go_away =
                     GoAway { code: ErrorCode::new(code), last_stream_id: last, debug: Bytes::new() };
-                self.incoming = Incoming::Debug { go_away, left: header.length - 8 };
+                self.go_away_coming = Some(go_away);
+                self.incoming = Incoming::Debug { left: header.length - 8 };
             }
             _ => {
-                bytes.advance(HEADER_LEN);
+                input.advance(HEADER_LEN);
                 self.incoming = Incoming::Skip { left: header.length };
                 self.lose_patience("frames of unknown types")?;
             }
@@ -394,12 +377,6 @@ impl Session {
 
 /// Largest send window, in bytes.
 const MAX_SEND_WINDOW: u64 = 1 << 40;
-
-fn take(left: &mut u32, have: usize) -> usize {
-    let n = u32::try_from(have).unwrap_or(u32::MAX).min(*left);
-    *left -= n;
-    n as usize
-}
 
 fn stream_id(header: FrameHeader) -> Result<StreamId, ProtocolError> {
     let FrameHeader { frame_type, stream_id, .. } = header;

@@ -86,16 +86,22 @@ impl Session {
     }
 
     /// Frees what an ended stream no longer needs: its id, and its slot once nobody holds it.
+    #[inline]
     pub(super) fn settle(&mut self, key: StreamKey) {
+        // Asked after each step of a stream's end, of which the last one counts.
+        if self.stream(key).is_some_and(|stream| stream.is_over() && stream.rst_owed.is_none()) {
+            self.settle_ended(key);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_ended(&mut self, key: StreamKey) {
         let base = self.config.window_size;
         let Some(stream) = self.stream_mut(key) else { return };
-        if !stream.is_over() || stream.rst_owed.is_some() {
-            return;
-        }
         if stream.on_wire {
             stream.on_wire = false;
             let (id, opened_here, in_good_order) = (stream.id, stream.opened_here, stream.reset.is_none());
-            let grown = stream.growth.held(base);
+            let grown = stream.growth.as_ref().map_or(0, |growth| growth.held(base));
             let (beats, apart) = (stream.owner.is_heartbeat(), stream.apart);
             self.growth_left += grown;
             if let Some(id) = id {

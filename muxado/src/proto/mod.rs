@@ -49,6 +49,7 @@ mod frame;
 mod growth;
 mod heartbeat;
 mod ids;
+mod incoming;
 mod input;
 mod lifecycle;
 mod outbox;

@@ -9,12 +9,19 @@ use super::frame::FrameHeader;
 /// Output pieces from this size on are passed on by reference; below, they are copied.
 const COPY_BELOW: usize = 4 * 1024;
 
-/// What a stream's writer has handed over and the session has not yet put into frames.
+/// What a stream's writer has handed over and the session has not yet put into frames. Small messages go
+/// past it, so most streams have no memory for it.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
+    parts: Option<Box<Parts>>,
+    len: usize,
+}
+
+/// Large pieces by reference, and behind them a copy of small ones.
+#[derive(Debug, Default)]
+struct Parts {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
-    len: usize,
 }
 
 impl SendQueue {
@@ -29,22 +36,49 @@ impl SendQueue {
     /// Appends up to `max` bytes of `src`, by reference where that is cheaper.
     pub(super) fn push(&mut self, src: &mut impl Source, max: usize) -> usize {
         let n = src.remaining().min(max);
+        if n == 0 {
+            return 0;
+        }
         self.len += n;
+        let Parts { chunks, tail } = &mut **self.parts.get_or_insert_default();
         match src.share(n) {
             Some(shared) => {
-                if !self.tail.is_empty() {
-                    self.chunks.push_back(self.tail.split().freeze());
+                if !tail.is_empty() {
+                    chunks.push_back(tail.split().freeze());
                 }
-                self.chunks.push_back(shared);
+                chunks.push_back(shared);
             }
-            None => self.tail.put(src.take(n)),
+            None => tail.put(src.take(n)),
         }
         n
     }
 
     /// Takes exactly `n` bytes, of which there must be so many, into `out`.
-    pub(super) fn transfer(&mut self, mut n: usize, out: &mut Outbox) {
+    pub(super) fn transfer(&mut self, n: usize, out: &mut Outbox) {
         self.len -= n;
+        if let Some(parts) = &mut self.parts {
+            parts.transfer(n, out);
+            if self.len == 0 {
+                parts.tail = BytesMut::new();
+            }
+        }
+    }
+
+    /// Frees its memory, if all was taken.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            self.parts = None;
+        }
+    }
+
+    /// Frees everything; says how many bytes that were.
+    pub(super) fn clear(&mut self) -> usize {
+        if self.parts.is_none() { 0 } else { std::mem::take(self).len }
+    }
+}
+
+impl Parts {
+    fn transfer(&mut self, mut n: usize, out: &mut Outbox) {
         while n > 0 {
             let chunk = match self.chunks.front_mut() {
                 Some(front) if front.len() > n => {
@@ -71,21 +105,6 @@ impl SendQueue {
             n -= chunk.len();
             out.put_bytes(chunk);
         }
-        if self.len == 0 {
-            self.tail = BytesMut::new();
-        }
-    }
-
-    /// Frees its memory, if all was taken.
-    pub(super) fn shrink(&mut self) {
-        if self.len == 0 {
-            *self = Self::default();
-        }
-    }
-
-    /// Frees everything; says how many bytes that were.
-    pub(super) fn clear(&mut self) -> usize {
-        std::mem::take(self).len
     }
 }
 
@@ -150,7 +169,13 @@ impl Outbox {
     pub(super) fn put_source(&mut self, src: &mut impl Source, n: usize) {
         match src.share(n) {
             Some(shared) => self.put_shared(shared),
-            None => self.tail.put(src.take(n)),
+            None => match src.chunk().get(..n) {
+                Some(data) => {
+                    self.tail.extend_from_slice(data);
+                    src.advance(n);
+                }
+                None => self.tail.put(src.take(n)),
+            },
         }
     }
 

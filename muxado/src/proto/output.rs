@@ -28,6 +28,9 @@ const FRAME_ALONE: usize = 64 * 1024;
 /// Output built at a time, in bytes: what a small write may have to wait for.
 const BATCH: usize = 64 * 1024;
 
+/// Output up to which a small write goes straight into it, in bytes.
+const DIRECT: usize = 2 * BATCH;
+
 /// Accepted streams without an answer from which on the peer is told that they were taken.
 const ACK_FROM: usize = 16;
 
@@ -59,7 +62,7 @@ impl Session {
     /// Puts a small write into the output at once, if nothing of its stream is queued before it.
     pub(super) fn write_direct(&mut self, key: StreamKey, src: &mut impl Source, finish: Finish) -> bool {
         let len = src.remaining();
-        let room = self.out.len() + len < BATCH / 2;
+        let room = self.out.len() + len < DIRECT;
         let Some(stream) = self.stream_mut(key) else { return false };
         let total = len as u64 + stream.prefix_len();
         let fits = room && len <= FRAME && stream.queue.is_empty() && stream.send_window >= total;
@@ -147,7 +150,7 @@ impl Session {
     fn put_credit(&mut self, key: StreamKey, id: StreamId) {
         let (threshold, now) = (self.config.credit_threshold(self.streams_in_use() == 1), self.now);
         let Some(stream) = self.stream_mut(key) else { return };
-        if stream.consumed < threshold && stream.growth.extra == 0 {
+        if stream.consumed < threshold && stream.extra_credit() == 0 {
             return;
         }
         if stream.recv != RecvState::Open || stream.reset.is_some() {
@@ -155,8 +158,11 @@ impl Session {
         }
         self.widen_if_fast(key);
         let Some(stream) = self.stream_mut(key) else { return };
-        let credit = std::mem::take(&mut stream.consumed) + std::mem::take(&mut stream.growth.extra);
-        stream.growth.granted(now);
+        let credit = std::mem::take(&mut stream.consumed) + stream.extra_credit();
+        if let Some(growth) = &mut stream.growth {
+            growth.extra = 0;
+            growth.granted(now);
+        }
         stream.recv_window += credit;
         stream.acknowledged |= !stream.opened_here;
         self.put_u32_frame(FrameType::WNDINC, id.as_u32(), credit);

@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
-
 use super::{
     buffer::SHARE_FROM,
     event::Event,
+    incoming::Input,
     session::Session,
     stream::{Owner, RecvState, SendState, StreamKey, Typing},
 };
@@ -20,19 +19,19 @@ impl Session {
     pub(super) fn handle_payload(
         &mut self,
         key: StreamKey,
-        bytes: &mut BytesMut,
+        input: &mut Input<'_>,
         mut n: usize,
         now: Instant,
     ) {
         let Some(stream) = self.stream_mut(key) else {
-            bytes.advance(n);
+            input.advance(n);
             return;
         };
         if let Typing::Awaiting { bytes: mut read, mut have, listed } = stream.typing {
             let part = n.min(4 - have);
-            read[have..have + part].copy_from_slice(&bytes[..part]);
+            read[have..have + part].copy_from_slice(&input.rest()[..part]);
             have += part;
-            bytes.advance(part);
+            input.advance(part);
             n -= part;
             stream.consumed += part as u32;
             stream.typing = Typing::Awaiting { bytes: read, have, listed };
@@ -47,25 +46,28 @@ impl Session {
         }
         let share = self.bytes_unread < SHARE_WHILE;
         let Some(stream) = self.stream_mut(key) else {
-            bytes.advance(n);
+            input.advance(n);
             return;
         };
         if stream.owner.is_heartbeat() {
-            self.handle_heartbeat_bytes(key, &bytes[..n], now);
-            bytes.advance(n);
+            self.handle_heartbeat_bytes(key, &input.rest()[..n], now);
+            input.advance(n);
             self.consumed(key, n);
         } else if stream.discard || stream.reset.is_some() {
-            bytes.advance(n);
+            input.advance(n);
             self.consumed(key, n);
         } else {
             if n >= SHARE_FROM && share {
-                stream.buffer.push_shared(bytes.split_to(n).freeze());
+                stream.buffer.push_shared(input.split_to(n));
             } else {
-                stream.buffer.push_copy(&bytes[..n]);
-                bytes.advance(n);
+                stream.buffer.push_copy(&input.rest()[..n]);
+                input.advance(n);
+            }
+            // Before it is accepted nobody can wait for it.
+            if stream.owner == Owner::Handle {
+                self.events.push_back(Event::Readable(key));
             }
             self.bytes_unread += n;
-            self.events.push_back(Event::Readable(key));
             self.bound_unread();
         }
     }
@@ -85,8 +87,11 @@ impl Session {
                 }
                 self.make_ready(key);
             }
-            _ => {
-                self.events.push_back(Event::Readable(key));
+            (_, owner) => {
+                let is_told = self.events.back() == Some(&Event::Readable(key));
+                if owner == Owner::Handle && !is_told {
+                    self.events.push_back(Event::Readable(key));
+                }
                 self.settle(key);
             }
         }

@@ -14,7 +14,7 @@ use super::{
     frame::StreamId,
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
     ids::{LateIds, Side},
-    input::Incoming,
+    incoming::Incoming,
     outbox::Outbox,
     stats::SessionStats,
     stream::{Owner, SendState, Stream, StreamKey, Typing},
@@ -57,6 +57,8 @@ pub struct Session {
     pub(super) untyped_len: usize,
 
     pub(super) incoming: Incoming,
+    /// A go-away of which the text has not come yet.
+    pub(super) go_away_coming: Option<GoAway>,
     pub(super) late: LateIds,
     pub(super) first_bytes_seen: bool,
     /// Useless frames that the peer may still send.
@@ -135,6 +137,7 @@ impl Session {
             untyped: VecDeque::new(),
             untyped_len: 0,
             incoming: Incoming::Header,
+            go_away_coming: None,
             late: LateIds::default(),
             first_bytes_seen: false,
             patience: PATIENCE,

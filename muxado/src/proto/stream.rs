@@ -128,8 +128,8 @@ pub(super) struct Stream {
     pub(super) recv_window: u32,
     /// Bytes consumed for which no credit went back yet.
     pub(super) consumed: u32,
-    /// Whether the window holds the peer up.
-    pub(super) growth: Growth,
+    /// Whether the window holds the peer up, once much of it was used.
+    pub(super) growth: Option<Box<Growth>>,
     /// What comes is thrown away: the reading half's handle is gone.
     pub(super) discard: bool,
 
@@ -167,12 +167,17 @@ impl Stream {
             buffer: RecvBuffer::default(),
             recv_window: window,
             consumed: 0,
-            growth: Growth::new(window),
+            growth: None,
             discard: false,
             control: false,
             rst_owed: None,
             ack_owed: false,
         }
+    }
+
+    /// Credit to be given beyond what was consumed.
+    pub(super) fn extra_credit(&self) -> u32 {
+        self.growth.as_ref().map_or(0, |growth| growth.extra)
     }
 
     /// Both directions have ended on the wire.
