@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use muxado::{ErrorCode, Session, SessionEnd};
+use muxado::{ErrorCode, SessionEnd};
 use tower_service::Service;
 
 use self::call::Call;
@@ -28,36 +28,56 @@ use crate::{Origin, PeerInfo, RemoteInfo, Request, Response, Status, link::Link,
 /// resets the stream, and the peer drops the handler.
 #[derive(Clone)]
 pub struct Channel {
-    link: Option<Arc<Link>>,
-    /// Closes the connection with the last handle, if it is the handles that own it.
-    owner: Option<Arc<Owner>>,
+    /// `None` without a connection.
+    hold: Option<Hold>,
+}
+
+/// A hold on a connection: one count of references, since each call takes its own.
+#[derive(Clone)]
+enum Hold {
+    /// The connection closes with the last of these.
+    Owning(Arc<Owner>),
+    /// It is there as long as others own it.
+    Lent(Arc<Link>),
+}
+
+impl Hold {
+    fn link(&self) -> &Arc<Link> {
+        match self {
+            Self::Owning(owner) => &owner.link,
+            Self::Lent(link) => link,
+        }
+    }
 }
 
 impl Channel {
     pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { link: Some(link), owner: None }
+        Self { hold: Some(Hold::Lent(link)) }
     }
 
     /// A channel that owns its connection together with its clones.
     pub(crate) fn owning(link: Arc<Link>) -> Self {
-        let owner = Owner { session: link.session().clone() };
-        Self { link: Some(link), owner: Some(Arc::new(owner)) }
+        Self { hold: Some(Hold::Owning(Arc::new(Owner { link }))) }
     }
 
     /// A channel without a connection: all calls fail.
     pub(crate) const fn detached() -> Self {
-        Self { link: None, owner: None }
+        Self { hold: None }
+    }
+
+    fn link(&self) -> Option<&Arc<Link>> {
+        self.hold.as_ref().map(Hold::link)
     }
 
     /// Who is at the other end; `None` without a connection.
     pub fn peer(&self) -> Option<&PeerInfo> {
-        Some(self.link.as_ref()?.peer())
+        Some(self.link()?.peer())
     }
 
     /// What the peer said about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
     /// `cx.channel().remote()` is what the caller said.
     pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
-        self.link.as_ref()?.remote().info()
+        self.link()?.remote().info()
     }
 
     /// Waits for what the peer says about itself. `None` if it is sure to say nothing: it refused to
@@ -83,13 +103,13 @@ impl Channel {
     /// # }
     /// ```
     pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
-        let link = self.link.as_ref()?;
+        let link = self.link()?;
         link.remote().hello(link.session()).await
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.link.as_ref().is_none_or(|link| link.session().is_closed())
+        self.link().is_none_or(|link| link.session().is_closed())
     }
 
     /// Waits for the end of the connection, and says why it ended. Never ready without one.
@@ -98,7 +118,7 @@ impl Channel {
     ///
     /// It may be dropped and called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        match &self.link {
+        match self.link() {
             Some(link) => link.session().closed().await,
             None => pending().await,
         }
@@ -109,7 +129,7 @@ impl Channel {
         let timeout = request.effective_timeout();
         request.set_timeout(timeout);
         let (codec, input) = (request.codec(), request.take_input());
-        let link = self.link.as_ref().ok_or_else(|| no_connection().not_executed())?;
+        let hold = self.hold.as_ref().ok_or_else(|| no_connection().not_executed())?;
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Status::deadline_exceeded(format!("{method}: no time is left")).not_executed());
         }
@@ -117,8 +137,8 @@ impl Channel {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
-        let message = encode_request(request, link.send_limits())?;
-        let call = Call::new(method, codec, Arc::clone(link), self.owner.clone());
+        let message = encode_request(request, hold.link().send_limits())?;
+        let call = Call::new(method, codec, hold.clone());
         Ok(CallFuture::new(call, timeout, message, input))
     }
 }
@@ -148,13 +168,13 @@ impl fmt::Debug for Channel {
 }
 
 /// Closes its session when dropped.
-pub(crate) struct Owner {
-    session: Session,
+struct Owner {
+    link: Arc<Link>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.session.close(ErrorCode::NO_ERROR, "");
+        self.link.session().close(ErrorCode::NO_ERROR, "");
     }
 }
 

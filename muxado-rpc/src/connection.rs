@@ -4,12 +4,13 @@ mod call;
 mod pace;
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use muxado::{
     Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, TypedSession,
     TypedStream,
@@ -21,7 +22,7 @@ use tokio::{
 use tokio_util::sync::PollSemaphore;
 
 use self::{
-    call::Serve,
+    call::{New, Serve},
     pace::{Batch, Pace},
 };
 use crate::{CallService, PeerInfo, Router, control::Control, link::Link, setup::Setup};
@@ -43,7 +44,7 @@ struct Calls<S: CallService> {
     /// One permit per call that may be served; the call holds it until nothing of it is left.
     permits: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
-    /// A call that is done: the next one takes its place in memory.
+    /// A call that is done: the next one takes its place in memory, and its service.
     spare: Option<Pin<Box<Serve<S>>>>,
     pace: Pace,
     control: Control,
@@ -105,7 +106,7 @@ impl<S: CallService> Calls<S> {
                 };
                 self.permit = permit;
             }
-            let Some(stream) = self.link.typed().try_accept_typed() else {
+            let Some((stream, first)) = self.link.typed().try_accept_with_chunk() else {
                 accepted = Poll::Pending;
                 break;
             };
@@ -114,7 +115,7 @@ impl<S: CallService> Calls<S> {
                 continue;
             }
             let batch = batch.get_or_insert_with(|| self.pace.begin());
-            self.start(cx, stream, batch);
+            self.start(cx, stream, first, batch);
         }
         if let Some(batch) = batch {
             self.pace.end(&batch);
@@ -127,20 +128,20 @@ impl<S: CallService> Calls<S> {
     ///
     /// The tasks need no owner: each waits for nothing but its handler and its stream, which fails
     /// when the session ends or the connection is dropped.
-    fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, batch: &mut Batch) {
-        let serve = Serve::new(&self.link, &self.router, self.service.clone(), stream, self.permit.take());
-        let mut serve = match self.spare.take() {
-            Some(mut spare) => {
-                spare.set(serve);
-                spare
-            }
-            None => Box::pin(serve),
-        };
+    fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, first: Option<Bytes>, batch: &mut Batch) {
+        let spare = self.spare.take();
+        let mut serve = spare.unwrap_or_else(|| Box::pin(Serve::new(self.service.clone())));
+        let permit = self.permit.take();
         if !batch.takes_another() {
+            serve.as_mut().take_up(&self.link, &self.router, New { stream, first, permit });
             tokio::spawn(serve);
-        } else if serve.as_mut().poll(cx).is_ready() {
+        } else if serve
+            .as_mut()
+            .poll_new(cx, &self.link, &self.router, New { stream, first, permit })
+            .is_ready()
+        {
             self.permit = serve.as_mut().take_permit();
-            self.spare = Some(serve);
+            self.spare = Some(serve).filter(|serve| serve.may_serve_again());
         } else {
             tokio::spawn(serve);
         }

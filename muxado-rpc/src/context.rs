@@ -59,11 +59,12 @@ struct AnswerMetadata {
 impl Context {
     /// Takes what is known out of a request.
     pub(crate) fn of(request: &mut Request) -> Self {
+        let (metadata, extensions) = request.take_extras();
         let inner = Inner {
             method: request.method(),
             channel: request.channel(),
-            metadata: std::mem::take(request.metadata_mut()),
-            extensions: std::mem::take(request.extensions_mut()),
+            metadata,
+            extensions,
             deadline: request.deadline(),
             scope: request.scope(),
             answer: Mutex::default(),

@@ -232,7 +232,12 @@ impl ServiceInfo {
 
     /// The method with this name on the wire.
     pub fn method(&self, name: &str) -> Option<&'static MethodInfo> {
-        self.methods.iter().find(|method| method.name == name)
+        self.method_named(name.as_bytes())
+    }
+
+    /// The same, for a name of which nobody knows that it is text.
+    pub(crate) fn method_named(&self, name: &[u8]) -> Option<&'static MethodInfo> {
+        self.methods.iter().find(|method| method.name.as_bytes() == name)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One encoded value, with room in front of it for what the wire puts there.
 
+mod spare;
+
 use std::{fmt, ops::Deref};
 
 use bytes::{Buf, Bytes};
@@ -28,7 +30,7 @@ enum Inner {
 impl Payload {
     /// Encodes a value.
     pub(crate) fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
-        let mut buf = Vec::with_capacity(FIRST_CAPACITY);
+        let mut buf = spare::take();
         buf.resize(HEADROOM, 0);
         codec.encode_into(value, &mut buf)?;
         Ok(Self { bytes: Inner::Encoded(buf) })
@@ -169,6 +171,11 @@ impl Outgoing {
         }
     }
 
+    /// Gives the buffer of a message that was sent to the next one.
+    pub(crate) fn recycle(&mut self) {
+        spare::put(self.reclaim());
+    }
+
     #[cfg(test)]
     pub(crate) fn into_bytes(self) -> Bytes {
         match self.0 {
@@ -249,9 +256,6 @@ const SHARE_FROM: usize = 4 * 1024;
 
 /// Room for the end of an envelope, in bytes.
 const TAILROOM: usize = 64;
-
-/// What a buffer begins with, in bytes: small messages never grow it.
-const FIRST_CAPACITY: usize = 256;
 
 #[cfg(test)]
 mod tests {

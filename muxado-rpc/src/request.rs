@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     Channel, Codec, Extensions, Items, Metadata, MethodInfo, PeerInfo, Status, codec::CodecError, deadline,
-    items::Limit, payload::Payload, scope::Scope,
+    items::Limit, link::Link, payload::Payload, scope::Scope,
 };
 
 /// A call: the method, its encoded parameters, and what goes with them.
@@ -26,19 +26,28 @@ pub struct Request {
     method: &'static MethodInfo,
     codec: Codec,
     pub(crate) params: Payload,
-    metadata: Metadata,
     timeout: Option<Duration>,
     inherits: bool,
     /// The items that follow.
     input: Option<Items>,
-    extensions: Extensions,
+    extras: Option<Box<Extras>>,
     arrival: Option<Arrival>,
 }
+
+/// What most requests have nothing of: apart, because requests are moved from layer to layer.
+#[derive(Clone, Default)]
+struct Extras {
+    metadata: Metadata,
+    extensions: Extensions,
+}
+
+static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Extensions::new() };
 
 /// Where a request came from.
 #[derive(Clone)]
 struct Arrival {
-    channel: Channel,
+    /// `None` if it came by no connection.
+    link: Option<Arc<Link>>,
     deadline: Option<Instant>,
     scope: Option<Arc<Scope>>,
 }
@@ -62,11 +71,11 @@ impl Request {
         method: &'static MethodInfo,
         codec: Codec,
         params: Payload,
-        channel: Channel,
+        link: Arc<Link>,
     ) -> Self {
         // Only who asks for the context can ask for the end of the call.
         let scope = method.takes_context().then(Arc::default);
-        Self::from_parts(method, codec, params, Some(Arrival { channel, deadline: None, scope }))
+        Self::from_parts(method, codec, params, Some(Arrival { link: Some(link), deadline: None, scope }))
     }
 
     fn from_parts(
@@ -75,17 +84,20 @@ impl Request {
         params: Payload,
         arrival: Option<Arrival>,
     ) -> Self {
-        Self {
-            method,
-            codec,
-            params,
-            metadata: Metadata::new(),
-            timeout: None,
-            inherits: true,
-            input: None,
-            extensions: Extensions::new(),
-            arrival,
-        }
+        Self { method, codec, params, timeout: None, inherits: true, input: None, extras: None, arrival }
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.as_deref().unwrap_or(&NO_EXTRAS)
+    }
+
+    fn extras_mut(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Metadata and extensions, of which nothing is left.
+    pub(crate) fn take_extras(&mut self) -> (Metadata, Extensions) {
+        self.extras.take().map_or_else(Default::default, |extras| (extras.metadata, extras.extensions))
     }
 
     /// A copy, for layers that may have to call again; `None` if the request streams items, which
@@ -98,11 +110,10 @@ impl Request {
             method: self.method,
             codec: self.codec,
             params: self.params.clone(),
-            metadata: self.metadata.clone(),
             timeout: self.timeout,
             inherits: self.inherits,
             input: None,
-            extensions: self.extensions.clone(),
+            extras: self.extras.clone(),
             arrival: self.arrival.clone(),
         })
     }
@@ -135,7 +146,7 @@ impl Request {
         let timeout = self.effective_timeout()?;
         // A deadline beyond the end of time is none.
         let at = Instant::now().checked_add(timeout)?;
-        self.arrival = Some(Arrival { channel: Channel::detached(), deadline: Some(at), scope: None });
+        self.arrival = Some(Arrival { link: None, deadline: Some(at), scope: None });
         Some(Limit { at, timeout })
     }
 
@@ -160,12 +171,12 @@ impl Request {
 
     /// Values for handlers and layers further in; they are not sent.
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.extras().extensions
     }
 
     /// The same, to be added to.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.extensions
+        &mut self.extras_mut().extensions
     }
 
     /// What ends with the call.
@@ -180,7 +191,7 @@ impl Request {
 
     /// What travels beside the parameters, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.metadata
+        &mut self.extras_mut().metadata
     }
 
     /// The method to call.
@@ -195,7 +206,7 @@ impl Request {
 
     /// What travels beside the parameters.
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.extras().metadata
     }
 
     /// How long the caller waits, counted from when the request is sent or was received.
@@ -211,12 +222,13 @@ impl Request {
 
     /// Who sent the request: on the serving side.
     pub fn peer(&self) -> Option<&PeerInfo> {
-        self.arrival.as_ref()?.channel.peer()
+        Some(self.arrival.as_ref()?.link.as_ref()?.peer())
     }
 
     /// The channel back to the caller; a detached one if the request did not come by a connection.
     pub(crate) fn channel(&self) -> Channel {
-        self.arrival.as_ref().map_or_else(Channel::detached, |arrival| arrival.channel.clone())
+        let link = self.arrival.as_ref().and_then(|arrival| arrival.link.clone());
+        link.map_or_else(Channel::detached, Channel::new)
     }
 
     /// The encoded parameters: a map by name or an array by position.
@@ -247,7 +259,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("codec", &self.codec)
             .field("params", &self.params)
-            .field("metadata", &self.metadata)
+            .field("metadata", self.metadata())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

@@ -142,6 +142,14 @@ impl Response {
         Some((items, std::mem::take(&mut self.metadata)))
     }
 
+    /// The value, if there is nothing else and it is in this codec.
+    pub(crate) fn into_value(self, codec: Codec) -> Result<Payload, Self> {
+        match self.outcome {
+            Outcome::Value(payload) if self.codec == codec && self.metadata.is_empty() => Ok(payload),
+            _ => Err(self),
+        }
+    }
+
     pub(crate) fn into_parts(self) -> (Codec, Outcome, Metadata) {
         (self.codec, self.outcome, self.metadata)
     }

@@ -119,7 +119,13 @@ impl Service<Request> for Router {
     fn call(&mut self, request: Request) -> RouterFuture {
         let id = request.method().service_id();
         let state = match self.position(id) {
-            Ok(at) => State::Start { service: Arc::clone(&self.routes[at].service), request },
+            Ok(at) => match self.routes[at].service.try_start(request) {
+                Ok(serving) => State::Running(serving),
+                Err(request) => {
+                    let service = Arc::clone(&self.routes[at].service);
+                    State::Start(Box::new((service, request)))
+                }
+            },
             Err(_) => State::Failed(self.unknown_service(id)),
         };
         RouterFuture { state }
@@ -139,11 +145,8 @@ pub struct RouterFuture {
 }
 
 enum State {
-    /// The service is called with the first poll, when there is somebody to wake.
-    Start {
-        service: Arc<dyn ErasedService>,
-        request: Request,
-    },
+    /// The service is not ready; it is asked again with the first poll, when there is somebody to wake.
+    Start(Box<(Arc<dyn ErasedService>, Request)>),
     Running(ServeFuture),
     Failed(Status),
     Done,
@@ -155,7 +158,8 @@ impl Future for RouterFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {
-                State::Start { service, request } => {
+                State::Start(start) => {
+                    let (service, request) = *start;
                     self.state = State::Running(service.start(request, cx));
                 }
                 State::Running(mut serving) => {

@@ -162,6 +162,16 @@ impl Counted {
         Self { link, answer: None }
     }
 
+    /// One more call on the same connection, after one that was answered.
+    pub(crate) fn begin_again(&mut self) {
+        count(&self.link.tally().started);
+        self.answer = None;
+    }
+
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }

@@ -16,8 +16,8 @@ pub(crate) use self::{
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,
         received_size,
     },
-    message::{MessageError, MessageReader},
-    request::{RequestHead, decode_request, encode_request},
+    message::{MessageError, MessageReader, whole_message},
+    request::{RequestHead, decode_request, encode_request, quick_request},
 };
 use crate::{
     Codec, Metadata,
@@ -46,6 +46,9 @@ fn message_size(codec: Codec, framed: &Framed) -> usize {
 
 /// What is wrong with the size of some metadata.
 pub(crate) fn check_metadata(metadata: &Metadata, limits: SendLimits<'_>) -> Result<(), String> {
+    if metadata.is_empty() {
+        return Ok(());
+    }
     let (size, limit) = (metadata.size(), limits.metadata_size());
     if size <= limit.bytes {
         return Ok(());

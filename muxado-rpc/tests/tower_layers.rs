@@ -124,6 +124,18 @@ async fn a_timeout_layer_works_on_either_side() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_limit_of_the_server_have_their_turns() {
+    let (near, _far, _worker) = layered_pair!(Peer::builder().layer(ConcurrencyLimitLayer::new(1)));
+    for codec in CODECS {
+        let client = client(&near, codec);
+        let start = tokio::time::Instant::now();
+        let all = async { tokio::join!(client.sleep(1000), client.sleep(1000), client.sleep(1000)) };
+        assert_eq!(all.await, (Ok(()), Ok(()), Ok(())));
+        assert_eq!(start.elapsed(), 3 * SECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_concurrency_limit_works_on_either_side() {
     let (near, _far, worker) = layered_pair!(Peer::builder().layer(ConcurrencyLimitLayer::new(1)));
     for codec in CODECS {

@@ -4,25 +4,23 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use muxado::{OpenTyped, ReadError, Stream, StreamType};
+use bytes::{Buf, Bytes};
+use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType};
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Owner;
+use super::Hold;
 use crate::{
     Codec, Items, Limits, MethodInfo, Origin, Response, Status,
     items::{Limit, Pumping, ReadHalf, Received, Sending, WriteHalf, pump},
-    link::Link,
     payload::Outgoing,
     response::Outcome,
     status,
-    wire::{MessageError, MessageReader, decode_answer},
+    wire::{MessageError, MessageReader, decode_answer, whole_message},
 };
 
 /// A call under way; see [`Channel`](crate::Channel).
@@ -61,9 +59,8 @@ enum State {
 pub(super) struct Call {
     method: &'static MethodInfo,
     codec: Codec,
-    link: Arc<Link>,
     /// A call under way keeps the connection open as its channel does.
-    _owner: Option<Arc<Owner>>,
+    hold: Hold,
 }
 
 #[pin_project]
@@ -76,9 +73,17 @@ struct Deadline {
 
 struct Exchange {
     call: Call,
-    read: ReadHalf,
-    reader: MessageReader,
+    read: Answer,
+    /// An answer that did not come in one piece.
+    reader: Option<Box<MessageReader>>,
     sending: Sends,
+}
+
+/// Where the answer comes.
+enum Answer {
+    /// `None` once it has come, and the stream is over.
+    Whole(Option<Stream>),
+    Half(RecvStream),
 }
 
 /// What is still to be sent.
@@ -100,7 +105,7 @@ impl CallFuture {
         input: Option<Items>,
     ) -> Self {
         let method = call.method;
-        let opening = call.link.typed().open_typed(StreamType::new(method.service_id().as_u32()));
+        let opening = call.hold.link().typed().open_typed(StreamType::new(method.service_id().as_u32()));
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
@@ -159,11 +164,16 @@ impl State {
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Limit>) -> Poll<Result<Response, Status>> {
         loop {
             match self {
-                Self::Opening { opening, call, .. } => {
-                    let opened = ready!(Pin::new(opening).poll(cx));
+                Self::Opening { opening, message, input, call } => {
+                    let opened = match input {
+                        None => ready!(opening.poll_with_final(cx, message)),
+                        Some(_) => ready!(Pin::new(opening).poll(cx)),
+                    };
                     let stream =
                         opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
-                    self.exchange(stream);
+                    if self.exchange(stream) {
+                        return Poll::Pending;
+                    }
                 }
                 Self::Exchanging(exchange) if exchange.call.method.shape().streams_output() => {
                     ready!(exchange.poll_send(cx))?;
@@ -175,18 +185,25 @@ impl State {
         }
     }
 
-    fn exchange(&mut self, stream: Stream) {
-        if let Self::Opening { message, input, call, .. } = std::mem::replace(self, Self::Done) {
-            let reader = MessageReader::new(call.limits().max_message_size);
-            let (read, sending) = match input {
-                None => (ReadHalf::Whole(stream), Sends::Request(message)),
-                Some(input) => {
-                    let (send, receive) = stream.into_split();
-                    (ReadHalf::Half(receive), call.send_items(message, input, WriteHalf::Half(send)))
-                }
-            };
-            *self = Self::Exchanging(Exchange { call, read, reader, sending });
-        }
+    /// True if the request is on its way, and there is nothing to do but to wait for the answer.
+    fn exchange(&mut self, stream: Stream) -> bool {
+        let Self::Opening { mut message, input, call, .. } = std::mem::replace(self, Self::Done) else {
+            return false;
+        };
+        let (read, sending) = match input {
+            None if message.has_remaining() => (Answer::Whole(Some(stream)), Sends::Request(message)),
+            None => {
+                message.recycle();
+                (Answer::Whole(Some(stream)), Sends::Nothing)
+            }
+            Some(input) => {
+                let (send, receive) = stream.into_split();
+                (Answer::Half(receive), call.send_items(message, input, WriteHalf::Half(send)))
+            }
+        };
+        let waits = matches!(sending, Sends::Nothing) && !call.method.shape().streams_output();
+        *self = Self::Exchanging(Exchange { call, read, reader: None, sending });
+        waits
     }
 
     /// The items to come, once the request is on its way.
@@ -195,10 +212,19 @@ impl State {
             return Err(self.take_failure());
         };
         let Exchange { call, read, reader, sending } = exchange;
+        let read = match read {
+            Answer::Whole(Some(stream)) => ReadHalf::Whole(stream),
+            Answer::Half(half) => ReadHalf::Half(half),
+            Answer::Whole(None) => {
+                return Err(Status::internal("a stream of items was over before its first"));
+            }
+        };
         let pumping = match sending {
             Sends::Apart(pumping) => pumping,
             _ => None,
         };
+        let reader =
+            reader.map_or_else(|| MessageReader::new(call.limits().max_message_size), |reader| *reader);
         let received = Received::new(call.method, read, reader, call.limits())
             .with_deadline(deadline)
             .with_pumping(pumping);
@@ -223,15 +249,14 @@ impl Exchange {
         }
         loop {
             let message = match ready!(self.read.poll_read_chunk(cx)) {
-                Ok(Some(chunk)) => {
-                    self.reader.push(chunk);
-                    self.reader.pop()
-                }
-                Ok(None) => self.reader.finish().map(Some),
+                Ok(Some(chunk)) => self.take(chunk),
+                Ok(None) => self.finish().map(Some),
                 Err(error) => return Poll::Ready(Err(self.broken(&error))),
             };
             match message {
-                Ok(Some(message)) => return Poll::Ready(self.decode(message)),
+                Ok(Some((codec, message))) => {
+                    return Poll::Ready(decode_answer(self.call.method, codec, message, self.call.limits()));
+                }
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
             }
@@ -242,7 +267,7 @@ impl Exchange {
     /// without reading on.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let result = match (&mut self.sending, &mut self.read) {
-            (Sends::Request(message), ReadHalf::Whole(stream)) => {
+            (Sends::Request(message), Answer::Whole(Some(stream))) => {
                 let _ = ready!(stream.poll_write_final(cx, message));
                 Ok(())
             }
@@ -253,10 +278,27 @@ impl Exchange {
         Poll::Ready(result)
     }
 
-    fn decode(&self, message: Bytes) -> Result<Response, Status> {
+    /// Takes in what came; the answer, once it is whole.
+    fn take(&mut self, chunk: Bytes) -> Result<Option<(Codec, Bytes)>, MessageError> {
+        let limit = self.call.limits().max_message_size;
+        let (reader, chunk) = match &mut self.reader {
+            Some(reader) => (reader, chunk),
+            None => match whole_message(chunk, limit) {
+                Ok(whole) => return Ok(Some(whole)),
+                Err(chunk) => (self.reader.insert(Box::new(MessageReader::new(limit))), chunk),
+            },
+        };
+        reader.push(chunk);
+        let message = reader.pop()?;
         // The reader knows the codec from the first byte; without one there is no message.
-        let codec = self.reader.codec().unwrap_or(Codec::Json);
-        decode_answer(self.call.method, codec, message, self.call.limits())
+        Ok(message.zip(reader.codec()).map(|(message, codec)| (codec, message)))
+    }
+
+    /// What there is at the end of the stream.
+    fn finish(&mut self) -> Result<(Codec, Bytes), MessageError> {
+        let reader = self.reader.as_mut().ok_or(MessageError::Missing)?;
+        let message = reader.finish()?;
+        Ok((reader.codec().unwrap_or(Codec::Json), message))
     }
 
     /// The stream ended without an answer.
@@ -265,7 +307,7 @@ impl Exchange {
         if self.read.is_unheard_of() {
             // A stream without a number was never heard of by the peer.
             status.not_executed()
-        } else if self.reader.codec().is_some() {
+        } else if self.reader.is_some() {
             // Who has begun to answer has not refused.
             status.maybe_executed()
         } else {
@@ -294,22 +336,36 @@ impl Exchange {
     }
 }
 
+impl Answer {
+    /// The next bytes. Nothing is asked of the stream after its end.
+    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        match self {
+            Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
+            Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
+        }
+    }
+
+    /// Whether the peer cannot have heard of the stream.
+    fn is_unheard_of(&self) -> bool {
+        match self {
+            Self::Whole(stream) => stream.as_ref().is_some_and(|stream| stream.id().is_none()),
+            Self::Half(half) => half.id().is_none(),
+        }
+    }
+}
+
 impl Call {
-    pub(super) fn new(
-        method: &'static MethodInfo,
-        codec: Codec,
-        link: Arc<Link>,
-        owner: Option<Arc<Owner>>,
-    ) -> Self {
-        Self { method, codec, link, _owner: owner }
+    pub(super) fn new(method: &'static MethodInfo, codec: Codec, hold: Hold) -> Self {
+        Self { method, codec, hold }
     }
 
     fn limits(&self) -> &Limits {
-        self.link.limits()
+        self.hold.link().limits()
     }
 
     fn send_items(&self, message: Outgoing, input: Items, mut out: WriteHalf) -> Sends {
-        let sending = Sending::new(self.method, input, self.link.send_limits().message_size(), message);
+        let sending =
+            Sending::new(self.method, input, self.hold.link().send_limits().message_size(), message);
         if self.method.shape().streams_output() {
             return Sends::Apart(Some(Pumping::spawn(self.method, sending, out)));
         }

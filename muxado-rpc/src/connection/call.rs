@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use muxado::{Stream, TypedStream};
 use pin_project::pin_project;
 use tokio::{
@@ -29,13 +30,14 @@ use crate::{
     link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
 };
 
-/// One call of the peer's. Dropping it drops the handler and resets the stream. The permit is given
-/// back last.
+/// One call of the peer's, or the place for the next. Dropping it drops the handler and resets the stream.
+/// The permit is given back last.
 ///
 /// ```text
-/// Receiving ──▶ Handling ──▶ Answering ──▶ Done
-///     ├────────────────────────▲            ▲
-///     └──────▶ Apart (items, contexts, ..) ─┘
+/// Done ──▶ Receiving ──▶ Handling ──▶ Answering ──▶ Done
+///   │        ├────────────────────────▲            ▲
+///   │        └──────▶ Apart (items, contexts, ..) ─┘
+///   └──▶ as from Receiving, if the request is here already
 /// ```
 #[pin_project(project = ServeProj)]
 pub(super) struct Serve<S: CallService> {
@@ -47,9 +49,11 @@ pub(super) struct Serve<S: CallService> {
     /// The memory of a request that was buffered, until its handler is gone.
     reserved: Option<Reservation>,
     permit: Option<OwnedSemaphorePermit>,
+    /// A panic went through the service.
+    panicked: bool,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = StateProj, project_replace = StateOwned)]
 enum State<F> {
     Receiving(Reception),
     /// The handler of a plain call runs.
@@ -65,6 +69,13 @@ enum State<F> {
     Done,
 }
 
+/// A call that has come: its stream, the first bytes on it, and the permit to serve it.
+pub(super) struct New {
+    pub(super) stream: TypedStream,
+    pub(super) first: Option<Bytes>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
 /// What must be known of a request once it is with its handler.
 #[derive(Clone, Copy)]
 struct About {
@@ -75,27 +86,54 @@ struct About {
 }
 
 impl<S: CallService> Serve<S> {
-    pub(super) fn new(
+    /// A place for calls, one after the other.
+    pub(super) fn new(service: S) -> Self {
+        Self {
+            state: State::Done,
+            service,
+            stream: None,
+            counted: None,
+            reserved: None,
+            permit: None,
+            panicked: false,
+        }
+    }
+
+    /// Takes up a call. It is not looked at before the first poll.
+    pub(super) fn take_up(self: Pin<&mut Self>, link: &Arc<Link>, router: &Router, new: New) {
+        let mut this = self.project();
+        let reception = this.begin(link, router, new);
+        this.state.set(State::Receiving(reception));
+    }
+
+    /// Takes up a call and polls it.
+    pub(super) fn poll_new(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
         link: &Arc<Link>,
         router: &Router,
-        service: S,
-        stream: TypedStream,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
-        let id = ServiceId::new(stream.stream_type().as_u32());
-        Self {
-            state: State::Receiving(Reception::new(id, router, link)),
-            service,
-            stream: Some(stream.into_inner()),
-            counted: Some(Counted::begin(Arc::clone(link))),
-            reserved: None,
-            permit,
+        new: New,
+    ) -> Poll<()> {
+        let mut this = self.as_mut().project();
+        let mut reception = this.begin(link, router, new);
+        if let Some(stream) = this.stream.as_mut()
+            && let Poll::Ready(received) = reception.poll_request(cx, stream, link)
+        {
+            this.received(cx, received, reception);
+            return self.poll(cx);
         }
+        this.state.set(State::Receiving(reception));
+        Poll::Pending
     }
 
     /// The permit of a call that is done.
     pub(super) fn take_permit(self: Pin<&mut Self>) -> Option<OwnedSemaphorePermit> {
         self.project().permit.take()
+    }
+
+    /// Whether another call may be served here, once this one is done: by a service that saw no panic.
+    pub(super) const fn may_serve_again(&self) -> bool {
+        !self.panicked
     }
 }
 
@@ -120,57 +158,81 @@ impl<S: CallService> Future for Serve<S> {
 }
 
 impl<S: CallService> ServeProj<'_, S> {
+    fn begin(&mut self, link: &Arc<Link>, router: &Router, new: New) -> Reception {
+        let New { stream, first, permit } = new;
+        let id = ServiceId::new(stream.stream_type().as_u32());
+        match self.counted.as_mut() {
+            Some(counted) => counted.begin_again(),
+            None => *self.counted = Some(Counted::begin(Arc::clone(link))),
+        }
+        *self.stream = Some(stream.into_inner());
+        *self.permit = permit;
+        Reception::new(id, first, router, link)
+    }
+
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let StateProj::Receiving(reception) = self.state.as_mut().project()
             && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
         {
-            match ready!(reception.poll_request(cx, stream, counted.link())) {
-                Received::Request(request) => {
-                    *self.reserved = reception.take_reserved();
-                    self.begin(cx, request);
-                }
-                Received::Refused(codec, status) => {
-                    tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
-                    self.answer(codec, Err(status.not_executed()));
-                }
-                Received::Nothing => self.finish(),
+            let received = ready!(reception.poll_request(cx, stream, counted.link()));
+            if let StateOwned::Receiving(reception) = self.state.as_mut().project_replace(State::Done) {
+                self.received(cx, received, reception);
             }
         }
         Poll::Ready(())
     }
 
-    /// Gives the request to the service.
-    fn begin(&mut self, cx: &mut Context<'_>, request: Request) {
-        let about = About::of(&request);
-        let service = &mut *self.service;
-        let is_plain = about.is_plain();
-        let ready =
-            if is_plain { contain(about.deadline, || service.poll_ready(cx)) } else { Ok(Poll::Pending) };
-        let started = match ready {
-            Ok(Poll::Ready(Ok(()))) => contain(about.deadline, || service.call(request)),
-            Ok(Poll::Pending) => return self.set_apart(about, request),
-            Ok(Poll::Ready(Err(error))) => {
-                let status = status::from_box_error(error.into());
-                return self.answer(about.codec, Err(status.not_executed()));
+    fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reception: Reception) {
+        match received {
+            Received::Request(request) => {
+                *self.reserved = reception.take_reserved();
+                self.start(cx, request, reception);
             }
-            Err(panic) => Err(panic),
-        };
+            Received::Refused(codec, status) => {
+                if let Some(counted) = self.counted.as_ref() {
+                    tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
+                }
+                self.answer(codec, Err(status.not_executed()));
+            }
+            Received::Nothing => self.finish(),
+        }
+    }
+
+    /// Gives the request to the service.
+    fn start(&mut self, cx: &mut Context<'_>, request: Request, reception: Reception) {
+        let about = About::of(&request);
+        if !about.is_plain() {
+            return self.set_apart(about, request, reception);
+        }
+        let service = &mut *self.service;
+        let started = contain(about.deadline, || match service.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Start::Running(service.call(request)),
+            Poll::Ready(Err(error)) => Start::Refused(error),
+            Poll::Pending => Start::Busy(request),
+        });
         match started {
-            Ok(future) => {
+            Ok(Start::Running(future)) => {
                 let handler = Contained::new(about.deadline, future);
                 self.state.set(State::Handling { handler, about, timer: None });
             }
+            Ok(Start::Refused(error)) => {
+                let status = status::from_box_error(error.into());
+                self.answer(about.codec, Err(status.not_executed()));
+            }
+            Ok(Start::Busy(request)) => self.set_apart(about, request, reception),
             Err(panic) => self.answer_panic(about, &panic),
         }
     }
 
-    fn set_apart(&mut self, about: About, request: Request) {
-        let state = self.state.as_mut().project();
+    fn set_apart(&mut self, about: About, request: Request, mut reception: Reception) {
         let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
-        let StateProj::Receiving(reception) = state else { return };
-        let apart = Apart::new(about, counted, stream, reception.take_reader(), self.permit.take());
+        let reader = reception.take_reader(counted.link());
+        let apart = Apart::new(about, counted, stream, reader, self.permit.take());
         let apart = apart.keeping(self.reserved.take());
-        let apart = Box::pin(apart.run(self.service.clone(), request));
+        // A service that is not ready has a place in a queue: it is the one to be asked again.
+        let fresh = self.service.clone();
+        let service = std::mem::replace(&mut *self.service, fresh);
+        let apart = Box::pin(apart.run(service, request));
         self.state.set(State::Apart(apart));
     }
 
@@ -205,6 +267,7 @@ impl<S: CallService> ServeProj<'_, S> {
     }
 
     fn answer_panic(&mut self, about: About, panic: &Panicked) {
+        *self.panicked = true;
         if let Some(counted) = self.counted.as_ref() {
             let status = about.panicked(counted.link(), panic);
             self.answer(about.codec, Err(status));
@@ -216,8 +279,10 @@ impl<S: CallService> ServeProj<'_, S> {
         let Some(counted) = self.counted.as_mut() else { return };
         counted.answer(result.is_err());
         let answer = encode_answer(codec, result, counted.link().send_limits());
-        self.state.set(State::Answering(answer));
+        // The handler is gone before its answer is sent.
+        self.state.set(State::Done);
         *self.reserved = None;
+        self.send(answer);
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -232,13 +297,39 @@ impl<S: CallService> ServeProj<'_, S> {
         Poll::Ready(())
     }
 
-    /// The call is over: nothing of it is left but the permit.
+    /// Sends an answer and gives its stream back; what there is no room for is sent later.
+    fn send(&mut self, mut answer: Outgoing) {
+        match self.stream.take().map(|stream| stream.finish_with(&mut answer)) {
+            Some(Ok(Some(stream))) => {
+                *self.stream = Some(stream);
+                return self.state.set(State::Answering(answer));
+            }
+            Some(Err(_)) => {
+                if let Some(counted) = self.counted.as_mut() {
+                    counted.take_back();
+                }
+            }
+            Some(Ok(None)) => answer.recycle(),
+            None => {}
+        }
+        self.finish();
+    }
+
+    /// The call is over: nothing of it is left but the permit, and the counter for the next.
     fn finish(&mut self) {
         self.state.set(State::Done);
         *self.reserved = None;
         *self.stream = None;
-        *self.counted = None;
+        self.counted.take_if(|counted| !counted.is_answered());
     }
+}
+
+/// What a service made of a request.
+enum Start<F, E> {
+    Running(F),
+    Refused(E),
+    /// It is not ready.
+    Busy(Request),
 }
 
 impl About {

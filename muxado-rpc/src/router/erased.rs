@@ -4,7 +4,7 @@ use std::{
     any::Any,
     future::{Future, poll_fn},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tower_service::Service;
@@ -18,6 +18,9 @@ pub(super) type ServeFuture = Pin<Box<dyn Future<Output = Result<Response, Statu
 pub(super) trait ErasedService: Send + Sync {
     /// Calls a clone of the service, at once if it is ready.
     fn start(&self, request: Request, cx: &mut Context<'_>) -> ServeFuture;
+
+    /// Calls a clone of the service if it is ready now; else gives the request back.
+    fn try_start(&self, request: Request) -> Result<ServeFuture, Request>;
 }
 
 impl<S> ErasedService for S
@@ -30,10 +33,7 @@ where
         let mut service = self.clone();
         match service.poll_ready(cx) {
             Poll::Ready(Ok(())) => boxed(service.call(request)),
-            Poll::Ready(Err(error)) => {
-                let status = status::from_box_error(error.into());
-                Box::pin(std::future::ready(Err(status.not_executed())))
-            }
+            Poll::Ready(Err(error)) => refused(error),
             Poll::Pending => Box::pin(async move {
                 let ready = poll_fn(|cx| service.poll_ready(cx)).await;
                 ready.map_err(|error| status::from_box_error(error.into()).not_executed())?;
@@ -41,6 +41,20 @@ where
             }),
         }
     }
+
+    fn try_start(&self, request: Request) -> Result<ServeFuture, Request> {
+        let mut service = self.clone();
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Ok(boxed(service.call(request))),
+            Poll::Ready(Err(error)) => Ok(refused(error)),
+            Poll::Pending => Err(request),
+        }
+    }
+}
+
+fn refused(error: impl Into<BoxError>) -> ServeFuture {
+    let status = status::from_box_error(error.into());
+    Box::pin(std::future::ready(Err(status.not_executed())))
 }
 
 /// Boxes a future. One that is such a box already, as that of a generated server, is taken as it is.

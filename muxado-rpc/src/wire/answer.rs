@@ -28,15 +28,44 @@ pub(crate) fn encode_answer(
     result: Result<Response, Status>,
     limits: SendLimits<'_>,
 ) -> Outgoing {
+    let result = match result {
+        Ok(response) => match quick_answer(codec, response) {
+            Ok(framed) if message_size(codec, &framed) <= limits.message_size().bytes => {
+                return framed.into_outgoing();
+            }
+            Ok(framed) => return too_large(codec, &framed, limits),
+            Err(response) => Ok(response),
+        },
+        failed => failed,
+    };
     let answer = match result.and_then(|response| Answer::of_response(codec, response, limits)) {
         Ok(answer) => answer,
         Err(status) => Answer::of_status(codec, &status),
     };
     let framed = answer.frame(codec);
-    let (size, limit) = (message_size(codec, &framed), limits.message_size());
-    if size <= limit.bytes {
+    if message_size(codec, &framed) <= limits.message_size().bytes {
         return framed.into_outgoing();
     }
+    too_large(codec, &framed, limits)
+}
+
+/// A value without metadata, which most answers are; gives back what is anything else.
+fn quick_answer(codec: Codec, response: Response) -> Result<Framed, Response> {
+    let payload = response.into_value(codec)?;
+    Ok(match codec {
+        Codec::Json => payload.framed(br#"{"ok":"#, |buf| buf.extend_from_slice(b"}\n")),
+        Codec::MessagePack => {
+            let mut framed = payload.framed(b"\0\0\0\0\x81\xa2ok", |_| ());
+            set_length(&mut framed);
+            framed
+        }
+    })
+}
+
+/// What is said instead of an answer that is over a limit.
+#[cold]
+fn too_large(codec: Codec, framed: &Framed, limits: SendLimits<'_>) -> Outgoing {
+    let (size, limit) = (message_size(codec, framed), limits.message_size());
     let (whose, limit) = (limit.whose("serving", "calling"), limit.bytes);
     let status = Status::resource_exhausted(format!(
         "an answer of {size} bytes, over the {whose} side's limit of {limit} (Limits::max_message_size)"
@@ -171,6 +200,9 @@ impl Answer {
 /// Bytes of a status's text that are sent.
 const MAX_STATUS_MESSAGE: usize = 4096;
 
+/// What a value without metadata is behind in MessagePack.
+const QUICK: &[u8] = b"\x81\xa2ok";
+
 /// Decodes an answer.
 pub(crate) fn decode_answer(
     method: &MethodInfo,
@@ -178,6 +210,11 @@ pub(crate) fn decode_answer(
     message: Bytes,
     limits: &Limits,
 ) -> Result<Response, Status> {
+    if codec == Codec::MessagePack && message.len() > QUICK.len() && message.starts_with(QUICK) {
+        // As it is written here. Whether the rest is one value is for whoever decodes it to see.
+        let value = QUICK.len()..message.len();
+        return Ok(Response::from_outcome(codec, Outcome::Value(cut_out(message, value))));
+    }
     let mut parts = Parts::decode(codec, &message)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
     let metadata = parts.metadata.take().unwrap_or_default();

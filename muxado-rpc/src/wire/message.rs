@@ -52,8 +52,26 @@ impl MessageReader {
 
     /// The same; what it buffers is counted in this budget.
     pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Self {
-        self.reserved = Reservation::of(Arc::clone(budget));
+        self.count(budget);
         self
+    }
+
+    /// Counts what is buffered from now on as part of this, unless it is counted already.
+    pub(crate) fn count(&mut self, budget: &Arc<Budget>) {
+        if !self.reserved.is_counted() {
+            self.reserved = Reservation::of(Arc::clone(budget));
+        }
+    }
+
+    /// Takes the first bytes of the stream if they are one message and nothing else, as most requests and
+    /// answers come; else gives them back, for [`push`](Self::push).
+    pub(crate) fn take_whole(&mut self, chunk: Bytes) -> Result<Bytes, Bytes> {
+        if self.codec.is_some() {
+            return Err(chunk);
+        }
+        let (codec, message) = whole_message(chunk, self.limit)?;
+        self.codec = Some(codec);
+        Ok(message)
     }
 
     /// The part of the budget that holds the last message, if that was buffered. Without this it is
@@ -230,6 +248,31 @@ impl MessageReader {
         self.keep(&chunk, 0)?;
         Ok(std::mem::take(&mut self.partial).into())
     }
+}
+
+/// The message that the first bytes of a stream are, if they are one of at most `limit` bytes and nothing else;
+/// otherwise the bytes.
+pub(crate) fn whole_message(mut chunk: Bytes, limit: usize) -> Result<(Codec, Bytes), Bytes> {
+    let Some(first) = chunk.first() else { return Err(chunk) };
+    let codec = Codec::of_first_byte(*first);
+    match codec {
+        Codec::MessagePack => {
+            let Some((prefix, rest)) = chunk.split_first_chunk::<LENGTH_PREFIX>() else { return Err(chunk) };
+            let length = u32::from_be_bytes(*prefix) as usize;
+            if length != rest.len() || length > limit {
+                return Err(chunk);
+            }
+            chunk.advance(LENGTH_PREFIX);
+        }
+        Codec::Json => {
+            // To cut the line feed off would cost a count of references.
+            let end = memchr::memchr(b'\n', &chunk);
+            if end.is_none_or(|end| end + 1 != chunk.len() || end > limit) {
+                return Err(chunk);
+            }
+        }
+    }
+    Ok((codec, chunk))
 }
 
 /// A message that is not whole has a buffer of at most this many times its bytes. One of 64 KiB has its whole

@@ -5,7 +5,8 @@ use std::{borrow::Cow, ops::Range, time::Duration};
 use serde_json::value::RawValue;
 
 use super::{
-    check_metadata, expect_end, message_size, packed_head, push_metadata, range_of, read_metadata, set_length,
+    LENGTH_PREFIX, check_metadata, expect_end, message_size, packed_head, push_metadata, range_of,
+    read_metadata, set_length,
 };
 use crate::{
     Codec, Metadata, Request, Status,
@@ -50,7 +51,7 @@ pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result
 
 fn encode_json(mut request: Request) -> Framed {
     let timeout_ms = timeout_ms(&request);
-    let metadata = std::mem::take(request.metadata_mut());
+    let (metadata, _) = request.take_extras();
     let mut head = Head::new();
     head.append(br#"{"method":"#);
     push_string(&mut head, request.method().name());
@@ -69,6 +70,16 @@ fn encode_json(mut request: Request) -> Framed {
 }
 
 fn encode_packed(request: Request) -> Framed {
+    let name = request.method().name();
+    if request.timeout().is_none() && request.metadata().is_empty() && name.len() < 32 {
+        // All that most calls need: the head of an array, of a string, and the method.
+        let mut head = [0; LENGTH_PREFIX + 2 + 31];
+        head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
+        head[LENGTH_PREFIX + 2..][..name.len()].copy_from_slice(name.as_bytes());
+        let mut framed = request.params.framed(&head[..LENGTH_PREFIX + 2 + name.len()], |_| ());
+        set_length(&mut framed);
+        return framed;
+    }
     let timeout_ms = timeout_ms(&request);
     let metadata = request.metadata();
     let options = usize::from(timeout_ms.is_some()) + usize::from(!metadata.is_empty());
@@ -133,6 +144,16 @@ fn quick_json(message: &[u8]) -> Option<RequestHead<'_>> {
     scanner.end()?;
     let params = (params != b"null").then(|| range_of(message, params));
     Some(RequestHead { method: method.into(), params, timeout, metadata: Metadata::new() })
+}
+
+/// The method and where the parameters begin, of a request as it is written here for a call without options.
+///
+/// Whether the parameters are one value is for whoever decodes them to see.
+pub(crate) fn quick_request(message: &[u8]) -> Option<(&[u8], usize)> {
+    let [0x92, head @ 0xA0..=0xBF, rest @ ..] = message else { return None };
+    let (method, params) = rest.split_at_checked(usize::from(head & 0x1F))?;
+    let is_value = !params.is_empty() && params != NIL;
+    is_value.then_some((method, 2 + method.len()))
 }
 
 fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {

@@ -88,7 +88,7 @@ fn a_caller_is_woken_once_per_call() {
 
 #[test]
 fn an_exchange_wakes_each_driver_a_few_times() {
-    for (in_flight, bounds) in IN_FLIGHT.into_iter().zip([[400, 400], [1226, 1212]]) {
+    for (in_flight, bounds) in IN_FLIGHT.into_iter().zip([[400, 400], [1158, 1153]]) {
         let sessions = Sessions::new();
         let session = sessions.near.clone();
         let run = || {

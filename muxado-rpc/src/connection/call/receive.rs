@@ -12,16 +12,18 @@ use muxado::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    Channel, Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
+    Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
     budget::Reservation,
     link::Link,
     text::shortened,
-    wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request},
+    wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, quick_request},
 };
 
 /// A request that is being read.
 pub(super) struct Reception {
     service: Result<&'static ServiceInfo, Box<Status>>,
+    /// What came with the stream.
+    first: Option<Bytes>,
     reader: MessageReader,
     /// Runs until the first byte is there.
     timer: Option<Pin<Box<Sleep>>>,
@@ -37,15 +39,15 @@ pub(super) enum Received {
 }
 
 impl Reception {
-    pub(super) fn new(id: ServiceId, router: &Router, link: &Link) -> Self {
+    pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router, link: &Link) -> Self {
         let service = router.service(id).ok_or_else(|| Box::new(router.unknown_service(id)));
-        let reader = MessageReader::new(link.limits().max_message_size).counted(link.request_memory());
-        Self { service, reader, timer: None }
+        let reader = MessageReader::new(link.limits().max_message_size);
+        Self { service, first, reader, timer: None }
     }
 
     /// The reader, which may hold bytes behind the request.
-    pub(super) fn take_reader(&mut self) -> MessageReader {
-        std::mem::replace(&mut self.reader, MessageReader::new(0))
+    pub(super) fn take_reader(&mut self, link: &Link) -> MessageReader {
+        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(link.request_memory())
     }
 
     /// The room that the request takes, if it was buffered.
@@ -61,19 +63,16 @@ impl Reception {
         link: &Arc<Link>,
     ) -> Poll<Received> {
         loop {
-            let message = match stream.poll_read_chunk(cx, usize::MAX) {
-                Poll::Ready(Ok(Some(chunk))) => {
-                    self.reader.push(chunk);
-                    self.timer = None;
-                    if let Err(status) = &self.service {
-                        return Poll::Ready(Received::Refused(self.codec(), (**status).clone()));
-                    }
-                    match self.reader.pop() {
-                        Ok(None) => continue,
-                        Ok(Some(message)) => Ok(message),
-                        Err(error) => Err(error),
-                    }
-                }
+            let read = match self.first.take() {
+                Some(chunk) => Poll::Ready(Ok(Some(chunk))),
+                None => stream.poll_read_chunk(cx, usize::MAX),
+            };
+            let message = match read {
+                Poll::Ready(Ok(Some(chunk))) => match self.take(chunk, link) {
+                    Ok(None) => continue,
+                    Ok(Some(message)) => Ok(message),
+                    Err(error) => Err(error),
+                },
                 Poll::Ready(Ok(None)) => self.reader.finish(),
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
                 Poll::Pending => {
@@ -82,6 +81,23 @@ impl Reception {
                 }
             };
             return Poll::Ready(self.received(message, link));
+        }
+    }
+
+    /// Takes in what came; the request, once it is whole.
+    fn take(&mut self, chunk: Bytes, link: &Link) -> Result<Option<Bytes>, MessageError> {
+        self.timer = None;
+        match self.reader.take_whole(chunk) {
+            Ok(message) => Ok(Some(message)),
+            Err(chunk) => {
+                self.reader.count(link.request_memory());
+                self.reader.push(chunk);
+                if self.service.is_err() {
+                    // There is nobody to read on for.
+                    return Ok(Some(Bytes::new()));
+                }
+                self.reader.pop()
+            }
         }
     }
 
@@ -122,6 +138,13 @@ fn request(
     message: Bytes,
     link: &Arc<Link>,
 ) -> Result<Request, Status> {
+    if codec == Codec::MessagePack
+        && let Some((method, params)) = quick_request(&message)
+        && let Some(method) = service.method_named(method)
+    {
+        let params = params..message.len();
+        return Ok(Request::received(method, codec, cut_out(message, params), Arc::clone(link)));
+    }
     let limits = link.limits();
     let head = decode_request(codec, &message).map_err(|error| {
         Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
@@ -138,10 +161,12 @@ fn request(
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
     let params = params.map_or_else(|| codec.empty_map().into(), |params| cut_out(message, params));
-    let mut request = Request::received(method, codec, params, Channel::new(Arc::clone(link)));
+    let mut request = Request::received(method, codec, params, Arc::clone(link));
     request.set_timeout(timeout);
     request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-    *request.metadata_mut() = metadata;
+    if !metadata.is_empty() {
+        *request.metadata_mut() = metadata;
+    }
     Ok(request)
 }
 
