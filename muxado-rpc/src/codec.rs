@@ -47,16 +47,7 @@ impl Codec {
     pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
         match self {
             Self::Json => serde_json::from_slice(bytes).map_err(CodecError::new),
-            Self::MessagePack => {
-                let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-                deserializer.set_max_depth(MAX_DEPTH);
-                let value = T::deserialize(&mut deserializer).map_err(CodecError::new)?;
-                if msgpack::is_at_end(&mut deserializer) {
-                    Ok(value)
-                } else {
-                    Err(CodecError::new("bytes follow the value"))
-                }
-            }
+            Self::MessagePack => msgpack::decode_sound(bytes).map_or_else(|| decode_packed(bytes), Ok),
         }
     }
 
@@ -106,6 +97,19 @@ impl FromStr for Codec {
             .into_iter()
             .find(|codec| codec.name() == name)
             .ok_or_else(|| UnknownCodec(name.to_owned()))
+    }
+}
+
+/// Decodes what is no sound value of this type, as a rule, and says why.
+#[cold]
+fn decode_packed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    let value = T::deserialize(&mut deserializer).map_err(CodecError::new)?;
+    if msgpack::is_at_end(&mut deserializer) {
+        Ok(value)
+    } else {
+        Err(CodecError::new("bytes follow the value"))
     }
 }
 
