@@ -88,7 +88,8 @@ impl Config {
         self
     }
 
-    /// Streams that this side may have open at once; `open` waits at the limit. Default 65 536.
+    /// Streams that this side may have open at once, without that of its heartbeats; `open` waits at the limit.
+    /// Default 65 536.
     ///
     /// A peer that is not known to be of this family gets at most 256, because ngrok's crate ends
     /// the session at 512, streams that have just ended included.

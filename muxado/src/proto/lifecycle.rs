@@ -66,6 +66,7 @@ impl Session {
         self.open_there = 0;
         self.unacknowledged = 0;
         self.heartbeat_streams = 0;
+        self.heartbeats_here = 0;
         self.control_streams.on_wire = 0;
     }
 
@@ -109,6 +110,7 @@ impl Session {
                 self.control_streams.on_wire -= usize::from(apart);
             }
             self.heartbeat_streams -= usize::from(beats);
+            self.heartbeats_here -= usize::from(beats && opened_here);
             self.leave_wire(key, opened_here, apart);
             if in_good_order && !opened_here {
                 self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);

@@ -44,6 +44,8 @@ pub struct Session {
     pub(super) unacknowledged: usize,
     /// Those of the open streams, of either side, that carry heartbeats.
     pub(super) heartbeat_streams: usize,
+    /// Those of them that this side has opened: they take nobody's place.
+    pub(super) heartbeats_here: usize,
     /// Handles that the application holds.
     pub(super) handles: usize,
     pub(super) typed: bool,
@@ -128,6 +130,7 @@ impl Session {
             open_there: 0,
             unacknowledged: 0,
             heartbeat_streams: 0,
+            heartbeats_here: 0,
             handles: 0,
             typed: false,
             refuse_streams: false,
@@ -202,6 +205,7 @@ impl Session {
         self.open_here += 1;
         self.unacknowledged += 1;
         self.heartbeat_streams += usize::from(owner.is_heartbeat());
+        self.heartbeats_here += usize::from(owner.is_heartbeat());
         if let Some(stream) = self.stream_mut(key) {
             stream.on_wire = true;
             stream.prefix = stream_type.map(u32::to_be_bytes);
@@ -228,7 +232,8 @@ impl Session {
     /// How many more streams may be opened now.
     pub fn open_capacity(&self) -> usize {
         let (open, unacknowledged) = self.open_limits();
-        open.saturating_sub(self.open_here).min(unacknowledged.saturating_sub(self.unacknowledged))
+        open.saturating_sub(self.open_here - self.heartbeats_here)
+            .min(unacknowledged.saturating_sub(self.unacknowledged))
     }
 
     fn open_limits(&self) -> (usize, usize) {

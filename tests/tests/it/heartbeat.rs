@@ -1,9 +1,9 @@
 //! Heartbeats in both roles, over raw frames and in virtual time.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use muxado::{
-    BeatError, Config, Heartbeat, HeartbeatConfig, HeartbeatEvent, OnFailure, SessionError, Side,
+    BeatError, Config, Heartbeat, HeartbeatConfig, HeartbeatEvent, OnFailure, SessionError, Side, StreamType,
     TypedSession,
 };
 use muxado_tests::{
@@ -51,6 +51,22 @@ fn a_token_is_sent_every_ten_seconds_and_the_first_after_one_interval() {
             let last = std::mem::replace(&mut token, next_token(&mut peer, id).await);
             assert_ne!(last, token, "an old answer must not pass for a new one");
         }
+    });
+}
+
+#[test]
+fn stream_of_heartbeats_takes_no_place_of_another() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted_typed(side, Config::default().max_open_streams(1));
+        let mut heartbeat = Heartbeat::start(&session, HeartbeatConfig::default());
+        let token = first_token(&mut peer, local_id(side, 0)).await;
+        peer.send(Frame::data(local_id(side, 0), &token)).await;
+        assert!(matches!(heartbeat.changed().await, HeartbeatEvent::RoundTrip(_)));
+        let first = session.open_typed(StreamType::new(7)).await.unwrap();
+        let mut second = pin!(session.open_typed(StreamType::new(7)));
+        assert_pending(second.as_mut());
+        drop(first);
+        second.await.unwrap();
     });
 }
 

@@ -42,7 +42,7 @@ fn end_of_the_transport_is_an_error_on_open_streams_behind_their_data() {
 #[test]
 fn end_of_the_transport_wakes_whoever_waits() {
     each_side(|side| async move {
-        let (session, mut peer) = scripted_typed(side, Config::default().max_open_streams(2));
+        let (session, mut peer) = scripted_typed(side, Config::default().max_open_streams(1));
         let plain = session.session().clone();
         let stream = plain.open().await.unwrap();
         let (mut sender, mut receiver) = stream.into_split();
