@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{cli::Pace, workload::Workload};
+use crate::{
+    cli::Pace,
+    workload::{Measure, Workload},
+};
 
 /// Says how long each measurement is.
 #[derive(Debug)]
@@ -69,7 +72,7 @@ impl Clock {
 fn cost(workload: Workload) -> Duration {
     workload.set_up()
         + Duration::from_millis(match workload {
-            Workload::IdleStream | Workload::IdleSession | Workload::IdleCall => 250,
+            workload if workload.measure() == Measure::Memory => 4000,
             Workload::Echo { size, .. } | Workload::Payload { size } if size >= 16 * 1024 * 1024 => 250,
             workload if workload.in_flight() >= 1024 => 100,
             _ => 0,
@@ -79,15 +82,18 @@ fn cost(workload: Workload) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        cli::{self, Command},
+        plan,
+    };
 
     /// Runs through a quick run in which each measurement takes so much longer than it should; gives
     /// how many were done and how much of the time was left.
-    fn run(workloads: &[&str], each: usize, longer: Duration) -> (usize, Option<Duration>) {
-        let all = workloads.iter().flat_map(|name| vec![name.parse::<Workload>().unwrap(); each]);
-        let mut clock = Clock::new(Pace::Quick, all.clone());
+    fn run(all: &[Workload], longer: Duration) -> (usize, Option<Duration>) {
+        let mut clock = Clock::new(Pace::Quick, all.iter().copied());
         let mut now = clock.end.checked_sub(Clock::QUICK).unwrap();
         let mut done = 0;
-        for workload in all {
+        for &workload in all {
             let Some(time) = clock.quick(now) else { break };
             now += time * 5 / 4 + cost(workload) + longer;
             done += 1;
@@ -95,30 +101,44 @@ mod tests {
         (done, clock.end.checked_duration_since(now))
     }
 
+    fn some(names: &[&str], each: usize) -> Vec<Workload> {
+        names.iter().flat_map(|name| vec![name.parse().unwrap(); each]).collect()
+    }
+
+    #[test]
+    fn a_quick_run_has_time_for_all_there_is() {
+        let Ok(Command::Run(options)) = cli::parse(&["--quick".to_owned()]) else { panic!("not a run") };
+        let all: Vec<Workload> = plan::turns(&plan::groups(&options), options.rounds).collect();
+        let (done, left) = run(&all, Duration::from_millis(25));
+        assert_eq!(done, all.len());
+        assert!(left.unwrap_or_default() < Duration::from_secs(15), "{left:?}");
+    }
+
     #[test]
     fn quick_measurements_share_the_time() {
-        let (done, left) = run(&["unary-1", "unary-1024", "mixed", "idle-session"], 100, Duration::ZERO);
+        let (done, left) =
+            run(&some(&["unary-1", "unary-1024", "mixed", "unary-json-64"], 100), Duration::ZERO);
         assert_eq!(done, 400);
         assert!(left.unwrap() < Duration::from_secs(15), "{left:?}");
     }
 
     #[test]
     fn what_takes_longer_is_made_up_for() {
-        let (done, left) = run(&["unary-1", "echo-32m-1", "unary-64"], 50, Duration::from_millis(150));
+        let (done, left) = run(&some(&["unary-1", "echo-32m-1", "unary-64"], 50), Duration::from_millis(150));
         assert_eq!(done, 150);
         assert!(left.unwrap_or_default() < Duration::from_secs(15), "{left:?}");
     }
 
     #[test]
     fn a_quick_run_ends_even_if_not_all_is_done() {
-        let (done, left) = run(&["unary-1"], 100, Duration::from_secs(1));
+        let (done, left) = run(&some(&["unary-1"], 100), Duration::from_secs(1));
         assert!(done < 60);
         assert_eq!(left, None);
     }
 
     #[test]
     fn few_quick_measurements_do_not_take_all_the_time() {
-        let (_, left) = run(&["unary-1"], 4, Duration::ZERO);
+        let (_, left) = run(&some(&["unary-1"], 4), Duration::ZERO);
         assert!(left.unwrap() > Duration::from_secs(40));
     }
 

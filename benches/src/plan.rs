@@ -3,6 +3,7 @@
 use std::{
     env,
     process::{Command, Stdio},
+    thread,
 };
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     progress::Progress,
     sample::Sample,
     slice::{Mode, Slice},
-    workload::Workload,
+    workload::{Measure, Workload},
 };
 
 /// All measurements of a workload in a mode.
@@ -23,6 +24,19 @@ pub(crate) struct Group {
     pub(crate) workload: Workload,
     pub(crate) mode: Mode,
     pub(crate) runs: Vec<Run>,
+}
+
+impl Group {
+    /// How many peers are measured at a time. Memory is not of the machine's speed, and to weigh it
+    /// is mostly to wait.
+    fn at_once(&self) -> usize {
+        if self.workload.measure() == Measure::Memory { self.runs.len() } else { 1 }
+    }
+
+    /// How often something is measured in a round.
+    fn turns(&self) -> usize {
+        self.runs.len().div_ceil(self.at_once())
+    }
 }
 
 /// All measurements of a peer in a group.
@@ -55,32 +69,63 @@ pub(crate) fn groups(options: &Options) -> Vec<Group> {
 /// Does all measurements; `finished` gets each group with its numbers. Says how many failed.
 pub(crate) fn run(options: &Options, mut finished: impl FnMut(Group) -> Result<()>) -> Result<usize> {
     let groups = groups(options);
-    let slices = groups.iter().flat_map(|group| vec![group.workload; group.runs.len() * options.rounds]);
-    let (mut progress, mut failed) = (Progress::new(slices.clone().count()), 0);
-    let mut clock = Clock::new(options.pace, slices);
+    let count = groups.iter().map(|group| group.runs.len() * options.rounds).sum();
+    let clock = Clock::new(options.pace, turns(&groups, options.rounds));
+    let mut bench = Bench { progress: Progress::new(count), clock, failed: 0 };
     for mut group in groups {
-        let (workload, mode) = (group.workload, group.mode);
         for round in 1..=options.rounds {
-            for run in &mut group.runs {
-                progress.step(&format!("{workload} {mode} round {round}"), run.peer.name);
-                let note =
-                    |text: &str| progress.note(&format!("{workload} {mode} {}: {text}", run.peer.name));
-                let sample = clock.next().map(|time| measure(run.peer.name, Slice { workload, mode, time }));
-                match &sample {
-                    None => note("no time is left"),
-                    Some(Err(error)) => {
-                        failed += 1;
-                        note(&error.to_string());
-                    }
-                    Some(Ok(_)) => {}
-                }
-                run.rounds.push(sample.and_then(Result::ok));
-            }
+            bench.round(&mut group, round);
         }
         finished(group)?;
     }
-    progress.end();
-    Ok(failed)
+    bench.progress.end();
+    Ok(bench.failed)
+}
+
+/// The workload of each turn, of all rounds.
+pub(crate) fn turns(groups: &[Group], rounds: usize) -> impl Iterator<Item = Workload> {
+    groups.iter().flat_map(move |group| vec![group.workload; group.turns() * rounds])
+}
+
+/// Measures, and says how far it is.
+struct Bench {
+    progress: Progress,
+    clock: Clock,
+    failed: usize,
+}
+
+impl Bench {
+    /// Measures every peer once.
+    fn round(&mut self, group: &mut Group, round: usize) {
+        let (workload, mode, at_once) = (group.workload, group.mode, group.at_once());
+        for runs in group.runs.chunks_mut(at_once) {
+            for run in &*runs {
+                self.progress.step(&format!("{workload} {mode} round {round}"), run.peer.name);
+            }
+            let time = self.clock.next();
+            let samples = match time {
+                Some(time) => measure_all(runs, Slice { workload, mode, time }),
+                None => runs.iter().map(|_| Err("no time is left".into())).collect(),
+            };
+            for (run, sample) in runs.iter_mut().zip(samples) {
+                if let Err(error) = &sample {
+                    self.failed += usize::from(time.is_some());
+                    self.progress.note(&format!("{workload} {mode} {}: {error}", run.peer.name));
+                }
+                run.rounds.push(sample.ok());
+            }
+        }
+    }
+}
+
+/// Measures all of them at the same time.
+fn measure_all(runs: &[Run], slice: Slice) -> Vec<Result<Sample>> {
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            runs.iter().map(|run| scope.spawn(move || measure(run.peer.name, slice))).collect();
+        let died = |_| Err("the thread that measures has panicked".into());
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect()
+    })
 }
 
 /// Measures in a process of its own: memory and what a peer leaves behind stay there.

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::{Result, workload::Workload};
+use crate::{
+    Result,
+    workload::{Measure, Workload},
+};
 
 /// Where server and client run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ impl Slice {
 
     /// Time within which it must have ended, whatever the peer does.
     pub(crate) fn limit(self) -> Duration {
-        Duration::from_secs(5) + self.time * 4 + self.workload.set_up() * 10
+        // Memory is weighed twice, each time after a rest, of several peers at once.
+        let rest = if self.workload.measure() == Measure::Memory { 5 } else { 0 };
+        Duration::from_secs(5 + rest) + self.time * 4 + self.workload.set_up() * 10
     }
 }
