@@ -20,10 +20,14 @@ usage: cargo run --release -p benches -- [option ...] [workload ...]
   --charts DIR    draws the results as SVG files in this directory
   --markdown FILE writes all of it as a document, with versions and the machine
   --rounds N      how often the peers take turns (5; with --quick 1, of named workloads 2)
-  --seconds S     length of one measurement (1)
+  --seconds S     length of one measurement (0.4)
   --mode MODE     ct or mt only; may be repeated
   --peer NAME     this peer only; may be repeated
 ";
+
+/// How long a measurement is. What drifts does so from process to process and from minute to minute: longer
+/// ones make medians of rounds no better.
+const LENGTH: Duration = Duration::from_millis(400);
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -74,7 +78,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command> {
         modes: Vec::new(),
         peers: Vec::new(),
         rounds: 0,
-        pace: Pace::Fixed(Duration::from_secs(1)),
+        pace: Pace::Fixed(LENGTH),
         output: Output::Table,
         targets: false,
         charts: None,
@@ -97,7 +101,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command> {
     options.rounds = rounds.unwrap_or(if quick { quick_rounds } else { 5 });
     match seconds {
         None if quick => options.pace = Pace::Quick,
-        length => options.pace = Pace::Fixed(length.unwrap_or(Duration::from_secs(1))),
+        length => options.pace = Pace::Fixed(length.unwrap_or(LENGTH)),
     }
     options.complete(quick)?;
     Ok(Command::Run(options))
@@ -178,7 +182,7 @@ mod tests {
         assert_eq!(options.workloads.len(), count(Workload::STANDARD) + count(Workload::LONG));
         assert_eq!(options.modes, [Mode::Ct, Mode::Mt]);
         assert_eq!((options.rounds, options.output), (5, Output::Table));
-        assert_eq!(options.pace, Pace::Fixed(Duration::from_secs(1)));
+        assert_eq!(options.pace, Pace::Fixed(LENGTH));
     }
 
     #[test]

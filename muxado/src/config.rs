@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::proto::FRAME;
+
 /// Settings of one session.
 ///
 /// The defaults suit both the Go original and ngrok's crate as peers. Every setter takes and gives
@@ -221,10 +223,10 @@ impl Config {
         self.window_size
     }
 
-    /// Consumed bytes after which credit goes back. A lone stream's goes back for every large frame, so
-    /// that the peer goes on while we write. Never above 128 KiB: ngrok's crate clamps its credit at 256 KiB,
+    /// Consumed bytes after which credit goes back: two of the largest frames. A lone stream's goes back for every
+    /// one, so that the peer goes on while we write. Never above 128 KiB: ngrok's crate clamps its credit at 256 KiB,
     /// so a larger threshold could stop it for ever (`PROTOCOL §5`).
     pub(crate) fn credit_threshold(&self, lone: bool) -> u32 {
-        (self.window_size / 2).min(if lone { 64 } else { 128 } * 1024)
+        (self.window_size / 2).min(if lone { 1 } else { 2 } * FRAME as u32)
     }
 }

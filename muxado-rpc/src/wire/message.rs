@@ -276,7 +276,7 @@ pub(crate) fn whole_message(mut chunk: Bytes, limit: usize) -> Result<(Codec, By
 }
 
 /// A message that is not whole has a buffer of at most this many times its bytes. One of 64 KiB has its whole
-/// buffer from its first frame on, which has 16 KiB where several streams are busy.
+/// buffer from its first frame on, which may have 16 KiB.
 const GROWTH: usize = 5;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::{
     event::Event,
     frame::StreamId,
     outbox::Source,
+    output::FRAME,
     session::Session,
     stream::{Owner, RecvState, Reset, SendState, StreamKey},
 };
@@ -117,7 +118,14 @@ impl Session {
         let room = self.send_room(key);
         let Some(stream) = self.stream_mut(key) else { return Ok(0) };
         let window = stream.window_room();
-        let taken = stream.queue.push(src, room.within_window + room.beyond_window);
+        let mut most = room.within_window + room.beyond_window;
+        if most < len {
+            // Of what does not fit, whole frames: a small rest would be one of its own before more is written.
+            let queued = stream.queue.len();
+            let frames = (queued + most) / FRAME * FRAME;
+            most = if frames == 0 { most } else { frames.saturating_sub(queued) };
+        }
+        let taken = stream.queue.push(src, most);
         if taken == len {
             if finish == Finish::Yes {
                 stream.send = SendState::Finishing;

@@ -61,6 +61,7 @@ mod stats;
 mod stream;
 mod time;
 
+pub(crate) use self::output::FRAME;
 pub use self::{
     app::{Finish, Read},
     event::Event,

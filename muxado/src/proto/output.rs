@@ -12,23 +12,37 @@ use slab::Slab;
 use super::{
     app::Finish,
     event::Event,
-    frame::{Flags, FrameHeader, FrameType, StreamId},
+    frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId},
     outbox::{Outbox, SendQueue, Source},
     session::Session,
     stream::{Owner, RecvState, SendState, Stream, StreamKey},
 };
 use crate::error::ErrorCode;
 
-/// Most payload of one frame while several streams have data.
-const FRAME: usize = 16 * 1024;
+/// Output built at a time, in bytes, with its headers: what a small write may have to wait for. It is what a
+/// segment of TCP over a loopback interface holds (65 483 bytes with IPv4, 65 463 with IPv6). What is over goes as a
+/// segment of its own, and a few bytes then cost as much as all the others.
+const BATCH: usize = 64 * 1024 - 128;
 
-/// Most payload of one frame while one stream has data.
-const FRAME_ALONE: usize = 64 * 1024;
+/// Most payload of one frame, in bytes. A batch has room for it, its header, and the credit for some streams.
+pub(crate) const FRAME: usize = BATCH - 128;
 
-/// Output built at a time, in bytes: what a small write may have to wait for.
-const BATCH: usize = 64 * 1024;
+/// The same for peers of another family while several streams have data: they take a frame whole before
+/// anything of it gets to its reader. Four make a batch.
+const STRANGERS_FRAME: usize = FRAME / 4 - HEADER_LEN;
 
-/// Output up to which a small write goes straight into it, in bytes.
+/// Room in a batch from which on a frame is cut to it. Where there is less, what does not fit waits for the next
+/// batch: the reader of a message needs all of it.
+const CUT_FROM: usize = BATCH / 2;
+
+/// Largest write that goes straight into the output, in bytes.
+const SMALL: usize = 16 * 1024;
+
+/// Largest write that may make a batch longer than it should be, in bytes: of so small ones there are many in it, and
+/// one segment more for all of them is little.
+const TINY: usize = 1024;
+
+/// Output up to which a tiny write goes straight into it, in bytes.
 const DIRECT: usize = 2 * BATCH;
 
 /// Accepted streams without an answer from which on the peer is told that they were taken.
@@ -62,10 +76,11 @@ impl Session {
     /// Puts a small write into the output at once, if nothing of its stream is queued before it.
     pub(super) fn write_direct(&mut self, key: StreamKey, src: &mut impl Source, finish: Finish) -> bool {
         let len = src.remaining();
-        let room = self.out.len() + len < DIRECT;
+        let most = if len <= TINY { DIRECT } else { BATCH - HEADER_LEN };
+        let room = self.out.len() + len <= most;
         let Some(stream) = self.stream_mut(key) else { return false };
         let total = len as u64 + stream.prefix_len();
-        let fits = room && len <= FRAME && stream.queue.is_empty() && stream.send_window >= total;
+        let fits = room && len <= SMALL && stream.queue.is_empty() && stream.send_window >= total;
         if !fits || (len == 0 && finish == Finish::No) {
             return false;
         }
@@ -168,13 +183,20 @@ impl Session {
         self.put_u32_frame(FrameType::WNDINC, id.as_u32(), credit);
     }
 
-    /// A frame of each ready stream in turn, until the batch is full.
+    /// A frame of each ready stream in turn, until the batch is full or what comes next fits better into
+    /// another one.
     fn put_streams(&mut self) {
         while self.out.len() < BATCH
-            && let Some(key) = self.ready.pop_front()
+            && let Some(&key) = self.ready.front()
         {
-            let most = if self.ready.is_empty() { FRAME_ALONE } else { FRAME };
-            self.put_stream(key, most);
+            let most = if self.peer_is_family || self.ready.len() == 1 { FRAME } else { STRANGERS_FRAME };
+            let n = self.stream(key).map_or(0, Stream::sendable).min(most);
+            let room = BATCH.saturating_sub(self.out.len() + HEADER_LEN);
+            if n > room && room < CUT_FROM {
+                break;
+            }
+            self.ready.pop_front();
+            self.put_stream(key, n.min(room));
         }
         if self.bytes_unsent - self.bytes_stalled < self.config.session_send_buffer / 2 {
             while let Some(key) = self.send_waiters.pop_front() {
@@ -199,13 +221,14 @@ impl Session {
             self.make_ready(key);
             return;
         }
-        let n = stream.queue.len().min(most).min(stream.window_left());
+        let n = stream.sendable().min(most);
         let mut queue = std::mem::take(&mut stream.queue);
         self.bytes_unsent -= n;
         self.put_queued(key, &mut queue, n);
         let limit = self.config.stream_send_buffer;
         let Some(stream) = self.stream_mut(key) else { return };
-        let room = queue.len() <= limit / 2;
+        // Half of it, or another frame: the one behind it should not be the small rest of what was queued.
+        let room = queue.len() + FRAME.min(limit / 2) <= limit;
         stream.queue = queue;
         self.restate(key);
         if room {
@@ -328,7 +351,7 @@ impl Session {
                 && stream.can_send()
             {
                 stream.ready = true;
-                self.put_stream(key, FRAME_ALONE);
+                self.put_stream(key, FRAME);
             }
         }
     }

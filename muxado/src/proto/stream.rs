@@ -205,7 +205,12 @@ impl Stream {
         usize::try_from(self.send_window.saturating_sub(self.prefix_len())).unwrap_or(usize::MAX)
     }
 
-    /// The same, without what is queued.
+    /// Bytes that are queued and that the window has room for.
+    pub(super) fn sendable(&self) -> usize {
+        self.queue.len().min(self.window_left())
+    }
+
+    /// Bytes of data that the window has room for beside what is queued.
     pub(super) fn window_room(&self) -> usize {
         self.window_left().saturating_sub(self.queue.len())
     }

@@ -2,15 +2,24 @@
 
 use bytes::{Buf, BytesMut};
 use muxado::{
-    Config, Side,
+    Config, ErrorCode, Side,
     proto::{Outbox, Session},
 };
 use muxado_tests::{
-    DATA, Frame, WNDINC, decode, each_side, local_id, read_exactly, remote_id, scripted_with_driver, settle,
+    DATA, EXT, FIN, Frame, HEADER, SYN, WNDINC, decode, each_side, local_id, read_exactly, remote_id,
+    scripted_with_driver, settle,
 };
 use tokio::io::AsyncWriteExt;
 
 const KIB: usize = 1024;
+
+const WINDOW: usize = 256 * KIB;
+
+/// Most payload of one frame.
+const FRAME: usize = 64 * KIB - 256;
+
+/// What TCP sends at most in one segment over a loopback interface, with IPv6.
+const SEGMENT: usize = 65_463;
 
 /// The next batch of output, as frames.
 fn batch(session: &mut Session) -> Vec<Frame> {
@@ -32,43 +41,102 @@ fn receive(session: &mut Session, frame: &Frame) {
     session.receive(&mut BytesMut::from(&frame.encode()[..]), std::time::Instant::now());
 }
 
-#[test]
-fn busy_streams_take_turns_of_16_kib() {
-    for side in [Side::Client, Side::Server] {
-        let mut session = Session::new(side, Config::default());
-        for n in 0..3 {
-            let key = session.open(None).unwrap();
-            assert_eq!(session.write(key, &mut &vec![n; 48 * KIB][..]).unwrap(), 48 * KIB);
-        }
-        let [a, b, c] = [0, 1, 2].map(|n| local_id(side, n));
-        let turn = 16 * KIB;
-        let expected = [a, b, c, a, b, c, a, b, c].map(|id| (id, turn));
-        assert_eq!(order(&mut session), expected);
+/// A session whose peer is one of this family, or has not shown it.
+fn session(side: Side, family: bool) -> Session {
+    let mut session = Session::new(side, Config::default());
+    if family {
+        receive(&mut session, &Frame::new(DATA, EXT | SYN | FIN, remote_id(side, 0), ""));
+        let (key, _) = session.accept().unwrap();
+        session.reset(key, ErrorCode::NO_ERROR);
+        batch(&mut session);
     }
+    session
 }
 
-#[test]
-fn lone_stream_uses_frames_of_64_kib() {
-    let mut session = Session::new(Side::Client, Config::default());
-    let key = session.open(None).unwrap();
-    assert_eq!(session.write(key, &mut &vec![0; 100 * KIB][..]).unwrap(), 100 * KIB);
-    assert_eq!(order(&mut session), [(3, 64 * KIB), (3, 36 * KIB)]);
-}
-
-#[test]
-fn batch_is_bounded() {
-    let mut session = Session::new(Side::Client, Config::default());
-    for _ in 0..16 {
+/// Opens streams that want to send so much each.
+fn bulk(session: &mut Session, streams: usize, len: usize) {
+    for n in 0..streams {
         let key = session.open(None).unwrap();
-        session.write(key, &mut &vec![0; 64 * KIB][..]).unwrap();
+        assert_eq!(session.write(key, &mut &vec![n as u8; len][..]).unwrap(), len);
     }
-    let mut batches = 0;
-    while session.wants_transmit() {
-        let bytes: usize = batch(&mut session).iter().map(|frame| frame.payload.len()).sum();
-        assert!(bytes < 128 * KIB, "{bytes} bytes that a small call would wait for");
-        batches += 1;
+}
+
+#[test]
+fn busy_streams_take_turns() {
+    // A stranger takes in a frame whole, before its reader gets anything of it.
+    for (family, turn) in [(true, FRAME), (false, (64 * KIB - 256) / 4 - 8)] {
+        for side in [Side::Client, Side::Server] {
+            let mut session = session(side, family);
+            bulk(&mut session, 3, 2 * turn);
+            let [a, b, c] = [0, 1, 2].map(|n| local_id(side, n));
+            assert_eq!(order(&mut session), [a, b, c, a, b, c].map(|id| (id, turn)), "family: {family}");
+        }
     }
-    assert_eq!(batches, 16);
+}
+
+#[test]
+fn lone_stream_uses_large_frames() {
+    for family in [true, false] {
+        let mut session = session(Side::Client, family);
+        bulk(&mut session, 1, 100 * KIB);
+        assert_eq!(order(&mut session), [(3, FRAME), (3, 100 * KIB - FRAME)]);
+    }
+}
+
+#[test]
+fn batch_fits_a_segment_of_a_loopback() {
+    for family in [true, false] {
+        for (streams, len) in [(1, 128 * KIB), (16, 64 * KIB), (8, 20_000), (3, 33_000)] {
+            let mut session = session(Side::Client, family);
+            // Frames that no turn is needed for are part of it.
+            let small = session.open(None).unwrap();
+            session.write(small, &mut &[7; 500][..]).unwrap();
+            bulk(&mut session, streams, len / 2);
+            let (mut batches, mut sent) = (0, 0);
+            while session.wants_transmit() {
+                let mut out = Outbox::default();
+                session.transmit(&mut out, std::time::Instant::now());
+                assert!(out.len() <= SEGMENT, "{} bytes with {streams} streams", out.len());
+                (batches, sent) = (batches + 1, sent + out.len());
+            }
+            // None is less than half full on the average.
+            assert!(batches <= 2 * sent / SEGMENT + 1, "{batches} of {sent} bytes");
+        }
+    }
+}
+
+#[test]
+fn message_that_does_not_fit_into_the_rest_of_a_batch_begins_the_next_one() {
+    let mut session = session(Side::Client, true);
+    bulk(&mut session, 3, 36_000);
+    for id in [3, 5, 7] {
+        let frames: Vec<_> =
+            batch(&mut session).iter().map(|frame| (frame.id, frame.payload.len())).collect();
+        assert_eq!(frames, [(id, 36_000)]);
+    }
+}
+
+#[test]
+fn message_that_does_not_fit_is_cut_where_half_of_a_batch_is_free() {
+    let mut session = session(Side::Client, true);
+    bulk(&mut session, 1, 20_000);
+    bulk(&mut session, 1, FRAME);
+    let rest = FRAME + 128 - (HEADER + 20_000) - HEADER;
+    assert_eq!(order(&mut session), [(3, 20_000), (5, rest), (5, FRAME - rest)]);
+}
+
+#[test]
+fn what_a_writer_is_left_with_is_whole_frames() {
+    let mut session = session(Side::Client, true);
+    let key = session.open(None).unwrap();
+    let data = vec![0; 1024 * KIB];
+    let mut left = &data[..];
+    let mut sizes = Vec::new();
+    while sizes.is_empty() || session.wants_transmit() {
+        assert_eq!(session.write(key, &mut left).unwrap() % FRAME, 0);
+        sizes.extend(batch(&mut session).iter().map(|frame| frame.payload.len()));
+    }
+    assert_eq!(sizes, [FRAME, FRAME, FRAME, FRAME, WINDOW - 4 * FRAME]);
 }
 
 #[test]
