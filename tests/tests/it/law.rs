@@ -40,7 +40,7 @@ fn law_finds_what_must_never_be_sent() {
     finds(&[], &[open.clone(), Frame::fin(2), Frame::data(2, "x")], "data behind the FIN");
     finds(&[], &[open.clone(), Frame::data(2, "")], "useless");
     finds(&[], &[open.clone(), Frame::data(2, vec![0; 70_000])], "a frame that holds others up");
-    let window = vec![Frame::data(2, vec![0; 64 * 1024]); 4];
+    let window = vec![Frame::data(2, vec![0; 64 * 1024 - 256]); 5];
     finds(&[], &[&[open][..], &window].concat(), "above the window");
     finds(&[], &[Frame::go_away(0, 0, ""), Frame::syn(2, "type")], "followed by the pad");
     finds(&[], &[Frame::go_away(0, 0, ""), Frame::fin(0x7FFF_FFFF)], "followed by the pad");
@@ -52,7 +52,7 @@ fn law_allows_what_is_legal() {
     law.peer_sends(&Frame::syn(2, "x"));
     let legal = [
         Frame::syn_ext(3, "a"),
-        Frame::data(3, vec![0; 64 * 1024]),
+        Frame::data(3, vec![0; 64 * 1024 - 256 + 4]),
         Frame::fin(3),
         Frame::wndinc(3, 1),
         Frame::data_fin(2, ""),
