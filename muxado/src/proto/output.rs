@@ -184,17 +184,20 @@ impl Session {
     }
 
     /// A frame of each ready stream in turn, until the batch is full or what comes next fits better into
-    /// another one.
+    /// another one. If small writes left no room for any in the batch before, one has its turn however full this is.
     fn put_streams(&mut self) {
-        while self.out.len() < BATCH
-            && let Some(&key) = self.ready.front()
-        {
+        let (mut due, mut none_yet) = (std::mem::take(&mut self.turns_missed), true);
+        while let Some(&key) = self.ready.front() {
             let most = if self.peer_is_family || self.ready.len() == 1 { FRAME } else { STRANGERS_FRAME };
             let n = self.stream(key).map_or(0, Stream::sendable).min(most);
-            let room = BATCH.saturating_sub(self.out.len() + HEADER_LEN);
-            if n > room && room < CUT_FROM {
+            let mut room = BATCH.saturating_sub(self.out.len() + HEADER_LEN);
+            if std::mem::take(&mut due) {
+                room = room.max(STRANGERS_FRAME);
+            } else if self.out.len() >= BATCH || (n > room && room < CUT_FROM) {
+                self.turns_missed = none_yet;
                 break;
             }
+            none_yet = false;
             self.ready.pop_front();
             self.put_stream(key, n.min(room));
         }

@@ -51,6 +51,8 @@ pub struct Session {
     pub(super) typed: bool,
     pub(super) refuse_streams: bool,
     pub(super) peer_is_family: bool,
+    /// The last batch had no room for any of the streams that were ready.
+    pub(super) turns_missed: bool,
 
     /// Streams to be accepted; entries of streams that were reset meanwhile are skipped.
     pub(super) backlog: VecDeque<StreamKey>,
@@ -135,6 +137,7 @@ impl Session {
             typed: false,
             refuse_streams: false,
             peer_is_family: false,
+            turns_missed: false,
             backlog: VecDeque::new(),
             backlog_len: 0,
             untyped: VecDeque::new(),

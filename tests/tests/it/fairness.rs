@@ -126,6 +126,24 @@ fn message_that_does_not_fit_is_cut_where_half_of_a_batch_is_free() {
 }
 
 #[test]
+fn small_writes_without_end_leave_turns_to_bulk() {
+    for len in [500, 1000] {
+        let mut session = session(Side::Client, true);
+        bulk(&mut session, 1, 100_000);
+        let small: Vec<_> = (0..64).map(|_| session.open(None).unwrap()).collect();
+        let mut sent = 0;
+        for _ in 0..20 {
+            for &key in &small {
+                assert_eq!(session.write(key, &mut &vec![7; len][..]).unwrap(), len);
+            }
+            let lens = batch(&mut session).into_iter().map(|frame| frame.payload.len());
+            sent += lens.filter(|sent| *sent > len).sum::<usize>();
+        }
+        assert_eq!(sent, 100_000, "beside writes of {len} bytes");
+    }
+}
+
+#[test]
 fn what_a_writer_is_left_with_is_whole_frames() {
     let mut session = session(Side::Client, true);
     let key = session.open(None).unwrap();
