@@ -2,14 +2,13 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use crate::{
     error::OpenError,
-    shared::Shared,
+    shared::{Core, Shared, Signal, Wait, WaiterId},
     stream::Stream,
     typed::{StreamType, TypedSession},
 };
@@ -48,9 +47,10 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
 pub struct ControlStreams {
     shared: Arc<Shared>,
+    /// Under this name the `poll_*` methods wait.
+    waiter: WaiterId,
 }
 
 impl ControlStreams {
@@ -58,8 +58,11 @@ impl ControlStreams {
     /// driver runs, so that no stream comes before.
     pub fn start(session: &TypedSession, stream_type: StreamType) -> Self {
         let shared = Arc::clone(&session.session().shared);
-        shared.with(|core| core.proto.set_control_type(stream_type.as_u32()));
-        Self { shared }
+        let waiter = shared.with(|core| {
+            core.proto.set_control_type(stream_type.as_u32());
+            core.new_waiter()
+        });
+        Self { shared, waiter }
     }
 
     /// Opens a control stream. It never waits; the peer hears of it with the first bytes written.
@@ -79,32 +82,53 @@ impl ControlStreams {
     ///
     /// No stream is lost when the future is dropped.
     pub async fn accept(&self) -> Option<Stream> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+        Wait::new(&self.shared, Signal::Control, |core: &mut Core| self.poll_accept_from(core)).await
     }
 
-    /// Polls for the peer's control stream.
+    /// Polls for the peer's control stream. Of the tasks that poll one handle, the last one is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
-        self.shared.with(|core| match core.proto.accept_control() {
-            Some(key) => Poll::Ready(Some(Stream::new(Arc::clone(&self.shared), key))),
-            None if core.proto.has_ended() => Poll::Ready(None),
-            None => {
-                core.control.register(cx);
-                Poll::Pending
+        self.shared.with(|core| {
+            let accepted = self.poll_accept_from(core);
+            if accepted.is_pending() {
+                core.wait(Signal::Control, self.waiter, cx);
             }
+            accepted
         })
     }
 
+    fn poll_accept_from(&self, core: &mut Core) -> Poll<Option<Stream>> {
+        match core.proto.accept_control() {
+            Some(key) => Poll::Ready(Some(Stream::new(Arc::clone(&self.shared), key))),
+            None if core.proto.has_ended() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
     /// Polls for the first sign that the peer is of this family: true once it came, false if the
-    /// session ends before. See [`Session::peer_is_family`](crate::Session::peer_is_family).
+    /// session ends before. See [`Session::peer_is_family`](crate::Session::peer_is_family). As for
+    /// [`poll_accept`](Self::poll_accept), the last task that polled this handle is woken.
     pub fn poll_peer_is_family(&self, cx: &mut Context<'_>) -> Poll<bool> {
         self.shared.with(|core| {
             let is_family = core.proto.peer_is_family();
             if is_family || core.proto.has_ended() {
                 return Poll::Ready(is_family);
             }
-            core.control.register(cx);
+            core.wait(Signal::Control, self.waiter, cx);
             Poll::Pending
         })
+    }
+}
+
+impl Clone for ControlStreams {
+    fn clone(&self) -> Self {
+        let waiter = self.shared.with(Core::new_waiter);
+        Self { shared: Arc::clone(&self.shared), waiter }
+    }
+}
+
+impl Drop for ControlStreams {
+    fn drop(&mut self) {
+        self.shared.with(|core| core.stop_waiting(Signal::Control, self.waiter));
     }
 }
 

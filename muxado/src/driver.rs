@@ -164,7 +164,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let this = &mut *self;
         if this.phase == Phase::Running {
             let shared = &this.shared;
-            shared.with_driver(&mut this.wakes, |core| core.park_driver(cx, false));
+            shared.with_driver(&mut this.wakes, |core| {
+                core.park_driver(cx, false);
+                core.begin_turn();
+            });
             ready!(this.poll_running(cx, &mut work));
             this.start_closing();
         }

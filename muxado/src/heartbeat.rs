@@ -1,13 +1,13 @@
 //! Heartbeats of a typed session.
 
-use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{fmt, sync::Arc, task::Poll, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     error::{BeatError, SessionError},
     proto::{HeartbeatConfig, HeartbeatEvent},
-    shared::Shared,
+    shared::{Core, Shared, Signal, Wait},
     typed::TypedSession,
 };
 
@@ -92,17 +92,12 @@ impl Heartbeat {
     }
 
     async fn next_event(&self, seen: u64) -> (u64, HeartbeatEvent) {
-        poll_fn(|cx| {
-            self.shared.with(|core| match core.proto.heartbeat_event() {
-                (count, Some(event)) if count > seen => Poll::Ready((count, event)),
-                _ if core.proto.has_ended() => Poll::Ready((seen, HeartbeatEvent::Ended)),
-                _ => {
-                    core.heartbeats.register(cx);
-                    Poll::Pending
-                }
-            })
-        })
-        .await
+        let next = move |core: &mut Core| match core.proto.heartbeat_event() {
+            (count, Some(event)) if count > seen => Poll::Ready((count, event)),
+            _ if core.proto.has_ended() => Poll::Ready((seen, HeartbeatEvent::Ended)),
+            _ => Poll::Pending,
+        };
+        Wait::new(&self.shared, Signal::Heartbeat, next).await
     }
 
     fn is_unsupported(&self) -> bool {

@@ -123,6 +123,109 @@ fn opener_that_comes_after_the_wake_of_another_gets_the_room_that_is_left() {
 }
 
 #[test]
+fn opener_that_is_never_polled_again_keeps_the_room_from_nobody() {
+    check(|| async {
+        let (client, server, drivers) = pair(&Config::default().max_open_streams(1), 64);
+        let serving = spawn(echo(server));
+        let mut stream = client.open().await.unwrap();
+        let mut sleeping = Box::pin(client.open());
+        assert!(poll_once(&mut sleeping).await.is_none());
+        let callers =
+            [0, 1, 2].map(|number| spawn(with(&client, async move |client| call(&client, number).await)));
+        stream.finish().unwrap();
+        assert_eq!(read_all(&mut stream).await, b"");
+        drop(stream);
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        // One that comes when the others are done.
+        call(&client, 3).await;
+        drop((sleeping, client));
+        serving.await.unwrap();
+        assert_eq!(drivers.end().await, [Some(Ok(())), Some(Ok(()))]);
+    });
+}
+
+#[test]
+fn acceptor_that_is_never_polled_again_takes_no_stream_from_another() {
+    check(|| async {
+        let (client, server, drivers) = pair(&Config::default(), 64);
+        let mut sleeping = Box::pin(server.accept());
+        assert!(poll_once(&mut sleeping).await.is_none());
+        let accepting = spawn(with(&server, async |server| {
+            for _ in 0..2 {
+                let mut stream = server.accept().await.unwrap();
+                assert_eq!(read_all(&mut stream).await, b"x");
+                stream.finish().unwrap();
+            }
+        }));
+        for _ in 0..2 {
+            let mut stream = client.open().await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            stream.finish().unwrap();
+            assert_eq!(read_all(&mut stream).await, b"");
+        }
+        accepting.await.unwrap();
+        drop(sleeping);
+        drop((server, client));
+        assert_eq!(drivers.end().await, [Some(Ok(())), Some(Ok(()))]);
+    });
+}
+
+#[test]
+fn writer_that_is_never_polled_again_keeps_the_sessions_buffer_from_nobody() {
+    check(|| async {
+        let config = Config::default().window_size(32 * 1024).session_send_buffer(16 * 1024);
+        let (client, server, drivers) = pair(&config, 4096);
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let mut stream = client.open().await.unwrap();
+            // The last write waits for room, and is not asked again.
+            while poll_once(stream.write(&[7; 8192])).await.is_some() {}
+            streams.push(stream);
+        }
+        let reading = spawn(async move {
+            let mut tasks = Vec::new();
+            while let Some(mut stream) = server.accept().await {
+                tasks.push(spawn(async move { while let Ok(Some(_)) = stream.read_chunk().await {} }));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        let mut stream = client.open().await.unwrap();
+        stream.write_all(&[1; 20_000]).await.unwrap();
+        stream.finish().unwrap();
+        drop((streams, stream, client));
+        reading.await.unwrap();
+        drivers.end().await;
+    });
+}
+
+#[test]
+fn waiters_that_leave_at_any_moment_are_forgotten_and_others_are_woken() {
+    check(|| async {
+        let (client, server, drivers) = pair(&Config::default(), 64);
+        let mut tasks = Vec::new();
+        for _ in 0..2 {
+            tasks.push(spawn(with(&client, async |client| drop(abandon(client.closed()).await))));
+            tasks.push(spawn(with(&client, async |client| drop(abandon(client.going_away()).await))));
+            tasks.push(spawn(with(&client, async |client| drop(abandon(client.accept()).await))));
+            tasks.push(spawn(with(&client, async |client| client.going_away().await)));
+            tasks.push(spawn(with(&client, async |client| drop(client.closed().await))));
+        }
+        yield_now().await;
+        client.close(ErrorCode::NO_ERROR, "");
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(client.shared.with(|core| core.count_waiters()), 0);
+        drop((client, server));
+        drivers.end().await;
+    });
+}
+
+#[test]
 fn openers_are_woken_when_this_side_goes_away() {
     check(|| async {
         let (client, server, drivers) = pair(&Config::default().max_open_streams(1), 64);

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -20,7 +20,7 @@ use crate::{
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
     proto::{Finish, Read, SessionStats, Side, Source, StreamKey},
-    shared::{Core, Direction, Shared},
+    shared::{Core, Direction, Shared, Signal, Wait, WaiterId},
     stream::Stream,
 };
 
@@ -56,6 +56,8 @@ use crate::{
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
     side: Side,
+    /// Under this name [`poll_accept`](Self::poll_accept) waits.
+    waiter: WaiterId,
 }
 
 impl Session {
@@ -84,15 +86,19 @@ impl Session {
             config = config.frame_log(name);
         }
         let shared = Shared::new(side, config.clone());
-        shared.with(|core| core.proto.handle_timeout(Instant::now().into_std()));
+        let waiter = shared.with(|core| {
+            core.proto.handle_timeout(Instant::now().into_std());
+            core.new_waiter()
+        });
         let driver = Driver::new(io, Arc::clone(&shared), &config);
-        (Self { shared, side }, driver)
+        (Self { shared, side, waiter }, driver)
     }
 
     /// Opens a stream; the peer hears of it with the first bytes written.
     ///
     /// Waits while as many streams are open, or opened and not yet taken by the peer, as `Config`
-    /// allows. Those who wait get their turn in order.
+    /// allows. Those who wait are woken in order. A future that is woken and not polled holds nobody
+    /// up: what it does not use in a turn of the driver is anybody's.
     ///
     /// # Errors
     ///
@@ -111,10 +117,13 @@ impl Session {
     ///
     /// No stream is lost when the future is dropped.
     pub async fn accept(&self) -> Option<Stream> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+        self.accept_with_type().await.map(|(stream, _)| stream)
     }
 
-    /// Polls for the next stream that the peer opened. Several tasks may wait.
+    /// Polls for the next stream that the peer opened.
+    ///
+    /// Of the tasks that poll one handle, the last one is woken; several tasks each have a clone of
+    /// it, or use [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
         self.poll_accept_with_type(cx).map(|accepted| accepted.map(|(stream, _)| stream))
     }
@@ -145,17 +154,28 @@ impl Session {
         Some((Stream::new(Arc::clone(&self.shared), key), stream_type))
     }
 
-    pub(crate) fn poll_accept_with_type(&self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Option<u32>)>> {
-        self.shared.with(|core| match core.proto.accept() {
+    pub(crate) fn poll_accept_with_type(&self, cx: &Context<'_>) -> Poll<Option<(Stream, Option<u32>)>> {
+        self.shared.with(|core| {
+            let accepted = self.poll_accept_from(core);
+            if accepted.is_pending() {
+                core.wait(Signal::Acceptable, self.waiter, cx);
+            }
+            accepted
+        })
+    }
+
+    pub(crate) fn accept_with_type(&self) -> impl Future<Output = Option<(Stream, Option<u32>)>> {
+        Wait::new(&self.shared, Signal::Acceptable, |core: &mut Core| self.poll_accept_from(core))
+    }
+
+    fn poll_accept_from(&self, core: &mut Core) -> Poll<Option<(Stream, Option<u32>)>> {
+        match core.proto.accept() {
             Some((key, stream_type)) => {
                 Poll::Ready(Some((Stream::new(Arc::clone(&self.shared), key), stream_type)))
             }
             None if core.proto.has_ended() => Poll::Ready(None),
-            None => {
-                core.accepting.register(cx);
-                Poll::Pending
-            }
-        })
+            None => Poll::Pending,
+        }
     }
 
     /// Says go-away: neither side opens streams any more, those that are open run on.
@@ -174,14 +194,9 @@ impl Session {
     ///
     /// It may be dropped and called again at any time, also after the go-away.
     pub async fn going_away(&self) {
-        poll_fn(|cx| {
-            self.shared.with(|core| {
-                if core.proto.refuses_opens() {
-                    return Poll::Ready(());
-                }
-                core.leaving.register(cx);
-                Poll::Pending
-            })
+        Wait::new(&self.shared, Signal::GoingAway, |core: &mut Core| match core.proto.refuses_opens() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         })
         .await;
     }
@@ -215,19 +230,15 @@ impl Session {
     pub async fn drain(&self, grace: Duration) -> usize {
         self.go_away();
         // What is open is counted below: the time limit says nothing that it does not.
-        let _ = timeout(grace, poll_fn(|cx| self.poll_idle(cx))).await;
+        let _ = timeout(grace, self.idle()).await;
         let cut = self.shared.with_poke(|core| core.proto.close_refusing(ErrorCode::NO_ERROR, Bytes::new()));
         self.closed().await;
         cut
     }
 
-    fn poll_idle(&self, cx: &Context<'_>) -> Poll<()> {
-        self.shared.with(|core| {
-            if core.proto.has_ended() || core.proto.is_idle() {
-                return Poll::Ready(());
-            }
-            core.idling.register(cx);
-            Poll::Pending
+    fn idle(&self) -> impl Future<Output = ()> {
+        Wait::new(&self.shared, Signal::Idle, |core: &mut Core| {
+            if core.proto.has_ended() || core.proto.is_idle() { Poll::Ready(()) } else { Poll::Pending }
         })
     }
 
@@ -237,14 +248,9 @@ impl Session {
     ///
     /// It may be dropped and called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        poll_fn(|cx| {
-            self.shared.with(|core| match core.proto.end() {
-                Some(end) if core.driver_done => Poll::Ready(end),
-                _ => {
-                    core.closing.register(cx);
-                    Poll::Pending
-                }
-            })
+        Wait::new(&self.shared, Signal::Closed, |core: &mut Core| match core.proto.end() {
+            Some(end) if core.driver_done => Poll::Ready(end),
+            _ => Poll::Pending,
         })
         .await
     }
@@ -279,14 +285,17 @@ impl Session {
 
 impl Clone for Session {
     fn clone(&self) -> Self {
-        self.shared.with(|core| core.sessions += 1);
-        Self { shared: Arc::clone(&self.shared), side: self.side }
+        let waiter = self.shared.with(|core| {
+            core.sessions += 1;
+            core.new_waiter()
+        });
+        Self { shared: Arc::clone(&self.shared), side: self.side, waiter }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.shared.release_session();
+        self.shared.release_session(self.waiter);
     }
 }
 
@@ -374,10 +383,7 @@ impl Drop for Opening {
     fn drop(&mut self) {
         let ticket = &mut self.ticket;
         if let Some(shared) = self.shared.as_ref().filter(|_| ticket.is_some()) {
-            shared.with(|core| {
-                core.leave_openers(ticket);
-                core.proto.announce_capacity();
-            });
+            shared.with(|core| core.abandon_opening(ticket));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a session's handles and its driver share: the protocol state and who waits for what.
 
+mod openers;
+mod waiters;
 mod wakes;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,11 @@ use std::{
 
 use bytes::Bytes;
 
-pub(crate) use self::wakes::{WakerSet, Wakes};
+use self::{openers::Openers, waiters::Waiters};
+pub(crate) use self::{
+    waiters::{Signal, Wait, WaiterId},
+    wakes::Wakes,
+};
 use crate::{
     config::Config,
     error::{ErrorCode, ReadError},
@@ -34,14 +39,12 @@ pub(crate) struct Core {
     pub(crate) proto: Proto,
     /// Whom to wake for each stream, by [`StreamKey::index`].
     streams: Vec<StreamWakers>,
-    openers: VecDeque<Opener>,
-    next_ticket: u64,
-    pub(crate) accepting: WakerSet,
-    pub(crate) closing: WakerSet,
-    pub(crate) idling: WakerSet,
-    pub(crate) leaving: WakerSet,
-    pub(crate) heartbeats: WakerSet,
-    pub(crate) control: WakerSet,
+    openers: Openers,
+    /// Who waits for each [`Signal`].
+    waiters: [Waiters; Signal::ALL.len()],
+    next_waiter: u64,
+    /// Wakers that are not needed any more, to be dropped after the lock is released.
+    replaced: Vec<Waker>,
     /// The driver's waker, and whether it sleeps until there is something to send.
     driver: Option<Waker>,
     parked: bool,
@@ -56,12 +59,6 @@ struct StreamWakers {
     write: Option<Waker>,
 }
 
-#[derive(Debug)]
-struct Opener {
-    ticket: u64,
-    waker: Option<Waker>,
-}
-
 impl Shared {
     pub(crate) fn new(side: Side, config: Config) -> Arc<Self> {
         Arc::new(Self {
@@ -69,14 +66,10 @@ impl Shared {
             core: Mutex::new(Core {
                 proto: Proto::new(side, config),
                 streams: Vec::new(),
-                openers: VecDeque::new(),
-                next_ticket: 0,
-                accepting: WakerSet::default(),
-                closing: WakerSet::default(),
-                idling: WakerSet::default(),
-                leaving: WakerSet::default(),
-                heartbeats: WakerSet::default(),
-                control: WakerSet::default(),
+                openers: Openers::default(),
+                waiters: Default::default(),
+                next_waiter: 0,
+                replaced: Vec::new(),
                 driver: None,
                 parked: false,
                 driver_done: false,
@@ -163,8 +156,9 @@ impl Shared {
     }
 
     /// Gives a session handle back; without one, nobody can accept.
-    pub(crate) fn release_session(&self) {
+    pub(crate) fn release_session(&self, waiter: WaiterId) {
         let last = self.with(|core| {
+            core.stop_waiting(Signal::Acceptable, waiter);
             core.sessions -= 1;
             if core.sessions == 0 {
                 core.proto.refuse_streams();
@@ -180,12 +174,14 @@ impl Shared {
     pub(crate) fn finish(&self) {
         let mut wakes = Wakes::default();
         {
-            let mut core = self.core.lock();
+            let mut locked = self.core.lock();
+            let core = &mut *locked;
             core.driver_done = true;
             core.proto.handle_driver_dropped();
-            self.collect(&mut core, &mut wakes);
-            core.driver = None;
-            core.closing.drain_into(&mut wakes);
+            self.collect(core, &mut wakes);
+            core.replaced.extend(core.driver.take());
+            core.waiters(Signal::Closed).drain_into(&mut wakes);
+            wakes.drop_later(&mut core.replaced);
         }
         wakes.fire();
     }
@@ -197,10 +193,14 @@ impl Shared {
 }
 
 impl Core {
-    /// Whether there is an event that somebody may wait for.
+    /// Whether there is something to be done after the unlock: an event that somebody may wait for, or wakers to be
+    /// dropped.
     fn has_news(&self) -> bool {
-        let somebody_opens = !self.openers.is_empty() || !self.leaving.is_empty();
-        self.proto.has_events() || (somebody_opens && self.proto.has_capacity_event())
+        let somebody_opens = !self.openers.is_empty() || !self.waiters[Signal::GoingAway as usize].is_empty();
+        self.proto.has_events()
+            || !self.replaced.is_empty()
+            || self.openers.wants_turn()
+            || (somebody_opens && self.proto.has_capacity_event())
     }
 
     /// Gives the memory back that nothing is in. Streams keep their places.
@@ -210,17 +210,14 @@ impl Core {
         let used = self.streams.iter().rposition(|wakers| !nobody(wakers)).map_or(0, |last| last + 1);
         self.streams.truncate(used);
         self.streams.shrink_to_fit();
-        self.openers.shrink_to_fit();
-        let sets = [&mut self.accepting, &mut self.closing, &mut self.idling, &mut self.leaving];
-        for waiting in sets.into_iter().chain([&mut self.heartbeats, &mut self.control]) {
-            waiting.shrink();
-        }
+        self.openers.shrink();
     }
 
     /// True if it was the last handle of all.
     fn release(&mut self, key: StreamKey) -> bool {
-        if let Some(wakers) = self.streams.get_mut(key.index()) {
-            *wakers = StreamWakers::default();
+        if let Some(StreamWakers { read, write }) = self.streams.get_mut(key.index()) {
+            self.replaced.extend(read.take());
+            self.replaced.extend(write.take());
         }
         self.proto.release(key);
         self.sessions == 0 && self.proto.handles() == 0
@@ -232,15 +229,19 @@ impl Core {
             match event {
                 Event::Readable(key) => self.wake_stream(key, Direction::Read, wakes),
                 Event::Writable(key) => self.wake_stream(key, Direction::Write, wakes),
-                Event::Acceptable => self.accepting.drain_into(wakes),
+                Event::Acceptable => self.waiters(Signal::Acceptable).drain_into(wakes),
                 Event::OpenCapacity => self.wake_openers(wakes),
-                Event::Heartbeat => self.heartbeats.drain_into(wakes),
-                Event::Control => self.control.drain_into(wakes),
-                Event::Idle => self.idling.drain_into(wakes),
+                Event::Heartbeat => self.waiters(Signal::Heartbeat).drain_into(wakes),
+                Event::Control => self.waiters(Signal::Control).drain_into(wakes),
+                Event::Idle => self.waiters(Signal::Idle).drain_into(wakes),
                 Event::Timer => self.wake_driver(wakes),
                 Event::Ended => self.wake_all(wakes),
             }
         }
+        if self.openers.take_turn_wanted() {
+            self.wake_driver(wakes);
+        }
+        wakes.drop_later(&mut self.replaced);
     }
 
     fn wake_stream(&mut self, key: StreamKey, direction: Direction, wakes: &mut Wakes) {
@@ -256,16 +257,10 @@ impl Core {
 
     fn wake_openers(&mut self, wakes: &mut Wakes) {
         if self.proto.refuses_opens() {
-            self.leaving.drain_into(wakes);
-        }
-        if self.openers.is_empty() {
-            return;
-        }
-        let count = if self.proto.refuses_opens() { usize::MAX } else { self.proto.open_capacity() };
-        for opener in self.openers.iter_mut().take(count) {
-            if let Some(waker) = opener.waker.take() {
-                wakes.push(waker);
-            }
+            self.waiters(Signal::GoingAway).drain_into(wakes);
+            self.openers.call_all(wakes);
+        } else if !self.openers.is_empty() {
+            self.openers.call(self.proto.open_capacity(), wakes);
         }
     }
 
@@ -273,14 +268,11 @@ impl Core {
         for stream in &mut self.streams {
             [stream.read.take(), stream.write.take()].into_iter().flatten().for_each(|w| wakes.push(w));
         }
-        for opener in &mut self.openers {
-            opener.waker.take().into_iter().for_each(|waker| wakes.push(waker));
+        self.openers.call_all(wakes);
+        // Whoever waits for the driver, too, waits on.
+        for signal in Signal::ALL.into_iter().filter(|signal| *signal != Signal::Closed) {
+            self.waiters(signal).drain_into(wakes);
         }
-        self.accepting.drain_into(wakes);
-        self.idling.drain_into(wakes);
-        self.leaving.drain_into(wakes);
-        self.heartbeats.drain_into(wakes);
-        self.control.drain_into(wakes);
         self.wake_driver(wakes);
     }
 
@@ -294,7 +286,7 @@ impl Core {
     /// The driver sleeps; with `parked`, output is to wake it, else only the session's end.
     pub(crate) fn park_driver(&mut self, cx: &Context<'_>, parked: bool) {
         self.parked = parked;
-        register(&mut self.driver, cx);
+        register(&mut self.driver, cx, &mut self.replaced);
     }
 
     pub(crate) fn register_stream(&mut self, key: StreamKey, direction: Direction, cx: &Context<'_>) {
@@ -304,8 +296,8 @@ impl Core {
         }
         let wakers = &mut self.streams[index];
         match direction {
-            Direction::Read => register(&mut wakers.read, cx),
-            Direction::Write => register(&mut wakers.write, cx),
+            Direction::Read => register(&mut wakers.read, cx, &mut self.replaced),
+            Direction::Write => register(&mut wakers.write, cx, &mut self.replaced),
         }
     }
 
@@ -325,39 +317,6 @@ impl Core {
             }
         }
     }
-
-    /// Whether the opener may go on; if not, it has a place in the queue now.
-    pub(crate) fn poll_open_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> bool {
-        let refused = self.proto.refuses_opens();
-        if refused || (self.proto.may_open() && (ticket.is_some() || self.openers.is_empty())) {
-            self.leave_openers(ticket);
-            if !self.openers.is_empty() {
-                // There may be room for more, and some came after the others had been woken.
-                self.proto.announce_capacity();
-            }
-            return true;
-        }
-        match ticket.and_then(|ticket| self.opener(ticket)) {
-            Some(index) => register(&mut self.openers[index].waker, cx),
-            None => {
-                *ticket = Some(self.next_ticket);
-                self.openers.push_back(Opener { ticket: self.next_ticket, waker: Some(cx.waker().clone()) });
-                self.next_ticket += 1;
-            }
-        }
-        false
-    }
-
-    pub(crate) fn leave_openers(&mut self, ticket: &mut Option<u64>) {
-        if let Some(index) = ticket.take().and_then(|ticket| self.opener(ticket)) {
-            self.openers.remove(index);
-        }
-    }
-
-    /// Tickets rise along the queue.
-    fn opener(&self, ticket: u64) -> Option<usize> {
-        self.openers.binary_search_by_key(&ticket, |opener| opener.ticket).ok()
-    }
 }
 
 /// A stream's direction, as the application sees it.
@@ -367,9 +326,9 @@ pub(crate) enum Direction {
     Write,
 }
 
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>, replaced: &mut Vec<Waker>) {
     match slot {
         Some(waker) if waker.will_wake(cx.waker()) => {}
-        _ => *slot = Some(cx.waker().clone()),
+        _ => replaced.extend(slot.replace(cx.waker().clone())),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -109,10 +109,11 @@ impl TypedSession {
     ///
     /// No stream is lost when the future is dropped.
     pub async fn accept_typed(&self) -> Option<TypedStream> {
-        poll_fn(|cx| self.poll_accept_typed(cx)).await
+        self.session.accept_with_type().await.map(TypedStream::accepted)
     }
 
-    /// Polls for the next stream of the peer's whose type has come.
+    /// Polls for the next stream of the peer's whose type has come. As for
+    /// [`Session::poll_accept`], the last task that polled this handle is woken.
     pub fn poll_accept_typed(&self, cx: &mut Context<'_>) -> Poll<Option<TypedStream>> {
         self.session.poll_accept_with_type(cx).map(|accepted| accepted.map(TypedStream::accepted))
     }

@@ -1,37 +1,15 @@
-//! Who waits for something that several may wait for, and who is to be woken.
+//! Who is to be woken once the lock is released.
 
-use std::task::{Context, Waker};
+use std::task::Waker;
 
-/// Tasks that wait for the same thing.
-#[derive(Debug, Default)]
-pub(crate) struct WakerSet(Vec<Waker>);
-
-impl WakerSet {
-    pub(crate) fn register(&mut self, cx: &Context<'_>) {
-        if !self.0.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.0.push(cx.waker().clone());
-        }
-    }
-
-    pub(super) fn drain_into(&mut self, wakes: &mut Wakes) {
-        self.0.drain(..).for_each(|waker| wakes.push(waker));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn shrink(&mut self) {
-        self.0.shrink_to_fit();
-    }
-}
-
-/// Wakers to be woken after the lock is released. A few need no allocation.
+/// Wakers to be woken, or dropped, after the lock is released: either may run code of the user's. A few need no
+/// allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     few: [Option<Waker>; 4],
     len: usize,
     more: Vec<Waker>,
+    replaced: Vec<Waker>,
 }
 
 impl Wakes {
@@ -43,6 +21,11 @@ impl Wakes {
         self.len += 1;
     }
 
+    /// Takes over wakers that are not needed any more.
+    pub(super) fn drop_later(&mut self, replaced: &mut Vec<Waker>) {
+        self.replaced.append(replaced);
+    }
+
     /// Wakes everybody; keeps the memory.
     pub(crate) fn fire(&mut self) {
         for slot in self.few.iter_mut().take(self.len) {
@@ -52,12 +35,14 @@ impl Wakes {
         }
         self.more.drain(..).for_each(Waker::wake);
         self.len = 0;
+        self.replaced.clear();
     }
 
     /// Gives the memory back, if nobody is to be woken.
     pub(crate) fn shrink(&mut self) {
         if self.len == 0 {
             self.more = Vec::new();
+            self.replaced = Vec::new();
         }
     }
 }

@@ -30,5 +30,6 @@ mod simulation;
 mod transport_loss;
 mod turns;
 mod typed;
+mod unpolled;
 mod vectors;
 mod windows;
