@@ -22,7 +22,7 @@ impl Session {
         if self.side.owns(id) {
             return Err(ProtocolError::WrongParity(id));
         }
-        self.late.remove(id);
+        self.recently_reset.remove(id);
         self.highest_remote_id = self.highest_remote_id.max(id.as_u32());
         let untyped = self.typed && header.length < 4;
         let backlog_full = self.backlog_len + self.untyped_len >= self.config.accept_backlog
@@ -40,7 +40,7 @@ impl Session {
         if let Some(code) = refusal {
             tracing::debug!(%id, %code, "stream refused");
             self.stats.streams_refused += 1;
-            self.late.insert(id);
+            self.recently_reset.insert(id);
             self.reply(id, code)?;
             return Ok(None);
         }

@@ -223,7 +223,7 @@ impl Session {
             if !std::mem::replace(&mut stream.control, true) {
                 self.queue_control(key);
             }
-            self.late.insert(id);
+            self.recently_reset.insert(id);
         }
         self.mark_reset(key, Reset::Locally(code));
     }

@@ -1,7 +1,5 @@
 //! Stream ids: which one is next, whose one is, and which were answered last (`PROTOCOL §4.1`).
 
-use std::collections::VecDeque;
-
 use super::{
     frame::{Flags, FrameHeader, StreamId},
     session::Session,
@@ -32,35 +30,38 @@ impl Side {
     }
 }
 
-/// The ids that were last answered with a reset, so that each gets one only.
+/// The ids that were last reset or answered with a reset, so that each gets one answer only.
+///
+/// A table by the low bits of the id: to look one up takes the same time whatever the peer does. Of ids with the same
+/// low bits the last one is known; of one that was forgotten, late data is answered once more.
 #[derive(Debug, Default)]
-pub(super) struct LateIds {
-    ids: VecDeque<StreamId>,
-    highest: u32,
+pub(super) struct RecentlyReset {
+    /// Empty until there is one; 0 is no id.
+    ids: Box<[u32]>,
 }
 
-impl LateIds {
-    /// Ids remembered.
+impl RecentlyReset {
+    /// Ids remembered: the last 512 of either side's that were opened in turn.
     const CAPACITY: usize = 1024;
 
+    fn place(id: StreamId) -> usize {
+        id.as_u32() as usize % Self::CAPACITY
+    }
+
     pub(super) fn insert(&mut self, id: StreamId) {
-        if self.ids.len() == Self::CAPACITY {
-            self.ids.pop_front();
+        if self.ids.is_empty() {
+            self.ids = vec![0; Self::CAPACITY].into();
         }
-        self.ids.push_back(id);
-        self.highest = self.highest.max(id.as_u32());
+        self.ids[Self::place(id)] = id.as_u32();
     }
 
     pub(super) fn contains(&self, id: StreamId) -> bool {
-        self.ids.contains(&id)
+        self.ids.get(Self::place(id)) == Some(&id.as_u32())
     }
 
     pub(super) fn remove(&mut self, id: StreamId) {
-        // Ids rise as a rule: then there is nothing to look for.
-        if id.as_u32() <= self.highest
-            && let Some(index) = self.ids.iter().position(|known| *known == id)
-        {
-            self.ids.remove(index);
+        if self.contains(id) {
+            self.ids[Self::place(id)] = 0;
         }
     }
 }
@@ -121,5 +122,28 @@ impl Session {
         let unused = |id: &u32| StreamId::new(*id).is_some_and(|id| !self.ids.contains_key(&id));
         let id = (1..=last).rev().step_by(2).find(unused).unwrap_or(last);
         FrameHeader::data(id, Flags::FIN, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> StreamId {
+        StreamId::new(n).unwrap()
+    }
+
+    #[test]
+    fn last_resets_are_known_whatever_their_order() {
+        let mut recent = RecentlyReset::default();
+        assert!(!recent.contains(id(7)));
+        (1..=5000).for_each(|n| recent.insert(id(n)));
+        assert!((5000 - 1023..=5000).all(|n| recent.contains(id(n))));
+        assert!(!recent.contains(id(5000 - 1024)));
+        recent.remove(id(4500));
+        recent.remove(id(4500 - 1024));
+        assert!(!recent.contains(id(4500)) && recent.contains(id(4501)));
+        recent.insert(id(StreamId::MAX));
+        assert!(recent.contains(id(StreamId::MAX)));
     }
 }

@@ -101,7 +101,8 @@ impl Session {
             return;
         }
         // Behind a go-away, ngrok's crate sends bytes that are no frame (PROTOCOL §7).
-        if let Some(go_away) = self.remote.clone() {
+        let is_framing = !matches!(error, ProtocolError::Excessive(_));
+        if let Some(go_away) = self.remote.clone().filter(|_| is_framing) {
             self.finish_session(SessionError::ClosedByPeer(go_away), None);
             return;
         }
@@ -163,15 +164,13 @@ impl Session {
     fn step_debug(&mut self, left: u32, input: &mut Input<'_>) -> bool {
         let n = input.rest().len().min(left as usize);
         let done = self.went_on(Incoming::Debug { left: left - n as u32 });
-        if let Some(go_away) = &mut self.go_away_coming {
-            let keep = n.min(MAX_DEBUG.saturating_sub(go_away.debug.len()));
-            if keep > 0 {
-                go_away.debug = [&go_away.debug[..], &input.rest()[..keep]].concat().into();
-            }
+        if let Some((_, debug)) = &mut self.go_away_coming {
+            let keep = n.min(MAX_DEBUG.saturating_sub(debug.len()));
+            debug.extend_from_slice(&input.rest()[..keep]);
         }
         input.advance(n);
-        if done && let Some(go_away) = self.go_away_coming.take() {
-            self.handle_go_away(go_away);
+        if done && let Some((go_away, debug)) = self.go_away_coming.take() {
+            self.handle_go_away(GoAway { debug: debug.into(), ..go_away });
         }
         done
     }
@@ -232,10 +231,15 @@ impl Session {
                 let (last, code) = (payload_u32(input.rest(), 0), payload_u32(input.rest(), 4));
                 let (Some(last), Some(code)) = (last, code) else { return Ok(false) };
                 input.advance(HEADER_LEN + 8);
-                let go_away =
-                    GoAway { code: ErrorCode::new(code), last_stream_id: last, debug: Bytes::new() };
-                self.go_away_coming = Some(go_away);
                 self.incoming = Incoming::Debug { left: header.length - 8 };
+                if self.remote.is_some() {
+                    self.incoming = Incoming::Skip { left: header.length - 8 };
+                    self.lose_patience("repeated go-aways")?;
+                } else {
+                    let go_away =
+                        GoAway { code: ErrorCode::new(code), last_stream_id: last, debug: Bytes::new() };
+                    self.go_away_coming = Some((go_away, Vec::new()));
+                }
             }
             _ => {
                 input.advance(HEADER_LEN);
@@ -278,7 +282,7 @@ impl Session {
             if header.length > 0 {
                 self.reset_with(key, ErrorCode::STREAM_CLOSED);
             }
-            return Ok(());
+            return self.lose_patience("frames behind the end of a stream");
         }
         if header.length > stream.recv_window {
             self.reset_with(key, ErrorCode::FLOW_CONTROL_ERROR);
@@ -304,8 +308,8 @@ impl Session {
         self.earn_patience(length);
         self.lose_patience("data for streams that are closed")?;
         // The FIN of a stream that was reset meanwhile needs no answer.
-        if length > 0 && !self.late.contains(id) {
-            self.late.insert(id);
+        if length > 0 && !self.recently_reset.contains(id) {
+            self.recently_reset.insert(id);
             self.reply(id, ErrorCode::STREAM_CLOSED)?;
         }
         Ok(())
@@ -313,14 +317,14 @@ impl Session {
 
     fn handle_rst(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
         let Some(key) = self.key_of(id) else {
-            return self.note_late("resets of streams that are closed");
+            return self.note_control("resets of streams that are closed");
         };
         self.stats.resets_received += 1;
         let owner = self.stream(key).map(|stream| stream.owner);
         if owner == Some(Owner::Backlog) {
             self.lose_patience("streams that are reset before they are accepted")?;
         }
-        self.late.insert(id);
+        self.recently_reset.insert(id);
         if let Some(stream) = self.stream_mut(key) {
             // A reset is never answered with one.
             stream.rst_owed = None;
@@ -333,13 +337,12 @@ impl Session {
     }
 
     fn handle_wndinc(&mut self, id: StreamId, credit: u32) -> Result<(), ProtocolError> {
-        let Some(key) = self.key_of(id) else {
-            return self.note_late("credit for streams that are closed");
-        };
+        let Some(key) = self.key_of(id) else { return self.note_control(CREDIT_OF_NO_USE) };
         self.acknowledge(key);
         if credit == 0 {
             return self.lose_patience("empty credit");
         }
+        self.note_control(CREDIT_OF_NO_USE)?;
         if let Some(stream) = self.stream_mut(key) {
             // No stream ever needs more, and no sum of credits can overflow.
             stream.send_window = (stream.send_window + u64::from(credit)).min(MAX_SEND_WINDOW);
@@ -374,6 +377,9 @@ impl Session {
         }
     }
 }
+
+/// Each of our bytes can be credited once.
+const CREDIT_OF_NO_USE: &str = "more frames of credit than it was sent bytes";
 
 /// Largest send window, in bytes.
 const MAX_SEND_WINDOW: u64 = 1 << 40;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{
     event::Event,
+    ids::RecentlyReset,
     session::{PATIENCE, Session},
     stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
 };
@@ -101,7 +102,8 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return };
         if stream.on_wire {
             stream.on_wire = false;
-            let (id, opened_here, in_good_order) = (stream.id, stream.opened_here, stream.reset.is_none());
+            let (id, opened_here) = (stream.id, stream.opened_here);
+            let earns = opened_here || stream.reset.is_none_or(Reset::is_no_fault_of_the_peers);
             let grown = stream.growth.as_ref().map_or(0, |growth| growth.held(base));
             let (beats, apart) = (stream.owner.is_heartbeat(), stream.apart);
             self.growth_left += grown;
@@ -112,7 +114,7 @@ impl Session {
             self.heartbeat_streams -= usize::from(beats);
             self.heartbeats_here -= usize::from(beats && opened_here);
             self.leave_wire(key, opened_here, apart);
-            if in_good_order && !opened_here {
+            if earns && id.is_some() {
                 self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);
             }
         }
@@ -167,6 +169,8 @@ impl Session {
     /// once. It looks at every stream, so it is meant for a session that has come to rest.
     pub fn shrink(&mut self) {
         self.out.shrink();
+        // What is late now is so by more than the time that a session has to be at rest.
+        self.recently_reset = RecentlyReset::default();
         for (_, stream) in &mut self.streams {
             stream.buffer.shrink();
             stream.queue.shrink();
@@ -191,5 +195,6 @@ impl Session {
     }
 }
 
-/// Useless frames that a stream earns: what the other implementations send late for one.
+/// Useless frames that a stream earns: what the other implementations send late for one, of their own or because a reset
+/// was still under way to them.
 const PATIENCE_PER_STREAM: u32 = 8;

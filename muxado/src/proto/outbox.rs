@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::FrameHeader;
 
@@ -41,15 +41,15 @@ impl SendQueue {
         }
         self.len += n;
         let Parts { chunks, tail } = &mut **self.parts.get_or_insert_default();
-        match src.share(n) {
-            Some(shared) => {
+        take_exactly(src, n, |piece| match piece {
+            Piece::Shared(shared) => {
                 if !tail.is_empty() {
                     chunks.push_back(tail.split().freeze());
                 }
                 chunks.push_back(shared);
             }
-            None => tail.put(src.take(n)),
-        }
+            Piece::Borrowed(data) => tail.extend_from_slice(data),
+        });
         n
     }
 
@@ -109,9 +109,47 @@ impl Parts {
 }
 
 /// Where written bytes come from: a borrowed slice, or shared memory that need not be copied.
+///
+/// Implementations run while the session is locked: they must not use it.
 pub trait Source: Buf {
-    /// The next `n` bytes by reference, if that is possible and worth it.
+    /// Takes the next bytes by reference, at most `n` of them; `None` if that is not possible or not worth it.
+    ///
+    /// If these are fewer, the session asks again for the rest. `n` is at most [`Buf::remaining`].
     fn share(&mut self, n: usize) -> Option<Bytes>;
+}
+
+/// What a [`Source`] has next.
+enum Piece<'a> {
+    Shared(Bytes),
+    Borrowed(&'a [u8]),
+}
+
+/// Hands on exactly `n` bytes of `src`, which has so many, by reference where it can. A frame's length is on its way
+/// before its payload: whatever the source does, what it gives must not be longer or shorter.
+#[inline]
+fn take_exactly(src: &mut impl Source, n: usize, mut put: impl FnMut(Piece<'_>)) {
+    let mut left = n;
+    while left > 0 {
+        match src.share(left) {
+            Some(mut shared) if !shared.is_empty() => {
+                shared.truncate(left);
+                left -= shared.len();
+                put(Piece::Shared(shared));
+            }
+            _ => {
+                let chunk = src.chunk();
+                let len = chunk.len().min(left);
+                if len == 0 {
+                    // It has less than it said. Zeros keep the session in step with its peer.
+                    put(Piece::Shared(Bytes::from(vec![0; left])));
+                    return;
+                }
+                put(Piece::Borrowed(&chunk[..len]));
+                src.advance(len);
+                left -= len;
+            }
+        }
+    }
 }
 
 impl Source for &[u8] {
@@ -167,16 +205,10 @@ impl Outbox {
     }
 
     pub(super) fn put_source(&mut self, src: &mut impl Source, n: usize) {
-        match src.share(n) {
-            Some(shared) => self.put_shared(shared),
-            None => match src.chunk().get(..n) {
-                Some(data) => {
-                    self.tail.extend_from_slice(data);
-                    src.advance(n);
-                }
-                None => self.tail.put(src.take(n)),
-            },
-        }
+        take_exactly(src, n, |piece| match piece {
+            Piece::Shared(shared) => self.put_shared(shared),
+            Piece::Borrowed(data) => self.tail.extend_from_slice(data),
+        });
     }
 
     fn put_bytes(&mut self, data: Bytes) {
@@ -238,6 +270,53 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A source that gives fewer or more bytes than it is asked for.
+    struct Odd {
+        bytes: Bytes,
+        said: usize,
+        shared: isize,
+    }
+
+    impl Buf for Odd {
+        fn remaining(&self) -> usize {
+            self.said
+        }
+
+        fn chunk(&self) -> &[u8] {
+            &self.bytes
+        }
+
+        fn advance(&mut self, n: usize) {
+            self.bytes.advance(n);
+        }
+    }
+
+    impl Source for Odd {
+        fn share(&mut self, n: usize) -> Option<Bytes> {
+            let n = n.saturating_add_signed(self.shared).min(self.bytes.len());
+            Some(self.bytes.split_to(n))
+        }
+    }
+
+    #[test]
+    fn source_that_gives_more_or_less_than_it_is_asked_for_makes_no_wrong_length() {
+        for (len, said, shared) in
+            [(9000, 9000, -1), (9000, 9000, -5000), (9000, 6000, 2000), (9000, 9000, -9000)]
+        {
+            let data: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let odd = || Odd { bytes: Bytes::from(data.clone()), said, shared };
+            let (mut out, mut queue) = (Outbox::default(), SendQueue::default());
+            out.put_source(&mut odd(), said);
+            assert_eq!(out.copy_to_bytes(out.len()), data[..said]);
+            assert_eq!(queue.push(&mut odd(), usize::MAX), said);
+            queue.transfer(said, &mut out);
+            assert_eq!(out.copy_to_bytes(out.len()), data[..said]);
+        }
+        let mut out = Outbox::default();
+        out.put_source(&mut Odd { bytes: Bytes::from_static(b"abc"), said: 5000, shared: 0 }, 5000);
+        assert_eq!((out.len(), &out.chunk()[..3]), (5000, &b"abc"[..]));
+    }
 
     proptest! {
         #[test]

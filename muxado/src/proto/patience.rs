@@ -28,12 +28,12 @@ impl Session {
         self.unrewarded = bytes % BYTES_PER_PATIENCE;
     }
 
-    /// Credit and resets that come after a stream's end. Both other implementations send credit for
-    /// every read and a reset for every late frame, so an honest peer never sends more of them than
-    /// we have sent bytes.
-    pub(super) fn note_late(&mut self, what: &'static str) -> Result<(), ProtocolError> {
-        self.late_control += 1;
-        if self.late_control > self.stats.bytes_sent + u64::from(PATIENCE) {
+    /// Counts a frame of credit, or a reset for a stream that is closed. Both other implementations send credit for
+    /// every read and a reset for every late frame, so an honest peer never sends more of them than we have sent
+    /// bytes.
+    pub(super) fn note_control(&mut self, what: &'static str) -> Result<(), ProtocolError> {
+        self.control_received += 1;
+        if self.control_received > self.stats.bytes_sent + u64::from(PATIENCE) {
             return Err(ProtocolError::Excessive(what));
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::{
     event::Event,
     frame::StreamId,
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
-    ids::{LateIds, Side},
+    ids::{RecentlyReset, Side},
     incoming::Incoming,
     outbox::Outbox,
     stats::SessionStats,
@@ -61,16 +61,16 @@ pub struct Session {
     pub(super) untyped_len: usize,
 
     pub(super) incoming: Incoming,
-    /// A go-away of which the text has not come yet.
-    pub(super) go_away_coming: Option<GoAway>,
-    pub(super) late: LateIds,
+    /// A go-away of which the text has not come yet, and what has come of it.
+    pub(super) go_away_coming: Option<(GoAway, Vec<u8>)>,
+    pub(super) recently_reset: RecentlyReset,
     pub(super) first_bytes_seen: bool,
     /// Useless frames that the peer may still send.
     pub(super) patience: u32,
     /// Bytes of payload that have not earned any yet.
     pub(super) unrewarded: u32,
-    /// Credit and resets that came for streams that are closed.
-    pub(super) late_control: u64,
+    /// Frames of credit, and resets for streams that are closed, that came.
+    pub(super) control_received: u64,
     /// Streams that got something in the last `receive`.
     pub(super) touched: usize,
     pub(super) bytes_unread: usize,
@@ -144,11 +144,11 @@ impl Session {
             untyped_len: 0,
             incoming: Incoming::Header,
             go_away_coming: None,
-            late: LateIds::default(),
+            recently_reset: RecentlyReset::default(),
             first_bytes_seen: false,
             patience: PATIENCE,
             unrewarded: 0,
-            late_control: 0,
+            control_received: 0,
             touched: 0,
             bytes_unread: 0,
             out: Outbox::default(),

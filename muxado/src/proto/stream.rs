@@ -55,6 +55,22 @@ pub(super) enum Reset {
     Locally(ErrorCode),
 }
 
+impl Reset {
+    /// This side's application did it: the peer has neither reset the stream nor broken its rules.
+    pub(super) const fn is_no_fault_of_the_peers(self) -> bool {
+        match self {
+            Self::ByPeer(_) => false,
+            Self::Locally(code) => !matches!(
+                code,
+                ErrorCode::FLOW_CONTROL_ERROR
+                    | ErrorCode::STREAM_CLOSED
+                    | ErrorCode::STREAM_RESET
+                    | ErrorCode::ENHANCE_YOUR_CALM
+            ),
+        }
+    }
+}
+
 /// What the first bytes of a stream are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Typing {

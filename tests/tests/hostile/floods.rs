@@ -84,7 +84,7 @@ fn a7_credit_never_overflows() {
     for credit in [0x7FFF_FFFF, 0xFFFF_FFFF] {
         let outcome = attack(App::Multiply(1000), move |peer| {
             peer.send(&[Frame::syn(3, "")]);
-            peer.flood(100_000, |_| vec![Frame::wndinc(3, credit)]);
+            peer.flood(9_000, |_| vec![Frame::wndinc(3, credit)]);
             peer.send(&[Frame::data(3, "x")]);
             peer.recv().expect("the session lives").payload.len()
         });
@@ -96,13 +96,18 @@ fn a7_credit_never_overflows() {
 #[test]
 fn a22_frames_that_do_nothing_have_a_budget() {
     type Kind = (&'static str, fn(u32) -> Frame);
-    let kinds: [Kind; 6] = [
+    let kinds: [Kind; 11] = [
         ("credit of 0", |id| Frame::wndinc(id, 0)),
         ("a FIN of a stream that never was", |id| Frame::fin(id + 2)),
         ("data of a stream that never was", |id| Frame::data(id + 2, "x")),
         ("a reset of a stream that never was", |id| Frame::rst(id + 2, 6)),
         ("credit for a stream that never was", |id| Frame::wndinc(id + 2, 1)),
         ("an unknown type", |_| Frame::new(9, 0, 0, "?")),
+        ("a second FIN of a live stream", |id| Frame::fin(id)),
+        ("data behind the FIN of a live stream", |id| Frame::data_fin(id, "x")),
+        ("credit for a live stream to which nothing was sent", |id| Frame::wndinc(id, 1)),
+        ("a second go-away", |_| Frame::go_away(0, 0, "")),
+        ("a second go-away with a text", |_| Frame::go_away(0, 0, &"x".repeat(512))),
     ];
     for (name, frame) in kinds {
         let outcome = flood_of(App::Hold, 100_000, frame);

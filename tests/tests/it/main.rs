@@ -15,6 +15,7 @@ mod growth;
 mod half_close;
 mod heartbeat;
 mod heartbeat_again;
+mod honest;
 mod idle;
 mod law;
 mod lifecycle;
