@@ -171,7 +171,11 @@ impl Config {
     /// How long the transport may take no byte of what waits for it, before the session ends with
     /// [`SessionError::WriteTimeout`](crate::SessionError::WriteTimeout). Default 30 s.
     ///
-    /// A slow peer is no stalled one: each byte taken starts the time anew.
+    /// A slow peer is no stalled one: each byte taken starts the time anew. A transport that buffers, as one with TLS
+    /// or compression, must also end a flush in this time, unless it is seen to take more when it has been full.
+    ///
+    /// As every limit of a session, it is judged after what is possible was done. A process that was stopped for longer,
+    /// or a machine that slept, has one second more.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
@@ -189,7 +193,8 @@ impl Config {
         self
     }
 
-    /// How long closing may take to send what is queued and to see the peer's end. Default 2 s.
+    /// How long closing may take to send what was finished, as fast as the peer gives credit for it, and to see the
+    /// peer's end. Default 2 s.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;

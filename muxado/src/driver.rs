@@ -2,6 +2,7 @@
 
 mod closing;
 mod inbox;
+mod overdue;
 mod portion;
 mod writing;
 
@@ -21,7 +22,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use self::{inbox::Inbox, portion::Portion};
+use self::{inbox::Inbox, overdue::Overdue, portion::Portion};
 use crate::{
     config::Config,
     error::SessionError,
@@ -72,6 +73,11 @@ pub struct Driver<T> {
     has_buffers: bool,
     /// Since when the transport has taken nothing of what waits for it.
     blocked_since: Option<Instant>,
+    /// Since when it has been flushing, without a sign that this gets on.
+    flushing_since: Option<Instant>,
+    overdue: Overdue,
+    /// When closing is given up; of no meaning before.
+    close_at: Instant,
     write_timeout: Duration,
     close_timeout: Duration,
     wakes: Wakes,
@@ -119,6 +125,9 @@ impl<T> Driver<T> {
             now: Instant::now(),
             has_buffers: false,
             blocked_since: None,
+            flushing_since: None,
+            overdue: Overdue::default(),
+            close_at: Instant::now(),
             write_timeout: config.write_timeout,
             close_timeout: config.close_timeout,
             wakes: Wakes::default(),
@@ -190,13 +199,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         work: &mut impl FnMut(&mut Context<'_>) -> Poll<()>,
     ) -> Poll<()> {
         for _ in 0..TURNS {
-            let at_rest = !self.has_buffers;
             // What was gathered leaves before the next portion is taken in.
             let read = if self.gathering && self.undigested { Poll::Ready(()) } else { self.poll_read(cx) };
-            if self.has_ended() {
-                return Poll::Ready(());
-            }
-            self.poll_timer(cx);
             if self.has_ended() {
                 return Poll::Ready(());
             }
@@ -209,12 +213,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if self.has_ended() {
                 return Poll::Ready(());
             }
-            if (written.is_pending() && self.blocked_since.is_some()) || (at_rest && self.has_buffers) {
-                // The time limit of the stall just found, or the time of the next rest, has to be set.
-                self.poll_timer(cx);
+            // What could be read and written was: what is missing now is.
+            self.poll_timer(cx, read.is_pending());
+            if self.has_ended() {
+                return Poll::Ready(());
             }
+            // A transport that flushes may take more; one that takes nothing may not.
+            let stuck = written.is_pending() && !self.outbox.is_empty();
             let idle = read.is_pending() && worked.is_pending();
-            if idle && (written.is_pending() || self.poll_park(cx).is_pending()) {
+            if idle && (stuck || self.poll_park(cx).is_pending()) {
                 return Poll::Pending;
             }
         }
@@ -264,42 +271,85 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.portion.note(self.touched, self.undigested);
     }
 
-    /// Fires what is due, and sets the timer for what is next.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+    /// Does what is due, and sets the timer for what is next. `caught_up` says whether all that came was taken in.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, caught_up: bool) {
         for _ in 0..TURNS {
-            let deadline = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
-            let stall = self.blocked_since.and_then(|since| since.checked_add(self.write_timeout));
             let rest = self.has_buffers.then(|| self.now + REST_AFTER);
-            let deadline = [deadline.map(Instant::from_std), stall, rest].into_iter().flatten().min();
-            let Some(deadline) = deadline else { return };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if timer.deadline() > deadline {
-                timer.as_mut().reset(deadline);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
+            let Some(deadline) = [self.limit(), rest].into_iter().flatten().min() else {
+                self.overdue = Overdue::default();
                 return;
+            };
+            let is_put_off = self.overdue.is_waiting() && Instant::now() >= deadline;
+            if !is_put_off && self.poll_sleep(cx, deadline).is_pending() {
+                return self.overdue.clear();
             }
-            let (now, write_timeout) = (Instant::now(), self.write_timeout);
-            if now < deadline {
-                timer.as_mut().reset(deadline);
-                continue;
-            }
+            let now = Instant::now();
             if rest.is_some_and(|at| at <= now) {
                 self.give_buffers_back();
             }
-            let stalled = stall.is_some_and(|at| at <= now);
-            self.shared.with_driver(&mut self.wakes, |core| {
-                core.proto.handle_timeout(now.into_std());
-                if stalled {
-                    core.proto.handle_write_stall(write_timeout);
+            self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_tasks(now.into_std()));
+            if self.limit().is_none_or(|at| at > now) {
+                continue;
+            }
+            if let Some(until) = self.overdue.put_off(now, caught_up) {
+                if self.poll_sleep(cx, until).is_ready() {
+                    cx.waker().wake_by_ref();
                 }
-            });
-            if stalled {
-                self.phase = Phase::Done;
+                return;
+            }
+            self.judge(now);
+            if self.phase == Phase::Done {
                 return;
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    /// When the next time limit passes, or the session has something to do.
+    fn limit(&mut self) -> Option<Instant> {
+        let proto = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
+        [proto.map(Instant::from_std), self.stall()].into_iter().flatten().min()
+    }
+
+    /// When the transport will have taken nothing for too long.
+    fn stall(&self) -> Option<Instant> {
+        let since = [self.blocked_since, self.flushing_since].into_iter().flatten().min()?;
+        since.checked_add(self.write_timeout)
+    }
+
+    /// The limits that have passed have their effect.
+    fn judge(&mut self, now: Instant) {
+        let write_timeout = self.write_timeout;
+        let stalled = self.stall().is_some_and(|at| at <= now);
+        self.shared.with_driver(&mut self.wakes, |core| {
+            core.proto.handle_timeout(now.into_std());
+            if stalled {
+                core.proto.handle_write_stall(write_timeout);
+            }
+        });
+        if stalled {
+            self.phase = Phase::Done;
+        }
+    }
+
+    /// Ready at `deadline`. The timer may be set for an earlier time that has moved away since.
+    fn poll_sleep(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // To set it costs more than to find out then that it is too early.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        self.overdue.expect(timer.deadline());
+        Poll::Pending
     }
 
     /// Gives the memory back that is not in use; a busy session soon has it again.
@@ -313,7 +363,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Goes to sleep, unless output came up meanwhile.
     fn poll_park(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let flushed = !self.unflushed;
         self.shared.with_driver(&mut self.wakes, |core| {
+            if flushed {
+                core.note_flushed();
+            }
             if core.proto.wants_transmit() {
                 return Poll::Ready(());
             }

@@ -94,7 +94,8 @@ impl Session {
         (Self { shared, side, waiter }, driver)
     }
 
-    /// Opens a stream; the peer hears of it with the first bytes written.
+    /// Opens a stream. The peer hears of it with the first bytes written, with the first flush, or with the
+    /// first read that has to wait: so a stream on which the peer is to speak first works, too.
     ///
     /// Waits while as many streams are open, or opened and not yet taken by the peer, as `Config`
     /// allows. Those who wait are woken in order. A future that is woken and not polled holds nobody
@@ -204,11 +205,11 @@ impl Session {
     /// Ends the session now: its streams fail, and the peer gets a GOAWAY with this code and text
     /// as the last frame. Closing again changes nothing.
     ///
-    /// What was finished before is still sent as far as the peer's windows allow; the transport is
+    /// What was finished before is still sent, as fast as the peer takes it; the transport is
     /// closed within [`Config::close_timeout`].
     pub fn close(&self, code: ErrorCode, reason: impl Into<Bytes>) {
         let reason = reason.into();
-        self.shared.with_poke(|core| core.proto.close(code, reason));
+        self.shared.with_poke(|core| core.proto.close_draining(code, reason));
     }
 
     /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session.

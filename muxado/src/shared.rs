@@ -1,5 +1,6 @@
 //! What a session's handles and its driver share: the protocol state and who waits for what.
 
+mod flush;
 mod openers;
 mod waiters;
 mod wakes;
@@ -14,15 +15,15 @@ use std::{
 
 use bytes::Bytes;
 
-use self::{openers::Openers, waiters::Waiters};
+use self::{flush::Flushes, openers::Openers, waiters::Waiters, wakes::Replaced};
 pub(crate) use self::{
     waiters::{Signal, Wait, WaiterId},
     wakes::Wakes,
 };
 use crate::{
     config::Config,
-    error::{ErrorCode, ReadError},
-    proto::{Event, Read, Session as Proto, Side, StreamKey},
+    error::{ErrorCode, ReadError, WriteError},
+    proto::{Event, Finish, Read, Session as Proto, Side, Source, StreamKey},
     sync::{Mutex, MutexGuard},
 };
 
@@ -40,11 +41,12 @@ pub(crate) struct Core {
     /// Whom to wake for each stream, by [`StreamKey::index`].
     streams: Vec<StreamWakers>,
     openers: Openers,
+    pub(crate) flushes: Flushes,
     /// Who waits for each [`Signal`].
     waiters: [Waiters; Signal::ALL.len()],
     next_waiter: u64,
     /// Wakers that are not needed any more, to be dropped after the lock is released.
-    replaced: Vec<Waker>,
+    replaced: Replaced,
     /// The driver's waker, and whether it sleeps until there is something to send.
     driver: Option<Waker>,
     parked: bool,
@@ -67,9 +69,10 @@ impl Shared {
                 proto: Proto::new(side, config),
                 streams: Vec::new(),
                 openers: Openers::default(),
+                flushes: Flushes::default(),
                 waiters: Default::default(),
                 next_waiter: 0,
-                replaced: Vec::new(),
+                replaced: Replaced::default(),
                 driver: None,
                 parked: false,
                 driver_done: false,
@@ -200,6 +203,7 @@ impl Core {
         self.proto.has_events()
             || !self.replaced.is_empty()
             || self.openers.wants_turn()
+            || self.flushes.is_due()
             || (somebody_opens && self.proto.has_capacity_event())
     }
 
@@ -211,6 +215,7 @@ impl Core {
         self.streams.truncate(used);
         self.streams.shrink_to_fit();
         self.openers.shrink();
+        self.waiters.iter_mut().for_each(Waiters::shrink);
     }
 
     /// True if it was the last handle of all.
@@ -219,6 +224,7 @@ impl Core {
             self.replaced.extend(read.take());
             self.replaced.extend(write.take());
         }
+        self.flushes.forget(key);
         self.proto.release(key);
         self.sessions == 0 && self.proto.handles() == 0
     }
@@ -241,6 +247,7 @@ impl Core {
         if self.openers.take_turn_wanted() {
             self.wake_driver(wakes);
         }
+        self.wake_flushed(wakes);
         wakes.drop_later(&mut self.replaced);
     }
 
@@ -317,6 +324,23 @@ impl Core {
             }
         }
     }
+
+    /// Bytes for a stream, as many as there is room for, and its end if that is all. If some are left, the writer's task
+    /// is woken when there is room for more.
+    pub(crate) fn write(
+        &mut self,
+        key: StreamKey,
+        data: &mut impl Source,
+        finish: Finish,
+        cx: &Context<'_>,
+    ) -> Result<usize, WriteError> {
+        self.flushes.forget(key);
+        let taken = self.proto.write_with(key, data, finish)?;
+        if data.has_remaining() {
+            self.register_stream(key, Direction::Write, cx);
+        }
+        Ok(taken)
+    }
 }
 
 /// A stream's direction, as the application sees it.
@@ -326,7 +350,7 @@ pub(crate) enum Direction {
     Write,
 }
 
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>, replaced: &mut Vec<Waker>) {
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>, replaced: &mut Replaced) {
     match slot {
         Some(waker) if waker.will_wake(cx.waker()) => {}
         _ => replaced.extend(slot.replace(cx.waker().clone())),

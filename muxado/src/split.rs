@@ -111,7 +111,7 @@ impl RecvStream {
     ///
     /// When the stream was reset or the session ended before the FIN.
     pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
-        poll_fn(|cx| self.poll_read_chunk(cx, usize::MAX)).await
+        self.stream.inner().read_chunk().await
     }
 
     /// Polls for the next bytes, at most `max` of them; see [`Stream::poll_read_chunk`].
@@ -158,9 +158,8 @@ impl AsyncWrite for SendStream {
         self.stream.inner().poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.inner().announce();
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.inner().poll_flush(cx).map_err(Into::into)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

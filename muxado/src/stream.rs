@@ -21,11 +21,15 @@ use crate::{
 
 /// A bidirectional stream of bytes.
 ///
-/// * The peer hears of a stream with its first bytes: opening costs no round trip.
+/// * The peer hears of a stream that was opened here with the first bytes written, with the first flush, or with
+///   the first read (by [`AsyncRead`] or [`read_chunk`](Self::read_chunk)) that has to wait, whatever comes first:
+///   opening costs no round trip.
 /// * [`AsyncWrite::poll_shutdown`] and [`finish`](Self::finish) half-close it: the peer reads to
 ///   the end and may go on sending.
-/// * [`AsyncWrite::poll_flush`] is ready at once: whatever was written is on its way. On a typed
-///   stream nothing was written to, it sends the type.
+/// * [`AsyncWrite::poll_flush`] is ready once the transport has taken everything that was written
+///   before: it waits for the peer's credit where the window is full, so it may wait for as long as the
+///   peer does not read. It fails if the stream or the session ends before. Nothing needs it to get on its way: what
+///   was written is sent without it, too.
 /// * Dropping a stream that has not ended in both directions resets it with
 ///   [`ErrorCode::CANCELLED`]; what was finished is still sent before. It never blocks.
 /// * What was received before a FIN can be read to the end whatever happens later. Without a FIN
@@ -44,7 +48,7 @@ impl Stream {
         Self { inner: StreamRef { shared, key }, spent: false }
     }
 
-    /// The stream's number on the wire. A stream of ours has none before its first bytes.
+    /// The stream's number on the wire. A stream of ours has none before the peer is told of it.
     pub fn id(&self) -> Option<StreamId> {
         self.inner.id()
     }
@@ -55,10 +59,11 @@ impl Stream {
     ///
     /// When the stream was reset or the session ended before the FIN.
     pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
-        poll_fn(|cx| self.poll_read_chunk(cx, usize::MAX)).await
+        self.inner.read_chunk().await
     }
 
-    /// Polls for the next bytes, at most `max` of them; `None` after the peer's FIN.
+    /// Polls for the next bytes, at most `max` of them; `None` after the peer's FIN. Other than
+    /// [`read_chunk`](Self::read_chunk) it does not tell the peer of a stream to which nothing was written yet.
     ///
     /// # Errors
     ///
@@ -246,9 +251,8 @@ impl AsyncWrite for Stream {
         self.inner.poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.announce();
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_flush(cx).map_err(Into::into)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -271,10 +275,26 @@ impl StreamRef {
         self.shared.with(|core| match core.proto.read(self.key, buf)? {
             Read::Data(_) | Read::Finished => Poll::Ready(Ok(())),
             Read::Pending => {
+                // A peer that does not know of the stream would never send anything.
+                core.proto.announce(self.key);
                 core.register_stream(self.key, Direction::Read, cx);
                 Poll::Pending
             }
         })
+    }
+
+    /// The next bytes; if the task has to wait for them, the peer is told of the stream.
+    pub(crate) async fn read_chunk(&self) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| {
+            self.shared.with(|core| {
+                let polled = core.poll_read_chunk(self.key, cx, usize::MAX);
+                if polled.is_pending() {
+                    core.proto.announce(self.key);
+                }
+                polled
+            })
+        })
+        .await
     }
 
     pub(crate) fn poll_read_chunk(
@@ -286,11 +306,8 @@ impl StreamRef {
     }
 
     pub(crate) fn poll_write(&self, cx: &Context<'_>, mut buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.shared.with(|core| match core.proto.write(self.key, &mut buf)? {
-            0 if !buf.is_empty() => {
-                core.register_stream(self.key, Direction::Write, cx);
-                Poll::Pending
-            }
+        self.shared.with(|core| match core.write(self.key, &mut buf, Finish::No, cx)? {
+            0 if !buf.is_empty() => Poll::Pending,
             n => Poll::Ready(Ok(n)),
         })
     }
@@ -302,12 +319,8 @@ impl StreamRef {
         finish: Finish,
     ) -> Poll<Result<(), WriteError>> {
         self.shared.with(|core| {
-            core.proto.write_with(self.key, data, finish)?;
-            if data.has_remaining() {
-                core.register_stream(self.key, Direction::Write, cx);
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(()))
+            core.write(self.key, data, finish, cx)?;
+            if data.has_remaining() { Poll::Pending } else { Poll::Ready(Ok(())) }
         })
     }
 
@@ -329,8 +342,8 @@ impl StreamRef {
         self.shared.with(|core| core.proto.reset(self.key, code));
     }
 
-    pub(crate) fn announce(&self) {
-        self.shared.with(|core| core.proto.announce(self.key));
+    pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.shared.with(|core| core.poll_flush(self.key, cx))
     }
 
     pub(crate) fn stop_reading(&self) {

@@ -94,7 +94,7 @@ impl TypedSession {
     }
 
     /// Opens a stream of this type; see [`Session::open`]. The type leaves with the first bytes
-    /// written, or with a flush.
+    /// written, with a flush, or with a read that has to wait.
     ///
     /// # Errors
     ///

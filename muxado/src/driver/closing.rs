@@ -15,17 +15,33 @@ use super::{Driver, Phase, TURNS, inbox::MIN_READ};
 use crate::error::SessionError;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    /// Sends the last frames and waits for the peer's end, for `close_timeout` at most.
+    /// Sends what was finished and the last frames, and waits for the peer's end, for `close_timeout` at most.
     pub(super) fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(timer) = &mut self.timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
+        // Reading goes on meanwhile: the peer may be unable to read before it has written, and gives credit.
+        let peer_ended = self.poll_discard(cx);
+        if self.poll_last_steps(cx, peer_ended.is_ready()).is_ready() {
             return Poll::Ready(());
         }
-        // Reading goes on meanwhile: the peer may be unable to read before it has written.
-        let peer_ended = self.poll_discard(cx);
+        // Whatever was possible has been done before the time is found to be over.
+        let is_put_off = self.overdue.is_waiting() && Instant::now() >= self.close_at;
+        if !is_put_off {
+            ready!(self.poll_sleep(cx, self.close_at));
+        }
+        match self.overdue.put_off(Instant::now(), true) {
+            Some(until) if self.poll_sleep(cx, until).is_pending() => Poll::Pending,
+            _ => self.give_up_closing(cx),
+        }
+    }
+
+    /// Ready once both sides are done.
+    fn poll_last_steps(&mut self, cx: &mut Context<'_>, peer_ended: bool) -> Poll<()> {
         if self.phase == Phase::Flushing {
-            ready!(self.poll_write(cx));
+            let written = self.poll_write(cx);
+            // Without the peer there is no credit for what is left.
+            if self.phase == Phase::Flushing && self.is_draining() {
+                return if peer_ended { Poll::Ready(()) } else { Poll::Pending };
+            }
+            ready!(written);
             self.phase = Phase::ShuttingDown;
         }
         if self.phase == Phase::ShuttingDown {
@@ -35,7 +51,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             self.phase = Phase::Lingering;
         }
-        peer_ended
+        if peer_ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The time is over: the go-away is sent if the transport takes it, and nothing is waited for.
+    fn give_up_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_draining() {
+            self.shared.with_driver(&mut self.wakes, |core| core.proto.stop_draining());
+            let _ = self.poll_write(cx);
+        }
+        Poll::Ready(())
+    }
+
+    fn is_draining(&mut self) -> bool {
+        self.shared.with_driver(&mut self.wakes, |core| core.proto.is_draining())
     }
 
     /// Reads on after the session's end, for the peer's go-away and its end. Ready at the latter.
@@ -68,6 +97,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             _ => self.phase == Phase::Running,
         };
         self.phase = if transport_lives { Phase::Flushing } else { Phase::Done };
-        self.timer = Some(Box::pin(tokio::time::sleep(timeout)));
+        let now = Instant::now();
+        self.close_at = now.checked_add(timeout).unwrap_or(now);
+        self.overdue.clear();
     }
 }

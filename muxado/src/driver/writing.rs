@@ -35,15 +35,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Writes until there is nothing left (ready) or the transport takes no more (pending).
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut flush_awaited = false;
         for _ in 0..TURNS {
             if self.outbox.is_empty() {
                 let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
-                let known = self.now;
-                let (frames, now) = self.shared.with_driver(&mut self.wakes, |core| {
+                let (known, flushed) = (self.now, !self.unflushed);
+                let (frames, now, flush) = self.shared.with_driver(&mut self.wakes, |core| {
+                    if flushed {
+                        core.note_flushed();
+                    }
                     // Where nothing is sent the time does not matter.
                     let now = core.proto.wants_transmit().then(Instant::now);
                     core.proto.transmit(outbox, now.unwrap_or(known).into_std());
-                    (core.proto.frames_sent(), now)
+                    (core.proto.frames_sent(), now, core.flushes.is_awaited())
                 });
                 if let Some(now) = now {
                     (self.now, self.has_buffers) = (now, true);
@@ -52,8 +56,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     break;
                 }
                 (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
+                flush_awaited = flush;
             }
             ready!(self.poll_write_outbox(cx));
+            if flush_awaited {
+                // However much more is to be written, whoever waits for what was is told.
+                let _ = self.poll_flush(cx);
+            }
         }
         self.poll_flush(cx)
     }
@@ -64,7 +73,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 self.blocked_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
             };
-            self.blocked_since = None;
+            if self.blocked_since.take().is_some() {
+                // It had been full: what it takes now is what has left it since.
+                self.flushing_since = None;
+            }
             match written {
                 Ok(0) => {
                     self.fail(std::io::ErrorKind::WriteZero.into());
@@ -82,7 +94,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.unflushed {
-            match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+            let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) else {
+                self.flushing_since.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            self.flushing_since = None;
+            match flushed {
                 Ok(()) => self.unflushed = false,
                 Err(error) => self.fail(error),
             }

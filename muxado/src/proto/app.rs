@@ -198,12 +198,31 @@ impl Session {
         }
     }
 
-    /// Lets the peer know of a typed stream before there is anything to say on it.
+    /// Lets the peer know of a stream before there is anything to say on it: by an empty frame, or by one with
+    /// its type. Of a stream that it knows of, nothing is sent.
     pub fn announce(&mut self, key: StreamKey) {
-        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.prefix.is_some()) {
+        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.id.is_none()) {
             stream.announce = true;
             self.make_ready(key);
         }
+    }
+
+    /// Whether all that was written is in the output, and what announces the stream at least. If not, an
+    /// [`Event::Writable`] follows.
+    ///
+    /// # Errors
+    ///
+    /// When the stream was reset, or the session ended.
+    pub fn poll_sent(&mut self, key: StreamKey) -> Result<bool, WriteError> {
+        match self.writable(key) {
+            Ok(()) | Err(WriteError::Finished) => {}
+            Err(error) => return Err(error),
+        }
+        self.announce(key);
+        let Some(stream) = self.stream_mut(key) else { return Ok(true) };
+        let sent = stream.queue.is_empty() && stream.id.is_some() && stream.send != SendState::Finishing;
+        stream.write_blocked |= !sent;
+        Ok(sent)
     }
 
     /// Ends a stream in both directions; what was not sent is dropped. The peer gets an RST, if it
@@ -233,11 +252,13 @@ impl Session {
     pub fn release(&mut self, key: StreamKey) {
         self.handles -= 1;
         let freed = self.discard_unread(key);
-        let ended = self.end.is_some();
+        let (ended, draining) = (self.end.is_some(), self.is_draining());
         let Some(stream) = self.stream_mut(key) else { return };
         stream.owner = Owner::Nobody;
         let still_sending = stream.send == SendState::Finishing;
-        if ended {
+        if ended && still_sending && draining {
+            // It is sent to its end before the session's.
+        } else if ended {
             self.remove(key);
         } else if stream.is_over() {
             self.settle(key);
@@ -284,7 +305,8 @@ impl Session {
     /// none for streams that will bring nothing more.
     pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
         let lone = self.streams_in_use() == 1;
-        let (threshold, ended) = (self.config.credit_threshold(lone), self.end.is_some());
+        let (threshold, ended) =
+            (self.config.credit_threshold(lone), self.end.is_some() && !self.is_draining());
         let Some(stream) = self.stream_mut(key) else { return };
         stream.consumed = stream.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
         let due = stream.consumed >= threshold && stream.recv == RecvState::Open && !ended;

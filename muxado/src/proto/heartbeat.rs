@@ -252,24 +252,33 @@ impl Session {
         }
     }
 
-    /// Sends the heartbeat that is due, or judges the one that is missing.
-    pub(super) fn handle_heartbeat_due(&mut self, now: Instant) {
-        let Some(requester) = &mut self.heartbeat else { return };
-        if requester.deadline().is_some_and(|deadline| deadline <= now) {
-            let (tolerance, on_failure) = (requester.config.tolerance, requester.config.on_failure);
-            // It may still come back; there is never more than one on its way.
-            if let Some(outstanding) = &mut requester.outstanding {
-                outstanding.judged_from = now;
-            }
-            requester.report(HeartbeatEvent::TimedOut);
-            self.events.push_back(Event::Heartbeat);
-            if on_failure == OnFailure::Close {
-                let debug = Bytes::from_static(b"heartbeat timeout");
-                let reason = SessionError::HeartbeatTimeout(tolerance);
-                self.finish_session(reason, Some((ErrorCode::UNKNOWN, debug)));
-            }
-        } else if requester.outstanding.is_none() && requester.next_at.is_some_and(|at| at <= now) {
+    /// Sends the heartbeat that is due, unless one is on its way.
+    pub(super) fn beat_if_due(&mut self, now: Instant) {
+        let is_due = |requester: &Requester| {
+            requester.outstanding.is_none() && requester.next_at.is_some_and(|at| at <= now)
+        };
+        if self.heartbeat.as_ref().is_some_and(is_due) {
             self.beat(now);
+        }
+    }
+
+    /// Judges the heartbeat that is missing.
+    pub(super) fn judge_heartbeat(&mut self, now: Instant) {
+        let Some(requester) = &mut self.heartbeat else { return };
+        if requester.deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let (tolerance, on_failure) = (requester.config.tolerance, requester.config.on_failure);
+        // It may still come back; there is never more than one on its way.
+        if let Some(outstanding) = &mut requester.outstanding {
+            outstanding.judged_from = now;
+        }
+        requester.report(HeartbeatEvent::TimedOut);
+        self.events.push_back(Event::Heartbeat);
+        if on_failure == OnFailure::Close {
+            let debug = Bytes::from_static(b"heartbeat timeout");
+            let reason = SessionError::HeartbeatTimeout(tolerance);
+            self.finish_session(reason, Some((ErrorCode::UNKNOWN, debug)));
         }
     }
 

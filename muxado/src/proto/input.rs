@@ -48,6 +48,7 @@ impl Session {
         self.note_use(now);
         // A stream that was still being sent may be gone.
         self.close_if_sent();
+        self.end_drain_if_sent();
         more
     }
 
@@ -98,6 +99,7 @@ impl Session {
     fn break_off(&mut self, error: ProtocolError) {
         if self.end.is_some() {
             self.incoming = Incoming::Discard;
+            self.stop_draining();
             return;
         }
         // Behind a go-away, ngrok's crate sends bytes that are no frame (PROTOCOL §7).
@@ -203,7 +205,7 @@ impl Session {
     ) -> Result<bool, ProtocolError> {
         match header.frame_type {
             // After the end only a go-away is of interest.
-            other if self.end.is_some() && other != FrameType::GOAWAY => {
+            other if self.end.is_some() && other != FrameType::GOAWAY && !self.is_drained_by(header) => {
                 input.advance(HEADER_LEN);
                 self.incoming = Incoming::Skip { left: header.length };
             }
@@ -249,6 +251,15 @@ impl Session {
         }
         self.stats.frames_received += 1;
         Ok(true)
+    }
+
+    /// Whether a frame concerns what is still being sent after the session's end.
+    fn is_drained_by(&self, header: FrameHeader) -> bool {
+        let is_kept = |id| self.ids.contains_key(&id);
+        self.is_draining()
+            && !header.flags.contains(Flags::SYN)
+            && matches!(header.frame_type, FrameType::DATA | FrameType::RST | FrameType::WNDINC)
+            && StreamId::new(header.stream_id).is_some_and(is_kept)
     }
 
     fn handle_data(&mut self, header: FrameHeader, now: Instant) -> Result<(), ProtocolError> {

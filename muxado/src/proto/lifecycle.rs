@@ -6,7 +6,7 @@ use super::{
     event::Event,
     ids::RecentlyReset,
     session::{PATIENCE, Session},
-    stream::{Owner, RecvState, Reset, SendState, StreamKey, Typing},
+    stream::{Owner, RecvState, Reset, SendState, Stream, StreamKey, Typing},
 };
 use crate::error::{ErrorCode, SessionError};
 
@@ -28,7 +28,9 @@ impl Session {
         self.send_waiters.clear();
         self.accepted_unacknowledged.clear();
         self.ack_at = None;
-        self.incoming.close(matches!(reason, SessionError::Closed(_) | SessionError::IdleTimeout(_)));
+        if !self.is_draining() {
+            self.incoming.close(matches!(reason, SessionError::Closed(_) | SessionError::IdleTimeout(_)));
+        }
         if let Some((code, debug)) = go_away {
             self.put_go_away(code, &debug);
         }
@@ -38,19 +40,29 @@ impl Session {
     }
 
     fn drop_streams(&mut self) {
-        self.ids.clear();
+        let draining = self.is_draining();
         let (mut unread, mut waiting) = (0, 0);
+        (self.bytes_unsent, self.bytes_stalled) = (0, 0);
         self.streams.retain(|_, stream| {
             stream.on_wire = false;
             stream.acknowledged = true;
             stream.ready = false;
             stream.control = false;
-            stream.queue.clear();
-            stream.stalled = 0;
+            let finishing = draining && stream.is_finishing();
+            if finishing {
+                // Nobody reads it any more; the peer may write before it reads.
+                stream.discard = true;
+                self.bytes_unsent += stream.queue.len();
+                self.bytes_stalled += stream.stalled;
+            } else {
+                stream.queue.clear();
+                stream.stalled = 0;
+            }
             let complete =
                 stream.recv == RecvState::Finished && !matches!(stream.typing, Typing::Awaiting { .. });
             let held = match stream.owner {
                 Owner::Handle => true,
+                _ if finishing => true,
                 // It can still be accepted, and read to its end.
                 Owner::Backlog => complete,
                 _ => false,
@@ -61,8 +73,9 @@ impl Session {
         });
         self.backlog_len = waiting;
         self.bytes_unread = unread;
-        self.bytes_unsent = 0;
-        self.bytes_stalled = 0;
+        let streams = &self.streams;
+        self.ids
+            .retain(|_, index| draining && streams.get(*index as usize).is_some_and(Stream::is_finishing));
         self.open_here = 0;
         self.open_there = 0;
         self.unacknowledged = 0;
@@ -99,6 +112,11 @@ impl Session {
     #[inline(never)]
     fn settle_ended(&mut self, key: StreamKey) {
         let base = self.config.window_size;
+        let draining = self.is_draining();
+        let Some(stream) = self.stream_mut(key) else { return };
+        if let Some(id) = stream.id.filter(|_| draining) {
+            self.ids.remove(&id);
+        }
         let Some(stream) = self.stream_mut(key) else { return };
         if stream.on_wire {
             stream.on_wire = false;

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | input | [`receive`](Session::receive), [`handle_transport_end`](Session::handle_transport_end), [`handle_timeout`](Session::handle_timeout) |
 //! | output | [`transmit`](Session::transmit), [`poll_event`](Session::poll_event), [`poll_timeout`](Session::poll_timeout) |
-//! | commands | [`open`](Session::open), [`accept`](Session::accept), [`write`](Session::write), [`read`](Session::read), [`finish`](Session::finish), [`reset`](Session::reset), [`release`](Session::release), [`go_away`](Session::go_away), [`close`](Session::close) |
+//! | commands | [`open`](Session::open), [`accept`](Session::accept), [`write`](Session::write), [`read`](Session::read), [`finish`](Session::finish), [`reset`](Session::reset), [`release`](Session::release), [`go_away`](Session::go_away), [`close`](Session::close), [`close_draining`](Session::close_draining) |
 //! | getters | everything else |
 //!
 //! Nothing a peer sends makes it panic, wait, or hold more than `Config` allows.
@@ -44,6 +44,7 @@ mod admission;
 mod app;
 mod buffer;
 mod control;
+mod draining;
 mod event;
 mod frame;
 mod growth;

@@ -63,14 +63,20 @@ impl Session {
 
     /// Moves the next batch of frames into `out`, which must have been written completely.
     pub fn transmit(&mut self, out: &mut Outbox, now: Instant) {
-        if self.end.is_none() {
+        if self.end.is_none() || self.is_draining() {
             self.put_control();
             self.put_streams();
             self.close_if_sent();
+            self.end_drain_if_sent();
         }
         self.stats.bytes_sent += self.out.len() as u64;
         self.note_use(now);
         std::mem::swap(&mut self.out, out);
+    }
+
+    /// Bytes that were put into the output since the session's start: what is put there next begins here.
+    pub fn position(&self) -> u64 {
+        self.stats.bytes_sent + self.out.len() as u64
     }
 
     /// Puts a small write into the output at once, if nothing of its stream is queued before it.
@@ -92,7 +98,7 @@ impl Session {
     }
 
     pub(super) fn make_ready(&mut self, key: StreamKey) {
-        let ended = self.end.is_some();
+        let ended = self.end.is_some() && !self.is_draining();
         let Some(stream) = self.stream_mut(key) else { return };
         if stream.ready || ended {
             return;

@@ -84,6 +84,8 @@ pub struct Session {
     pub(super) bytes_stalled: usize,
     pub(super) send_waiters: VecDeque<StreamKey>,
     pub(super) go_away_owed: Option<(ErrorCode, Bytes)>,
+    /// The session has ended, and its go-away waits for streams that were finished before.
+    pub(super) last_words: Option<(ErrorCode, Bytes)>,
     /// A close that waits for what is being sent, and until when.
     pub(super) close_owed: Option<(ErrorCode, Instant)>,
     pub(super) ack_at: Option<Instant>,
@@ -159,6 +161,7 @@ impl Session {
             bytes_stalled: 0,
             send_waiters: VecDeque::new(),
             go_away_owed: None,
+            last_words: None,
             close_owed: None,
             ack_at: None,
             accepted_unacknowledged: VecDeque::new(),
@@ -306,9 +309,18 @@ impl Session {
         }
     }
 
-    /// Ends the session: streams fail, and a GOAWAY with this code is the last frame sent.
+    /// Ends the session: streams fail, and a GOAWAY with this code is the last frame sent. What was finished before is
+    /// still sent as far as the windows allow.
     pub fn close(&mut self, code: ErrorCode, debug: Bytes) {
         self.finish_session(SessionError::Closed(code), Some((code, debug)));
+    }
+
+    /// As [`close`](Self::close), but what was finished before is sent to its end, as credit for it comes; the GOAWAY
+    /// follows then, or with [`stop_draining`](Self::stop_draining). Until then
+    /// [`is_draining`](Self::is_draining) is true, and input is still to be given to
+    /// [`receive`](Self::receive).
+    pub fn close_draining(&mut self, code: ErrorCode, debug: Bytes) {
+        self.drain_and_end(SessionError::Closed(code), (code, debug));
     }
 
     /// Ends the session in good order once all that was finished is sent, after `close_timeout` in

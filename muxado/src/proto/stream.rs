@@ -127,7 +127,7 @@ pub(super) struct Stream {
     pub(super) queue: SendQueue,
     /// The four type bytes, until they leave in front of the first data.
     pub(super) prefix: Option<[u8; 4]>,
-    /// The type is to leave now, even alone.
+    /// The peer is to be told of the stream now, even if there is nothing else to say.
     pub(super) announce: bool,
     /// Bytes of the queue that the window has no room for, as counted in the session.
     pub(super) stalled: usize,
@@ -210,7 +210,7 @@ impl Stream {
             return self.send_window >= 4;
         }
         if self.queue.is_empty() {
-            return self.send == SendState::Finishing || (self.announce && self.prefix.is_some());
+            return self.send == SendState::Finishing || (self.announce && self.id.is_none());
         }
         // Crumbs of a window are saved up: a peer that grants a byte at a time gets no frame a byte.
         self.window_left() >= self.queue.len().min(MIN_PIECE)

@@ -19,18 +19,26 @@ impl Session {
         [self.heartbeat_due(), untyped, self.ack_at, close, idle].into_iter().flatten().min()
     }
 
-    /// Does what is due. To be called once at the beginning, too: idle time counts from the first
-    /// call that tells the time.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Does what is due and is no limit of anybody's: heartbeats, signs of acceptance.
+    /// [`handle_timeout`](Self::handle_timeout) does this, too; a driver calls it alone while it has reason to put limits
+    /// off, as after a time in which the process was stopped.
+    pub fn handle_tasks(&mut self, now: Instant) {
         self.now = Some(now);
-        self.expire_untyped(now);
         if self.ack_at.is_some_and(|at| at <= now) {
             self.acknowledge_accepted(now);
         }
+        self.beat_if_due(now);
+    }
+
+    /// Does what is due. To be called once at the beginning, too: idle time counts from the first
+    /// call that tells the time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_untyped(now);
+        self.handle_tasks(now);
         if let Some((code, _)) = self.close_owed.filter(|(_, deadline)| *deadline <= now) {
             self.close(code, Bytes::new());
         }
-        self.handle_heartbeat_due(now);
+        self.judge_heartbeat(now);
         self.note_use(now);
         self.expire_idle(now);
     }

@@ -1,7 +1,7 @@
 //! Who waits for something that concerns the whole session, and how a waiter leaves.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -35,10 +35,10 @@ impl Signal {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WaiterId(u64);
 
-/// The wakers of those who wait for one [`Signal`], the longest waiting first. A waiter has one entry, however often
-/// it is polled.
+/// The wakers of those who wait for one [`Signal`], by rising names. A waiter has one entry, however often it is
+/// polled.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(BTreeMap<WaiterId, Waker>);
+pub(super) struct Waiters(VecDeque<(WaiterId, Waker)>);
 
 impl Waiters {
     pub(super) fn is_empty(&self) -> bool {
@@ -46,8 +46,18 @@ impl Waiters {
     }
 
     pub(super) fn drain_into(&mut self, wakes: &mut Wakes) {
-        for (_, waker) in std::mem::take(&mut self.0) {
-            wakes.push(waker);
+        self.0.drain(..).for_each(|(_, waker)| wakes.push(waker));
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
+    /// The place of a waiter, or where it belongs. New names are the highest, so that is mostly the end.
+    fn place(&self, id: WaiterId) -> Result<usize, usize> {
+        match self.0.back() {
+            Some((last, _)) if *last >= id => self.0.binary_search_by_key(&id, |(id, _)| *id),
+            _ => Err(self.0.len()),
         }
     }
 }
@@ -61,16 +71,24 @@ impl Core {
 
     /// Has the task of `cx` woken by the next `signal`.
     pub(crate) fn wait(&mut self, signal: Signal, id: WaiterId, cx: &Context<'_>) {
-        let waiters = &mut self.waiters[signal as usize].0;
-        if waiters.get(&id).is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return;
+        let waiters = &mut self.waiters[signal as usize];
+        match waiters.place(id) {
+            Ok(place) => {
+                let waker = &mut waiters.0[place].1;
+                if !waker.will_wake(cx.waker()) {
+                    self.replaced.push(std::mem::replace(waker, cx.waker().clone()));
+                }
+            }
+            Err(place) => waiters.0.insert(place, (id, cx.waker().clone())),
         }
-        self.replaced.extend(waiters.insert(id, cx.waker().clone()));
     }
 
     /// Takes a waiter out of the list.
     pub(crate) fn stop_waiting(&mut self, signal: Signal, id: WaiterId) {
-        self.replaced.extend(self.waiters[signal as usize].0.remove(&id));
+        let waiters = &mut self.waiters[signal as usize];
+        if let Ok(place) = waiters.place(id) {
+            self.replaced.extend(waiters.0.remove(place).map(|(_, waker)| waker));
+        }
     }
 
     /// How many wait for any signal, and how many wakers of theirs are still to be dropped.

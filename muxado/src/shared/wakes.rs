@@ -9,7 +9,7 @@ pub(crate) struct Wakes {
     few: [Option<Waker>; 4],
     len: usize,
     more: Vec<Waker>,
-    replaced: Vec<Waker>,
+    replaced: Replaced,
 }
 
 impl Wakes {
@@ -22,8 +22,12 @@ impl Wakes {
     }
 
     /// Takes over wakers that are not needed any more.
-    pub(super) fn drop_later(&mut self, replaced: &mut Vec<Waker>) {
-        self.replaced.append(replaced);
+    pub(super) fn drop_later(&mut self, replaced: &mut Replaced) {
+        if self.replaced.is_empty() {
+            std::mem::swap(&mut self.replaced, replaced);
+        } else {
+            replaced.take().for_each(|waker| self.replaced.push(waker));
+        }
     }
 
     /// Wakes everybody; keeps the memory.
@@ -35,14 +39,47 @@ impl Wakes {
         }
         self.more.drain(..).for_each(Waker::wake);
         self.len = 0;
-        self.replaced.clear();
+        self.replaced.take().for_each(drop);
     }
 
     /// Gives the memory back, if nobody is to be woken.
     pub(crate) fn shrink(&mut self) {
         if self.len == 0 {
             self.more = Vec::new();
-            self.replaced = Vec::new();
+            self.replaced = Replaced::default();
         }
+    }
+}
+
+/// Wakers that are not needed any more. One at a time is the rule, and needs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    one: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Replaced {
+    pub(super) fn is_empty(&self) -> bool {
+        self.one.is_none()
+    }
+
+    pub(super) fn push(&mut self, waker: Waker) {
+        match &self.one {
+            None => self.one = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+
+    pub(super) fn extend(&mut self, waker: Option<Waker>) {
+        waker.into_iter().for_each(|waker| self.push(waker));
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = Waker> {
+        self.one.take().into_iter().chain(self.more.drain(..))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.one.is_some()) + self.more.len()
     }
 }
