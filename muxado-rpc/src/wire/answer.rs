@@ -284,7 +284,7 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
     if let Some(value) = quick_json(message) {
         return Ok(Parts { ok: Some(range_of(message, value)), ..Parts::default() });
     }
-    let answer: JsonAnswer<'_> = json::parse(message).map_err(CodecError::new)?;
+    let answer: JsonAnswer<'_> = json::parse(message)?;
     let raw = |value: &serde_json::value::RawValue| message.slice_ref(value.get().as_bytes());
     let error = answer.err.map(|error| ErrorParts {
         code: Code::from_wire(&error.code),
