@@ -17,20 +17,20 @@ const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Expr {
     True,
-    Not(Box<Expr>),
-    All(Vec<Expr>),
-    If { test: Box<Expr>, then: Option<Box<Expr>> },
+    Not(Box<Self>),
+    All(Vec<Self>),
+    If { test: Box<Self>, then: Option<Box<Self>> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Loose {
     Number(u8),
-    Not { not: Box<Loose> },
+    Not { not: Box<Self> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Endless(Option<Box<Endless>>);
+struct Endless(Option<Box<Self>>);
 
 #[muxado_rpc::service]
 trait Solver {

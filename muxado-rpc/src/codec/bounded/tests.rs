@@ -40,7 +40,7 @@ macro_rules! types {
     ($($item:item)*) => {
         $(
             #[derive(Deserialize)]
-            #[expect(dead_code, reason = "it is decoded and not looked at")]
+            #[allow(dead_code, clippy::allow_attributes, reason = "they are decoded and not looked at")]
             $item
         )*
     };
@@ -66,6 +66,7 @@ types! {
         },
     }
 
+    #[derive(Default)]
     #[serde(default)]
     struct Node {
         next: Option<Box<Self>>,
@@ -126,12 +127,6 @@ types! {
         leaf: Option<Leaf>,
         #[serde(default)]
         data: [[u64; 32]; 32],
-    }
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self { next: None, leaf: None }
     }
 }
 
