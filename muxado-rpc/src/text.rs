@@ -42,6 +42,27 @@ fn show(out: &mut impl Write, value: &impl Display, max: usize) -> fmt::Result {
     }
 }
 
+/// Returns as many of the names as fit into `max` bytes, and how many more there are.
+pub(crate) fn list(names: impl ExactSizeIterator<Item: AsRef<str>>, max: usize) -> String {
+    let mut text = String::new();
+    let mut left = names.len();
+    for name in names {
+        let (between, name) = (if text.is_empty() { "" } else { ", " }, name.as_ref());
+        if text.len() + between.len() + name.len() + MAX_MORE > max {
+            let begin = if text.is_empty() { "" } else { " and " };
+            let _ = write!(text, "{begin}{left} more");
+            break;
+        }
+        text.push_str(between);
+        text.push_str(name);
+        left -= 1;
+    }
+    text
+}
+
+/// Bytes of the number of names that are left out, with the words around it.
+const MAX_MORE: usize = " and 18446744073709551615 more".len();
+
 /// Passes on what may be shown, and fails at the bound, which ends the formatting of what is behind it.
 struct Escaping<'a, W> {
     out: &'a mut W,
@@ -135,6 +156,15 @@ mod tests {
             }
             assert_eq!(Escaped(&text).to_string().matches('…').count(), 0);
         }
+    }
+
+    #[test]
+    fn lists_are_cut_between_names_and_say_how_many_there_are() {
+        let names = |count: usize| list(vec!["name"; count].into_iter(), 60);
+        assert_eq!((&*names(0), &*names(2)), ("", "name, name"));
+        assert_eq!(names(100), "name, name, name, name, name and 95 more");
+        assert_eq!(list(["x".repeat(100)].into_iter(), 60), "1 more");
+        assert!(names(usize::MAX / 1_000_000_000_000).len() <= 60);
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub(crate) struct JsonAnswer<'a> {
 pub(crate) struct JsonError<'a> {
     #[serde(borrow)]
     pub(crate) code: Cow<'a, str>,
-    pub(crate) message: String,
+    #[serde(borrow)]
+    pub(crate) message: Cow<'a, str>,
     #[serde(borrow, deserialize_with = "present")]
     pub(crate) details: Option<&'a RawValue>,
     pub(crate) app: bool,
