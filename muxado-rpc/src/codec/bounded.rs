@@ -4,6 +4,10 @@
 //! Whatever is decoded recursively passes through one of five methods of a [`Visitor`]: those that get a further
 //! decoder. There the levels are counted, also those that have no bytes of their own, such as options.
 
+// Its methods are steps between a codec's decoder and a visitor, for every value inside a value, and a step that is
+// called copies what it passes on: with optimisation they are always inlined. Without it that would only make one
+// large frame of many small ones.
+
 mod access;
 #[cfg(test)]
 mod tests;
@@ -41,7 +45,7 @@ pub(crate) trait Failure: de::Error {
 }
 
 /// Decodes a value by a codec's decoder, of a message of so many bytes.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn decode<'de, T, D, E>(decoder: D, size: usize) -> Result<T, E>
 where
     T: Deserialize<'de>,
@@ -60,7 +64,7 @@ pub(crate) struct Bounded<'c, T, E> {
 
 impl<'c, T, E> Bounded<'c, T, E> {
     /// Around what decodes the outermost value.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn outermost(inner: T, whole: &'c Whole<E>) -> Self {
         let bounds = Bounds { whole, nested: MAX_NESTED, wrapped: MAX_WRAPPED, place: Place::Value };
         Self { inner, bounds }
@@ -77,7 +81,7 @@ pub(crate) struct Whole<E> {
 
 impl<E> Whole<E> {
     /// Of a message of so many bytes.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) const fn of_size(size: usize) -> Self {
         Self { failure: Cell::new(None), size }
     }
@@ -104,7 +108,7 @@ enum Place {
 }
 
 impl<E> Clone for Bounds<'_, E> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn clone(&self) -> Self {
         *self
     }
@@ -113,13 +117,13 @@ impl<E> Clone for Bounds<'_, E> {
 impl<E> Copy for Bounds<'_, E> {}
 
 impl<E: Failure> Bounds<'_, E> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn place(self, place: Place) -> Self {
         Self { place, ..self }
     }
 
     /// Inside an array, a map or a variant.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn nested<X: de::Error>(self) -> Result<Self, X> {
         match self.nested.checked_sub(1) {
             Some(nested) if self.has_stack() => Ok(Self { nested, place: Place::Value, ..self }),
@@ -128,7 +132,7 @@ impl<E: Failure> Bounds<'_, E> {
     }
 
     /// Inside an option or a newtype.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn wrapped<X: de::Error>(self) -> Result<Self, X> {
         match self.wrapped.checked_sub(1) {
             Some(wrapped) if self.has_stack() => Ok(Self { wrapped, ..self }),
@@ -136,7 +140,7 @@ impl<E: Failure> Bounds<'_, E> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn has_stack(self) -> bool {
         let here = 0_u8;
         (&raw const here).addr().abs_diff((&raw const *self.whole).addr()) < MAX_STACK
@@ -190,7 +194,7 @@ const HANDED_OVER: &str = "see above";
 macro_rules! forward {
     ($($method:ident($($name:ident: $type:ty),*),)*) => {
         $(
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, E> {
                 let bounds = self.bounds;
                 let visitor = Bounded { inner: visitor, bounds };
@@ -205,7 +209,7 @@ macro_rules! forward {
 macro_rules! forward_as_any {
     ($($method:ident($($name:ident: $type:ty),*): $place:ident,)*) => {
         $(
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, E> {
                 let bounds = self.bounds;
                 if self.inner.is_human_readable() && bounds.place != Place::Key {
@@ -263,7 +267,7 @@ where
         deserialize_enum(name: &'static str, variants: &'static [&'static str]): Variant,
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         let bounds = self.bounds;
         let visitor = Bounded { inner: visitor, bounds };
@@ -275,7 +279,7 @@ where
         .map_err(|cause| bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }

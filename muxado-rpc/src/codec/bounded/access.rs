@@ -14,13 +14,13 @@ where
 {
     type Error = E;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, E> {
         let bounds = self.bounds;
         self.inner.next_element_seed(Bounded { inner: seed, bounds }).map_err(|cause| bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint().map(|elements| elements.min(self.bounds.whole.size))
     }
@@ -33,19 +33,19 @@ where
 {
     type Error = E;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, E> {
         let bounds = self.bounds.place(Place::Key);
         self.inner.next_key_seed(Bounded { inner: seed, bounds }).map_err(|cause| bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, E> {
         let bounds = self.bounds;
         self.inner.next_value_seed(Bounded { inner: seed, bounds }).map_err(|cause| bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint().map(|entries| entries.min(self.bounds.whole.size))
     }
@@ -59,7 +59,7 @@ where
     type Error = E;
     type Variant = Bounded<'c, A::Variant, E>;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), E> {
         let bounds = self.bounds;
         let (name, variant) = self
@@ -77,12 +77,12 @@ where
 {
     type Error = E;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn unit_variant(self) -> Result<(), E> {
         self.inner.unit_variant().map_err(|cause| self.bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, E> {
         let bounds = self.bounds;
         self.inner
@@ -90,7 +90,7 @@ where
             .map_err(|cause| bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, E> {
         let bounds = self.bounds;
         self.inner
@@ -98,7 +98,7 @@ where
             .map_err(|cause| bounds.take_over(cause))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
@@ -118,7 +118,7 @@ where
 {
     type Value = S::Value;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize<D: Deserializer<'de>>(self, decoder: D) -> Result<S::Value, D::Error> {
         let bounds = self.bounds;
         self.inner

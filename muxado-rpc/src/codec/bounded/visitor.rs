@@ -15,7 +15,7 @@ use super::{Bounded, Failure, Place};
 macro_rules! forward {
     ($($method:ident: $type:ty,)*) => {
         $(
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<X: de::Error>(self, value: $type) -> Result<V::Value, X> {
                 self.inner.$method(value).map_err(|failure: E| self.bounds.hand_over(failure))
             }
@@ -27,7 +27,7 @@ macro_rules! forward {
 macro_rules! forward_string {
     ($($method:ident: $type:ty,)*) => {
         $(
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<X: de::Error>(self, text: $type) -> Result<V::Value, X> {
                 if self.bounds.place == Place::Variant {
                     return self.visit_name(&text);
@@ -75,23 +75,23 @@ where
         visit_string: String,
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_none<X: de::Error>(self) -> Result<V::Value, X> {
         self.inner.visit_none().map_err(|failure: E| self.bounds.hand_over(failure))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_unit<X: de::Error>(self) -> Result<V::Value, X> {
         self.inner.visit_unit().map_err(|failure: E| self.bounds.hand_over(failure))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_some<D: Deserializer<'de>>(self, decoder: D) -> Result<V::Value, D::Error> {
         let bounds = self.bounds.wrapped()?;
         self.inner.visit_some(Bounded { inner: decoder, bounds }).map_err(|failure| bounds.hand_over(failure))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, decoder: D) -> Result<V::Value, D::Error> {
         let bounds = self.bounds.wrapped()?;
         self.inner
@@ -99,13 +99,13 @@ where
             .map_err(|failure| bounds.hand_over(failure))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
         let bounds = self.bounds.nested()?;
         self.inner.visit_seq(Bounded { inner: elements, bounds }).map_err(|failure| bounds.hand_over(failure))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
         let place = self.bounds.place;
         let bounds = self.bounds.nested()?;
@@ -118,7 +118,7 @@ where
         .map_err(|failure| bounds.hand_over(failure))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
         let bounds = self.bounds.nested()?;
         self.inner.visit_enum(Bounded { inner: variant, bounds }).map_err(|failure| bounds.hand_over(failure))
@@ -131,7 +131,7 @@ where
     E: Failure,
 {
     /// The name of a variant without a value.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_name<X: de::Error>(self, name: &str) -> Result<V::Value, X> {
         let bounds = self.bounds;
         let name: de::value::StrDeserializer<'_, E> = name.into_deserializer();
