@@ -1,5 +1,7 @@
 //! The two encodings of values. The codec is a value chosen per client at run time, not a type.
 
+mod bounded;
+mod error;
 pub(crate) mod json;
 pub(crate) mod msgpack;
 
@@ -8,10 +10,16 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use self::error::CodecError;
+
 /// How the values of a call are encoded. A server takes both on one connection and answers in the
 /// codec of the request.
 ///
 /// In both, structs are maps with field names as keys, so `#[serde(default)]` lets a service evolve.
+///
+/// A value is decoded if at most 126 arrays, maps and variants are inside one another in it, and at most 255 options
+/// and newtypes around the values on the way to its innermost one. Deeper ones are an error of the call, not of the
+/// stack of its thread.
 ///
 /// ```
 /// use muxado_rpc::Codec;
@@ -46,7 +54,7 @@ impl Codec {
     /// Decodes one value, which `bytes` holds exactly.
     pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
         match self {
-            Self::Json => serde_json::from_slice(bytes).map_err(CodecError::new),
+            Self::Json => json::parse(bytes),
             Self::MessagePack => msgpack::decode_sound(bytes).map_or_else(|| decode_packed(bytes), Ok),
         }
     }
@@ -103,14 +111,9 @@ impl FromStr for Codec {
 /// Decodes what is no sound value of this type, as a rule, and says why.
 #[cold]
 fn decode_packed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    deserializer.set_max_depth(MAX_DEPTH);
-    let value = T::deserialize(&mut deserializer).map_err(CodecError::new)?;
-    if msgpack::is_at_end(&mut deserializer) {
-        Ok(value)
-    } else {
-        Err(CodecError::new("bytes follow the value"))
-    }
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
+    let value = bounded::decode(&mut decoder, bytes.len())?;
+    if msgpack::is_at_end(&mut decoder) { Ok(value) } else { Err(CodecError::new("bytes follow the value")) }
 }
 
 /// Where the parts of an envelope are written.
@@ -126,25 +129,10 @@ impl Append for Vec<u8> {
     }
 }
 
-/// How deep values may be nested, so that a peer's message cannot overflow the stack. serde_json has
-/// the same limit of its own.
-const MAX_DEPTH: usize = 128;
-
 /// A word that is no [`Codec`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown codec {0:?}: known are json and messagepack")]
 pub struct UnknownCodec(String);
-
-/// Why a value could not be encoded or decoded, in the codec's words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct CodecError(String);
-
-impl CodecError {
-    pub(crate) fn new(cause: impl fmt::Display) -> Self {
-        Self(cause.to_string())
-    }
-}
 
 #[cfg(test)]
 mod tests {

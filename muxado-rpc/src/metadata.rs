@@ -7,10 +7,13 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
+use crate::text::Brief;
+
 /// Names and values that travel beside the parameters of a request or the value of an answer.
 ///
 /// Names are unique and case-sensitive, and keep their order. How much one message may carry is set by
-/// [`Limits::max_metadata_size`]. Empty metadata costs nothing.
+/// [`Limits::max_metadata_size`]. Empty metadata costs nothing. `Debug` shows names only, because values may be
+/// secrets, such as tokens.
 ///
 /// ```
 /// use muxado_rpc::Metadata;
@@ -114,9 +117,18 @@ impl<N: Into<String>, V: Into<String>, const LEN: usize> From<[(N, V); LEN]> for
     }
 }
 
+/// The names; values may be secrets.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+        write!(f, "{}", Brief(Names(self)))
+    }
+}
+
+struct Names<'a>(&'a Metadata);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -194,6 +206,15 @@ mod tests {
         assert_eq!(metadata.iter().collect::<Vec<_>>(), [("a", "3"), ("b", "2")]);
         assert_eq!(metadata.remove("a").as_deref(), Some("3"));
         assert_eq!((metadata.len(), metadata.size(), metadata.get("a")), (1, 2, None));
+    }
+
+    #[test]
+    fn debug_shows_names_only() {
+        let metadata = Metadata::from([("token", "s3cret"), ("a\n", "s3cret")]);
+        assert_eq!(format!("{metadata:?}"), r#"{"token", "a\n"}"#);
+        assert!(!format!("{metadata:#?}").contains("s3cret"));
+        let many: Metadata = (0..1000).map(|n| (n.to_string(), "s3cret")).collect();
+        assert_eq!(format!("{many:?}").len(), 256);
     }
 
     #[test]

@@ -9,8 +9,10 @@ use serde::{
 };
 
 use crate::{
-    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming, payload::Payload,
-    text::shortened, wire::one_answer,
+    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming,
+    payload::Payload,
+    text::{Brief, MAX_SHOWN, brief},
+    wire::one_answer,
 };
 
 /// What a method returned: a value, items to come, or an error of the application's own.
@@ -113,6 +115,14 @@ impl Response {
     /// Whether the method returned a value or items, not an error.
     pub fn is_ok(&self) -> bool {
         !matches!(self.outcome, Outcome::Error(_))
+    }
+
+    /// The code of the error that the method returned, if it did.
+    pub(crate) fn error_code(&self) -> Option<Code> {
+        match &self.outcome {
+            Outcome::Error(error) => Some(error.code),
+            Outcome::Value(_) | Outcome::Items(_) => None,
+        }
     }
 
     /// The encoded value or error; empty if the method returns items.
@@ -245,17 +255,10 @@ fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &
 
 /// The application's error is of a type this side does not know: its raw text must do.
 pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
-    let text = match codec {
-        Codec::Json => String::from_utf8_lossy(&error.value).into_owned(),
-        Codec::MessagePack => codec.decode::<serde_json::Value>(&error.value).map_or_else(
-            |_| format!("{:?}", Bytes::copy_from_slice(&error.value)),
-            |value| value.to_string(),
-        ),
-    };
-    let text = shortened(&text, MAX_QUOTED);
-    let said = match shortened(&error.message, MAX_QUOTED) {
-        "" | NO_MESSAGE => text.to_owned(),
-        message => format!("{message} ({text})"),
+    let text = text_of(codec, &error.value);
+    let said = match &*error.message {
+        "" | NO_MESSAGE => text,
+        message => format!("{} ({text})", Brief(message)),
     };
     // Its code is known even if its type is not.
     let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
@@ -264,8 +267,24 @@ pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &Encod
         .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
 }
 
-/// Bytes quoted of an error that cannot be decoded, and of its message.
-const MAX_QUOTED: usize = 500;
+/// A value of any type as a short text.
+fn text_of(codec: Codec, value: &[u8]) -> String {
+    match codec {
+        Codec::Json => {
+            // What is cut off here would not be shown. It may end inside a character.
+            let beginning = &value[..value.len().min(2 * MAX_SHOWN)];
+            brief(String::from_utf8_lossy(beginning), MAX_SHOWN)
+        }
+        Codec::MessagePack if value.len() > MAX_UNPACKED => format!("a value of {} bytes", value.len()),
+        Codec::MessagePack => match codec.decode::<serde_json::Value>(value) {
+            Ok(value) => brief(value, MAX_SHOWN),
+            Err(_) => brief(format_args!("{:?}", Bytes::copy_from_slice(value)), MAX_SHOWN),
+        },
+    }
+}
+
+/// Bytes of a value that is unpacked to be shown. It takes many times as much memory.
+const MAX_UNPACKED: usize = 4 * MAX_SHOWN;
 
 /// The message of an error that has none.
 const NO_MESSAGE: &str = "the method returned an error";

@@ -13,7 +13,10 @@ use std::{
 use tower_service::Service;
 
 use self::erased::{ErasedService, ServeFuture};
-use crate::{BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status};
+use crate::{
+    BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
+    text::{self, Brief},
+};
 
 /// Several services as one Tower service.
 ///
@@ -39,8 +42,16 @@ use crate::{BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, S
 /// ```
 #[derive(Clone, Default)]
 pub struct Router {
+    routes: Arc<Routes>,
+}
+
+#[derive(Clone, Default)]
+struct Routes {
     /// In the order of their ids.
-    routes: Arc<Vec<Route>>,
+    list: Vec<Route>,
+    /// Says which there are to callers of one that is not there: made once, because refusing a call must cost
+    /// less than serving it.
+    summary: String,
 }
 
 #[derive(Clone)]
@@ -74,12 +85,14 @@ impl Router {
         match self.position(info.id()) {
             Ok(at) => Err(RegistrationError::DuplicateId {
                 id: info.id(),
-                first: self.routes[at].info.name(),
+                first: self.routes.list[at].info.name(),
                 second: info.name(),
             }),
             Err(at) => {
                 let route = Route { info, service: Arc::new(service) };
-                Arc::make_mut(&mut self.routes).insert(at, route);
+                let routes = Arc::make_mut(&mut self.routes);
+                routes.list.insert(at, route);
+                routes.summary = listed(routes.list.iter().map(|route| route.info));
                 Ok(self)
             }
         }
@@ -87,24 +100,32 @@ impl Router {
 
     /// The services, in the order of their ids.
     pub fn services(&self) -> impl Iterator<Item = &'static ServiceInfo> {
-        self.routes.iter().map(|route| route.info)
+        self.routes.list.iter().map(|route| route.info)
     }
 
     pub(crate) fn service(&self, id: ServiceId) -> Option<&'static ServiceInfo> {
-        self.position(id).ok().map(|at| self.routes[at].info)
+        self.position(id).ok().map(|at| self.routes.list[at].info)
     }
 
     /// What to say about a service that is not here.
     pub(crate) fn unknown_service(&self, id: ServiceId) -> Status {
-        let names: Vec<_> = self.services().map(|info| format!("{} ({})", info.name(), info.id())).collect();
-        let served = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let served = if self.routes.list.is_empty() { "none" } else { &*self.routes.summary };
         Status::unimplemented(format!("no service {id} here; served: {served}")).not_executed()
     }
 
     fn position(&self, id: ServiceId) -> Result<usize, usize> {
-        self.routes.binary_search_by_key(&id, |route| route.info.id())
+        self.routes.list.binary_search_by_key(&id, |route| route.info.id())
     }
 }
+
+/// Services as a text of at most [`MAX_SUMMARY`] bytes.
+fn listed(services: impl ExactSizeIterator<Item = &'static ServiceInfo>) -> String {
+    let named = services.map(|info| format!("{} ({})", Brief(info.name()), info.id()));
+    text::list(named, MAX_SUMMARY)
+}
+
+/// Bytes of the list of services in an answer, which has 256 at most.
+const MAX_SUMMARY: usize = 200;
 
 impl Service<Request> for Router {
     type Response = Response;
@@ -119,10 +140,10 @@ impl Service<Request> for Router {
     fn call(&mut self, request: Request) -> RouterFuture {
         let id = request.method().service_id();
         let state = match self.position(id) {
-            Ok(at) => match self.routes[at].service.try_start(request) {
+            Ok(at) => match self.routes.list[at].service.try_start(request) {
                 Ok(serving) => State::Running(serving),
                 Err(request) => {
-                    let service = Arc::clone(&self.routes[at].service);
+                    let service = Arc::clone(&self.routes.list[at].service);
                     State::Start(Box::new((service, request)))
                 }
             },

@@ -10,7 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 pub use self::code::Code;
 pub(crate) use self::from::{from_box_error, from_open_error, from_read_error};
-use crate::codec::{Codec, CodecError};
+use crate::{
+    codec::{Codec, CodecError},
+    text::{Brief, Escaped, shortened},
+};
 
 /// Why a call failed: a code, a text for people, and perhaps details for programs.
 ///
@@ -27,6 +30,10 @@ use crate::codec::{Codec, CodecError};
 /// assert_eq!(status.code(), Code::NotFound);
 /// assert_eq!(status.to_string(), "not_found: no user 7");
 /// ```
+///
+/// [`message`](Self::message) returns the text as it is, of a peer's at most 4 096 bytes. `Display` and `Debug` escape
+/// what acts on a terminal or a log, such as line feeds, and show at most 256 bytes of a text that came from a peer
+/// ([`Origin::Peer`]).
 #[derive(Clone)]
 pub struct Status {
     // Boxed so that a `Result` with it stays as small as its value.
@@ -133,7 +140,7 @@ impl Status {
         self.inner.code
     }
 
-    /// The text for people; may be empty.
+    /// The text for people; may be empty. Of a peer's at most 4 096 bytes are kept. Nothing in it is escaped.
     pub fn message(&self) -> &str {
         &self.inner.message
     }
@@ -169,6 +176,14 @@ impl Status {
     /// a service that is not ready refuses. Peers that do not know how to say it leave it open.
     pub fn may_have_executed(&self) -> bool {
         self.inner.executed != Executed::No
+    }
+
+    /// The text for people, as far as it is shown.
+    fn shown_message(&self) -> std::borrow::Cow<'_, str> {
+        match self.inner.origin {
+            Origin::Peer => Brief(self.message()).to_string().into(),
+            _ => self.message().into(),
+        }
     }
 
     pub(crate) fn cannot_decode(what: impl fmt::Display, cause: &CodecError) -> Self {
@@ -210,11 +225,12 @@ constructors! {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inner.code)?;
-        if !self.inner.message.is_empty() {
-            write!(f, ": {}", self.inner.message)?;
+        let Inner { code, message, origin, .. } = &*self.inner;
+        match (&**message, origin) {
+            ("", _) => write!(f, "{code}"),
+            (text, Origin::Peer) => write!(f, "{code}: {}", Brief(text)),
+            (text, _) => write!(f, "{code}: {}", Escaped(text)),
         }
-        Ok(())
     }
 }
 
@@ -222,7 +238,7 @@ impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Status")
             .field("code", &self.inner.code)
-            .field("message", &self.inner.message)
+            .field("message", &self.shown_message())
             .field("origin", &self.inner.origin)
             .field("executed", &self.inner.executed)
             .finish_non_exhaustive()
@@ -240,10 +256,13 @@ impl PartialEq for Status {
 
 impl Eq for Status {}
 
+/// Bytes of the text of an error that are sent, and that are kept of what a peer sends.
+pub(crate) const MAX_STATUS_MESSAGE: usize = 4096;
+
 #[derive(Serialize, Deserialize)]
 struct Text<'a> {
     code: Code,
-    #[serde(default)]
+    #[serde(borrow, default)]
     message: std::borrow::Cow<'a, str>,
 }
 
@@ -257,7 +276,8 @@ impl Serialize for Status {
 impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        Ok(Self::new(text.code, text.message).with_origin(Origin::Peer))
+        let message = shortened(&text.message, MAX_STATUS_MESSAGE);
+        Ok(Self::new(text.code, message).with_origin(Origin::Peer))
     }
 }
 
@@ -279,6 +299,29 @@ mod tests {
         assert_eq!(&json[..], b"[1,2]");
         let received = Status::aborted("").with_raw_details(Codec::Json, json);
         assert_eq!(received.details::<Vec<i32>>(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_escaped() {
+        let status = Status::aborted("a\u{1b}[2J\nb\u{202e}");
+        assert_eq!(status.message(), "a\u{1b}[2J\nb\u{202e}");
+        for status in [status.clone(), status.with_origin(Origin::Peer)] {
+            assert_eq!(status.to_string(), "aborted: a\\u{1b}[2J\\nb\\u{202e}");
+            let debug = format!("{status:?}");
+            assert!(!debug.contains(['\u{1b}', '\n', '\u{202e}']), "{debug}");
+        }
+    }
+
+    #[test]
+    fn of_a_text_from_a_peer_the_beginning_is_shown() {
+        let status = Status::aborted("x".repeat(4000));
+        assert_eq!(status.to_string().len(), "aborted: ".len() + 4000);
+        let status = status.with_origin(Origin::Peer);
+        assert_eq!(status.to_string().len(), "aborted: ".len() + 256);
+        assert!(format!("{status:?}").len() < 400);
+        assert_eq!(status.message().len(), 4000);
+        let json = serde_json::json!({"code": "aborted", "message": "ü".repeat(4000)}).to_string();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap().message().len(), 4096);
     }
 
     #[test]

@@ -109,6 +109,64 @@ async fn a_call_has_a_span_on_each_side_in_one_trace() {
     assert_eq!(codes, ["not_found", "not_found", "unknown", "unknown"]);
 }
 
+/// Of a unary method as of a streamed one, on both sides.
+#[tokio::test]
+async fn an_error_of_the_application_has_its_code_in_the_span() {
+    #[derive(Debug, PartialEq, muxado_rpc::AppError, serde::Serialize, serde::Deserialize)]
+    enum Refusal {
+        #[code(NotFound)]
+        Missing,
+        #[code(PermissionDenied)]
+        Forbidden,
+    }
+
+    #[muxado_rpc::service]
+    trait Door {
+        async fn open(&self, locked: bool) -> Result<(), Refusal>;
+        async fn watch(&self) -> Result<impl muxado_rpc::Stream<Item = u8>, Refusal>;
+        async fn knock(&self) -> impl muxado_rpc::Stream<Item = Result<u8, Refusal>>;
+    }
+
+    struct Shut;
+
+    impl Door for Shut {
+        async fn open(&self, locked: bool) -> Result<(), Refusal> {
+            Err(if locked { Refusal::Forbidden } else { Refusal::Missing })
+        }
+
+        async fn watch(&self) -> Result<impl muxado_rpc::Stream<Item = u8>, Refusal> {
+            if true { Err(Refusal::Missing) } else { Ok(stream::empty()) }
+        }
+
+        async fn knock(&self) -> impl muxado_rpc::Stream<Item = Result<u8, Refusal>> {
+            stream::iter([Err(Refusal::Forbidden)])
+        }
+    }
+
+    let lines = Lines::record();
+    let (near, _far) = behind_trace(DoorServer::new(Shut));
+    for codec in CODECS {
+        let client = DoorClient::new(TraceLayer::client().layer(near.channel())).with_codec(codec);
+        let codes =
+            || lines.spans().iter().map(|span| field(span, "rpc.status").unwrap().to_owned()).collect();
+        assert_eq!(client.open(true).await.unwrap_err().app(), Some(&Refusal::Forbidden));
+        assert_eq!(client.open(false).await.unwrap_err().app(), Some(&Refusal::Missing));
+        let unary: Vec<String> = codes();
+        assert_eq!(unary, ["permission_denied", "permission_denied", "not_found", "not_found"], "{codec}");
+        let failed = match client.watch().await {
+            Ok(mut items) => collect(&mut items).await.1,
+            Err(error) => Some(error),
+        };
+        assert_eq!(failed.unwrap().app(), Some(&Refusal::Missing));
+        let mut knocks = client.knock().await.unwrap();
+        assert_eq!(collect(&mut knocks).await.1.unwrap().app(), Some(&Refusal::Forbidden));
+        drop(knocks);
+        let streamed: Vec<String> = codes();
+        assert_eq!(streamed.iter().filter(|code| *code == "permission_denied").count(), 2, "{streamed:?}");
+        assert_eq!(streamed.iter().filter(|code| *code == "not_found").count(), 2, "{streamed:?}");
+    }
+}
+
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test]

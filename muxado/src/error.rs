@@ -100,7 +100,9 @@ impl fmt::Debug for ErrorCode {
 }
 
 /// What a GOAWAY frame said (`PROTOCOL §3.4`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Display` and `Debug` show at most 256 bytes of the text, escaped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct GoAway {
     /// Why the sender goes away.
     pub code: ErrorCode,
@@ -114,11 +116,43 @@ impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         if !self.debug.is_empty() {
-            write!(f, ": {}", String::from_utf8_lossy(&self.debug).escape_debug())?;
+            write!(f, ": {}", self.shown_debug())?;
         }
         Ok(())
     }
 }
+
+impl fmt::Debug for GoAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GoAway")
+            .field("code", &self.code)
+            .field("last_stream_id", &self.last_stream_id)
+            .field("debug", &format_args!("\"{}\"", self.shown_debug()))
+            .finish()
+    }
+}
+
+impl GoAway {
+    /// The beginning of the text, escaped.
+    fn shown_debug(&self) -> String {
+        let beginning = &self.debug[..self.debug.len().min(MAX_SHOWN)];
+        let mut shown = String::new();
+        for char in String::from_utf8_lossy(beginning).chars() {
+            let char = char.escape_debug().to_string();
+            if shown.len() + char.len() + REST.len() > MAX_SHOWN {
+                return shown + REST;
+            }
+            shown += &char;
+        }
+        shown
+    }
+}
+
+/// What stands for the rest of a text that was cut.
+const REST: &str = "…";
+
+/// Bytes that are shown of a text which the peer sent.
+const MAX_SHOWN: usize = 256;
 
 /// Why a session ended, seen from this side.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 pub(crate) use self::scan::Scanner;
-use super::Append;
+use super::{Append, CodecError, bounded};
 
 /// `{"method":..,"params":..,"timeout_ms":..,"metadata":..}`, keys in any order, others ignored.
 #[derive(Debug, Deserialize)]
@@ -44,7 +44,8 @@ pub(crate) struct JsonAnswer<'a> {
 pub(crate) struct JsonError<'a> {
     #[serde(borrow)]
     pub(crate) code: Cow<'a, str>,
-    pub(crate) message: String,
+    #[serde(borrow)]
+    pub(crate) message: Cow<'a, str>,
     #[serde(borrow, deserialize_with = "present")]
     pub(crate) details: Option<&'a RawValue>,
     pub(crate) app: bool,
@@ -56,9 +57,12 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Parses one message.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(text)
+/// Decodes the value that `text` holds exactly.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, CodecError> {
+    let mut decoder = serde_json::Deserializer::from_slice(text);
+    let value = bounded::decode(&mut decoder, text.len())?;
+    decoder.end().map_err(CodecError::new)?;
+    Ok(value)
 }
 
 /// Appends a JSON string literal.

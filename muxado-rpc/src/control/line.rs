@@ -9,7 +9,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::remote::{RemoteInfo, RemoteService};
-use crate::{Codec, Limits, Router, ServiceId, ServiceInfo};
+use crate::{
+    Codec, Limits, Router, ServiceId, ServiceInfo,
+    codec::{CodecError, json},
+};
 
 /// Bytes of a line, without its line feed.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
@@ -170,8 +173,8 @@ impl Entry<'static, Vec<&'static str>> {
 }
 
 /// Reads a line.
-pub(super) fn read(line: &[u8]) -> Result<Line, serde_json::Error> {
-    let ReadLine { hello, drain } = serde_json::from_slice(line)?;
+pub(super) fn read(line: &[u8]) -> Result<Line, CodecError> {
+    let ReadLine { hello, drain } = json::parse(line)?;
     let hello = hello.map(ReadHello::check).transpose()?;
     Ok(Line { hello, drain })
 }
@@ -199,9 +202,9 @@ struct ReadHello<'a> {
 impl ReadHello<'_> {
     /// The services are kept as text, which is no larger than the line, and are read when somebody
     /// asks for them.
-    fn check(self) -> Result<RemoteInfo, serde_json::Error> {
+    fn check(self) -> Result<RemoteInfo, CodecError> {
         if let Some(services) = self.services {
-            serde_json::from_str::<Each<Entry<'_, Each<Cow<'_, str>>>>>(services.get())?;
+            json::parse::<Each<Entry<'_, Each<Cow<'_, str>>>>>(services.get().as_bytes())?;
         }
         let codecs = self.codecs.map(|known| known.0);
         let services = self.services.map(RawValue::to_owned);
@@ -211,7 +214,7 @@ impl ReadHello<'_> {
 
 /// The services in a text that was checked.
 pub(super) fn services(text: &RawValue) -> Vec<RemoteService> {
-    let entries: Vec<Entry<'_, Vec<String>>> = serde_json::from_str(text.get()).unwrap_or_default();
+    let entries: Vec<Entry<'_, Vec<String>>> = json::parse(text.get().as_bytes()).unwrap_or_default();
     let service = |Entry { name, id, methods }: Entry<'_, _>| {
         RemoteService::new(name.into_owned(), ServiceId::new(id), methods)
     };

@@ -9,6 +9,7 @@ use memchr::memchr;
 use muxado::{ControlStreams, ErrorCode, Stream};
 
 use super::line::{self, Line, MAX_LINE};
+use crate::codec::CodecError;
 
 /// How far the peer has got.
 pub(super) enum Listening {
@@ -31,7 +32,7 @@ pub(super) struct Reader {
 /// What is wrong with a control stream.
 #[derive(Debug)]
 enum Unusable {
-    NoLine(serde_json::Error),
+    NoLine(CodecError),
     LongLine,
     TooMuch,
 }

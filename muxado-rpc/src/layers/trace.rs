@@ -22,7 +22,8 @@ use crate::{
 /// A `tracing` span around each call, and W3C trace context in its metadata.
 ///
 /// The span `rpc`, of level `INFO`, has the fields `rpc.system` (`muxado`), `rpc.service`,
-/// `rpc.method`, `rpc.status` (`ok` or the [`Code`]), `side` (`client` or `server`), `peer`,
+/// `rpc.method`, `rpc.status` (`ok` or the [`Code`], also that of an
+/// [error of the application](crate::AppError)), `side` (`client` or `server`), `peer`,
 /// `trace_id`, `span_id` and `parent_id`, the last of which a trace's first span has not. The status of
 /// a call that is given up, or of a stream that nobody reads to its end, is `cancelled`.
 ///
@@ -176,8 +177,7 @@ where
         *this.ended = true;
         match &mut result {
             Ok(response) => {
-                // What errors of the application count as.
-                let failed = if response.is_ok() { None } else { Some(Code::Unknown) };
+                let failed = response.error_code();
                 match response.items_mut() {
                     Some(items) => trace_items(items, this.span, this.context.as_ref()),
                     None => record(this.span, failed),

@@ -18,7 +18,7 @@ use crate::{Metadata, random};
 /// assert_eq!(context.to_string(), parent);
 /// assert_ne!(context.child().span_id(), context.span_id());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
@@ -130,6 +130,13 @@ impl TraceContext {
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+/// Without what tracing systems add of their own, which may be meant for them alone.
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TraceContext").field(&format_args!("{self}")).finish()
     }
 }
 

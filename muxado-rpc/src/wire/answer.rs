@@ -18,6 +18,7 @@ use crate::{
     limits::SendLimits,
     payload::{Framed, Head, Outgoing, Payload},
     response::{EncodedError, Outcome},
+    status::MAX_STATUS_MESSAGE,
     text::shortened,
 };
 
@@ -107,6 +108,7 @@ impl Answer {
     }
 
     fn of_app_error(EncodedError { code, message, value }: EncodedError) -> Self {
+        let message = kept_message(&message);
         let error = Some(ErrorHead { code, message, mark: Some(("app", true)), has_details: true });
         Self { error, payload: value, metadata: Metadata::new() }
     }
@@ -115,7 +117,7 @@ impl Answer {
         let details = status.raw_details(codec);
         let error = ErrorHead {
             code: status.code(),
-            message: shortened(status.message(), MAX_STATUS_MESSAGE).to_owned(),
+            message: kept_message(status.message()),
             mark: (!status.may_have_executed()).then_some(("executed", false)),
             has_details: details.is_some(),
         };
@@ -197,8 +199,10 @@ impl Answer {
     }
 }
 
-/// Bytes of a status's text that are sent.
-const MAX_STATUS_MESSAGE: usize = 4096;
+/// What is sent, and what is kept, of the text of an error.
+fn kept_message(text: &str) -> String {
+    shortened(text, MAX_STATUS_MESSAGE).to_owned()
+}
 
 /// What a value without metadata is behind in MessagePack.
 const QUICK: &[u8] = b"\x81\xa2ok";
@@ -284,11 +288,11 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
     if let Some(value) = quick_json(message) {
         return Ok(Parts { ok: Some(range_of(message, value)), ..Parts::default() });
     }
-    let answer: JsonAnswer<'_> = json::parse(message).map_err(CodecError::new)?;
+    let answer: JsonAnswer<'_> = json::parse(message)?;
     let raw = |value: &serde_json::value::RawValue| message.slice_ref(value.get().as_bytes());
     let error = answer.err.map(|error| ErrorParts {
         code: Code::from_wire(&error.code),
-        message: error.message,
+        message: kept_message(&error.message),
         details: error.details.map(raw),
         app: error.app,
         not_executed: error.executed == Some(false),
@@ -331,7 +335,7 @@ fn decode_packed_error(message: &Bytes, cursor: &mut Cursor<'_>) -> Result<Error
     for _ in 0..cursor.map()? {
         match cursor.string()? {
             "code" => error.code = Code::from_wire(cursor.string()?),
-            "message" => error.message = cursor.string()?.to_owned(),
+            "message" => error.message = kept_message(cursor.string()?),
             "details" => error.details = Some(message.slice_ref(cursor.value()?)),
             "app" => error.app = cursor.bool()?,
             "executed" => error.not_executed = !cursor.nil() && !cursor.bool()?,

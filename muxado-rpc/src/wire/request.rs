@@ -120,7 +120,7 @@ fn decode_json(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     if let Some(head) = quick_json(message) {
         return Ok(head);
     }
-    let request: JsonRequest<'_> = json::parse(message).map_err(CodecError::new)?;
+    let request: JsonRequest<'_> = json::parse(message)?;
     let params = request.params.map(|raw: &RawValue| range_of(message, raw.get().as_bytes()));
     Ok(RequestHead {
         method: request.method,

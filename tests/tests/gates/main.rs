@@ -7,6 +7,7 @@
 
 mod bulk;
 mod calls;
+mod refusals;
 mod rig;
 mod service;
 mod sizes;

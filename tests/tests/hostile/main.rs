@@ -13,6 +13,7 @@ mod floods;
 mod formula;
 mod malformed;
 mod memory;
+mod quotes;
 mod replies;
 mod soak;
 mod stalls;

@@ -7,7 +7,7 @@ use serde::{
     de::{self, DeserializeOwned, Visitor},
 };
 
-use crate::codec::MAX_DEPTH;
+use crate::codec::bounded::{Bounded, Failure, Whole};
 
 /// The value that `bytes` holds exactly; `None` if it does not, or why ever it cannot be decoded. What
 /// is wrong [`Codec::decode`](crate::Codec) tells.
@@ -19,7 +19,7 @@ pub(crate) fn decode_sound<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     (read || bytes.is_empty()).then_some(value)
 }
 
-/// What the outermost value is read from; those inside it come from `rmp_serde` directly.
+/// What the outermost value is read from; those inside it come from `rmp_serde`.
 struct Outermost<'a, 'de> {
     bytes: &'de [u8],
     /// The value was asked for: one that asks for nothing does not tell what is there.
@@ -38,19 +38,20 @@ impl<'de> Outermost<'_, 'de> {
     #[inline(never)]
     fn generally<T>(
         self,
-        read: impl FnOnce(&mut General<'de>) -> Result<T, GeneralError>,
+        read: impl FnOnce(Bounded<'_, &mut General<'de>, Unsound>) -> Result<T, Unsound>,
     ) -> Result<T, Unsound> {
         *self.read = true;
         let mut general = rmp_serde::Deserializer::from_read_ref(self.bytes);
-        general.set_max_depth(MAX_DEPTH);
-        let value = read(&mut general).map_err(|_| Unsound)?;
+        let whole = Whole::of_size(self.bytes.len());
+        let value = read(Bounded::outermost(&mut general, &whole))?;
         if is_at_end(&mut general) { Ok(value) } else { Err(Unsound) }
     }
 }
 
-/// Whether the decoder has nothing left, which it does not say: not even a marker comes.
+/// Whether the decoder has nothing left, which it does not say: not even a marker comes. It is asked for a boolean,
+/// because of that it neither goes into nor quotes what else is there.
 pub(crate) fn is_at_end(general: &mut General<'_>) -> bool {
-    matches!(<()>::deserialize(general), Err(GeneralError::InvalidMarkerRead(_)))
+    matches!(bool::deserialize(general), Err(GeneralError::InvalidMarkerRead(_)))
 }
 
 macro_rules! generally {
@@ -150,5 +151,15 @@ impl std::error::Error for Unsound {}
 impl de::Error for Unsound {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self
+    }
+}
+
+impl Failure for Unsound {
+    fn of_codec(_: &dyn fmt::Display) -> Self {
+        Self
+    }
+
+    fn at(self, _: &str) -> Self {
+        self
     }
 }

@@ -238,7 +238,7 @@ fn text_that_is_not_utf_8_is_no_string() {
 
 #[test]
 fn how_deep_values_may_be_nested_is_the_same() {
-    for depth in [127, 128, 129] {
+    for depth in [125, 126, 127] {
         let mut bytes = vec![0x91; depth];
         bytes.push(0xC0);
         same::<serde_json::Value>(&bytes);

@@ -15,18 +15,24 @@ use crate::{
     Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
     budget::Reservation,
     link::Link,
-    text::shortened,
+    text::{self, brief},
     wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, quick_request},
 };
 
 /// A request that is being read.
 pub(super) struct Reception {
-    service: Result<&'static ServiceInfo, Box<Status>>,
+    service: Result<&'static ServiceInfo, Unknown>,
     /// What came with the stream.
     first: Option<Bytes>,
     reader: MessageReader,
     /// Runs until the first byte is there.
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A service that is not here, and those that are.
+struct Unknown {
+    id: ServiceId,
+    router: Router,
 }
 
 /// What became of reading a request.
@@ -40,7 +46,7 @@ pub(super) enum Received {
 
 impl Reception {
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router, link: &Link) -> Self {
-        let service = router.service(id).ok_or_else(|| Box::new(router.unknown_service(id)));
+        let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::new(link.limits().max_message_size);
         Self { service, first, reader, timer: None }
     }
@@ -123,7 +129,7 @@ impl Reception {
             Ok(service) => message
                 .map_err(|error| unreadable(service, &error, link.limits()))
                 .and_then(|message| request(service, codec, message, link)),
-            Err(status) => Err((**status).clone()),
+            Err(Unknown { id, router }) => Err(router.unknown_service(*id)),
         };
         match request {
             Ok(request) => Received::Request(request),
@@ -193,14 +199,13 @@ fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> S
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
-    let known: Vec<_> = service.methods().iter().map(MethodInfo::name).collect();
-    let name = shortened(name, MAX_QUOTED_NAME);
-    Status::unimplemented(format!(
-        "service {} has no method {name:?}; it has: {}",
-        service.name(),
-        known.join(", ")
-    ))
+    let known = text::list(service.methods().iter().map(MethodInfo::name), MAX_METHODS);
+    let (service, name) = (service.name(), brief(name, MAX_QUOTED_NAME));
+    Status::unimplemented(format!("service {service} has no method \"{name}\"; it has: {known}"))
 }
 
+/// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.
+const MAX_METHODS: usize = 100;
+
 /// Bytes quoted of the name of a method that is not there.
-const MAX_QUOTED_NAME: usize = 100;
+const MAX_QUOTED_NAME: usize = 80;
