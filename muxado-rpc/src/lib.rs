@@ -101,6 +101,8 @@ mod router;
 mod scope;
 mod server;
 mod setup;
+#[cfg(unix)]
+mod socket_file;
 mod status;
 mod streaming;
 mod tally;
