@@ -6,6 +6,16 @@ use tokio::net::TcpListener;
 
 use crate::{PeerInfo, Socket, address::Address, peer::no_delay};
 
+/// Where connections come from.
+pub(super) trait Accept: Send + Sync + 'static {
+    /// Takes the next connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped no connection is lost.
+    fn accept(&self) -> impl Future<Output = io::Result<(Socket, PeerInfo)>> + Send;
+}
+
 /// A listening socket of either kind.
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -31,9 +41,10 @@ impl Listener {
             Self::Unix(listener) => Ok(Address::Unix(listener.path().to_owned())),
         }
     }
+}
 
-    /// Takes the next connection. Cancel safe.
-    pub(super) async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
+impl Accept for Listener {
+    async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
