@@ -89,6 +89,7 @@ mod layered;
 pub mod layers;
 mod limits;
 mod link;
+mod log_limit;
 mod metadata;
 mod method;
 mod payload;

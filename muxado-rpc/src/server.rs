@@ -209,13 +209,15 @@ where
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub async fn listen(self, address: &str) -> Result<Server, ListenError> {
+    pub async fn listen(mut self, address: &str) -> Result<Server, ListenError> {
         let parsed: Address = address.parse()?;
         let router = self.setup.router()?;
         let failed = |source| ListenError::Io { address: address.to_owned(), source };
         let listener = Listener::bind(&parsed).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
         let service = self.layer.layer(router.clone());
+        // Clones of a builder make servers that have nothing to do with each other.
+        self.setup.logs = Arc::default();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let links = Arc::new(Links::default());

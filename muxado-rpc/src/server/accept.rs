@@ -55,6 +55,7 @@ impl<S: CallService> Acceptor<S> {
         drop(listener);
         self.stopping.cancel();
         let drained = self.end(order, orders).await;
+        self.starter.setup.logs.write_counts();
         drained
     }
 
@@ -81,8 +82,10 @@ impl<S: CallService> Acceptor<S> {
         orders: &mut watch::Receiver<Order>,
     ) -> Option<Duration> {
         let mut backoff = Backoff::default();
+        let logs = Arc::clone(&self.starter.setup.logs);
         loop {
             let has_room = self.connections.tasks.len() < self.starter.setup.limits.max_connections;
+            let due = logs.due();
             // What is waited for has a time of its own: other events end this turn, and not the wait.
             tokio::select! {
                 changed = orders.changed() => match (changed, *orders.borrow()) {
@@ -98,6 +101,7 @@ impl<S: CallService> Acceptor<S> {
                     }
                     Err(error) => self.failed(&mut backoff, &error),
                 },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => logs.write_due(),
             }
         }
     }
@@ -143,8 +147,11 @@ impl<S: CallService> Acceptor<S> {
             return tracing::debug!("a connection ended before it was accepted: {error}");
         }
         backoff.note_failure();
-        let connections = self.connections.tasks.len();
-        tracing::warn!(connections, "cannot accept a connection: {error}");
+        if let Some(line) = self.starter.setup.logs.accepting.admit() {
+            let connections = self.connections.tasks.len();
+            let suppressed = line.suppressed;
+            tracing::warn!(connections, suppressed, "cannot accept a connection: {error}");
+        }
     }
 }
 
@@ -161,8 +168,9 @@ impl<S: CallService> Starter<S> {
         // Code of the user's must not end the server.
         if let Some(hook) = &self.hooks.on_connect
             && catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err()
+            && let Some(line) = self.setup.logs.hooks.admit()
         {
-            tracing::error!("the hook of on_connect panicked");
+            tracing::error!(suppressed = line.suppressed, "the hook of on_connect panicked");
         }
     }
 }
