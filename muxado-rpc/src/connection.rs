@@ -25,7 +25,13 @@ use self::{
     call::{New, Serve},
     pace::{Batch, Pace},
 };
-use crate::{CallService, PeerInfo, Router, control::Control, link::Link, setup::Setup};
+use crate::{
+    CallService, PeerInfo, Router,
+    control::Control,
+    link::Link,
+    log_limit::{LogLimiter, SharedLogs},
+    setup::Setup,
+};
 
 /// The work of one connection. Polling it moves bytes and starts calls; dropping it ends them all.
 ///
@@ -34,6 +40,7 @@ use crate::{CallService, PeerInfo, Router, control::Control, link::Link, setup::
 pub(crate) struct Connection<T, S: CallService> {
     driver: Driver<T>,
     calls: Calls<S>,
+    logs: Arc<SharedLogs>,
 }
 
 /// The calls that the peer makes.
@@ -62,12 +69,12 @@ where
             Heartbeat::start(&typed, *heartbeat);
         }
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let link = Arc::new(Link::new(typed, setup.limits.clone(), peer, setup.panic_messages));
+        let link = Arc::new(Link::new(typed, peer, setup));
         let permits = PollSemaphore::new(permits);
         let control = Control::new(link.typed(), link.remote());
         let pace = Pace::default();
         let calls = Calls { link, router, service, permits, permit: None, spare: None, pace, control };
-        Self { driver, calls }
+        Self { driver, calls, logs: Arc::clone(&setup.logs) }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -78,11 +85,12 @@ where
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
         let link = &self.calls.link;
-        report(&link.session().closed().await, link.peer());
+        report(&link.session().closed().await, link.peer(), &self.logs.connections);
+        link.log().write_count();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { driver, calls } = self;
+        let Self { driver, calls, .. } = self;
         Pin::new(driver).poll_with(cx, |cx| calls.poll(cx)).map(|_| ())
     }
 }
@@ -158,10 +166,13 @@ fn refuse_control(stream: TypedStream, peer: &PeerInfo) {
 }
 
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
-fn report(end: &SessionEnd, peer: &PeerInfo) {
-    match &end.local {
-        SessionError::Protocol(_) => tracing::warn!(%peer, "connection closed: {end}"),
-        _ => tracing::debug!(%peer, "connection closed: {end}"),
+///
+/// There may be one such peer after the other.
+fn report(end: &SessionEnd, peer: &PeerInfo, log: &LogLimiter) {
+    let is_fault = matches!(&end.local, SessionError::Protocol(_));
+    match is_fault.then(|| log.admit()).flatten() {
+        Some(line) => tracing::warn!(%peer, suppressed = line.suppressed, "connection closed: {end}"),
+        None => tracing::debug!(%peer, "connection closed: {end}"),
     }
 }
 

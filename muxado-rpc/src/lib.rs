@@ -32,7 +32,8 @@
 //! # What a call promises
 //!
 //! * **Isolation.** An unknown service or method, parameters that cannot be decoded, a message that is
-//!   too large and a handler that panics are errors of that one call.
+//!   too large and a handler that panics are errors of that one call. (Of panics this holds for programs that
+//!   unwind, the default; see [below](#panics).)
 //! * **Errors.** [`CallError`] is the method's own error, or a [`Status`] that says who failed and
 //!   whether the call may have been executed.
 //! * **Cancellation.** Dropping a call's future resets its stream; the handler is dropped at once, and
@@ -57,6 +58,16 @@
 //!
 //! [`Server::shutdown`] and [`Peer::shutdown`] let calls under way finish, and say how many did. A
 //! [`Reconnect`] makes new connections by itself, so that a server may restart without one failed call.
+//!
+//! # Panics
+//!
+//! A panic of a handler, a layer, a value that is encoded or dropped, or a hook is caught and is an error of the call
+//! or connection that it belongs to; the caller gets [`Code::Internal`].
+//!
+//! This takes a program that unwinds. With `panic = "abort"` in the profile of the program nothing can be caught: a
+//! panic anywhere, in a handler as well, ends the process at once (SIGABRT on Unix), and with it all its connections
+//! and calls; nothing is shut down, and the callers see their connections break. Whoever can make one handler panic
+//! can end such a server. Everything else works the same in both.
 //!
 //! # Tower
 //!
@@ -89,6 +100,7 @@ mod layered;
 pub mod layers;
 mod limits;
 mod link;
+mod log_limit;
 mod metadata;
 mod method;
 mod payload;
@@ -101,6 +113,8 @@ mod router;
 mod scope;
 mod server;
 mod setup;
+#[cfg(unix)]
+mod socket_file;
 mod status;
 mod streaming;
 mod tally;

@@ -51,7 +51,7 @@ impl Limits {
     /// [`max_request_memory`](Self::max_request_memory).
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message_size = bytes.clamp(1024, 1024 * 1024 * 1024);
+        self.max_message_size = bytes.clamp(MIN_MESSAGE, MAX_MESSAGE);
         self
     }
 
@@ -122,3 +122,7 @@ impl Limits {
         self
     }
 }
+
+/// Bounds of [`Limits::max_message_size`]: what any message needs, and what no message should.
+pub(crate) const MIN_MESSAGE: usize = 1024;
+pub(crate) const MAX_MESSAGE: usize = 1024 * 1024 * 1024;

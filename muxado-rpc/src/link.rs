@@ -9,6 +9,8 @@ use crate::{
     budget::Budget,
     control::Remote,
     limits::SendLimits,
+    log_limit::LogLimiter,
+    setup::Setup,
     tally::{Drained, Tally},
 };
 
@@ -23,13 +25,15 @@ pub(crate) struct Link {
     panic_messages: bool,
     tally: Tally,
     remote: Remote,
+    log: LogLimiter,
 }
 
 impl Link {
-    pub(crate) fn new(typed: TypedSession, limits: Limits, peer: PeerInfo, panic_messages: bool) -> Self {
-        let request_memory = Budget::new(limits.request_memory());
+    pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup) -> Self {
+        let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
+        let (request_memory, log) = (Budget::new(limits.request_memory()), setup.logs.of_connection());
         let (tally, remote) = (Tally::default(), Remote::new());
-        Self { typed, limits, request_memory, peer, panic_messages, tally, remote }
+        Self { typed, limits, request_memory, peer, panic_messages, tally, remote, log }
     }
 
     /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
@@ -75,6 +79,11 @@ impl Link {
 
     pub(crate) fn panic_messages(&self) -> bool {
         self.panic_messages
+    }
+
+    /// The limit on the lines that the peer can cause.
+    pub(crate) fn log(&self) -> &LogLimiter {
+        &self.log
     }
 
     pub(crate) fn tally(&self) -> &Tally {

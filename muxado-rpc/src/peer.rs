@@ -287,9 +287,10 @@ where
     }
 
     /// Everything but the connection.
-    pub(crate) fn prepare(self) -> Result<Prepared<L::Service>, RegistrationError> {
+    pub(crate) fn prepare(mut self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
         let service = self.layer.layer(router.clone());
+        self.setup.logs = Arc::default();
         Ok(Prepared { setup: self.setup, router, service })
     }
 }

@@ -196,23 +196,28 @@ where
 {
     /// Listens on `tcp://host:port` (with `TCP_NODELAY` on what is accepted) or `unix:///path`.
     ///
-    /// A Unix socket left behind by a process that is gone is replaced; its file is removed when the
-    /// server ends. Spawns the task of the server on the current tokio runtime.
+    /// A Unix socket left behind by a process that is gone is replaced. Anything else at the path, such as a
+    /// file, a directory, a symbolic link or a socket in use, is an error and stays as it is. The file of the
+    /// socket is removed when the server ends, unless another file has its name by then.
+    ///
+    /// Spawns the task of the server on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// When the address is none or taken, or two services have the same id.
+    /// When the address is not valid or is taken, or two services have the same id.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub async fn listen(self, address: &str) -> Result<Server, ListenError> {
+    pub async fn listen(mut self, address: &str) -> Result<Server, ListenError> {
         let parsed: Address = address.parse()?;
         let router = self.setup.router()?;
         let failed = |source| ListenError::Io { address: address.to_owned(), source };
         let listener = Listener::bind(&parsed).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
         let service = self.layer.layer(router.clone());
+        // Clones of a builder make servers that have nothing to do with each other.
+        self.setup.logs = Arc::default();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let links = Arc::new(Links::default());

@@ -1,9 +1,13 @@
 //! What peers and servers are built from alike.
 
+use std::sync::Arc;
+
 use muxado::{Config, HeartbeatConfig};
 use tower_service::Service;
 
-use crate::{BoxError, Limits, NamedService, RegistrationError, Request, Response, Router};
+use crate::{
+    BoxError, Limits, NamedService, RegistrationError, Request, Response, Router, log_limit::SharedLogs,
+};
 
 /// A Tower service that a peer or server can run its calls through: the [`Router`] of its services
 /// inside the layers around it.
@@ -36,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) heartbeat: Option<HeartbeatConfig>,
     pub(crate) panic_messages: bool,
+    pub(crate) logs: Arc<SharedLogs>,
 }
 
 impl Setup {
@@ -46,6 +51,7 @@ impl Setup {
             config: Config::default(),
             heartbeat: Some(HeartbeatConfig::default()),
             panic_messages: false,
+            logs: Arc::default(),
         }
     }
 

@@ -8,8 +8,8 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use muxado::{Config, ErrorCode, ReadError, Session, Stream, StreamType, TypedSession};
-use muxado_rpc::{Limits, Peer, RemoteInfo, ServiceId};
-use support::{WorkServer, Worker};
+use muxado_rpc::{Codec, Limits, Metadata, Peer, RemoteInfo, ServiceId};
+use support::{CODECS, WorkClient, WorkServer, Worker};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     time::sleep,
@@ -249,6 +249,44 @@ async fn a_peer_that_refuses_ours_may_speak_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_says_it_takes_nothing_is_called_all_the_same() {
+    let bare = Bare::new();
+    let keys = [
+        "max_message_size",
+        "max_metadata_size",
+        "max_request_memory",
+        "max_in_flight",
+        "first_byte_timeout_ms",
+    ];
+    let limits = keys.map(|key| format!("\"{key}\":0")).join(",");
+    let _ours =
+        bare.say(format!("{{\"hello\":{{\"limits\":{{{limits}}},\"codecs\":[],\"services\":[]}}}}\n")).await;
+    assert_eq!(bare.known().await.max_message_size(), Some(1024));
+    let mut metadata = Metadata::new();
+    metadata.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    for codec in CODECS {
+        let client = WorkClient::new(bare.peer.channel()).with_codec(codec).with_metadata(metadata.clone());
+        let call = tokio::spawn(async move { client.echo("x".repeat(500)).await });
+        let mut stream = loop {
+            let stream = bare.session.accept_typed().await.unwrap();
+            if stream.stream_type() != StreamType::CONTROL {
+                break stream;
+            }
+        };
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).await.unwrap();
+        assert!(request.len() > 500);
+        let answer =
+            if codec == Codec::Json { &b"{\"ok\":\"hi\"}\n"[..] } else { b"\0\0\0\x07\x81\xa2ok\xa2hi" };
+        stream.write_all(answer).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(call.await.unwrap().unwrap(), "hi");
+    }
+    // And it is answered, whatever it calls.
+    bare.call().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_kinds_fields_and_empty_lines_are_ignored_and_a_hello_counts_once() {
     let bare = Bare::new();
     let mut said =
@@ -263,8 +301,8 @@ async fn unknown_kinds_fields_and_empty_lines_are_ignored_and_a_hello_counts_onc
         sleep(Duration::from_millis(1)).await;
     }
     let remote = bare.known().await;
-    assert_eq!(remote.max_message_size(), Some(99_999_999_999_999));
-    assert_eq!(remote.codecs(), Some(&[muxado_rpc::Codec::Json][..]));
+    assert_eq!(remote.max_message_size(), Some(1024 * 1024 * 1024));
+    assert_eq!(remote.codecs(), Some(&[Codec::Json][..]));
     assert!(remote.is_truncated() && !remote.is_draining());
     assert_eq!((remote.services()[0].id().as_u32(), remote.services()[0].methods()), (u32::MAX, None));
     bare.call().await;

@@ -74,8 +74,11 @@ mod typed;
 
 mod config;
 mod error;
+mod log_limit;
 pub mod proto;
 
+#[doc(hidden)]
+pub use self::log_limit::{LogLimit, LogLine};
 pub use self::{
     config::Config,
     error::{BeatError, ErrorCode, GoAway, OpenError, ReadError, SessionEnd, SessionError, WriteError},

@@ -355,7 +355,9 @@ impl About {
 
     fn panicked(&self, link: &Link, panic: &Panicked) -> Status {
         let method = self.method;
-        tracing::error!(%method, peer = %link.peer(), "a handler panicked");
+        if let Some(line) = link.log().admit() {
+            tracing::error!(%method, peer = %link.peer(), suppressed = line.suppressed, "a handler panicked");
+        }
         link.tally().note_panic();
         match message_of(panic) {
             // What it says is not meant for others, unless the application says so.

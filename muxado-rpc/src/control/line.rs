@@ -12,6 +12,8 @@ use super::remote::{RemoteInfo, RemoteService};
 use crate::{
     Codec, Limits, Router, ServiceId, ServiceInfo,
     codec::{CodecError, json},
+    limits::{MAX_MESSAGE, MIN_MESSAGE},
+    metadata::MAX_METADATA,
 };
 
 /// Bytes of a line, without its line feed.
@@ -33,7 +35,7 @@ pub(super) struct Drain {
 
 impl Drain {
     pub(super) fn grace(self) -> Option<Duration> {
-        self.grace_ms.map(Duration::from_millis)
+        self.grace_ms.map(|ms| Duration::from_millis(ms.min(LONGEST_MS)))
     }
 }
 
@@ -60,6 +62,20 @@ impl ToldLimits {
         }
     }
 
+    /// What is taken of limits that a peer tells: none is so low that no call could be made, or so high that
+    /// who calculates with it must expect an overflow. The peer still applies its own.
+    fn bounded(self) -> Self {
+        let bytes =
+            |told: Option<u64>, least: usize, most: u64| told.map(|told| told.clamp(least as u64, most));
+        Self {
+            max_message_size: bytes(self.max_message_size, MIN_MESSAGE, MAX_MESSAGE as u64),
+            max_metadata_size: bytes(self.max_metadata_size, MIN_METADATA, MAX_METADATA as u64),
+            max_request_memory: bytes(self.max_request_memory, MIN_MESSAGE, MOST_MEMORY),
+            max_in_flight: self.max_in_flight.map(|calls| calls.clamp(1, u64::from(u32::MAX))),
+            first_byte_timeout_ms: self.first_byte_timeout_ms.map(|ms| ms.clamp(1, LONGEST_MS)),
+        }
+    }
+
     pub(crate) fn max_message_size(&self) -> Option<usize> {
         self.max_message_size.map(saturating)
     }
@@ -76,6 +92,15 @@ impl ToldLimits {
         self.first_byte_timeout_ms.map(Duration::from_millis)
     }
 }
+
+/// Bytes of metadata that every peer is taken to take: the trace context of a call, say.
+const MIN_METADATA: usize = 80;
+
+/// Bytes of all requests together, 1 TiB.
+const MOST_MEMORY: u64 = 1 << 40;
+
+/// A year: what is added to the present time must not overflow.
+const LONGEST_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
 pub(super) fn saturating(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
@@ -208,7 +233,7 @@ impl ReadHello<'_> {
         }
         let codecs = self.codecs.map(|known| known.0);
         let services = self.services.map(RawValue::to_owned);
-        Ok(RemoteInfo::new(self.limits, codecs, services, self.truncated))
+        Ok(RemoteInfo::new(self.limits.bounded(), codecs, services, self.truncated))
     }
 }
 
@@ -349,6 +374,31 @@ mod tests {
         let (size, remote) = told(&router);
         assert_eq!(remote.services().len(), 5);
         assert!(remote.is_truncated() && size <= MAX_LINE);
+    }
+
+    #[test]
+    fn numbers_of_a_peer_are_taken_within_bounds() {
+        let told = |number: &str| {
+            let keys =
+                "max_message_size max_metadata_size max_request_memory max_in_flight first_byte_timeout_ms";
+            let limits: Vec<_> = keys.split(' ').map(|key| format!("\"{key}\":{number}")).collect();
+            let drain = format!("\"drain\":{{\"grace_ms\":{number}}}");
+            let line = format!("{{\"hello\":{{\"limits\":{{{}}}}},{drain}}}", limits.join(","));
+            let Line { hello, drain } = read(line.as_bytes()).unwrap();
+            (hello.unwrap(), drain.unwrap().grace().unwrap())
+        };
+        let (least, grace) = told("0");
+        assert_eq!((least.max_message_size(), least.max_metadata_size()), (Some(1024), Some(80)));
+        assert_eq!((least.max_request_memory(), least.max_in_flight()), (Some(1024), Some(1)));
+        assert_eq!((least.first_byte_timeout(), grace), (Some(Duration::from_millis(1)), Duration::ZERO));
+        let (most, grace) = told(&u64::MAX.to_string());
+        assert_eq!((most.max_message_size(), most.max_metadata_size()), (Some(1 << 30), Some(1 << 18)));
+        assert_eq!(most.max_request_memory(), Some(saturating(1 << 40)));
+        assert_eq!(most.max_in_flight(), Some(u32::MAX as usize));
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        assert_eq!((most.first_byte_timeout(), grace), (Some(year), year));
+        let (sane, _) = told("5000");
+        assert_eq!((sane.max_message_size(), sane.max_metadata_size()), (Some(5000), Some(5000)));
     }
 
     #[test]

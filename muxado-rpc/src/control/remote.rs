@@ -10,7 +10,8 @@ use crate::{Codec, ServiceId};
 /// What a peer said about itself on its control stream (`PROTOCOL §10.13`): its limits, codecs and
 /// services, and whether it drains.
 ///
-/// All of it is the peer's word, and each part may be missing. It is known from about a second after
+/// All of it is the peer's word, and each part may be missing. Numbers are taken within bounds: a peer that says
+/// it takes messages of 0 bytes is taken to take 1 KiB, and applies its own limit itself (`PROTOCOL §10.13`). It is known from about a second after
 /// the first call on, between peers of this family; see [`Peer::remote`](crate::Peer::remote). Takes
 /// up to 64 KiB a connection, a few hundred bytes as a rule.
 ///

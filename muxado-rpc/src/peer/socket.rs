@@ -45,7 +45,7 @@ impl Socket {
                 Ok(Self::Tcp(stream))
             }
             #[cfg(unix)]
-            Address::Unix(path) => Ok(Self::Unix(tokio::net::UnixStream::connect(path).await?)),
+            Address::Unix(path) => Ok(Self::Unix(crate::socket_file::connect(path).await?)),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }

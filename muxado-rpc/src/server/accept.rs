@@ -12,11 +12,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::sleep,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Listener};
+use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Accept};
 use crate::{CallService, Drained, Peer, PeerInfo, Router, Socket, connection::Connection, setup::Setup};
 
 /// What a server needs to run its connections.
@@ -50,10 +50,16 @@ impl<S: CallService> Acceptor<S> {
     }
 
     /// Serves until it is told to stop or its handle is dropped; what became of the calls then.
-    pub(super) async fn run(mut self, listener: Listener, mut orders: watch::Receiver<Order>) -> Drained {
+    pub(super) async fn run(mut self, listener: impl Accept, mut orders: watch::Receiver<Order>) -> Drained {
         let order = self.serve(&listener, &mut orders).await;
         drop(listener);
         self.stopping.cancel();
+        let drained = self.end(order, orders).await;
+        self.starter.setup.logs.write_counts();
+        drained
+    }
+
+    async fn end(&mut self, order: Option<Duration>, mut orders: watch::Receiver<Order>) -> Drained {
         match order {
             Some(grace) => {
                 let drained = self.connections.drain(grace);
@@ -70,10 +76,17 @@ impl<S: CallService> Acceptor<S> {
 
     /// Takes connections; the time calls under way are given if it is told to stop, `None` if its
     /// handle is dropped.
-    async fn serve(&mut self, listener: &Listener, orders: &mut watch::Receiver<Order>) -> Option<Duration> {
-        let mut pause = Duration::ZERO;
+    async fn serve(
+        &mut self,
+        listener: &impl Accept,
+        orders: &mut watch::Receiver<Order>,
+    ) -> Option<Duration> {
+        let mut backoff = Backoff::default();
+        let logs = Arc::clone(&self.starter.setup.logs);
         loop {
             let has_room = self.connections.tasks.len() < self.starter.setup.limits.max_connections;
+            let due = logs.due();
+            // What is waited for has a time of its own: other events end this turn, and not the wait.
             tokio::select! {
                 changed = orders.changed() => match (changed, *orders.borrow()) {
                     (Err(_), _) => return None,
@@ -81,13 +94,14 @@ impl<S: CallService> Acceptor<S> {
                     (Ok(()), Order::Serve) => {}
                 },
                 Some(ended) = self.connections.tasks.join_next_with_id() => self.connections.forget(ended),
-                accepted = accept_after(listener, pause), if has_room => match accepted {
+                accepted = accept_after(listener, backoff.until), if has_room => match accepted {
                     Ok((io, peer)) => {
-                        pause = Duration::ZERO;
+                        backoff = Backoff::default();
                         self.start(io, peer);
                     }
-                    Err(error) => pause = self.pause_after(pause, &error),
+                    Err(error) => self.failed(&mut backoff, &error),
                 },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => logs.write_due(),
             }
         }
     }
@@ -101,7 +115,7 @@ impl<S: CallService> Acceptor<S> {
         let (peer, link) = (Peer::of_connection(&connection, false), Arc::clone(connection.link()));
         let id = self.connections.tasks.spawn(connection.run()).id();
         self.connections.links.insert(id, link);
-        self.starter.hooks.tell(peer);
+        self.starter.tell(peer);
     }
 
     /// Starts a connection that begins with a handshake, in its task.
@@ -121,18 +135,23 @@ impl<S: CallService> Acceptor<S> {
             links.insert(tokio::task::id(), Arc::clone(connection.link()));
             // Who stops the server cancels first, and then ends the connections that it knows.
             if !stopping.is_cancelled() {
-                starter.hooks.tell(peer);
+                starter.tell(peer);
                 connection.run().await;
             }
         });
     }
 
-    /// How long to wait after a failure to accept. One is that no more files can be opened, which
-    /// asking again at once does not mend.
-    fn pause_after(&self, before: Duration, error: &io::Error) -> Duration {
-        let connections = self.connections.tasks.len();
-        tracing::warn!(connections, "cannot accept a connection: {error}");
-        (before * 2).clamp(MIN_PAUSE, MAX_PAUSE)
+    /// Notes a failure to accept.
+    fn failed(&self, backoff: &mut Backoff, error: &io::Error) {
+        if is_of_one_connection(error) {
+            return tracing::debug!("a connection ended before it was accepted: {error}");
+        }
+        backoff.note_failure();
+        if let Some(line) = self.starter.setup.logs.accepting.admit() {
+            let connections = self.connections.tasks.len();
+            let suppressed = line.suppressed;
+            tracing::warn!(connections, suppressed, "cannot accept a connection: {error}");
+        }
     }
 }
 
@@ -144,25 +163,45 @@ impl<S: CallService> Starter<S> {
         let (router, service) = (self.router.clone(), self.service.clone());
         Connection::new(Side::Server, io, peer, &self.setup, router, service)
     }
-}
 
-impl Hooks {
     fn tell(&self, peer: Peer) {
         // Code of the user's must not end the server.
-        if let Some(hook) = &self.on_connect
+        if let Some(hook) = &self.hooks.on_connect
             && catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err()
+            && let Some(line) = self.setup.logs.hooks.admit()
         {
-            tracing::error!("the hook of on_connect panicked");
+            tracing::error!(suppressed = line.suppressed, "the hook of on_connect panicked");
         }
     }
 }
 
-/// Takes the next connection after a pause. Cancel safe.
-async fn accept_after(listener: &Listener, pause: Duration) -> io::Result<(Socket, PeerInfo)> {
-    if !pause.is_zero() {
-        sleep(pause).await;
+/// Takes the next connection, not before a time. Cancel safe.
+async fn accept_after(listener: &impl Accept, time: Option<Instant>) -> io::Result<(Socket, PeerInfo)> {
+    if let Some(time) = time {
+        sleep_until(time).await;
     }
     listener.accept().await
+}
+
+/// Whether the failure is that of the connection that would have been next, and not of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// When to accept again after failures. One is that no more files can be opened, which asking again at once
+/// does not mend.
+#[derive(Debug, Default)]
+struct Backoff {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    fn note_failure(&mut self) {
+        self.pause = (self.pause * 2).clamp(MIN_PAUSE, MAX_PAUSE);
+        self.until = Some(Instant::now() + self.pause);
+    }
 }
 
 impl Connections {
@@ -203,3 +242,86 @@ impl Connections {
 /// Between two failures to accept: at first, and at most.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::{net::UnixStream, sync::mpsc, time::sleep};
+
+    use super::*;
+
+    /// Gives sockets as long as there are any, and fails then.
+    struct Failing {
+        sockets: tokio::sync::Mutex<mpsc::Receiver<UnixStream>>,
+        kind: io::ErrorKind,
+        failures: Arc<Mutex<Vec<Instant>>>,
+    }
+
+    impl Failing {
+        fn note_failure(&self) -> usize {
+            let mut failures = self.failures.lock().unwrap();
+            failures.push(Instant::now());
+            failures.len()
+        }
+    }
+
+    impl Accept for Failing {
+        async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
+            if let Some(socket) = self.sockets.lock().await.recv().await {
+                return Ok((Socket::Unix(socket), PeerInfo::default()));
+            }
+            if self.note_failure() >= 100 {
+                std::future::pending::<()>().await;
+            }
+            Err(self.kind.into())
+        }
+    }
+
+    /// A server of `count` connections, that cannot accept more; the other ends, and when it tried.
+    async fn failing(
+        count: usize,
+        kind: io::ErrorKind,
+    ) -> (Vec<UnixStream>, Arc<Mutex<Vec<Instant>>>, watch::Sender<Order>) {
+        let (send, sockets) = mpsc::channel(count + 1);
+        let mut ends = Vec::new();
+        for _ in 0..count {
+            let (near, far) = UnixStream::pair().unwrap();
+            send.send(far).await.unwrap();
+            ends.push(near);
+        }
+        drop(send);
+        let failures = Arc::default();
+        let listener = Failing { sockets: sockets.into(), kind, failures: Arc::clone(&failures) };
+        let setup = Setup::new();
+        let router = setup.router().unwrap();
+        let acceptor = Acceptor::new(setup, router.clone(), router, Hooks::default(), Arc::default());
+        let (orders, ordered) = watch::channel(Order::Serve);
+        tokio::spawn(acceptor.run(listener, ordered));
+        while failures.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        (ends, failures, orders)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_end_do_not_put_off_when_to_accept_again() {
+        let (ends, failures, _orders) = failing(100, io::ErrorKind::Other).await;
+        for end in ends {
+            drop(end);
+            sleep(Duration::from_millis(50)).await;
+        }
+        let failures = failures.lock().unwrap();
+        let pauses: Vec<_> = failures.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        assert_eq!(pauses[..9], [5, 10, 20, 40, 80, 160, 320, 640, 1000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_end_before_they_are_accepted_hold_nobody_up() {
+        let (_ends, failures, _orders) = failing(0, io::ErrorKind::ConnectionAborted).await;
+        sleep(Duration::from_secs(1)).await;
+        let failures = failures.lock().unwrap();
+        assert_eq!((failures.len(), failures[99] - failures[0]), (100, Duration::ZERO));
+    }
+}

@@ -6,6 +6,16 @@ use tokio::net::TcpListener;
 
 use crate::{PeerInfo, Socket, address::Address, peer::no_delay};
 
+/// Where connections come from.
+pub(super) trait Accept: Send + Sync + 'static {
+    /// Takes the next connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped no connection is lost.
+    fn accept(&self) -> impl Future<Output = io::Result<(Socket, PeerInfo)>> + Send;
+}
+
 /// A listening socket of either kind.
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -31,9 +41,10 @@ impl Listener {
             Self::Unix(listener) => Ok(Address::Unix(listener.path().to_owned())),
         }
     }
+}
 
-    /// Takes the next connection. Cancel safe.
-    pub(super) async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
+impl Accept for Listener {
+    async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
@@ -60,23 +71,20 @@ mod unix {
 
     use tokio::net::{UnixListener, UnixStream};
 
+    use crate::socket_file::{self, OwnFile};
+
     /// A Unix socket whose file goes with it.
     pub(in crate::server) struct Listener {
         listener: UnixListener,
         path: PathBuf,
+        file: Option<OwnFile>,
     }
 
     impl Listener {
-        /// Binds. A socket that nobody listens on any more is replaced.
+        /// Binds. A socket that no process has open any more is replaced.
         pub(super) async fn bind(path: &Path) -> io::Result<Self> {
-            let listener = match UnixListener::bind(path) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_orphaned(path).await => {
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path)
-                }
-                bound => bound,
-            };
-            Ok(Self { listener: listener?, path: path.to_owned() })
+            let listener = socket_file::bind(path).await?;
+            Ok(Self { listener, path: path.to_owned(), file: OwnFile::just_bound(path) })
         }
 
         pub(super) fn path(&self) -> &Path {
@@ -88,15 +96,11 @@ mod unix {
         }
     }
 
-    async fn is_orphaned(path: &Path) -> bool {
-        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        UnixStream::connect(path).await.is_err_and(refused)
-    }
-
     impl Drop for Listener {
         fn drop(&mut self) {
-            if let Err(error) = std::fs::remove_file(&self.path) {
-                tracing::debug!("cannot remove {}: {error}", self.path.display());
+            // The socket is still open here, as it must be.
+            if let Some(Err(error)) = self.file.as_ref().map(OwnFile::remove) {
+                tracing::debug!("{} is left: {error}", self.path.display());
             }
         }
     }

@@ -38,7 +38,9 @@ impl Session {
             None
         };
         if let Some(code) = refusal {
-            tracing::debug!(%id, %code, "stream refused");
+            if let Some(line) = self.logged.refused.admit(now) {
+                tracing::debug!(%id, %code, suppressed = line.suppressed, "stream refused");
+            }
             self.stats.streams_refused += 1;
             self.recently_reset.insert(id);
             self.reply(id, code)?;

@@ -17,6 +17,9 @@ impl Session {
             return;
         }
         tracing::debug!(side = ?self.side, %reason, "session ends");
+        if let Some(suppressed) = self.logged.overfull.take_suppressed() {
+            tracing::warn!(suppressed, "further streams were reset over Config::session_receive_memory");
+        }
         // What was finished before is still sent; everything else is cut.
         let keys: Vec<_> = self.ready.drain(..).collect();
         self.flush_finished(&keys);

@@ -68,7 +68,7 @@ impl Session {
                 self.events.push_back(Event::Readable(key));
             }
             self.bytes_unread += n;
-            self.bound_unread();
+            self.bound_unread(now);
         }
     }
 
@@ -98,13 +98,15 @@ impl Session {
     }
 
     /// Over the session's receive memory the fullest stream goes; the reader never stops.
-    fn bound_unread(&mut self) {
+    fn bound_unread(&mut self, now: Instant) {
         while self.bytes_unread > self.config.session_receive_memory {
             let fullest = self.streams.iter().max_by_key(|(_, stream)| stream.buffer.len());
             let Some((index, stream)) = fullest else { return };
             let key = StreamKey { index: index as u32, serial: stream.serial };
-            tracing::warn!(stream = ?stream.id, unread = stream.buffer.len(),
-                "session holds more than Config::session_receive_memory unread; resetting the fullest stream");
+            if let Some(line) = self.logged.overfull.admit(now) {
+                tracing::warn!(stream = ?stream.id, unread = stream.buffer.len(), suppressed = line.suppressed,
+                    "session holds more than Config::session_receive_memory unread; resetting the fullest stream");
+            }
             self.discard_unread(key);
             self.reset_with(key, ErrorCode::ENHANCE_YOUR_CALM);
         }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::Config,
     error::{ErrorCode, GoAway, OpenError, SessionEnd, SessionError},
+    log_limit::LogLimit,
 };
 
 /// The protocol state of one session. See the [module documentation](super).
@@ -113,6 +114,15 @@ pub struct Session {
     pub(super) remote: Option<GoAway>,
     pub(super) end: Option<SessionError>,
     pub(super) stats: SessionStats,
+    pub(super) logged: Logged,
+}
+
+/// Limits on what the peer makes this session write into the log.
+#[derive(Debug, Default)]
+pub(super) struct Logged {
+    /// Streams reset because too much is unread.
+    pub(super) overfull: LogLimit,
+    pub(super) refused: LogLimit,
 }
 
 impl Session {
@@ -180,6 +190,7 @@ impl Session {
             remote: None,
             end: None,
             stats: SessionStats::default(),
+            logged: Logged::default(),
         }
     }
 

@@ -1,0 +1,99 @@
+//! How much the connections of one builder may write into the log: of what a peer can cause as often as it
+//! likes, the first lines, and then a count.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muxado::{LogLimit, LogLine};
+use tokio::time::Instant;
+
+/// Limits for what connections have in common: those of a server, or those that replace one another.
+#[derive(Debug)]
+pub(crate) struct SharedLogs {
+    /// Connections that cannot be accepted.
+    pub(crate) accepting: LogLimiter,
+    /// Connections that end badly, one line each.
+    pub(crate) connections: LogLimiter,
+    /// Hooks of the application that panic.
+    pub(crate) hooks: LogLimiter,
+    /// Lines within connections, each of which has a limit of its own besides.
+    within: Arc<LogLimiter>,
+}
+
+impl Default for SharedLogs {
+    fn default() -> Self {
+        let within = LogLimiter { limit: Mutex::new(LogLimit::new(OVERALL)), overall: None };
+        Self {
+            accepting: LogLimiter::default(),
+            connections: LogLimiter::default(),
+            hooks: LogLimiter::default(),
+            within: Arc::new(within),
+        }
+    }
+}
+
+impl SharedLogs {
+    /// Returns the limit of one connection.
+    pub(crate) fn of_connection(&self) -> LogLimiter {
+        LogLimiter { limit: Mutex::default(), overall: Some(Arc::clone(&self.within)) }
+    }
+
+    /// Returns when a count is to be written.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.all().filter_map(LogLimiter::due).min()
+    }
+
+    /// Writes the counts whose minute is over.
+    pub(crate) fn write_due(&self) {
+        let now = Instant::now();
+        self.all()
+            .filter(|limiter| limiter.due().is_some_and(|due| due <= now))
+            .for_each(LogLimiter::write_count);
+    }
+
+    /// Writes all counts: there will be no further lines.
+    pub(crate) fn write_counts(&self) {
+        self.all().for_each(LogLimiter::write_count);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &LogLimiter> {
+        [&self.accepting, &self.connections, &self.hooks, &self.within].into_iter()
+    }
+}
+
+/// A limit of lines a minute.
+#[derive(Debug, Default)]
+pub(crate) struct LogLimiter {
+    limit: Mutex<LogLimit>,
+    overall: Option<Arc<Self>>,
+}
+
+impl LogLimiter {
+    /// Returns the line to be written; `None` if it is to be left out.
+    pub(crate) fn admit(&self) -> Option<LogLine> {
+        let line = self.lock().admit(Instant::now().into_std())?;
+        let Some(overall) = &self.overall else { return Some(line) };
+        let also = overall.admit()?;
+        let suppressed = line.suppressed.unwrap_or(0).saturating_add(also.suppressed.unwrap_or(0));
+        Some(LogLine { suppressed: Some(suppressed).filter(|suppressed| *suppressed > 0) })
+    }
+
+    /// Writes how many lines were left out, if any were.
+    pub(crate) fn write_count(&self) {
+        let suppressed = self.lock().take_suppressed();
+        if let Some(suppressed) = suppressed {
+            tracing::warn!(suppressed, "lines like those before were left out of the log");
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.lock().due().map(Instant::from_std)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LogLimit> {
+        // Nothing that panics runs under the lock.
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines a minute of all connections together, of those within connections: of ten that are noisy.
+const OVERALL: u32 = 10 * LogLimit::LINES;
