@@ -6,6 +6,7 @@
 mod calling;
 mod check;
 mod hand;
+mod logs;
 mod message;
 mod service;
 mod serving;
@@ -15,6 +16,7 @@ mod value;
 use arbitrary::Unstructured;
 use muxado_rpc::{Codec, Limits};
 
+use self::logs::Logs;
 use crate::settings::choose;
 
 /// Bytes of stack of a thread of tokio's, and of most others.
@@ -29,6 +31,8 @@ pub fn calls(data: &[u8]) {
     let data = data.to_vec();
     let thread = std::thread::Builder::new().name("calls".to_owned()).stack_size(STACK);
     let run = thread.spawn(move || {
+        let logs = Logs::default();
+        let _guard = tracing::subscriber::set_default(logs.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let mut input = Unstructured::new(&data);
         runtime.expect("it needs no file").block_on(async {
@@ -38,6 +42,7 @@ pub fn calls(data: &[u8]) {
                 calling::run(&mut input).await;
             }
         });
+        logs.check();
     });
     if let Err(panic) = run.expect("there is room for a thread").join() {
         std::panic::resume_unwind(panic);

@@ -184,6 +184,6 @@ fn check_text(text: &str) {
     assert!(!has_control(text), "control characters in a text: {text:?}");
 }
 
-fn has_control(text: &str) -> bool {
+pub(super) fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }

@@ -9,7 +9,7 @@ use std::{
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use muxado::{Config, ErrorCode, ReadError, Session, Side, StreamType, TypedSession, TypedStream};
+use muxado::{Config, ErrorCode, ReadError, Session, Side, Stream, StreamType, TypedSession, TypedStream};
 use muxado_rpc::{Codec, ServiceId};
 use tokio::{
     io::DuplexStream,
@@ -86,14 +86,17 @@ pub(super) struct Answer {
 
 /// What the next calls of the peer's are answered: if nothing is set, as a peer would that serves.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Script(Arc<Mutex<Option<(Answer, Range<u8>)>>>);
+pub(super) struct Script(Arc<Mutex<Option<Line>>>);
+
+/// An answer, and the kinds of levels of the types of its method.
+type Line = (Answer, Range<u8>);
 
 impl Script {
-    pub(super) fn set(&self, script: Option<(Answer, Range<u8>)>) {
+    pub(super) fn set(&self, script: Option<Line>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = script;
     }
 
-    fn get(&self) -> Option<(Answer, Range<u8>)> {
+    fn get(&self) -> Option<Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -195,9 +198,7 @@ async fn answer(stream: TypedStream, script: Script) {
     let is_control = stream.stream_type() == StreamType::CONTROL;
     let mut stream = stream.into_inner();
     if is_control {
-        while let Ok(Some(_)) = stream.read_chunk().await {}
-        stream.finish().ok();
-        return;
+        return hear(stream, script.get()).await;
     }
     let Ok(Some(first)) = stream.read_chunk().await else { return };
     let codec = if first[0] == b'{' { Codec::Json } else { Codec::MessagePack };
@@ -230,4 +231,17 @@ async fn answer(stream: TypedStream, script: Script) {
             while let Ok(Some(_)) = stream.read_chunk().await {}
         }
     }
+}
+
+/// Takes the peer's control stream, as a rule.
+async fn hear(mut stream: Stream, script: Option<Line>) {
+    if let Some((answer, home)) = script {
+        match answer.foreign {
+            220.. => return stream.reset(ErrorCode::STREAM_REFUSED),
+            200.. => drop(stream.write_chunk(answer.last.encode(Codec::Json, &home).into()).await),
+            _ => {}
+        }
+    }
+    stream.finish().ok();
+    while let Ok(Some(_)) = stream.read_chunk().await {}
 }

@@ -255,7 +255,11 @@ impl Odd {
     }
 
     fn encode_boolean(self, codec: Codec) -> Option<Vec<u8>> {
-        if (100..150).contains(&self.0) { Some(boolean(codec, self.0 % 2 == 0)) } else { self.encode(codec) }
+        if (100..150).contains(&self.0) {
+            Some(boolean(codec, self.0.is_multiple_of(2)))
+        } else {
+            self.encode(codec)
+        }
     }
 
     fn encode_metadata(self, codec: Codec) -> Option<Vec<u8>> {

@@ -8,7 +8,7 @@ use muxado_rpc::{Codec, Peer};
 use tokio::{io::duplex, task::JoinSet, time::sleep};
 
 use super::{
-    check::{Words, check_answer},
+    check::{Words, check_answer, has_control},
     codec,
     hand::{Answer, Hand, Manner, service, within},
     is_traced,
@@ -165,6 +165,7 @@ impl World {
         }
         if let Some(remote) = self.peer.remote() {
             let _ = (remote.services(), remote.codecs(), remote.drain_grace());
+            assert!(!has_control(&format!("{remote:?}")), "control characters are shown: {remote:?}");
         }
         for codec in [Codec::Json, Codec::MessagePack] {
             self.hand.probe(codec).await;

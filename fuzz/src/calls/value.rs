@@ -181,7 +181,7 @@ fn leaf(codec: Codec, number: u8) -> Vec<u8> {
         250.. => {
             let text = long_text(usize::from(number) % 2 * 20_000 + 3000);
             let text = string(codec, &text);
-            if number % 2 == 0 { map_of_raw(codec, &[(text, number_bytes(codec, 1))]) } else { text }
+            if number.is_multiple_of(2) { map_of_raw(codec, &[(text, number_bytes(codec, 1))]) } else { text }
         }
         _ => {
             let (json, packed) = LEAVES[usize::from(number) % LEAVES.len()];
