@@ -32,10 +32,11 @@ pub(super) struct Manner {
     number: u8,
 }
 
+/// Most streams are finished at once: that comes up twice.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
     Finish,
-    FinishInTheEnd,
+    FinishAtOnce,
     FinishLate,
     Reset,
     Drop,
@@ -50,7 +51,7 @@ impl Manner {
 
     /// Whether the stream is finished behind all bytes, and at once.
     pub(super) fn is_whole(self) -> bool {
-        matches!(self.leave, Leave::Finish | Leave::FinishInTheEnd)
+        matches!(self.leave, Leave::Finish | Leave::FinishAtOnce)
     }
 
     /// The bytes as they are written.

@@ -74,10 +74,11 @@ enum Form {
     Reversed,
 }
 
+/// How parameters are given: mostly by name, which comes up twice.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Params {
     Named,
-    Again,
+    ByName,
     ByPosition,
     Bare,
     Unknown,
@@ -101,7 +102,8 @@ pub(super) enum Last {
     Value(Value),
     Done,
     Failed(Failure),
-    Again(Value),
+    /// A value, also where an end is due.
+    Always(Value),
     Nothing,
 }
 
@@ -172,7 +174,7 @@ impl Request {
         let value = || self.value.encode(codec, &method.home);
         Some(match self.params {
             Params::Named | Params::Absent if method.takes_items => map(codec, &[]),
-            Params::Named | Params::Again => map(codec, &[(method.param, value())]),
+            Params::Named | Params::ByName => map(codec, &[(method.param, value())]),
             Params::ByPosition => list(codec, &[value()]),
             Params::Bare => value(),
             Params::Unknown => map(codec, &[("zzz", value()), (method.param, value())]),
@@ -207,7 +209,7 @@ impl Last {
     /// Its bytes, as the end of an answer.
     pub(super) fn encode(&self, codec: Codec, home: &Range<u8>) -> Vec<u8> {
         let body = match self {
-            Self::Value(value) | Self::Again(value) => map(codec, &[("ok", value.encode(codec, home))]),
+            Self::Value(value) | Self::Always(value) => map(codec, &[("ok", value.encode(codec, home))]),
             Self::Done => map(codec, &[("ok", null(codec))]),
             Self::Failed(failure) => map(codec, &[("err", failure.encode(codec, home))]),
             Self::Nothing => return Vec::new(),
