@@ -7,7 +7,10 @@ use arbitrary::Unstructured;
 use bytes::{Buf, BytesMut};
 use muxado::proto::{Outbox, Read, Session, StreamKey};
 
-use crate::{checked::Checked, settings::Settings};
+use crate::{
+    checked::Checked,
+    settings::{CONTROL, Settings},
+};
 
 /// Handles that the application holds at most.
 const MOST_HANDLES: usize = 64;
@@ -56,6 +59,10 @@ fn cut(rng: &mut fastrand::Rng, len: usize) -> usize {
 fn use_streams(checked: &mut Checked, handles: &mut Vec<StreamKey>, rng: &mut fastrand::Rng) {
     if handles.len() < MOST_HANDLES {
         handles.extend(checked.session.accept().map(|(key, _)| key));
+        handles.extend(checked.accept_control());
+        if checked.settings.control && checked.settings.typed && rng.u8(..16) == 0 {
+            handles.extend(checked.open_control());
+        }
         checked.settle();
     }
     if handles.is_empty() {
@@ -90,6 +97,9 @@ fn compare(settings: &Settings, seed: u32, rest: &[u8]) {
         if settings.typed {
             session.set_typed(now);
         }
+        if settings.control {
+            session.set_control_type(CONTROL);
+        }
         let (mut inbox, mut rest) = (BytesMut::new(), rest);
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(pieces(rest.len()));
@@ -113,7 +123,9 @@ fn outcome_of(session: &mut Session, now: Instant) -> (String, Outcome) {
     }
     let state = format!("{:?} {:?}", session.stats(), session.end());
     let mut streams = Vec::new();
-    while let Some((key, stream_type)) = session.accept() {
+    let mut accepted: Vec<_> = session.accept_control().map(|key| (key, Some(CONTROL))).into_iter().collect();
+    accepted.extend(std::iter::from_fn(|| session.accept()));
+    for (key, stream_type) in accepted {
         let mut data = Vec::new();
         let end = loop {
             match session.read_chunk(key, usize::MAX) {

@@ -12,7 +12,7 @@ use muxado::{
 };
 use muxado_tests::{DATA, Frame, HEADER, Law, SYN, decode};
 
-use crate::settings::Settings;
+use crate::settings::{CONTROL, Settings};
 
 /// Most bytes of an incomplete header that `receive` may leave.
 const MOST_LEFT: usize = 15;
@@ -21,7 +21,7 @@ const MOST_LEFT: usize = 15;
 const MOST_CALLS: usize = 10_000;
 
 /// Streams that are open beside the limits: heartbeats of both sides.
-const HEARTBEATS: usize = 2;
+pub(crate) const HEARTBEATS: usize = 2;
 
 pub(crate) struct Checked {
     pub(crate) session: Session,
@@ -33,6 +33,9 @@ pub(crate) struct Checked {
     named: HashSet<u32>,
     /// Streams of the session's whose SYN has left.
     opened: u32,
+    /// Whether the peer's control stream may have come since it was last looked for.
+    control_may_come: bool,
+    control_has_come: bool,
 }
 
 impl Checked {
@@ -46,8 +49,40 @@ impl Checked {
             session.set_typed(now);
             law.typed();
         }
+        if settings.control {
+            session.set_control_type(CONTROL);
+        }
         let (scanner, named) = (Scanner::default(), HashSet::new());
-        Self { session, settings, now, law: Some(law), scanner, named, opened: 0 }
+        Self {
+            session,
+            settings,
+            now,
+            law: Some(law),
+            scanner,
+            named,
+            opened: 0,
+            control_may_come: false,
+            control_has_come: false,
+        }
+    }
+
+    /// Opens a control stream, which no limit forbids.
+    pub(crate) fn open_control(&mut self) -> Option<StreamKey> {
+        let (open, capacity) = (self.session.stats().streams_open, self.session.open_capacity());
+        let opened = self.session.open_control();
+        assert!(opened.is_ok() || self.session.refuses_opens());
+        let now = (self.session.stats().streams_open, self.session.open_capacity());
+        assert_eq!((open, capacity), now, "a control stream is counted");
+        opened.ok()
+    }
+
+    /// Takes the peer's control stream, of which there is one, and of which somebody was told.
+    pub(crate) fn accept_control(&mut self) -> Option<StreamKey> {
+        let may_come = std::mem::take(&mut self.control_may_come);
+        let key = self.session.accept_control()?;
+        assert!(may_come, "nobody told of a control stream");
+        assert!(!std::mem::replace(&mut self.control_has_come, true), "a second control stream");
+        Some(key)
     }
 
     /// Without the law from now on: streams that were opened before it applied are exempt.
@@ -79,7 +114,8 @@ impl Checked {
 
     /// What has to be done after every call; gives the events.
     pub(crate) fn settle(&mut self) -> Vec<Event> {
-        let events = std::iter::from_fn(|| self.session.poll_event()).collect();
+        let events: Vec<_> = std::iter::from_fn(|| self.session.poll_event()).collect();
+        self.control_may_come |= events.contains(&Event::Control);
         let (stats, settings) = (self.session.stats(), &self.settings);
         assert!(stats.bytes_unread <= settings.session_receive_memory, "{stats:?} {settings:?}");
         assert!(stats.bytes_unsent <= settings.most_unsent(), "{stats:?} {settings:?}");
@@ -141,6 +177,7 @@ impl Checked {
         assert!(self.session.has_ended());
         let mut keys: Vec<_> = handles.into_iter().collect();
         keys.extend(std::iter::from_fn(|| self.session.accept()).map(|(key, _)| key));
+        keys.extend(self.accept_control());
         for key in keys {
             let read = std::iter::from_fn(|| match self.session.read_chunk(key, usize::MAX) {
                 Ok(muxado::proto::Read::Data(_)) => Some(()),

@@ -12,6 +12,9 @@ const SETTINGS: usize = 17;
 /// Longest list of choices, in bytes.
 const MOST_CHOICES: usize = 6000;
 
+/// Longest list of acts, in bytes.
+const MOST_ACTS: usize = 1000;
+
 /// Beginnings of connections, as both sides of several implementations send them.
 const CORPUS: &[&str] = &[
     // A stream with a word, credit, the answer's end.
@@ -74,6 +77,15 @@ pub(crate) fn choices(rng: &mut Rng) -> Vec<u8> {
     input
 }
 
+/// For `calls`: numbers by which it chooses. A few of its acts are enough: each has many bytes of its own.
+pub(crate) fn acts(rng: &mut Rng) -> Vec<u8> {
+    let mut input: Vec<u8> = (0..rng.usize(..MOST_ACTS)).map(|_| rng.u8(..)).collect();
+    for _ in 0..rng.usize(..3) {
+        spoil(rng, &mut input);
+    }
+    input
+}
+
 struct Style {
     side: u32,
     ids: u32,
@@ -87,7 +99,8 @@ fn frame(rng: &mut Rng, style: &Style, kind: u8, next: &mut u32) -> Vec<u8> {
         DATA => [0, 1, 3, 4, 5, 300, 1024, 20_000][rng.usize(..8)],
         _ => rng.usize(..40),
     };
-    let payload = vec![if rng.bool() { 0xFF } else { rng.u8(..) }; len];
+    // The types of heartbeats, of control streams, and any.
+    let payload = vec![[0xFF, 0xFF, 9, rng.u8(..)][rng.usize(..4)]; len];
     match kind {
         DATA if rng.bool() => {
             let flags = [0, FIN, EXT, FIN | EXT][rng.usize(..4)];

@@ -62,7 +62,8 @@ enum Operation {
     },
 }
 
-/// What is done seldom.
+/// What is done seldom. Where the chance of a go-away or a refusal is missed, a control stream is opened or taken:
+/// a choice of its own would change what older inputs mean.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
     StopReading,
@@ -182,6 +183,8 @@ impl World {
                 self.checked.session.start_heartbeat(HeartbeatConfig::default(), now);
             }
             Other::Beat => self.checked.session.beat(now),
+            Other::GoAway if chance > 25 => self.open_control(),
+            Other::RefuseStreams if chance > 25 => _ = self.accept_control(),
             _ if chance > 25 => {}
             Other::GoAway => {
                 self.refusing = true;
@@ -259,10 +262,24 @@ impl World {
         }
     }
 
+    fn open_control(&mut self) {
+        let settings = &self.checked.settings;
+        if settings.typed && settings.control {
+            let key = self.checked.open_control();
+            self.handles.extend(key.map(|key| Handle { key, read: 0, ended: false, stopped: false }));
+        }
+    }
+
     fn accept(&mut self) -> bool {
         let Some((key, stream_type)) = self.checked.session.accept() else { return false };
         let read = if stream_type.is_some() { 4 } else { 0 };
         self.handles.push(Handle { key, read, ended: false, stopped: false });
+        true
+    }
+
+    fn accept_control(&mut self) -> bool {
+        let Some(key) = self.checked.accept_control() else { return false };
+        self.handles.push(Handle { key, read: 4, ended: false, stopped: false });
         true
     }
 
@@ -338,7 +355,7 @@ impl World {
             return self.checked.check_end(self.handles.into_iter().map(|handle| handle.key));
         }
         self.apply(Operation::DeliverAll);
-        while self.accept() {}
+        while self.accept() || self.accept_control() {}
         while !self.handles.is_empty() {
             self.release(0);
             self.settle();
@@ -380,7 +397,7 @@ impl World {
             self.wire.extend_from_slice(&frame);
         }
         self.deliver(usize::MAX);
-        let accepted = std::iter::from_fn(|| self.accept().then_some(())).count();
+        let accepted = std::iter::from_fn(|| (self.accept() || self.accept_control()).then_some(())).count();
         assert!(accepted == most || self.checked.session.has_ended(), "{accepted} of {most} streams");
         while !self.handles.is_empty() {
             self.release(0);

@@ -21,6 +21,8 @@ enum Step {
     Rare { what: Rare, stream: u8, side: bool, chance: u8 },
 }
 
+/// Where the chance of a go-away or a cut is missed, a control stream is opened or taken: a step of its own would
+/// change what older inputs mean.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Rare {
     Reset,
@@ -89,8 +91,10 @@ fn rare(world: &mut World, what: Rare, stream: u8, side: usize, chance: u8) {
         (Rare::Wait, _) => world.pass(u64::from(chance % 8)),
         (Rare::Heartbeat, _) => world.start_heartbeat(side),
         (Rare::GoAway, _) if chance < 40 => world.go_away(side),
+        (Rare::GoAway, _) => world.open_control(side),
         (Rare::Close, _) if chance < 20 => world.close_when_sent(side),
         (Rare::Cut, _) if chance < 20 => world.cut(),
+        (Rare::Cut, _) => drop(world.accept_control(side)),
         _ => {}
     }
 }

@@ -5,6 +5,10 @@
 //! --seed N       where inputs begin; the same seed gives the same inputs in the same order (1)
 //! --input HEX    run this one input and nothing else
 //! ```
+//!
+//! The inputs are run by a second process of the same program, so that one that aborts it is known, too.
+
+mod aborts;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
@@ -14,6 +18,8 @@ use std::{
 };
 
 use fastrand::Rng;
+
+use self::aborts::Note;
 
 /// A fuzz target and what makes inputs for it.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +62,10 @@ pub fn run(target: &Target) -> ExitCode {
             println!("{}: {} bytes, no failure", target.name, input.len());
             ExitCode::SUCCESS
         }
-        None => fuzz(target, arguments.seconds, arguments.seed),
+        None => match aborts::note() {
+            Some(note) => fuzz(target, &arguments, note),
+            None => aborts::supervise(target),
+        },
     }
 }
 
@@ -83,14 +92,15 @@ impl Arguments {
     }
 }
 
-fn fuzz(target: &Target, seconds: u64, seed: u64) -> ExitCode {
-    let name = target.name;
+fn fuzz(target: &Target, arguments: &Arguments, mut note: Note) -> ExitCode {
+    let (name, seconds, seed) = (target.name, arguments.seconds, arguments.seed);
     println!("{name}: seed {seed}, {seconds} s");
     let start = Instant::now();
     let current = watch(name, seed);
     let (mut executions, mut bytes, mut reported) = (0_u64, 0_u64, start);
     while start.elapsed() < Duration::from_secs(seconds) {
         // Each input has a seed of its own, so that it does not depend on those before.
+        note.write(seed.wrapping_add(executions));
         let input = (target.generate)(&mut Rng::with_seed(seed.wrapping_add(executions)));
         bytes += input.len() as u64;
         *lock(&current) = Some((Instant::now(), input.clone()));
@@ -135,12 +145,20 @@ fn watch(name: &'static str, seed: u64) -> Current {
 }
 
 fn report(target: &Target, input: &[u8], seed: u64) {
+    print_failed(target, input, seed);
+    let small = shrink(target, input);
+    print_smaller(target, &small);
+    catch_unwind(AssertUnwindSafe(|| (target.run)(&small))).ok();
+}
+
+fn print_failed(target: &Target, input: &[u8], seed: u64) {
     println!("{}: FAILED, seed {seed}, {} bytes of input:", target.name, input.len());
     println!("  --input {}", hex(input));
-    let small = shrink(target, input);
+}
+
+fn print_smaller(target: &Target, small: &[u8]) {
     println!("{}: the same smaller, {} bytes:", target.name, small.len());
-    println!("  --input {}", hex(&small));
-    catch_unwind(AssertUnwindSafe(|| (target.run)(&small))).ok();
+    println!("  --input {}", hex(small));
 }
 
 /// Leaves pieces out, and makes bytes 0, as long as the input still fails at the same place.

@@ -5,6 +5,9 @@ use std::time::Duration;
 use arbitrary::Unstructured;
 use muxado::{Config, Side};
 
+/// The type of control streams, where there are any: the one that a peer's streams have in `operations`.
+pub(crate) const CONTROL: u32 = 0x0909_0909;
+
 /// A [`Config`] whose numbers can be read, and what else a session starts with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -21,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) session_receive_memory: usize,
     pub(crate) window_growth: usize,
     pub(crate) family: bool,
+    /// Control streams are set apart, as far as the session is typed.
+    pub(crate) control: bool,
 }
 
 impl Settings {
@@ -28,7 +33,7 @@ impl Settings {
     pub(crate) fn take(input: &mut Unstructured<'_>) -> Self {
         let window = choose(input, [1024, 4096, 65_536, 256 * 1024]);
         let memory = choose(input, [1, 4, 1024]) * window as usize;
-        Self {
+        let mut settings = Self {
             side: choose(input, [Side::Server, Side::Client]),
             typed: choose(input, [false, true]),
             window,
@@ -42,7 +47,11 @@ impl Settings {
             session_receive_memory: memory,
             window_growth: choose(input, [16 * 1024 * 1024, 0, 3000]),
             family: choose(input, [true, false]),
-        }
+            control: false,
+        };
+        // A choice of its own would change what inputs mean that once found something.
+        settings.control = settings.max_untyped_streams == 5;
+        settings
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -61,8 +70,7 @@ impl Settings {
             .idle_timeout(self.idle_timeout())
     }
 
-    /// Of some sessions so short that an input may get there. It takes no choice of its own: inputs
-    /// that once found something mean the same as before.
+    /// Of some sessions so short that an input may get there. It takes no choice of its own, either.
     fn idle_timeout(&self) -> Option<Duration> {
         (self.max_streams == 3).then_some(Duration::from_secs(20))
     }

@@ -13,7 +13,10 @@ use muxado::{
 };
 
 use super::end::End;
-use crate::settings::{Settings, choose};
+use crate::{
+    checked::HEARTBEATS,
+    settings::{Settings, choose},
+};
 
 /// Rounds in which everything must have come to an end.
 const MOST_ROUNDS: usize = 1_000_000;
@@ -59,6 +62,8 @@ pub(super) struct World {
     streams: Vec<Stream>,
     /// Limits may refuse or reset any stream.
     loose: bool,
+    /// The control stream of each side, once it was opened.
+    control: [Option<usize>; 2],
 }
 
 /// The byte at this place of what a side writes on a stream.
@@ -72,10 +77,12 @@ impl World {
         let mut ends =
             [Side::Client, Side::Server].map(|side| Settings { side, typed: true, ..Settings::take(input) });
         let loose = choose(input, [false, true]);
+        let control = ends.iter().any(|end| end.control);
         // The protocol has no way to agree on a window.
         let window = ends[0].window;
         for end in &mut ends {
             end.window = window;
+            end.control = control;
             if loose {
                 end.session_receive_memory = end.session_receive_memory.max(window as usize);
             } else {
@@ -85,7 +92,8 @@ impl World {
         }
         let capacity = choose(input, [100_000, 1, 13, 64, 1000]);
         let pipes = [BytesMut::new(), BytesMut::new()];
-        Self { ends: ends.map(End::new), pipes, capacity, streams: Vec::new(), loose }
+        let ends = ends.map(End::new);
+        Self { ends, pipes, capacity, streams: Vec::new(), loose, control: [None; 2] }
     }
 
     /// One of the streams opened last.
@@ -136,11 +144,35 @@ impl World {
         }
         assert!(end.may_open, "nobody told an opener of capacity");
         let Ok(key) = end.checked.session.open(Some(tag as u32)) else { return };
+        self.note_opened(side, key, torn);
+    }
+
+    /// Opens this side's control stream, if there are any and it was not opened before.
+    pub(super) fn open_control(&mut self, side: usize) {
+        let torn = self.loose || self.ends[1 - side].draining;
+        let end = &mut self.ends[side];
+        if !end.checked.settings.control || self.control[side].is_some() {
+            return;
+        }
+        let Some(key) = end.checked.open_control() else { return };
+        self.control[side] = Some(self.streams.len());
+        self.note_opened(side, key, torn);
+    }
+
+    fn note_opened(&mut self, side: usize, key: StreamKey, torn: bool) {
+        let end = &mut self.ends[side];
         end.watch(key);
         end.settle();
         let torn = torn || end.checked.session.has_ended();
         let flows = [Flow { torn, ..Flow::default() }; 2];
         self.streams.push(Stream { opener: side, keys: [Some(key), None], accepted: false, flows });
+    }
+
+    pub(super) fn accept_control(&mut self, side: usize) -> bool {
+        let Some(key) = self.ends[side].checked.accept_control() else { return false };
+        let tag = self.control[1 - side].expect("the peer has opened it");
+        self.note_accepted(side, key, tag);
+        true
     }
 
     pub(super) fn accept(&mut self, side: usize) -> bool {
@@ -152,12 +184,17 @@ impl World {
             end.acceptable = false;
             return false;
         };
+        self.note_accepted(side, key, tag.expect("the session is typed") as usize);
+        true
+    }
+
+    fn note_accepted(&mut self, side: usize, key: StreamKey, tag: usize) {
+        let end = &mut self.ends[side];
         end.watch(key);
         end.settle();
-        let stream = &mut self.streams[tag.expect("the session is typed") as usize];
+        let stream = &mut self.streams[tag];
         assert_eq!((stream.opener, stream.accepted), (1 - side, false), "a stream from nowhere");
         (stream.keys[1], stream.accepted) = (Some(key), true);
-        true
     }
 
     /// The side at which `who` of a stream is: its opener or its acceptor.
@@ -333,6 +370,7 @@ impl World {
         (0..self.streams.len()).for_each(|tag| (0..2).for_each(|who| self.finish(tag, who)));
         for _ in 0..MOST_ROUNDS {
             let mut busy = self.flush(200) | self.accept(0) | self.accept(1);
+            busy |= self.accept_control(0) | self.accept_control(1);
             for tag in 0..self.streams.len() {
                 for who in 0..2 {
                     busy |= self.write(tag, who);
@@ -376,9 +414,19 @@ impl World {
         }
     }
 
-    /// Everybody leaves: nothing is left.
+    /// Everybody leaves, those who use control streams last: nothing is left.
     pub(super) fn drop_all(&mut self) {
-        for tag in 0..self.streams.len() {
+        let control = self.control;
+        for tag in (0..self.streams.len()).filter(|tag| !control.contains(&Some(*tag))) {
+            (0..2).for_each(|who| self.drop_handle(tag, who, None));
+        }
+        self.run_out();
+        for end in &self.ends {
+            let stats = end.checked.session.stats();
+            assert!(end.checked.session.is_idle(), "it is in use for control streams: {stats:?}");
+            assert!(stats.streams_open <= HEARTBEATS, "control streams are counted: {stats:?}");
+        }
+        for tag in control.into_iter().flatten() {
             (0..2).for_each(|who| self.drop_handle(tag, who, None));
         }
         self.run_out();
