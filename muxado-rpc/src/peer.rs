@@ -13,7 +13,7 @@ pub(crate) use self::socket::no_delay;
 use crate::{
     AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
     RegistrationError, RemoteInfo, Router, address::Address, connection::Connection, link::Link,
-    setup::Setup,
+    panics::CatchDrop, setup::Setup,
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -307,7 +307,8 @@ impl<S: CallService> Prepared<S> {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(side, io, info, &self.setup, self.router, self.service);
+        let service = CatchDrop::new(self.service);
+        let connection = Connection::new(side, io, info, &self.setup, self.router, service);
         let peer = Peer::of_connection(&connection, true);
         // The task ends with the session, which the last handle closes.
         tokio::spawn(connection.run());
