@@ -1,7 +1,5 @@
 //! What a call came to, as layers and clients see it.
 
-use std::any::Any;
-
 use bytes::Bytes;
 use serde::{
     Serialize,
@@ -9,8 +7,8 @@ use serde::{
 };
 
 use crate::{
-    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming, payload::Payload,
-    text::shortened, wire::one_answer,
+    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming, panics::Panic,
+    payload::Payload, text::shortened, wire::one_answer,
 };
 
 /// What a method returned: a value, items to come, or an error of the application's own.
@@ -41,7 +39,7 @@ pub enum Failure {
     /// Any other.
     Status(Status),
     /// The handler panicked with this.
-    Panic(Box<dyn Any + Send>),
+    Panic(Panic),
 }
 
 impl Failure {

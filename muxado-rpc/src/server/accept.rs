@@ -1,11 +1,6 @@
 //! The task of a server: takes connections, owns their tasks, ends them.
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use muxado::{ErrorCode, Side};
 use tokio::{
@@ -17,7 +12,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Listener};
-use crate::{CallService, Drained, Peer, PeerInfo, Router, Socket, connection::Connection, setup::Setup};
+use crate::{
+    BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
+    connection::Connection,
+    panics::{self, CatchDrop},
+    setup::Setup,
+};
 
 /// What a server needs to run its connections.
 pub(super) struct Acceptor<S> {
@@ -32,7 +32,7 @@ pub(super) struct Acceptor<S> {
 struct Starter<S> {
     setup: Setup,
     router: Router,
-    service: S,
+    service: CatchDrop<S>,
     hooks: Hooks,
 }
 
@@ -45,7 +45,7 @@ struct Connections {
 impl<S: CallService> Acceptor<S> {
     pub(super) fn new(setup: Setup, router: Router, service: S, hooks: Hooks, links: Arc<Links>) -> Self {
         let connections = Connections { tasks: JoinSet::new(), links };
-        let starter = Starter { setup, router, service, hooks };
+        let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
     }
 
@@ -114,7 +114,7 @@ impl<S: CallService> Acceptor<S> {
             let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
             let io = match shaken {
                 Ok(io) => io,
-                Err(error) => return tracing::debug!(%peer, "handshake failed: {error}"),
+                Err(error) => return note_failure(&peer, error),
             };
             let connection = starter.connection(io, peer);
             let peer = Peer::of_connection(&connection, false);
@@ -150,10 +150,17 @@ impl Hooks {
     fn tell(&self, peer: Peer) {
         // Code of the user's must not end the server.
         if let Some(hook) = &self.on_connect
-            && catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err()
+            && panics::catch(|| hook(peer)).is_err()
         {
             tracing::error!("the hook of on_connect panicked");
         }
+    }
+}
+
+/// Says why a handshake failed. The error is the user's: it may panic, also when it is dropped.
+fn note_failure(peer: &PeerInfo, error: BoxError) {
+    if panics::catch(move || tracing::debug!(%peer, "handshake failed: {error}")).is_err() {
+        tracing::error!(%peer, "the error of a handshake panicked");
     }
 }
 
@@ -167,8 +174,10 @@ async fn accept_after(listener: &Listener, pause: Duration) -> io::Result<(Socke
 
 impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         self.links.remove(id);
+        // What a panic left behind may panic, too.
+        panics::discard(ended);
     }
 
     /// Lets calls under way finish within `grace`.
