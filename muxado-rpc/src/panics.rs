@@ -158,7 +158,6 @@ impl<F> PinnedDrop for CatchUnwind<F> {
 }
 
 #[cfg(test)]
-#[expect(clippy::panic, reason = "what panics is what is tested")]
 mod tests {
     use std::{future::pending, panic::panic_any, pin::pin, task::Waker};
 
