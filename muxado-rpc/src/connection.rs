@@ -101,7 +101,7 @@ where
         if worked.is_err() {
             tracing::error!(peer = %link.peer(), "the transport of a connection panicked");
         }
-        drop(calls);
+        panics::discard(calls);
         report(&link.session().closed().await, link.peer());
     }
 

@@ -101,6 +101,12 @@ impl<T: Clone> Clone for CatchDrop<T> {
     }
 }
 
+impl<T: fmt::Debug> fmt::Debug for CatchDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl<T> Drop for CatchDrop<T> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {

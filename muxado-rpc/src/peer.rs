@@ -289,7 +289,7 @@ where
     /// Everything but the connection.
     pub(crate) fn prepare(self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
-        let service = self.layer.layer(router.clone());
+        let service = CatchDrop::new(self.layer.layer(router.clone()));
         Ok(Prepared { setup: self.setup, router, service })
     }
 }
@@ -299,7 +299,7 @@ where
 pub(crate) struct Prepared<S> {
     setup: Setup,
     router: Router,
-    service: S,
+    service: CatchDrop<S>,
 }
 
 impl<S: CallService> Prepared<S> {
@@ -307,8 +307,7 @@ impl<S: CallService> Prepared<S> {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = CatchDrop::new(self.service);
-        let connection = Connection::new(side, io, info, &self.setup, self.router, service);
+        let connection = Connection::new(side, io, info, &self.setup, self.router, self.service);
         let peer = Peer::of_connection(&connection, true);
         // The task ends with the session, which the last handle closes.
         tokio::spawn(connection.run());

@@ -31,7 +31,7 @@ use support::{
     place::{Place, assert_answers, client},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::TcpStream,
     sync::Notify,
 };
@@ -226,6 +226,17 @@ async fn a_cancelled_handler_that_cannot_be_dropped_is_counted() {
     }
     let stats = far.call_stats();
     assert_eq!((stats.cancelled, stats.in_flight()), (4, 0));
+    // The end of the connection drops them as well.
+    for method in 0..2 {
+        let (client, near, far) = pair(&holding);
+        let call = tokio::spawn(async move {
+            if method == 0 { client.plain().await } else { client.with_context().await }
+        });
+        holding.begun.notified().await;
+        near.close();
+        assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
+        until_panicked(&far, 1).await;
+    }
 }
 
 trait IntoOk {
@@ -416,6 +427,65 @@ async fn a_service_that_cannot_be_cloned_or_dropped_harms_its_calls_alone() {
     far.closed().await;
 }
 
+/// Panics when it is read, and when it is dropped.
+struct BadTransport(DuplexStream, Arc<AtomicUsize>, Undroppable);
+
+impl AsyncRead for BadTransport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.0).poll_read(cx, buf);
+        if self.1.load(Ordering::SeqCst) > 0 && polled.is_ready() {
+            panic_any(Undroppable);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for BadTransport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_panics_ends_its_connection_for_all_its_handles() {
+    let place = Place::default();
+    let bad = Arc::new(AtomicUsize::new(0));
+    let (here, accept) = (Arc::clone(&bad), place.clone());
+    let connector = move || {
+        std::future::ready(accept.accept().map(|io| BadTransport(io, Arc::clone(&here), Undroppable)))
+    };
+    let channel = Reconnect::builder().connector(connector).build().unwrap();
+    assert_answers(&client(&channel)).await;
+    bad.store(1, Ordering::SeqCst);
+    let error = client(&channel).echo("x".to_owned()).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable);
+    bad.store(0, Ordering::SeqCst);
+    assert_answers(&client(&channel)).await;
+    let near = Peer::builder().client(BadTransport(place.accept().unwrap(), Arc::clone(&bad), Undroppable));
+    let near = near.unwrap();
+    assert_alive(&WorkClient::new(near.channel())).await;
+    bad.store(1, Ordering::SeqCst);
+    let error = WorkClient::new(near.channel()).hang().await;
+    drop(near.closed().await);
+    assert_eq!(error.unwrap_err().code(), Code::Unavailable);
+}
+
 // Hooks, handshakes, connectors.
 
 #[tokio::test]
@@ -509,6 +579,37 @@ async fn a_server_outlives_hooks_handshakes_and_services_that_cannot_be_dropped(
         }
     }
     server.shutdown(SECOND).await;
+}
+
+/// A service that itself cannot be dropped.
+struct Grudging(Undroppable);
+
+#[muxado_rpc::service]
+trait Grudge {
+    async fn fine(&self) -> u64;
+}
+
+impl Grudge for Grudging {
+    async fn fine(&self) -> u64 {
+        let Self(_undroppable) = self;
+        7
+    }
+}
+
+#[tokio::test]
+async fn a_server_ends_in_good_order_though_its_services_cannot_be_dropped() {
+    let count = Arc::new(AtomicUsize::new(1_000_000));
+    let server = Server::builder()
+        .layer(layer_fn(move |inner| Fragile(Some(inner), Arc::clone(&count))))
+        .serve(GrudgeServer::new(Grudging(Undroppable)))
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let peer = Peer::builder().connect(server.local_addr()).await.unwrap();
+    assert_eq!(GrudgeClient::new(peer.channel()).fine().await, Ok(7));
+    let drained = server.shutdown(SECOND).await;
+    assert_eq!((drained.is_clean(), server.call_stats().served), (true, 1));
+    peer.closed().await;
 }
 
 #[tokio::test]

@@ -27,7 +27,11 @@ use support::{
     place::{Place, assert_answers, client, to},
     threads::{block_on, elsewhere, end, poll_once, runtime},
 };
-use tokio::{io::duplex, runtime::Builder, sync::Notify};
+use tokio::{
+    io::duplex,
+    runtime::{Builder, Runtime},
+    sync::Notify,
+};
 use tower::{Service, ServiceBuilder, layer::layer_fn, retry::RetryLayer};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -46,6 +50,11 @@ fn pair() -> (Peer, Peer) {
     (serve().client(near).unwrap(), serve().server(far).unwrap())
 }
 
+/// As that of a test.
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 // Runtimes that have ended.
 
 #[test]
@@ -54,7 +63,7 @@ fn a_reconnecting_client_says_that_its_runtime_has_ended() {
         for is_down in [false, true] {
             let place = Place::default();
             place.set_down(is_down);
-            let first = runtime();
+            let first = if connections == 1 { Runtime::new().unwrap() } else { current_thread() };
             let (channel, watch): (Reconnect, StateWatch) = first.block_on(async {
                 let channel = to(&place).connections(connections).build().unwrap();
                 if !is_down {

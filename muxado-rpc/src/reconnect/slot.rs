@@ -89,8 +89,7 @@ impl<S: CallService> Slot<S> {
 
     async fn attempt(&mut self, target: &Arc<dyn Connector>) -> io::Result<Peer> {
         let limit = self.pool.settings.connect_timeout;
-        // Services are cloned here, which is code of the user's.
-        let peers = panics::catch(|| self.peers.clone()).map_err(|_| panicked())?;
+        let peers = self.peers.clone();
         let target = Arc::clone(target);
         let connecting = CatchUnwind::new(None, async move {
             let io = dial(Arc::clone(&target)).await?;

@@ -50,7 +50,14 @@ impl<S: CallService> Acceptor<S> {
     }
 
     /// Serves until it is told to stop or its handle is dropped; what became of the calls then.
-    pub(super) async fn run(mut self, listener: Listener, mut orders: watch::Receiver<Order>) -> Drained {
+    pub(super) async fn run(mut self, listener: Listener, orders: watch::Receiver<Order>) -> Drained {
+        let drained = self.serve_and_end(listener, orders).await;
+        // Services and hooks of the user's are dropped before the server is said to have ended.
+        panics::discard(self);
+        drained
+    }
+
+    async fn serve_and_end(&mut self, listener: Listener, mut orders: watch::Receiver<Order>) -> Drained {
         let order = self.serve(&listener, &mut orders).await;
         drop(listener);
         self.stopping.cancel();
