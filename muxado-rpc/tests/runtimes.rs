@@ -132,19 +132,13 @@ fn a_connection_whose_runtime_has_ended_is_closed_to_all_its_handles() {
     });
     let timed = WorkClient::new(near.channel()).with_timeout(SECOND);
     // One whose timer began in the runtime that ends.
-    let mut begun = first.block_on(async {
-        let mut begun = Box::pin({
-            let timed = timed.clone();
-            async move { timed.hang().await }
-        });
-        assert!(poll_once(&mut begun).is_pending());
-        begun
-    });
+    let mut begun = Box::pin(timed.hang());
+    first.block_on(async { assert!(poll_once(&mut begun).is_pending()) });
     end(first);
     elsewhere(async {
         assert!(call.await.is_err());
         assert_eq!(status((&mut begun).await).code(), Code::Unavailable);
-        for client in [timed, WorkClient::new(near.channel())] {
+        for client in [timed.clone(), WorkClient::new(near.channel())] {
             assert_eq!(status(client.echo("x".to_owned()).await).code(), Code::Unavailable);
         }
         assert!(near.is_closed() && near.is_going_away() && near.channel().is_closed());
