@@ -26,6 +26,11 @@ use crate::{Origin, PeerInfo, RemoteInfo, Request, Response, Status, link::Link,
 /// Any number of calls may be under way at once. Those above what the peer takes wait until it has
 /// taken others: for a stream, and then in the peer's backlog. Each is one stream; dropping its future
 /// resets the stream, and the peer drops the handler.
+///
+/// Calls may be awaited anywhere, also in another runtime or outside of any: the task of the connection runs where
+/// the connection was made. A time limit that is awaited outside a tokio runtime with a clock is kept by a thread
+/// of this crate, which begins with the first of them. Once the runtime of the connection has ended, calls fail as
+/// `unavailable`.
 #[derive(Clone)]
 pub struct Channel {
     /// `None` without a connection.

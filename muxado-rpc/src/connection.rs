@@ -30,6 +30,7 @@ use crate::{
     control::Control,
     link::Link,
     log_limit::{LogLimiter, SharedLogs},
+    panics::{self, CatchDrop},
     setup::Setup,
 };
 
@@ -47,7 +48,7 @@ pub(crate) struct Connection<T, S: CallService> {
 struct Calls<S: CallService> {
     link: Arc<Link>,
     router: Router,
-    service: S,
+    service: CatchDrop<S>,
     /// One permit per call that may be served; the call holds it until nothing of it is left.
     permits: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
@@ -62,7 +63,14 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     S: CallService,
 {
-    pub(crate) fn new(side: Side, io: T, peer: PeerInfo, setup: &Setup, router: Router, service: S) -> Self {
+    pub(crate) fn new(
+        side: Side,
+        io: T,
+        peer: PeerInfo,
+        setup: &Setup,
+        router: Router,
+        service: CatchDrop<S>,
+    ) -> Self {
         let (session, driver) = Session::new(side, io, setup.config.clone());
         let typed = TypedSession::new(session);
         if let Some(heartbeat) = &setup.heartbeat {
@@ -81,11 +89,25 @@ where
         &self.calls.link
     }
 
-    /// Works until the session has ended.
+    /// Works until the session has ended, or the transport panics.
     pub(crate) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
-        let link = &self.calls.link;
-        report(&link.session().closed().await, link.peer(), &self.logs.connections);
+        let worked = poll_fn(|cx| match panics::catch(|| self.poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        });
+        let worked = worked.await;
+        let Self { driver, calls, logs } = self;
+        // Without its driver the session has ended, whatever happened.
+        panics::discard(driver);
+        let link = Arc::clone(&calls.link);
+        if worked.is_err()
+            && let Some(line) = logs.connections.admit()
+        {
+            let suppressed = line.suppressed;
+            tracing::error!(peer = %link.peer(), suppressed, "the transport of a connection panicked");
+        }
+        panics::discard(calls);
+        report(&link.session().closed().await, link.peer(), &logs.connections);
         link.log().write_count();
     }
 
@@ -149,7 +171,9 @@ impl<S: CallService> Calls<S> {
             .is_ready()
         {
             self.permit = serve.as_mut().take_permit();
-            self.spare = Some(serve).filter(|serve| serve.may_serve_again());
+            if serve.may_serve_again() {
+                self.spare = Some(serve);
+            }
         } else {
             tokio::spawn(serve);
         }

@@ -4,7 +4,10 @@ use std::{
     any::{Any, TypeId, type_name},
     fmt,
     sync::Arc,
+    thread,
 };
+
+use crate::panics;
 
 /// Values of any types, one of each: what a handshake or a layer learnt, for handlers to read.
 ///
@@ -55,6 +58,23 @@ impl Extensions {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+}
+
+impl Drop for Extensions {
+    /// A value that panics does not keep the others from being dropped. Of several panics the first goes on.
+    fn drop(&mut self) {
+        let mut first = None;
+        while let Some(value) = self.values.pop() {
+            if let Err(panic) = panics::catch(|| drop(value)) {
+                first.get_or_insert(panic);
+            }
+        }
+        if let Some(panic) = first
+            && !thread::panicking()
+        {
+            panic.resume();
+        }
     }
 }
 

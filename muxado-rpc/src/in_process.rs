@@ -3,17 +3,21 @@
 
 use std::{
     future::{Future, ready},
+    io,
     pin::Pin,
     task::{Context, Poll},
+    thread,
 };
 
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::runtime::{Builder, Handle};
 
 use crate::{
     __private::BoxFuture,
     MethodInfo, Request, Response, Status, deadline,
     items::{Expiry, Limit},
+    panics::{self, CatchUnwind},
+    timer::Timer,
 };
 
 type Call = BoxFuture<'static, Result<Response, Status>>;
@@ -39,7 +43,7 @@ impl TimeLimit {
             let status = Status::deadline_exceeded(format!("{method}: no time is left")).not_executed();
             return Box::pin(ready(Err(status)));
         }
-        Box::pin(Held { method, limit, call: Some(call), timer: sleep_until(limit.at) })
+        Box::pin(Held { method, limit, call: Some(call), timer: Timer::default() })
     }
 }
 
@@ -51,7 +55,7 @@ struct Held {
     /// `None` once it is over.
     call: Option<Call>,
     #[pin]
-    timer: Sleep,
+    timer: Timer,
 }
 
 impl Future for Held {
@@ -70,17 +74,36 @@ impl Future for Held {
             }
             return Poll::Ready(result);
         }
-        if this.timer.poll(cx).is_pending() {
+        if this.timer.poll(cx, limit.at).is_pending() {
             return Poll::Pending;
         }
         // Drops the handler, unless it must finish.
-        if let Some(call) = this.call.take_if(|_| method.is_no_cancel()) {
-            tokio::spawn(call);
+        match this.call.take() {
+            Some(call) if method.is_no_cancel() => finish(method, call),
+            call => panics::discard(call),
         }
-        *this.call = None;
         let timeout = limit.timeout;
         Poll::Ready(Err(Status::deadline_exceeded(format!(
             "{method}: no answer within the time limit of {timeout:?}"
         ))))
     }
+}
+
+/// Has a call that nobody waits for any more come to its end.
+fn finish(method: &'static MethodInfo, call: Call) {
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(CatchUnwind::new(None, call))),
+        Err(_) => {
+            if let Err(error) = finish_apart(call) {
+                tracing::error!(%method, "a call that must finish cannot: {error}");
+            }
+        }
+    }
+}
+
+/// The same outside a runtime: in a thread, with a runtime of its own.
+fn finish_apart(call: Call) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let work = move || drop(runtime.block_on(CatchUnwind::new(None, call)));
+    thread::Builder::new().name("muxado-rpc-call".to_owned()).spawn(work).map(drop)
 }

@@ -34,6 +34,7 @@ use crate::{
     codec::msgpack::decode_sound,
     deadline,
     limits::SendLimit,
+    panics::{self, Panic},
     response::Failure,
     wire::{
         ItemMessage, MessageReader, decode_item_message, push_message, quick_item, quick_json, quick_packed,
@@ -257,7 +258,7 @@ impl Items {
         limit: SendLimit,
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
-        let step = match &mut self.inner.source {
+        let mut step = match &mut self.inner.source {
             Source::Local(local) => ready!(local.poll_step(cx, limit, buf)),
             Source::Received(received) => match ready!(received.poll_message(cx)) {
                 Ok(message) => match pass_on(method, self.inner.codec, &message, limit, buf) {
@@ -276,8 +277,10 @@ impl Items {
             }
             Source::Over => Step::End(Ok(()), Metadata::new()),
         };
-        if let Step::End(result, _) = &step {
-            self.end(result);
+        if let Step::End(result, _) = &mut step
+            && let Err(panic) = self.end(result)
+        {
+            *result = Err(Failure::Panic(panic));
         }
         Poll::Ready(step)
     }
@@ -287,18 +290,32 @@ impl Items {
         self.inner.source = std::mem::replace(&mut items.inner.source, Source::Over);
     }
 
-    /// Lets go of what makes the items, and tells those who want to know.
-    pub(crate) fn end(&mut self, result: &Result<(), Failure>) {
-        self.inner.source = Source::Over;
-        self.tell(match result {
+    /// Lets go of what makes the items, and tells those who want to know. A panic of what makes them is an end, too.
+    pub(crate) fn end(&mut self, result: &Result<(), Failure>) -> Result<(), Panic> {
+        self.close(match result {
             Ok(()) => ItemsEnd::Complete,
             Err(failure) => ItemsEnd::Failed(failure.code()),
-        });
+        })
+    }
+
+    /// The same, when nobody wants further items.
+    pub(crate) fn abandon(&mut self) -> Result<(), Panic> {
+        self.close(ItemsEnd::Dropped)
+    }
+
+    fn close(&mut self, end: ItemsEnd) -> Result<(), Panic> {
+        let source = std::mem::replace(&mut self.inner.source, Source::Over);
+        let dropped = panics::catch(|| drop(source));
+        self.tell(if dropped.is_ok() { end } else { ItemsEnd::Failed(Code::Internal) });
+        dropped
     }
 
     fn tell(&mut self, end: ItemsEnd) {
         for hook in self.inner.hooks.drain(..) {
-            hook(end);
+            // One that panics must not keep the others from hearing of it.
+            if panics::catch(|| hook(end)).is_err() {
+                panics::report("a hook of Items::on_end panicked");
+            }
         }
     }
 }
@@ -346,7 +363,10 @@ impl Local {
         let status = match expiry.passed() {
             Some(status) => status,
             None => match deadline::within(Some(expiry.at()), || items.poll_fill(cx, limit, buf)) {
-                Poll::Ready(step) => return Poll::Ready(step),
+                Poll::Ready(step) => {
+                    expiry.note_taken(buf.len());
+                    return Poll::Ready(step);
+                }
                 Poll::Pending => ready!(expiry.poll(cx)),
             },
         };
@@ -374,7 +394,9 @@ impl Local {
 
 impl Drop for Items {
     fn drop(&mut self) {
-        self.tell(ItemsEnd::Dropped);
+        if self.abandon().is_err() {
+            panics::report("what makes items panicked when it was dropped");
+        }
     }
 }
 

@@ -54,7 +54,7 @@ mod trace_context;
 pub use self::{
     auth::{Auth, AuthFuture, AuthLayer},
     metadata::{AddMetadata, MetadataLayer},
-    retry::RetryPolicy,
+    retry::{RetryPause, RetryPolicy},
     trace::{Trace, TraceFuture, TraceLayer},
     trace_context::TraceContext,
 };

@@ -73,7 +73,7 @@
 //!
 //! A [`Channel`], a generated server and a [`Router`] are Tower services from [`Request`] to
 //! [`Response`]. Clients are generic over any such service, so layers go around a channel, and a client
-//! works straight over a server in the same process; its time limits hold there, too. Layers around all services go to `layer` of the
+//! works straight over a server in the same process; its time limits hold there, too, inside a tokio runtime and outside. Layers around all services go to `layer` of the
 //! builders, those around one to [`NamedService::layered`]. Errors of layers become statuses: of
 //! `timeout` [`Code::DeadlineExceeded`], of `load_shed` [`Code::ResourceExhausted`].
 //!
@@ -103,6 +103,7 @@ mod link;
 mod log_limit;
 mod metadata;
 mod method;
+mod panics;
 mod payload;
 mod peer;
 mod random;
@@ -120,6 +121,7 @@ mod streaming;
 mod tally;
 pub mod testing;
 mod text;
+mod timer;
 mod wire;
 
 #[doc(hidden)]

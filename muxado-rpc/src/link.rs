@@ -1,8 +1,9 @@
 //! What all handles of one connection share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use muxado::{Session, SessionError, TypedSession};
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     Extensions, Limits,
@@ -10,8 +11,10 @@ use crate::{
     control::Remote,
     limits::SendLimits,
     log_limit::LogLimiter,
+    panics,
     setup::Setup,
     tally::{Drained, Tally},
+    timer,
 };
 
 /// One connection: its session, its limits, who is at the other end.
@@ -26,21 +29,32 @@ pub(crate) struct Link {
     tally: Tally,
     remote: Remote,
     log: LogLimiter,
+    /// The runtime of the connection's task.
+    runtime: Handle,
 }
 
 impl Link {
+    /// To be made in the runtime of the connection's task.
     pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup) -> Self {
         let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
         let (request_memory, log) = (Budget::new(limits.request_memory()), setup.logs.of_connection());
-        let (tally, remote) = (Tally::default(), Remote::new());
-        Self { typed, limits, request_memory, peer, panic_messages, tally, remote, log }
+        let (tally, remote, runtime) = (Tally::default(), Remote::new(), Handle::current());
+        Self { typed, limits, request_memory, peer, panic_messages, tally, remote, log, runtime }
+    }
+
+    /// Spawns a task on the runtime of who asks for it; for those who have none, on that of the connection.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        match Handle::try_current() {
+            Ok(runtime) => runtime.spawn(task).abort_handle(),
+            Err(_) => self.runtime.spawn(task).abort_handle(),
+        }
     }
 
     /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
     pub(crate) async fn drain(&self, grace: Duration) -> Drained {
         let before = self.tally.stats();
         self.remote.drain(grace);
-        let cut = self.session().drain(grace).await;
+        let cut = timer::with_clock(self.session().drain(grace)).await;
         let end = self.session().closed().await.local;
         let lost = !matches!(end, SessionError::Closed(_));
         Drained::between(&before, &self.tally.stats(), cut, lost)
@@ -110,7 +124,9 @@ pub struct PeerInfo {
 impl PeerInfo {
     /// A peer at this address.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: Some(address.into()), ..Self::default() }
+        let mut peer = Self::default();
+        peer.address = Some(address.into());
+        peer
     }
 
     /// The same with an identity that was proved, such as the subject of a TLS certificate.
@@ -148,6 +164,15 @@ impl PeerInfo {
     /// The same, to be added to.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
+    }
+}
+
+impl Drop for PeerInfo {
+    /// A connection, or its server, is not to end by a value that panics.
+    fn drop(&mut self) {
+        if !self.extensions.is_empty() {
+            panics::discard(mem::take(&mut self.extensions));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct SharedLogs {
 
 impl Default for SharedLogs {
     fn default() -> Self {
-        let within = LogLimiter { limit: Mutex::new(LogLimit::new(OVERALL)), overall: None };
+        let within = LogLimiter::new(OVERALL);
         Self {
             accepting: LogLimiter::default(),
             connections: LogLimiter::default(),
@@ -68,6 +68,11 @@ pub(crate) struct LogLimiter {
 }
 
 impl LogLimiter {
+    /// Returns a limit of `most` lines a minute.
+    pub(crate) const fn new(most: u32) -> Self {
+        Self { limit: Mutex::new(LogLimit::new(most)), overall: None }
+    }
+
     /// Returns the line to be written; `None` if it is to be left out.
     pub(crate) fn admit(&self) -> Option<LogLine> {
         let line = self.lock().admit(Instant::now().into_std())?;

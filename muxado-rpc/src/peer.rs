@@ -13,7 +13,7 @@ pub(crate) use self::socket::no_delay;
 use crate::{
     AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
     RegistrationError, RemoteInfo, Router, address::Address, connection::Connection, link::Link,
-    setup::Setup,
+    panics::CatchDrop, setup::Setup,
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -289,7 +289,7 @@ where
     /// Everything but the connection.
     pub(crate) fn prepare(mut self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
-        let service = self.layer.layer(router.clone());
+        let service = CatchDrop::new(self.layer.layer(router.clone()));
         self.setup.logs = Arc::default();
         Ok(Prepared { setup: self.setup, router, service })
     }
@@ -300,7 +300,7 @@ where
 pub(crate) struct Prepared<S> {
     setup: Setup,
     router: Router,
-    service: S,
+    service: CatchDrop<S>,
 }
 
 impl<S: CallService> Prepared<S> {

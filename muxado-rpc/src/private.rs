@@ -83,7 +83,7 @@ where
         Err(error) => match failure(codec, error, describe) {
             Failure::App(error) => Ok(Response::of_app_error(codec, error)),
             Failure::Status(status) => Err(status),
-            Failure::Panic(panic) => std::panic::resume_unwind(panic),
+            Failure::Panic(panic) => panic.resume(),
         },
     }
 }

@@ -10,6 +10,8 @@ mod state;
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -19,7 +21,7 @@ use tokio::task::AbortHandle;
 use tower_service::Service;
 
 pub(crate) use self::call::may_try_again;
-use self::pool::Pool;
+use self::pool::{End, Live, Pool};
 pub use self::{
     builder::{ReconnectBuilder, ReconnectError},
     call::ReconnectFuture,
@@ -51,6 +53,10 @@ use crate::{Drained, Request, Response, Status};
 ///
 /// Clones are cheap and mean the same connections. When the last clone and the last call are gone,
 /// so are the tasks, and the connections are closed.
+///
+/// The tasks run in the runtime that it was built in, and end with it: from then on its [`State`] is
+/// [`Closed`](State::Closed), and calls fail as `unavailable` at once, in whatever runtime they are made. Build one
+/// for each runtime.
 ///
 /// ```no_run
 /// use muxado_rpc::{Peer, Reconnect};
@@ -101,16 +107,13 @@ impl Reconnect {
     ///
     /// # Errors
     ///
-    /// `unavailable` when it is closed.
+    /// `unavailable` when it is closed, or has stopped with its runtime.
     ///
     /// # Cancel safety
     ///
     /// It may be dropped and called again at any time.
     pub async fn connected(&self) -> Result<(), Status> {
-        match self.handle.pool.wait().await {
-            Some(_) => Ok(()),
-            None => Err(closed()),
-        }
+        self.handle.pool.wait().await.map(drop).map_err(End::status)
     }
 
     /// Ends all connections now and makes no more: calls under way on them fail, further ones too.
@@ -129,12 +132,20 @@ impl Reconnect {
     ///
     /// When the future is dropped no further calls can begin; the connections end with their calls.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
-        let mut drains = tokio::task::JoinSet::new();
-        for live in self.handle.pool.close() {
-            drains.spawn(async move { live.peer.shutdown(grace).await });
-        }
+        let drain = |live: Arc<Live>| -> Drain { Box::pin(async move { live.peer.shutdown(grace).await }) };
+        let mut drains: Vec<_> = self.handle.pool.close().into_iter().map(drain).collect();
         let mut sum = Drained::default();
-        drains.join_all().await.into_iter().for_each(|drained| sum += drained);
+        poll_fn(|cx| {
+            drains.retain_mut(|drain| match drain.as_mut().poll(cx) {
+                Poll::Ready(drained) => {
+                    sum += drained;
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if drains.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         self.handle.abort();
         sum
     }
@@ -145,9 +156,9 @@ impl Service<Request> for Reconnect {
     type Error = Status;
     type Future = ReconnectFuture;
 
-    /// Ready until it is closed. Calls wait for a connection by themselves.
+    /// Ready until it is closed or has stopped. Calls wait for a connection by themselves.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(if self.handle.pool.is_closed() { Err(closed()) } else { Ok(()) })
+        Poll::Ready(self.handle.pool.end().map_or(Ok(()), |end| Err(end.status())))
     }
 
     fn call(&mut self, request: Request) -> ReconnectFuture {
@@ -175,6 +186,5 @@ impl Drop for Handle {
     }
 }
 
-fn closed() -> Status {
-    Status::unavailable("the reconnecting client is closed").not_executed()
-}
+/// The end of one connection.
+type Drain = Pin<Box<dyn Future<Output = Drained> + Send>>;

@@ -1,7 +1,5 @@
 //! What a call came to, as layers and clients see it.
 
-use std::any::Any;
-
 use bytes::Bytes;
 use serde::{
     Serialize,
@@ -10,6 +8,7 @@ use serde::{
 
 use crate::{
     CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming,
+    panics::Panic,
     payload::Payload,
     text::{Brief, MAX_SHOWN, brief},
     wire::one_answer,
@@ -43,7 +42,7 @@ pub enum Failure {
     /// Any other.
     Status(Status),
     /// The handler panicked with this.
-    Panic(Box<dyn Any + Send>),
+    Panic(Panic),
 }
 
 impl Failure {

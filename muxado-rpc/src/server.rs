@@ -83,7 +83,8 @@ impl Server {
         self.wait().await
     }
 
-    /// Waits until the server has ended, which it does after [`shutdown`](Self::shutdown) only.
+    /// Waits until the server has ended, which it does after [`shutdown`](Self::shutdown), or with the runtime that
+    /// it listens in.
     /// Says what became of the calls then under way.
     ///
     /// # Cancel safety

@@ -25,8 +25,8 @@ use crate::{
 /// It is a [`Stream`] of `Result<T, CallError<E>>`. After `None` all has come; an `Err` is the last
 /// item. An end that nobody announced (a cut connection, a reset, a panic) is an `Err`, never `None`.
 ///
-/// The time limit of a call counts until the last item is taken: what has not been read by then is
-/// not, even if it is there.
+/// The time limit of a call counts until the last item is taken: of what has not been read by then only
+/// the next few kilobytes still come, if they are there.
 ///
 /// Items are read when they are asked for. A stream that is not read holds up its sender, by the
 /// bytes of its window ([`muxado::Config::window_size`]), and nothing else. When what a client got is
@@ -221,8 +221,12 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Other(ItemMessage::Item(_))) => continue,
                 Err(status) => Err(Failure::Status(status)),
             };
-            items.end(&result);
+            let ended = items.end(&result);
             self.items = None;
+            if let Err(panic) = ended {
+                // Of a service in this process: its panics are the caller's.
+                panic.resume();
+            }
             return Poll::Ready(result.err().map(|failure| {
                 Err(match failure {
                     Failure::App(error) => (self.decode_error)(codec, self.method, error),

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType};
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::Hold;
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     payload::Outgoing,
     response::Outcome,
     status,
+    timer::Timer,
     wire::{MessageError, MessageReader, decode_answer, whole_message},
 };
 
@@ -68,7 +69,7 @@ struct Deadline {
     limit: Limit,
     method: &'static MethodInfo,
     #[pin]
-    timer: Option<Sleep>,
+    timer: Timer,
 }
 
 struct Exchange {
@@ -109,7 +110,7 @@ impl CallFuture {
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
-            Some(Box::pin(Deadline { limit: Limit { at, timeout }, method, timer: None }))
+            Some(Box::pin(Deadline { limit: Limit { at, timeout }, method, timer: Timer::default() }))
         });
         let state = State::Opening { opening, message, input, call };
         Self { state, deadline }
@@ -142,11 +143,8 @@ impl Future for CallFuture {
 impl Deadline {
     /// Ready when it has passed.
     fn poll_passed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(this.limit.at)));
-        }
-        this.timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
+        let this = self.project();
+        this.timer.poll(cx, this.limit.at)
     }
 
     fn exceeded(&self, state: &State) -> Status {
@@ -367,7 +365,7 @@ impl Call {
         let sending =
             Sending::new(self.method, input, self.hold.link().send_limits().message_size(), message);
         if self.method.shape().streams_output() {
-            return Sends::Apart(Some(Pumping::spawn(self.method, sending, out)));
+            return Sends::Apart(Some(Pumping::spawn(self.hold.link(), self.method, sending, out)));
         }
         Sends::Items(Box::pin(async move { pump(sending, &mut out).await }))
     }

@@ -1,7 +1,6 @@
 //! The serving side of one call: reads the request, runs the handler, sends the answer.
 
 mod apart;
-mod contained;
 mod receive;
 
 use std::{
@@ -15,19 +14,22 @@ use std::{
 use bytes::Bytes;
 use muxado::{Stream, TypedStream};
 use pin_project::pin_project;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use self::{
     apart::Apart,
-    contained::{Contained, Panicked, contain, message_of},
     receive::{Received, Reception},
 };
 use crate::{
-    CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status, budget::Reservation,
-    link::Link, payload::Outgoing, status, tally::Counted, wire::encode_answer,
+    CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
+    budget::Reservation,
+    link::Link,
+    panics::{self, CatchDrop, CatchUnwind, Panic},
+    payload::Outgoing,
+    status,
+    tally::Counted,
+    timer::Timer,
+    wire::encode_answer,
 };
 
 /// One call of the peer's, or the place for the next. Dropping it drops the handler and resets the stream.
@@ -43,7 +45,8 @@ use crate::{
 pub(super) struct Serve<S: CallService> {
     #[pin]
     state: State<S::Future>,
-    service: S,
+    /// None, if it could not be cloned.
+    service: CatchDrop<S>,
     stream: Option<Stream>,
     counted: Option<Counted>,
     /// The memory of a request that was buffered, until its handler is gone.
@@ -59,9 +62,9 @@ enum State<F> {
     /// The handler of a plain call runs.
     Handling {
         #[pin]
-        handler: Contained<F>,
+        handler: CatchUnwind<F>,
         about: About,
-        timer: Option<Pin<Box<Sleep>>>,
+        timer: Option<Pin<Box<Timer>>>,
     },
     Answering(Outgoing),
     /// What not every call needs, in a future of its own.
@@ -87,7 +90,7 @@ struct About {
 
 impl<S: CallService> Serve<S> {
     /// A place for calls, one after the other.
-    pub(super) fn new(service: S) -> Self {
+    pub(super) fn new(service: CatchDrop<S>) -> Self {
         Self {
             state: State::Done,
             service,
@@ -204,50 +207,47 @@ impl<S: CallService> ServeProj<'_, S> {
         if !about.is_plain() {
             return self.set_apart(about, request, reception);
         }
-        let service = &mut *self.service;
-        let started = contain(about.deadline, || match service.poll_ready(cx) {
+        let Some(service) = self.service.as_mut() else { return self.answer_panic(about, None) };
+        let started = panics::catch_within(about.deadline, || match service.poll_ready(cx) {
             Poll::Ready(Ok(())) => Start::Running(service.call(request)),
-            Poll::Ready(Err(error)) => Start::Refused(error),
+            Poll::Ready(Err(error)) => Start::Refused(status::from_box_error(error.into())),
             Poll::Pending => Start::Busy(request),
         });
         match started {
             Ok(Start::Running(future)) => {
-                let handler = Contained::new(about.deadline, future);
+                let handler = CatchUnwind::new(about.deadline, future);
                 self.state.set(State::Handling { handler, about, timer: None });
             }
-            Ok(Start::Refused(error)) => {
-                let status = status::from_box_error(error.into());
-                self.answer(about.codec, Err(status.not_executed()));
-            }
+            Ok(Start::Refused(status)) => self.answer(about.codec, Err(status.not_executed())),
             Ok(Start::Busy(request)) => self.set_apart(about, request, reception),
-            Err(panic) => self.answer_panic(about, &panic),
+            Err(panic) => self.answer_panic(about, Some(&panic)),
         }
     }
 
     fn set_apart(&mut self, about: About, request: Request, mut reception: Reception) {
+        // A service that is not ready has a place in a queue: it is the one to be asked again.
+        let fresh = self.service.clone();
+        let Some(service) = std::mem::replace(&mut *self.service, fresh).take() else {
+            return self.answer_panic(about, None);
+        };
         let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
         let reader = reception.take_reader(counted.link());
         let apart = Apart::new(about, counted, stream, reader, self.permit.take());
         let apart = apart.keeping(self.reserved.take());
-        // A service that is not ready has a place in a queue: it is the one to be asked again.
-        let fresh = self.service.clone();
-        let service = std::mem::replace(&mut *self.service, fresh);
         let apart = Box::pin(apart.run(service, request));
         self.state.set(State::Apart(apart));
     }
 
     /// Runs the handler until it is done, the time limit passes, or the caller goes.
     fn poll_handle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Handling { handler, about, timer } = self.state.as_mut().project() else {
+        let StateProj::Handling { mut handler, about, timer } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
         let about = *about;
-        if let Poll::Ready(ended) = handler.poll(cx) {
+        if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
             match ended {
-                Ok(result) => {
-                    self.answer(about.codec, result.map_err(|error| status::from_box_error(error.into())));
-                }
-                Err(panic) => self.answer_panic(about, &panic),
+                Ok(result) => self.answer_handled(about, result),
+                Err(panic) => self.answer_panic(about, Some(&panic)),
             }
             return Poll::Ready(());
         }
@@ -256,17 +256,43 @@ impl<S: CallService> ServeProj<'_, S> {
                 let (method, peer) = (about.method, counted.link().peer());
                 tracing::debug!(%method, %peer, "call cancelled by the caller");
             }
+            drop(self.drop_handler(about));
             self.finish();
             return Poll::Ready(());
         }
         let Some(deadline) = about.deadline else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        ready!(timer.as_mut().poll(cx));
+        let timer = timer.get_or_insert_with(|| Box::pin(Timer::default()));
+        ready!(timer.as_mut().poll(cx, deadline));
+        drop(self.drop_handler(about));
         self.answer(about.codec, Err(about.too_late()));
         Poll::Ready(())
     }
 
-    fn answer_panic(&mut self, about: About, panic: &Panicked) {
+    /// Answers as the handler did, which is dropped before.
+    fn answer_handled(&mut self, about: About, result: Result<Response, S::Error>) {
+        let result = match result {
+            Ok(response) => Ok(response),
+            Err(error) => match panics::catch(|| status::from_box_error(error.into())) {
+                Ok(status) => Err(status),
+                Err(panic) => return self.answer_panic(about, Some(&panic)),
+            },
+        };
+        let dropped = self.drop_handler(about);
+        self.answer(about.codec, after_drop(result, dropped));
+    }
+
+    /// Drops the handler. A panic of its destructors is one of the handler, with this status.
+    fn drop_handler(&mut self, about: About) -> Result<(), Status> {
+        let dropped = match self.state.as_mut().project() {
+            StateProj::Handling { handler, .. } => handler.clear(),
+            _ => Ok(()),
+        };
+        let (Err(panic), Some(counted)) = (dropped, self.counted.as_ref()) else { return Ok(()) };
+        *self.panicked = true;
+        Err(about.panicked(counted.link(), Some(&panic)))
+    }
+
+    fn answer_panic(&mut self, about: About, panic: Option<&Panic>) {
         *self.panicked = true;
         if let Some(counted) = self.counted.as_ref() {
             let status = about.panicked(counted.link(), panic);
@@ -325,9 +351,9 @@ impl<S: CallService> ServeProj<'_, S> {
 }
 
 /// What a service made of a request.
-enum Start<F, E> {
+enum Start<F> {
     Running(F),
-    Refused(E),
+    Refused(Status),
     /// It is not ready.
     Busy(Request),
 }
@@ -353,13 +379,14 @@ impl About {
         Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
     }
 
-    fn panicked(&self, link: &Link, panic: &Panicked) -> Status {
+    /// What to say of a panic, of which something may be left. It is counted here.
+    fn panicked(&self, link: &Link, panic: Option<&Panic>) -> Status {
         let method = self.method;
         if let Some(line) = link.log().admit() {
             tracing::error!(%method, peer = %link.peer(), suppressed = line.suppressed, "a handler panicked");
         }
         link.tally().note_panic();
-        match message_of(panic) {
+        match panic.and_then(Panic::message) {
             // What it says is not meant for others, unless the application says so.
             Some(message) if link.panic_messages() => {
                 Status::internal(format!("{method}: the handler panicked: {message}"))
@@ -371,10 +398,16 @@ impl About {
     fn result_of(
         &self,
         link: &Link,
-        ended: Result<Result<Response, Status>, Panicked>,
+        ended: Result<Result<Response, Status>, Panic>,
     ) -> Result<Response, Status> {
-        ended.unwrap_or_else(|panic| Err(self.panicked(link, &panic)))
+        ended.unwrap_or_else(|panic| Err(self.panicked(link, Some(&panic))))
     }
+}
+
+/// What a call comes to whose handler came to this, and then was dropped: a panic of a destructor takes the place of
+/// an answer, not that of a failure.
+fn after_drop(result: Result<Response, Status>, dropped: Result<(), Status>) -> Result<Response, Status> {
+    result.and_then(|response| dropped.map(|()| response))
 }
 
 #[cfg(test)]

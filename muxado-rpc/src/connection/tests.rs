@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::Connection;
-use crate::{Context, NamedService, PeerInfo, Stream, link::Link, setup::Setup};
+use crate::{Context, NamedService, PeerInfo, Stream, link::Link, panics::CatchDrop, setup::Setup};
 
 #[crate::service(crate = "crate")]
 trait Stay {
@@ -125,8 +125,14 @@ impl Rig {
         let (mut setup, staying) = (Setup::new(), Staying::default());
         setup.serve(StayServer::new(staying.clone()));
         let router = setup.router().unwrap();
-        let connection =
-            Connection::new(Side::Server, far, PeerInfo::default(), &setup, router.clone(), router);
+        let connection = Connection::new(
+            Side::Server,
+            far,
+            PeerInfo::default(),
+            &setup,
+            router.clone(),
+            CatchDrop::new(router),
+        );
         let link = Arc::clone(connection.link());
         let connection = tokio::spawn(connection.run());
         let (session, driver) = Session::client(near, Config::default());

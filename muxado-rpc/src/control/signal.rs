@@ -36,10 +36,12 @@ impl Signal {
 
     /// Has this task woken from now on.
     pub(super) fn register(&self, cx: &Context<'_>) {
-        let task = &mut self.lock().task;
-        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
-            *task = Some(cx.waker().clone());
-        }
+        let mut task = Some(cx.waker().clone());
+        let mut inner = self.lock();
+        std::mem::swap(&mut inner.task, &mut task);
+        drop(inner);
+        // The one before is dropped without the lock.
+        drop(task);
     }
 
     /// Wakes nobody any more.

@@ -5,15 +5,18 @@ use std::{
     fmt,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
+    thread,
 };
 
 use bytes::Bytes;
 use muxado::ReadError;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
 use super::{Expiry, Limit, ReadHalf, Sending, WriteHalf, pump};
 use crate::{
     Codec, Limits, Metadata, MethodInfo, Origin, Status,
+    link::Link,
+    panics::CatchUnwind,
     response::Failure,
     status,
     wire::{MessageError, MessageReader, check_metadata, decode_item_message},
@@ -82,7 +85,12 @@ impl Received {
                 return Poll::Ready(Err(status));
             }
             match self.read.poll_read_chunk(cx) {
-                Poll::Ready(Ok(Some(chunk))) => self.reader.push(chunk),
+                Poll::Ready(Ok(Some(chunk))) => {
+                    if let Some(expiry) = &mut self.expiry {
+                        expiry.note_taken(chunk.len());
+                    }
+                    self.reader.push(chunk);
+                }
                 // JSON text needs no line feed at the end of the stream.
                 Poll::Ready(Ok(None)) => {
                     let last = self.reader.finish().and_then(|last| self.whole(last));
@@ -174,23 +182,16 @@ impl fmt::Debug for Received {
 
 /// A task that sends the items of a request while those of the answer are read. Ends when dropped.
 pub(crate) struct Pumping {
-    task: JoinHandle<()>,
+    task: AbortHandle,
     failure: Arc<OnceLock<Status>>,
 }
 
 impl Pumping {
-    pub(crate) fn spawn(method: &'static MethodInfo, sending: Sending, out: WriteHalf) -> Self {
+    pub(crate) fn spawn(link: &Link, method: &'static MethodInfo, sending: Sending, out: WriteHalf) -> Self {
         let failure = Arc::new(OnceLock::new());
         let report = Report { method, failure: Arc::clone(&failure), done: false };
-        let task = tokio::spawn(async move {
-            // Dropped in the reverse order: the failure is known before the stream is reset.
-            let mut out = out;
-            let mut report = report;
-            if let Err(status) = pump(sending, &mut out).await {
-                let _ = report.failure.set(status);
-            }
-            report.done = true;
-        });
+        let pump = CatchUnwind::new(None, Pump { report, sending, out }.run());
+        let task = link.spawn(async move { drop(pump.await) });
         Self { task, failure }
     }
 }
@@ -201,7 +202,26 @@ impl Drop for Pumping {
     }
 }
 
-/// Tells of a pump that panicked.
+/// The work of the task. Dropped in this order: the failure is known before the stream is reset.
+struct Pump {
+    report: Report,
+    sending: Sending,
+    out: WriteHalf,
+}
+
+impl Pump {
+    async fn run(self) {
+        let Self { report, sending, out } = self;
+        let mut out = out;
+        let mut report = report;
+        if let Err(status) = pump(sending, &mut out).await {
+            let _ = report.failure.set(status);
+        }
+        report.done = true;
+    }
+}
+
+/// Tells of a pump that panicked, or whose runtime has ended.
 struct Report {
     method: &'static MethodInfo,
     failure: Arc<OnceLock<Status>>,
@@ -210,10 +230,14 @@ struct Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if !self.done {
-            let method = self.method;
-            let status = Status::internal(format!("{method}: the stream of items to send stopped"));
-            let _ = self.failure.set(status);
+        if self.done {
+            return;
         }
+        let method = self.method;
+        let _ = self.failure.set(if thread::panicking() {
+            Status::internal(format!("{method}: the stream of items to send stopped"))
+        } else {
+            Status::unavailable(format!("{method}: the runtime that sent the items has ended"))
+        });
     }
 }

@@ -10,7 +10,7 @@ use muxado::WriteError;
 
 use super::{Items, Step, WriteHalf};
 use crate::{
-    Metadata, MethodInfo, Status, limits::SendLimit, payload::Outgoing, response::Failure,
+    Metadata, MethodInfo, Status, limits::SendLimit, panics::Panic, payload::Outgoing, response::Failure,
     wire::push_input_end,
 };
 
@@ -55,8 +55,13 @@ impl Sending {
     }
 
     /// Lets go of what makes the items, which ended by something else than themselves.
-    pub(crate) fn end(&mut self, result: &Result<(), Failure>) {
-        self.items.end(result);
+    pub(crate) fn end(&mut self, result: &Result<(), Failure>) -> Result<(), Panic> {
+        self.items.end(result)
+    }
+
+    /// The same, when nobody wants further items.
+    pub(crate) fn abandon(&mut self) -> Result<(), Panic> {
+        self.items.abandon()
     }
 
     /// The buffer, for the end. A message that was written in part is still in it: its rest comes

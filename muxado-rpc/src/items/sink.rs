@@ -3,7 +3,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{self, Poll},
@@ -21,6 +20,7 @@ use crate::{
     Codec, Context, MethodInfo, Response, Status,
     app_error::Description,
     limits::SendLimit,
+    panics,
     response::{Failure, Outcome},
 };
 
@@ -52,7 +52,7 @@ where
             }
         }
         Some(Err(Failure::Status(status))) => Err(status),
-        Some(Err(Failure::Panic(panic))) => resume_unwind(panic),
+        Some(Err(Failure::Panic(panic))) => panic.resume(),
         end => {
             serving.end = end;
             let metadata = serving.context.as_ref().map(Context::take_metadata).unwrap_or_default();
@@ -182,14 +182,16 @@ impl Serving {
 
     fn poll_handler(&mut self, cx: &mut task::Context<'_>) {
         let Some(handler) = &mut self.handler else { return };
-        // After a panic the handler is only dropped, so nobody sees what it left half done.
-        let end = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+        let end = match panics::catch(|| handler.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(end)) => end,
             Err(panic) => Err(Failure::Panic(panic)),
         };
-        self.handler = None;
-        self.end = Some(end);
+        let dropped = panics::catch(|| self.handler = None);
+        self.end = Some(match (end, dropped) {
+            (Ok(()) | Err(Failure::App(_) | Failure::Status(_)), Err(panic)) => Err(Failure::Panic(panic)),
+            (end, _) => end,
+        });
     }
 
     fn poll_open(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {

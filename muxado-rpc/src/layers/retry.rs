@@ -1,11 +1,17 @@
 //! What may be tried again, for `tower::retry`.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::time::{Instant, Sleep, sleep};
+use pin_project::pin_project;
+use tokio::time::Instant;
 use tower::retry::Policy;
 
-use crate::{Backoff, BoxError, Request, Response, Status, reconnect::may_try_again};
+use crate::{Backoff, BoxError, Request, Response, Status, reconnect::may_try_again, timer::Timer};
 
 /// Tells `tower::retry` to try a call again that surely was not executed, or that was lost with its
 /// connection and whose method is [idempotent](crate::MethodInfo::is_idempotent).
@@ -49,7 +55,7 @@ impl RetryPolicy {
     }
 
     /// The pause before the next attempt, if there is to be one; `request` gets the time that is left.
-    fn again(&mut self, request: &mut Request, status: &Status) -> Option<Sleep> {
+    fn again(&mut self, request: &mut Request, status: &Status) -> Option<RetryPause> {
         if self.made >= self.attempts || !may_try_again(request.method(), status) {
             return None;
         }
@@ -62,7 +68,7 @@ impl RetryPolicy {
             request.set_timeout(Some(left));
         }
         tracing::debug!(method = %request.method(), attempt = self.made, "trying again: {status}");
-        Some(sleep(pause))
+        Some(RetryPause { end: Instant::now().checked_add(pause), timer: Timer::default() })
     }
 
     fn note_attempt(&mut self, request: &Request) -> Option<Request> {
@@ -75,10 +81,33 @@ impl RetryPolicy {
     }
 }
 
-impl Policy<Request, Response, Status> for RetryPolicy {
-    type Future = Sleep;
+/// The pause between two attempts of a [`RetryPolicy`]. It may be awaited outside a tokio runtime, too.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct RetryPause {
+    /// `None` if it is never over.
+    end: Option<Instant>,
+    #[pin]
+    timer: Timer,
+}
 
-    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, Status>) -> Option<Sleep> {
+impl Future for RetryPause {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match *this.end {
+            Some(end) => this.timer.poll(cx, end),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Policy<Request, Response, Status> for RetryPolicy {
+    type Future = RetryPause;
+
+    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, Status>) -> Option<RetryPause> {
         self.again(request, result.as_ref().err()?)
     }
 
@@ -89,9 +118,13 @@ impl Policy<Request, Response, Status> for RetryPolicy {
 
 /// Around layers that box their errors: those that are no [`Status`] are not tried again.
 impl Policy<Request, Response, BoxError> for RetryPolicy {
-    type Future = Sleep;
+    type Future = RetryPause;
 
-    fn retry(&mut self, request: &mut Request, result: &mut Result<Response, BoxError>) -> Option<Sleep> {
+    fn retry(
+        &mut self,
+        request: &mut Request,
+        result: &mut Result<Response, BoxError>,
+    ) -> Option<RetryPause> {
         self.again(request, result.as_ref().err()?.downcast_ref()?)
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     items::until_begun,
     pool::{Live, Pool},
 };
-use crate::{CallFuture, Code, MethodInfo, Origin, Request, Response, Status, response::Outcome};
+use crate::{CallFuture, Code, MethodInfo, Origin, Request, Response, Status, response::Outcome, timer};
 
 /// A call under way; see [`Reconnect`](super::Reconnect).
 ///
@@ -73,8 +73,10 @@ impl ReconnectFuture {
             Attempts { handle, method, request: Some(request), deadline, made: 0, maybe_executed: false };
         let state = match attempts.pool().pick() {
             Some(live) => attempts.call(live),
-            None if attempts.pool().is_closed() => State::Failed(Some(Pool::closed(method))),
-            None => attempts.wait(Duration::ZERO).unwrap_or_else(|status| State::Failed(Some(status))),
+            None => match attempts.pool().end() {
+                Some(end) => State::Failed(Some(end.status_of(method))),
+                None => attempts.wait(Duration::ZERO).unwrap_or_else(|status| State::Failed(Some(status))),
+            },
         };
         Self { attempts, state }
     }
@@ -198,19 +200,16 @@ impl Attempts {
         let place = if queues { Some(pool.place(method)?) } else { None };
         let waiting = async move {
             let connected = async {
-                sleep(pause).await;
+                timer::pause(pause).await;
                 match &place {
-                    Some(_place) => pool.wait().await.ok_or_else(|| Pool::closed(method)),
+                    Some(_place) => pool.wait().await.map_err(|end| end.status_of(method)),
                     None => pool.pick().ok_or_else(|| pool.not_connected(method)),
                 }
             };
-            match deadline {
-                None => connected.await,
-                Some(deadline) => timeout_at(deadline, connected).await.unwrap_or_else(|_| {
-                    let problem = format!("{method}: no connection within the time limit: {}", pool.why());
-                    Err(Status::deadline_exceeded(problem).not_executed())
-                }),
-            }
+            timer::before(deadline, connected).await.unwrap_or_else(|| {
+                let problem = format!("{method}: no connection within the time limit: {}", pool.why());
+                Err(Status::deadline_exceeded(problem).not_executed())
+            })
         };
         Ok(State::Waiting(Box::pin(waiting)))
     }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::State;
-use crate::{Backoff, MethodInfo, Origin, Peer, Status};
+use crate::{Backoff, MethodInfo, Origin, Peer, Status, panics};
 
 /// What the builder was told.
 #[derive(Clone, Debug)]
@@ -63,7 +63,38 @@ pub(super) struct Pool {
 #[derive(Debug, Default)]
 struct Connected {
     connections: Vec<Arc<Live>>,
-    closed: bool,
+    /// Why there will be none any more.
+    end: Option<End>,
+}
+
+/// Why there will be no connection any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It was closed.
+    Closed,
+    /// The tasks that connect are gone: with their runtime, as a rule.
+    Stopped,
+}
+
+impl End {
+    /// What to say of a call.
+    pub(super) fn status_of(self, method: &MethodInfo) -> Status {
+        Status::unavailable(format!("{method}: {}", self.reason())).not_executed()
+    }
+
+    pub(super) fn status(self) -> Status {
+        Status::unavailable(self.reason()).not_executed()
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Closed => "the reconnecting client is closed",
+            Self::Stopped => {
+                "the reconnecting client has stopped: the runtime that it was built in has ended, or its tasks have \
+                 panicked"
+            }
+        }
+    }
 }
 
 impl Pool {
@@ -79,44 +110,71 @@ impl Pool {
     }
 
     /// Takes a connection into the round; false if there is to be none any more.
-    pub(super) fn publish(&self, live: Arc<Live>) -> bool {
+    pub(super) fn publish(&self, live: &Arc<Live>) -> bool {
         self.set_state(live.slot, State::Connected { peer: live.peer.info().clone() });
         self.connected.send_if_modified(|connected| {
-            if !connected.closed {
-                connected.connections.push(live);
+            let goes_on = connected.end.is_none();
+            if goes_on {
+                connected.connections.push(Arc::clone(live));
             }
-            !connected.closed
+            goes_on
         })
     }
 
     /// Takes a connection out of the round.
     pub(super) fn withdraw(&self, slot: usize) {
-        self.connected.send_modify(|connected| connected.connections.retain(|live| live.slot != slot));
+        let mut withdrawn = None;
+        self.connected.send_if_modified(|connected| {
+            let at = connected.connections.iter().position(|live| live.slot == slot);
+            withdrawn = at.map(|at| connected.connections.remove(at));
+            withdrawn.is_some()
+        });
+        // The last handle of a connection closes it, which is not to be under the lock.
+        drop(withdrawn);
+    }
+
+    /// Takes a place out of the round for good. Without any, calls need not wait.
+    pub(super) fn leave(&self, slot: usize) {
+        self.withdraw(slot);
+        self.set_state(slot, State::Closed);
+        if self.states.borrow().iter().all(|state| matches!(state, State::Closed)) {
+            drop(self.end_with(End::Stopped));
+        }
     }
 
     /// Ends the round for good; the connections that were in it.
     pub(super) fn close(&self) -> Vec<Arc<Live>> {
+        self.end_with(End::Closed)
+    }
+
+    /// The first end counts.
+    fn end_with(&self, end: End) -> Vec<Arc<Live>> {
         let mut last = Vec::new();
         self.connected.send_modify(|connected| {
-            connected.closed = true;
+            connected.end.get_or_insert(end);
             last = std::mem::take(&mut connected.connections);
         });
-        self.states.send_modify(|states| states.fill(State::Closed));
+        let mut states = vec![State::Closed; self.settings.connections];
+        self.states.send_modify(|known| std::mem::swap(known, &mut states));
+        panics::discard(states);
         last
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.connected.borrow().closed
+    /// Why there will be no connection any more, if there will be none.
+    pub(super) fn end(&self) -> Option<End> {
+        self.connected.borrow().end
     }
 
-    pub(super) fn set_state(&self, slot: usize, state: State) {
+    pub(super) fn set_state(&self, slot: usize, mut state: State) {
         self.states.send_if_modified(|states| match states.get_mut(slot) {
             None | Some(State::Closed) => false,
             Some(known) => {
-                *known = state;
+                std::mem::swap(known, &mut state);
                 true
             }
         });
+        // The one before may have an error of the user's in it.
+        panics::discard(state);
     }
 
     pub(super) fn watch_states(&self) -> watch::Receiver<Vec<State>> {
@@ -132,19 +190,19 @@ impl Pool {
         round.find(|live| !live.peer.is_going_away()).cloned()
     }
 
-    /// Waits for a connection that takes calls; `None` if there will be none.
-    pub(super) async fn wait(&self) -> Option<Arc<Live>> {
+    /// Waits for a connection that takes calls.
+    pub(super) async fn wait(&self) -> Result<Arc<Live>, End> {
         let mut connected = self.connected.subscribe();
         loop {
-            if connected.borrow_and_update().closed {
-                return None;
+            if let Some(end) = connected.borrow_and_update().end {
+                return Err(end);
             }
             // One that goes away is still in the round for a moment; its leaving is a change.
             if let Some(live) = self.pick() {
-                return Some(live);
+                return Ok(live);
             }
             if connected.changed().await.is_err() {
-                return None;
+                return Err(End::Closed);
             }
         }
     }
@@ -176,9 +234,5 @@ impl Pool {
             _ => None,
         });
         failed.unwrap_or_else(|| "a connection is being made".to_owned())
-    }
-
-    pub(super) fn closed(method: &MethodInfo) -> Status {
-        Status::unavailable(format!("{method}: the reconnecting client is closed")).not_executed()
     }
 }

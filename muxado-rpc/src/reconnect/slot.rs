@@ -13,7 +13,12 @@ use super::{
     connector::BoxIo,
     pool::{Live, Pool},
 };
-use crate::{CallService, ConnectError, Peer, PeerInfo, peer::Prepared};
+use crate::{
+    CallService, ConnectError, Peer, PeerInfo,
+    panics::{self, CatchUnwind},
+    peer::Prepared,
+    timer,
+};
 
 /// The work of one place. Dropping it gives the connection up; calls under way keep theirs.
 pub(super) struct Slot<S> {
@@ -42,11 +47,11 @@ impl<S: CallService> Slot<S> {
 
     /// Keeps a connection until there is to be none any more.
     pub(super) async fn run(mut self) {
-        while !self.pool.is_closed() {
+        while self.pool.end().is_none() {
             let live = Live::new(self.index, self.connect().await);
             let begin = Instant::now();
             tracing::debug!(peer = %live.peer.info(), "connected");
-            if !self.pool.publish(Arc::clone(&live)) {
+            if !self.pool.publish(&live) {
                 return;
             }
             live.peer.going_away().await;
@@ -75,7 +80,7 @@ impl<S: CallService> Slot<S> {
                 Ok(peer) => return peer,
                 Err(source) => {
                     self.failures = self.failures.saturating_add(1);
-                    let address = target.address().unwrap_or("the peer").to_owned();
+                    let address = address_of(&*target).unwrap_or_else(|| "the peer".to_owned());
                     self.pause_after(ConnectError::Io { address, source }).await;
                 }
             }
@@ -84,19 +89,23 @@ impl<S: CallService> Slot<S> {
 
     async fn attempt(&mut self, target: &Arc<dyn Connector>) -> io::Result<Peer> {
         let limit = self.pool.settings.connect_timeout;
-        let (peers, target) = (self.peers.clone(), Arc::clone(target));
-        let connecting = async move {
+        let peers = self.peers.clone();
+        let target = Arc::clone(target);
+        let connecting = CatchUnwind::new(None, async move {
             let io = dial(Arc::clone(&target)).await?;
-            let info = target.address().map_or_else(PeerInfo::default, PeerInfo::new);
+            let info = address_of(&*target).map_or_else(PeerInfo::default, PeerInfo::new);
             let heartbeat = peers.heartbeat();
             let peer = peers.start(Side::Client, io, info);
             see_alive(&peer, heartbeat).await?;
             Ok(peer)
-        };
-        timeout(limit, connecting).await.unwrap_or_else(|_| {
-            let problem = format!("no sign of life within {limit:?} (ReconnectBuilder::connect_timeout)");
-            Err(io::Error::new(io::ErrorKind::TimedOut, problem))
-        })
+        });
+        match timer::within(limit, connecting).await {
+            Some(connected) => connected.unwrap_or_else(|_| Err(panicked())),
+            None => {
+                let problem = format!("no sign of life within {limit:?} (ReconnectBuilder::connect_timeout)");
+                Err(io::Error::new(io::ErrorKind::TimedOut, problem))
+            }
+        }
     }
 
     /// Waits, once all targets have failed since the last pause.
@@ -124,14 +133,33 @@ impl<S: CallService> Slot<S> {
     }
 }
 
+impl<S> Drop for Slot<S> {
+    /// Wherever the task ends, calls must not wait for it: it may have panicked, or its runtime has ended.
+    fn drop(&mut self) {
+        self.pool.leave(self.index);
+    }
+}
+
 /// Runs a connector in a task of its own: a panic of its must not end the client.
 async fn dial(target: Arc<dyn Connector>) -> io::Result<BoxIo> {
     let mut task = JoinSet::new();
     task.spawn(async move { target.connect().await });
     match task.join_next().await {
         Some(Ok(connected)) => connected,
-        _ => Err(io::Error::other("the connector panicked")),
+        ended => {
+            panics::discard(ended);
+            Err(panicked())
+        }
     }
+}
+
+/// The address of a connector, if it has one and says so.
+fn address_of(target: &dyn Connector) -> Option<String> {
+    panics::catch(|| target.address().map(str::to_owned)).ok().flatten()
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the connector panicked")
 }
 
 /// Waits for a heartbeat to come back. A listener's backlog takes connections that no server will

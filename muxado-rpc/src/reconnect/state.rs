@@ -27,7 +27,7 @@ pub enum State {
         /// Why the last attempt failed.
         error: Arc<ConnectError>,
     },
-    /// There will be no connection any more.
+    /// There will be no connection any more: it was closed, or the runtime that it was built in has ended.
     Closed,
 }
 

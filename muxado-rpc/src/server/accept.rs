@@ -1,11 +1,6 @@
 //! The task of a server: takes connections, owns their tasks, ends them.
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use muxado::{ErrorCode, Side};
 use tokio::{
@@ -17,7 +12,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Accept};
-use crate::{CallService, Drained, Peer, PeerInfo, Router, Socket, connection::Connection, setup::Setup};
+use crate::{
+    BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
+    connection::Connection,
+    panics::{self, CatchDrop},
+    setup::Setup,
+};
 
 /// What a server needs to run its connections.
 pub(super) struct Acceptor<S> {
@@ -32,7 +32,7 @@ pub(super) struct Acceptor<S> {
 struct Starter<S> {
     setup: Setup,
     router: Router,
-    service: S,
+    service: CatchDrop<S>,
     hooks: Hooks,
 }
 
@@ -45,12 +45,19 @@ struct Connections {
 impl<S: CallService> Acceptor<S> {
     pub(super) fn new(setup: Setup, router: Router, service: S, hooks: Hooks, links: Arc<Links>) -> Self {
         let connections = Connections { tasks: JoinSet::new(), links };
-        let starter = Starter { setup, router, service, hooks };
+        let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
     }
 
     /// Serves until it is told to stop or its handle is dropped; what became of the calls then.
-    pub(super) async fn run(mut self, listener: impl Accept, mut orders: watch::Receiver<Order>) -> Drained {
+    pub(super) async fn run(mut self, listener: impl Accept, orders: watch::Receiver<Order>) -> Drained {
+        let drained = self.serve_and_end(listener, orders).await;
+        // Services and hooks of the user's are dropped before the server is said to have ended.
+        panics::discard(self);
+        drained
+    }
+
+    async fn serve_and_end(&mut self, listener: impl Accept, mut orders: watch::Receiver<Order>) -> Drained {
         let order = self.serve(&listener, &mut orders).await;
         drop(listener);
         self.stopping.cancel();
@@ -128,7 +135,7 @@ impl<S: CallService> Acceptor<S> {
             let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
             let io = match shaken {
                 Ok(io) => io,
-                Err(error) => return tracing::debug!(%peer, "handshake failed: {error}"),
+                Err(error) => return note_failure(&peer, error),
             };
             let connection = starter.connection(io, peer);
             let peer = Peer::of_connection(&connection, false);
@@ -167,11 +174,18 @@ impl<S: CallService> Starter<S> {
     fn tell(&self, peer: Peer) {
         // Code of the user's must not end the server.
         if let Some(hook) = &self.hooks.on_connect
-            && catch_unwind(AssertUnwindSafe(|| hook(peer))).is_err()
+            && panics::catch(|| hook(peer)).is_err()
             && let Some(line) = self.setup.logs.hooks.admit()
         {
             tracing::error!(suppressed = line.suppressed, "the hook of on_connect panicked");
         }
+    }
+}
+
+/// Says why a handshake failed. The error is the user's: it may panic, also when it is dropped.
+fn note_failure(peer: &PeerInfo, error: BoxError) {
+    if panics::catch(move || tracing::debug!(%peer, "handshake failed: {error}")).is_err() {
+        panics::report("the error of a handshake panicked");
     }
 }
 
@@ -206,8 +220,10 @@ impl Backoff {
 
 impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         self.links.remove(id);
+        // What a panic left behind may panic, too.
+        panics::discard(ended);
     }
 
     /// Lets calls under way finish within `grace`.

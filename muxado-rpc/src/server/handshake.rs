@@ -1,17 +1,10 @@
 //! Code of the user's between a socket and its session.
 
-use std::{
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::timeout;
 
-use crate::{BoxError, PeerInfo, Socket, reconnect::BoxIo};
+use crate::{BoxError, PeerInfo, Socket, panics::CatchUnwind, reconnect::BoxIo, timer};
 
 /// What a server does with each connection before anything is sent or read on it: TLS, a token, a
 /// look at who is at the other end of a Unix socket.
@@ -69,13 +62,11 @@ pub(super) async fn shake(
     socket: Socket,
     peer: &mut PeerInfo,
 ) -> Result<BoxIo, BoxError> {
-    let mut shaking = pin!(async { handshake.accept(socket, peer).await });
-    let contained = poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| shaking.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err("the handshake panicked".into())))
-    });
-    let late = |_| format!("not done within {limit:?} (Limits::handshake_timeout)");
-    timeout(limit, contained).await.map_err(late)?
+    let shaking = CatchUnwind::new(None, async { handshake.accept(socket, peer).await });
+    match timer::within(limit, shaking).await {
+        Some(shaken) => shaken.unwrap_or_else(|_| Err("the handshake panicked".into())),
+        None => Err(format!("not done within {limit:?} (Limits::handshake_timeout)").into()),
+    }
 }
 
 #[cfg(all(test, unix))]

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::Id;
 
-use crate::{CallStats, link::Link};
+use crate::{CallStats, link::Link, panics};
 
 /// The connections of a server, by the ids of their tasks.
 #[derive(Default)]
@@ -33,7 +33,9 @@ impl Links {
         let mut inner = self.lock();
         let ended = inner.live.remove(&id);
         inner.ending.extend(ended);
-        inner.fold();
+        let over = inner.fold();
+        drop(inner);
+        panics::discard(over);
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Link>> {
@@ -42,9 +44,11 @@ impl Links {
 
     pub(super) fn call_stats(&self) -> CallStats {
         let mut inner = self.lock();
-        inner.fold();
+        let over = inner.fold();
         let mut sum = inner.past;
         inner.live.values().chain(&inner.ending).for_each(|link| sum += link.tally().stats());
+        drop(inner);
+        panics::discard(over);
         sum
     }
 
@@ -55,16 +59,19 @@ impl Links {
 }
 
 impl Inner {
-    /// Keeps of connections without calls only the counts.
-    fn fold(&mut self) {
-        let past = &mut self.past;
-        self.ending.retain(|link| {
+    /// Keeps of connections without calls only the counts, and returns them: with them values of the user's are
+    /// dropped, which is not to be under the lock.
+    fn fold(&mut self) -> Vec<Arc<Link>> {
+        let (mut over, mut at) = (Vec::new(), 0);
+        while let Some(link) = self.ending.get(at) {
             let stats = link.tally().stats();
-            let is_over = stats.in_flight() == 0;
-            if is_over {
-                *past += stats;
+            if stats.in_flight() == 0 {
+                self.past += stats;
+                over.push(self.ending.swap_remove(at));
+            } else {
+                at += 1;
             }
-            !is_over
-        });
+        }
+        over
     }
 }

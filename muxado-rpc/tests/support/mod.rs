@@ -4,6 +4,7 @@
 
 pub mod feed;
 pub mod place;
+pub mod threads;
 
 use std::{
     future::pending,

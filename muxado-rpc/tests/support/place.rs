@@ -60,6 +60,11 @@ impl Place {
         self.far.lock().unwrap()[index].clone()
     }
 
+    /// How many connections it took.
+    pub fn connections(&self) -> usize {
+        self.far.lock().unwrap().len()
+    }
+
     /// How often it was asked for a connection.
     pub fn asked(&self) -> usize {
         self.asked_at.lock().unwrap().len()

@@ -2,7 +2,7 @@
 //! is not ready.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -12,24 +12,20 @@ use std::{
 };
 
 use muxado::Stream;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    About,
-    contained::{Contained, contain},
-};
+use super::{About, after_drop};
 use crate::{
     CallService, Items, Metadata, Request, Response, Status,
     budget::Reservation,
     items::{ReadHalf, Received, Sending, WriteHalf},
+    panics::{self, CatchUnwind, Panic},
     payload::Outgoing,
     response::Failure,
     scope::Scope,
     status,
     tally::Counted,
+    timer::Timer,
     wire::{MessageReader, check_metadata, encode_answer, push_metadata_message, push_output_end},
 };
 
@@ -152,9 +148,9 @@ impl Apart {
     /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
     async fn run_to_the_end<S: CallService>(&mut self, service: S, request: Request) {
         let deadline = self.about.deadline;
-        let mut timer = pin!(deadline.map(sleep_until));
+        let mut timer = pin!(Timer::default());
         let taken = AtomicBool::new(false);
-        let mut handler = pin!(Contained::new(deadline, call(service, request, &taken)));
+        let mut handler = pin!(CatchUnwind::new(deadline, call(service, request, &taken)));
         let mut caller_waits = true;
         loop {
             let ended = poll_fn(|cx| {
@@ -169,6 +165,7 @@ impl Apart {
             .await;
             match ended {
                 Ok(result) => {
+                    let result = after_drop(result, self.drop_handler(handler.as_mut()));
                     if caller_waits {
                         self.answer_handled(result).await;
                     }
@@ -195,10 +192,10 @@ impl Apart {
         request: Request,
     ) -> Option<Result<Response, Status>> {
         let deadline = self.about.deadline;
-        let mut timer = pin!(deadline.map(sleep_until));
+        let mut timer = pin!(Timer::default());
         let taken = AtomicBool::new(false);
-        let mut handler = pin!(Contained::new(deadline, call(service, request, &taken)));
-        poll_fn(|cx| {
+        let mut handler = pin!(CatchUnwind::new(deadline, call(service, request, &taken)));
+        let ended = poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
                 return Poll::Ready(Some(self.about.result_of(self.counted.link(), ended)));
             }
@@ -207,7 +204,18 @@ impl Apart {
                 Some(Err(if taken.load(Ordering::Relaxed) { status } else { status.not_executed() }))
             })
         })
-        .await
+        .await;
+        let dropped = self.drop_handler(handler);
+        ended.map(|result| after_drop(result, dropped))
+    }
+
+    /// Drops the handler. A panic of its destructors is one of the handler, with this status.
+    fn drop_handler<F>(&self, handler: Pin<&mut CatchUnwind<F>>) -> Result<(), Status> {
+        handler.clear().map_err(|panic| self.panicked(&panic))
+    }
+
+    fn panicked(&self, panic: &Panic) -> Status {
+        self.about.panicked(self.counted.link(), Some(panic))
     }
 
     /// Sends items until their end, the time limit, or until the caller goes.
@@ -217,7 +225,9 @@ impl Apart {
         let limit = limits.message_size();
         if let Err(problem) = check_metadata(&metadata, limits) {
             let status = Status::internal(format!("{method}: the items have {problem}"));
-            items.end(&Err(Failure::Status(status.clone())));
+            if let Err(panic) = items.end(&Err(Failure::Status(status.clone()))) {
+                self.panicked(&panic);
+            }
             self.release();
             return self.answer(Err(status)).await;
         }
@@ -225,26 +235,26 @@ impl Apart {
         if !metadata.is_empty() {
             push_metadata_message(codec, &metadata, &mut first);
         }
-        let mut timer = pin!(deadline.map(sleep_until));
+        let mut timer = pin!(Timer::default());
         let mut sending = Sending::new(method, items, limit, Outgoing::new(first));
         let ended = poll_fn(|cx| {
-            match contain(deadline, || sending.poll(cx, &mut self.out)) {
+            match panics::catch_within(deadline, || sending.poll(cx, &mut self.out)) {
                 Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
                 // The caller has gone.
                 Ok(Poll::Ready(Err(_))) => return Poll::Ready(None),
                 Ok(Poll::Pending) => {}
-                Err(panic) => {
-                    return Poll::Ready(Some(failed(self.about.panicked(self.counted.link(), &panic))));
-                }
+                Err(panic) => return Poll::Ready(Some((Err(Failure::Panic(panic)), Metadata::new()))),
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(failed(status?)))
         })
         .await;
-        let Some((mut result, trailer)) = ended else { return };
-        if let Err(Failure::Panic(panic)) = result {
-            result = Err(Failure::Status(self.about.panicked(self.counted.link(), &panic)));
-        }
-        sending.end(&result);
+        let Some((result, trailer)) = ended else {
+            if let Err(panic) = sending.abandon() {
+                self.panicked(&panic);
+            }
+            return;
+        };
+        let result = self.end_items(&mut sending, result);
         self.release();
         self.counted.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
@@ -252,19 +262,30 @@ impl Apart {
         self.finish(Outgoing::new(buf)).await;
     }
 
+    /// Drops what made the items, which came to this, and says how they end. Of several panics one counts.
+    fn end_items(&self, sending: &mut Sending, result: Result<(), Failure>) -> Result<(), Failure> {
+        let dropped = sending.end(&result);
+        match (result, dropped) {
+            (Err(Failure::Panic(panic)), _) | (Ok(()), Err(panic)) => {
+                Err(Failure::Status(self.panicked(&panic)))
+            }
+            (failed, Err(panic)) => {
+                self.panicked(&panic);
+                failed
+            }
+            (result, Ok(())) => result,
+        }
+    }
+
     /// Ready when there is no use in going on: with what to tell the caller, or `None` if it has gone.
-    fn poll_interrupted(
-        &mut self,
-        cx: &mut Context<'_>,
-        timer: Pin<&mut Option<Sleep>>,
-    ) -> Poll<Option<Status>> {
+    fn poll_interrupted(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Timer>) -> Poll<Option<Status>> {
         if self.out.poll_reset(cx).is_ready() {
             let (method, peer) = (self.about.method, self.counted.link().peer());
             tracing::debug!(%method, %peer, "call cancelled by the caller");
             return Poll::Ready(None);
         }
-        match timer.as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| Some(self.about.too_late())),
+        match self.about.deadline {
+            Some(deadline) => timer.poll(cx, deadline).map(|()| Some(self.about.too_late())),
             None => Poll::Pending,
         }
     }

@@ -1,7 +1,6 @@
 //! Reads the request of a call.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,13 +8,15 @@ use std::{
 
 use bytes::Bytes;
 use muxado::Stream;
-use tokio::time::{Instant, Sleep, sleep};
+use pin_project::pin_project;
+use tokio::time::Instant;
 
 use crate::{
     Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
     budget::Reservation,
     link::Link,
     text::{self, brief},
+    timer::Timer,
     wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, quick_request},
 };
 
@@ -26,7 +27,15 @@ pub(super) struct Reception {
     first: Option<Bytes>,
     reader: MessageReader,
     /// Runs until the first byte is there.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<FirstByte>>>,
+}
+
+/// By when the first byte must be there.
+#[pin_project]
+struct FirstByte {
+    by: Option<Instant>,
+    #[pin]
+    timer: Timer,
 }
 
 /// A service that is not here, and those that are.
@@ -113,8 +122,11 @@ impl Reception {
             return Poll::Pending;
         }
         let limit = limits.first_byte_timeout;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(timer.as_mut().poll(cx));
+        let begin = || Box::pin(FirstByte { by: Instant::now().checked_add(limit), timer: Timer::default() });
+        let first_byte = self.timer.get_or_insert_with(begin).as_mut().project();
+        // A limit beyond the end of time is none.
+        let Some(by) = *first_byte.by else { return Poll::Pending };
+        ready!(first_byte.timer.poll(cx, by));
         tracing::debug!("no request within {limit:?} (Limits::first_byte_timeout)");
         Poll::Ready(())
     }
