@@ -230,6 +230,26 @@ fn flush_of_the_transport_that_never_ends_ends_the_session() {
 }
 
 #[test]
+fn transport_is_asked_once_more_before_it_is_given_up() {
+    run(async {
+        let io = Flushing::default();
+        io.0.lock().unwrap().room = 64;
+        io.0.lock().unwrap().open = true;
+        let session = over(&io);
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(&[7; 100]).await.unwrap();
+        sleep(29 * SECOND).await;
+        assert_eq!(io.written(), 64);
+        // It has room, of which the runtime has not told yet when the timer fires.
+        io.0.lock().unwrap().room += 1000;
+        sleep(2 * SECOND).await;
+        assert_eq!(io.written(), HEADER + 100);
+        sleep(100 * SECOND).await;
+        assert!(!session.is_closed(), "{:?}", session.closed().await);
+    });
+}
+
+#[test]
 fn transport_that_gets_on_slowly_is_never_given_up() {
     run(async {
         let io = Flushing::default();
