@@ -112,7 +112,7 @@ impl FromStr for Codec {
 #[cold]
 fn decode_packed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
-    let value = bounded::decode(&mut decoder, bytes.len())?;
+    let value = bounded::decode::<bounded::Packed<CodecError>, _, _>(&mut decoder, bytes.len())?;
     if msgpack::is_at_end(&mut decoder) { Ok(value) } else { Err(CodecError::new("bytes follow the value")) }
 }
 

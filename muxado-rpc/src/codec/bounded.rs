@@ -9,16 +9,20 @@
 // large frame of many small ones.
 
 mod access;
+mod asked;
 #[cfg(test)]
 mod tests;
 mod visitor;
 
-use std::{cell::Cell, fmt::Display};
+use std::{cell::Cell, fmt::Display, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
 };
+
+use self::asked::{BoolKey, Scalar, Variant};
+use super::CodecError;
 
 /// How many arrays, maps and variants may be inside one another in a value. Each is some frames on the stack, and an
 /// application without optimisation has large ones: the deepest values take less than half of the 2 MiB that threads
@@ -44,114 +48,158 @@ pub(crate) trait Failure: de::Error {
     fn at(self, location: &str) -> Self;
 }
 
+/// How values of a codec are decoded.
+pub(crate) trait Form {
+    /// The errors of decoding.
+    type Error: Failure;
+    /// The keys of maps.
+    type Key: Place;
+
+    /// Whether the codec's decoder, asked for a kind of value, quotes a string that it finds instead, however long it
+    /// is. Asked for anything, it leaves that to the visitor, which then says what it did expect.
+    const QUOTES: bool;
+}
+
+/// JSON.
+pub(crate) struct Text;
+
+impl Form for Text {
+    type Error = CodecError;
+    type Key = Key;
+
+    const QUOTES: bool = true;
+}
+
+/// MessagePack.
+pub(crate) struct Packed<E>(PhantomData<E>);
+
+impl<E: Failure> Form for Packed<E> {
+    type Error = E;
+    type Key = Value;
+
+    const QUOTES: bool = false;
+}
+
+/// What is decoded.
+pub(crate) trait Place {
+    const IS_KEY: bool;
+}
+
+/// A value, or a key that is like any value.
+pub(crate) struct Value;
+
+impl Place for Value {
+    const IS_KEY: bool = false;
+}
+
+/// The key of a map in JSON, which is a string whatever its type is.
+pub(crate) struct Key;
+
+impl Place for Key {
+    const IS_KEY: bool = true;
+}
+
 /// Decodes a value by a codec's decoder, of a message of so many bytes.
 #[cfg_attr(not(debug_assertions), inline(always))]
-pub(crate) fn decode<'de, T, D, E>(decoder: D, size: usize) -> Result<T, E>
+pub(crate) fn decode<'de, F, T, D>(decoder: D, size: usize) -> Result<T, F::Error>
 where
+    F: Form,
     T: Deserialize<'de>,
     D: Deserializer<'de>,
-    E: Failure,
 {
     let whole = Whole::of_size(size);
-    T::deserialize(Bounded::outermost(decoder, &whole))
+    T::deserialize(Bounded::<D, F>::outermost(decoder, &whole))
 }
 
-/// A decoder, or a part of one, and what is left for it.
-pub(crate) struct Bounded<'c, T, E> {
+/// A decoder, or a part of one, within the bounds. It is copied at every step, so that it holds no more than a pointer
+/// besides: what is known before is in the types.
+pub(crate) struct Bounded<'c, T, F: Form, P = Value> {
     inner: T,
-    bounds: Bounds<'c, E>,
+    whole: &'c Whole<F::Error>,
+    place: PhantomData<P>,
 }
 
-impl<'c, T, E> Bounded<'c, T, E> {
+impl<'c, T, F: Form> Bounded<'c, T, F> {
     /// Around what decodes the outermost value.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn outermost(inner: T, whole: &'c Whole<E>) -> Self {
-        let bounds = Bounds { whole, nested: MAX_NESTED, wrapped: MAX_WRAPPED, place: Place::Value };
-        Self { inner, bounds }
+    pub(crate) fn outermost(inner: T, whole: &'c Whole<F::Error>) -> Self {
+        Self::new(inner, whole)
     }
 }
 
-/// What is known of the outermost value. It lies on the stack where the decoding began.
+impl<'c, T, F: Form, P> Bounded<'c, T, F, P> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn new(inner: T, whole: &'c Whole<F::Error>) -> Self {
+        Self { inner, whole, place: PhantomData }
+    }
+}
+
+/// What is known of the outermost value, and what is left at the one that is decoded. It lies on the stack where the
+/// decoding began.
 pub(crate) struct Whole<E> {
     /// The error on its way out. The codec's decoder has errors of its own, which would quote without a bound.
     failure: Cell<Option<E>>,
     /// Bytes of the message: no array in it has more elements.
     size: usize,
+    /// How many arrays, maps and variants may be inside.
+    nested: Cell<u8>,
+    /// How many options and newtypes may be inside.
+    wrapped: Cell<u8>,
 }
 
 impl<E> Whole<E> {
     /// Of a message of so many bytes.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) const fn of_size(size: usize) -> Self {
-        Self { failure: Cell::new(None), size }
-    }
-}
-
-/// What is left for a value and those inside it.
-struct Bounds<'c, E> {
-    whole: &'c Whole<E>,
-    nested: u8,
-    wrapped: u8,
-    place: Place,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Value,
-    /// A number, by a decoder that is asked for anything.
-    Number,
-    /// A variant, by a decoder that is asked for anything.
-    Variant,
-    /// The key of a map.
-    Key,
-}
-
-impl<E> Clone for Bounds<'_, E> {
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<E> Copy for Bounds<'_, E> {}
-
-impl<E: Failure> Bounds<'_, E> {
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn place(self, place: Place) -> Self {
-        Self { place, ..self }
-    }
-
-    /// Inside an array, a map or a variant.
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn nested<X: de::Error>(self) -> Result<Self, X> {
-        match self.nested.checked_sub(1) {
-            Some(nested) if self.has_stack() => Ok(Self { nested, place: Place::Value, ..self }),
-            _ => Err(self.too_deep()),
+        Self {
+            failure: Cell::new(None),
+            size,
+            nested: Cell::new(MAX_NESTED),
+            wrapped: Cell::new(MAX_WRAPPED),
         }
     }
+}
 
-    /// Inside an option or a newtype.
+impl<E: Failure> Whole<E> {
+    /// Decodes what is inside an array, a map or a variant.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn wrapped<X: de::Error>(self) -> Result<Self, X> {
-        match self.wrapped.checked_sub(1) {
-            Some(wrapped) if self.has_stack() => Ok(Self { wrapped, ..self }),
-            _ => Err(self.too_deep()),
-        }
+    fn nested<T, X: de::Error>(&self, decode: impl FnOnce() -> Result<T, E>) -> Result<T, X> {
+        self.inside(&self.nested, decode)
+    }
+
+    /// Decodes what is inside an option or a newtype.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn wrapped<T, X: de::Error>(&self, decode: impl FnOnce() -> Result<T, E>) -> Result<T, X> {
+        self.inside(&self.wrapped, decode)
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn has_stack(self) -> bool {
+    fn inside<T, X: de::Error>(
+        &self,
+        left: &Cell<u8>,
+        decode: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, X> {
+        match left.get().checked_sub(1) {
+            Some(less) if self.has_stack() => left.set(less),
+            _ => return Err(self.too_deep()),
+        }
+        let value = decode();
+        left.set(left.get() + 1);
+        value.map_err(|failure| self.hand_over(failure))
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn has_stack(&self) -> bool {
         let here = 0_u8;
-        (&raw const here).addr().abs_diff((&raw const *self.whole).addr()) < MAX_STACK
+        (&raw const here).addr().abs_diff((&raw const *self).addr()) < MAX_STACK
     }
 
     #[cold]
     #[inline(never)]
-    fn too_deep<X: de::Error>(self) -> X {
+    fn too_deep<X: de::Error>(&self) -> X {
         self.hand_over(if !self.has_stack() {
             E::custom(format_args!("nested too deep: it takes more than {MAX_STACK} bytes of the stack"))
-        } else if self.nested == 0 {
+        } else if self.nested.get() == 0 {
             E::custom(format_args!(
                 "nested too deep: over the limit of {MAX_NESTED} arrays, maps and variants inside one another"
             ))
@@ -165,16 +213,16 @@ impl<E: Failure> Bounds<'_, E> {
     /// An error of ours, for the codec's decoder to pass on.
     #[cold]
     #[inline(never)]
-    fn hand_over<X: de::Error>(self, failure: E) -> X {
-        self.whole.failure.set(Some(failure));
+    fn hand_over<X: de::Error>(&self, failure: E) -> X {
+        self.failure.set(Some(failure));
         X::custom(HANDED_OVER)
     }
 
     /// An error of the codec's decoder, or the one of ours that it passes on.
     #[cold]
     #[inline(never)]
-    fn take_over<X: Display>(self, cause: X) -> E {
-        match self.whole.failure.take() {
+    fn take_over<X: Display>(&self, cause: X) -> E {
+        match self.failure.take() {
             None => E::of_codec(&cause),
             Some(ours) => {
                 let text = crate::text::brief(&cause, crate::text::MAX_SHOWN);
@@ -195,41 +243,60 @@ macro_rules! forward {
     ($($method:ident($($name:ident: $type:ty),*),)*) => {
         $(
             #[cfg_attr(not(debug_assertions), inline(always))]
-            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, E> {
-                let bounds = self.bounds;
-                let visitor = Bounded { inner: visitor, bounds };
-                self.inner.$method($($name,)* visitor).map_err(|cause| bounds.take_over(cause))
+            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, F::Error> {
+                let whole = self.whole;
+                let visitor = Bounded::<V, F, P>::new(visitor, whole);
+                self.inner.$method($($name,)* visitor).map_err(|cause| whole.take_over(cause))
             }
         )*
     };
 }
 
-/// Asked for this, the decoder of JSON quotes a string that it finds instead, however long it is. Asked for anything,
-/// it leaves that to the visitor, which then says what it did expect. Keys of maps it decodes otherwise.
-macro_rules! forward_as_any {
-    ($($method:ident($($name:ident: $type:ty),*): $place:ident,)*) => {
+/// Values that have others inside. Where a decoder quotes, it is asked for anything; keys of maps it decodes otherwise.
+macro_rules! forward_compound {
+    ($($method:ident($($name:ident: $type:ty),*),)*) => {
         $(
             #[cfg_attr(not(debug_assertions), inline(always))]
-            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, E> {
-                let bounds = self.bounds;
-                if self.inner.is_human_readable() && bounds.place != Place::Key {
-                    let visitor = Bounded { inner: visitor, bounds: bounds.place(Place::$place) };
-                    self.inner.deserialize_any(visitor).map_err(|cause| bounds.take_over(cause))
+            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, F::Error> {
+                let whole = self.whole;
+                let visitor = Bounded::<V, F, P>::new(visitor, whole);
+                if F::QUOTES && !P::IS_KEY {
+                    self.inner.deserialize_any(visitor)
                 } else {
-                    let visitor = Bounded { inner: visitor, bounds };
-                    self.inner.$method($($name,)* visitor).map_err(|cause| bounds.take_over(cause))
+                    self.inner.$method($($name,)* visitor)
                 }
+                .map_err(|cause| whole.take_over(cause))
             }
         )*
     };
 }
 
-impl<'de, D, E> Deserializer<'de> for Bounded<'_, D, E>
+/// Numbers. A decoder that does not quote gives the visitor nothing but numbers and the like, so that it needs no
+/// bounds.
+macro_rules! forward_number {
+    ($($method:ident,)*) => {
+        $(
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
+                let whole = self.whole;
+                if F::QUOTES && !P::IS_KEY {
+                    self.inner.deserialize_any(Scalar::<V, F>::new(visitor, whole))
+                } else {
+                    self.inner.$method(visitor)
+                }
+                .map_err(|cause| whole.take_over(cause))
+            }
+        )*
+    };
+}
+
+impl<'de, D, F, P> Deserializer<'de> for Bounded<'_, D, F, P>
 where
     D: Deserializer<'de>,
-    E: Failure,
+    F: Form,
+    P: Place,
 {
-    type Error = E;
+    type Error = F::Error;
 
     forward! {
         deserialize_any(),
@@ -246,41 +313,60 @@ where
         deserialize_ignored_any(),
     }
 
-    forward_as_any! {
-        deserialize_i8(): Number,
-        deserialize_i16(): Number,
-        deserialize_i32(): Number,
-        deserialize_i64(): Number,
-        deserialize_u8(): Number,
-        deserialize_u16(): Number,
-        deserialize_u32(): Number,
-        deserialize_u64(): Number,
-        deserialize_f32(): Number,
-        deserialize_f64(): Number,
-        deserialize_unit(): Value,
-        deserialize_unit_struct(name: &'static str): Value,
-        deserialize_seq(): Value,
-        deserialize_tuple(len: usize): Value,
-        deserialize_tuple_struct(name: &'static str, len: usize): Value,
-        deserialize_map(): Value,
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]): Value,
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]): Variant,
+    forward_compound! {
+        deserialize_unit(),
+        deserialize_unit_struct(name: &'static str),
+        deserialize_seq(),
+        deserialize_tuple(len: usize),
+        deserialize_tuple_struct(name: &'static str, len: usize),
+        deserialize_map(),
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]),
+    }
+
+    forward_number! {
+        deserialize_i8,
+        deserialize_i16,
+        deserialize_i32,
+        deserialize_i64,
+        deserialize_u8,
+        deserialize_u16,
+        deserialize_u32,
+        deserialize_u64,
+        deserialize_f32,
+        deserialize_f64,
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
-        let bounds = self.bounds;
-        let visitor = Bounded { inner: visitor, bounds };
-        match (self.inner.is_human_readable(), bounds.place) {
-            (false, _) => self.inner.deserialize_bool(visitor),
-            (true, Place::Key) => self.inner.deserialize_str(visitor::BoolKey(visitor)),
-            (true, _) => self.inner.deserialize_any(visitor),
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
+        let whole = self.whole;
+        if !F::QUOTES {
+            self.inner.deserialize_bool(visitor)
+        } else if P::IS_KEY {
+            self.inner.deserialize_str(BoolKey::<V, F>::new(visitor, whole))
+        } else {
+            self.inner.deserialize_any(Scalar::<V, F>::new(visitor, whole))
         }
-        .map_err(|cause| bounds.take_over(cause))
+        .map_err(|cause| whole.take_over(cause))
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, F::Error> {
+        let whole = self.whole;
+        if F::QUOTES && !P::IS_KEY {
+            self.inner.deserialize_any(Variant::<V, F>::new(visitor, whole))
+        } else {
+            self.inner.deserialize_enum(name, variants, Bounded::<V, F, P>::new(visitor, whole))
+        }
+        .map_err(|cause| whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
-        self.inner.is_human_readable()
+        F::QUOTES
     }
 }

@@ -12,8 +12,12 @@ use crate::text::{MAX_SHOWN, brief};
 
 /// Why a value could not be encoded or decoded, in at most [`MAX_SHOWN`] bytes, whatever it quotes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub(crate) struct CodecError {
+#[error("{}", .0.text)]
+// As large as a pointer: it is part of every value's result on its way out.
+pub(crate) struct CodecError(Box<Cause>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cause {
     text: Box<str>,
     /// The text says where in the message.
     is_located: bool,
@@ -22,19 +26,24 @@ pub(crate) struct CodecError {
 impl CodecError {
     #[cold]
     pub(crate) fn new(cause: impl Display) -> Self {
-        Self { text: brief(cause, MAX_SHOWN).into(), is_located: false }
+        Self::of(cause, false)
+    }
+
+    fn of(cause: impl Display, is_located: bool) -> Self {
+        Self(Box::new(Cause { text: brief(cause, MAX_SHOWN).into(), is_located }))
     }
 }
 
 impl Failure for CodecError {
     fn of_codec(cause: &dyn Display) -> Self {
-        Self { is_located: true, ..Self::new(cause) }
+        Self::of(cause, true)
     }
 
     fn at(mut self, location: &str) -> Self {
-        if !self.is_located && !location.is_empty() {
-            self.is_located = true;
-            self.text = format!("{}{location}", self.text).into();
+        let Cause { text, is_located } = &mut *self.0;
+        if !*is_located && !location.is_empty() {
+            *is_located = true;
+            *text = format!("{text}{location}").into();
         }
         self
     }

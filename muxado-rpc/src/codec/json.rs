@@ -60,7 +60,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// Decodes the value that `text` holds exactly.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, CodecError> {
     let mut decoder = serde_json::Deserializer::from_slice(text);
-    let value = bounded::decode(&mut decoder, text.len())?;
+    let value = bounded::decode::<bounded::Text, _, _>(&mut decoder, text.len())?;
     decoder.end().map_err(CodecError::new)?;
     Ok(value)
 }

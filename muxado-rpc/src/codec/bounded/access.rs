@@ -5,97 +5,101 @@ use serde::{
     de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor},
 };
 
-use super::{Bounded, Failure, Place};
+use super::{Bounded, Form, Place};
 
-impl<'de, A, E> SeqAccess<'de> for Bounded<'_, A, E>
+impl<'de, A, F> SeqAccess<'de> for Bounded<'_, A, F>
 where
     A: SeqAccess<'de>,
-    E: Failure,
+    F: Form,
 {
-    type Error = E;
+    type Error = F::Error;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, E> {
-        let bounds = self.bounds;
-        self.inner.next_element_seed(Bounded { inner: seed, bounds }).map_err(|cause| bounds.take_over(cause))
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, F::Error> {
+        let whole = self.whole;
+        self.inner
+            .next_element_seed(Bounded::<T, F>::new(seed, whole))
+            .map_err(|cause| whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|elements| elements.min(self.bounds.whole.size))
+        self.inner.size_hint().map(|elements| elements.min(self.whole.size))
     }
 }
 
-impl<'de, A, E> MapAccess<'de> for Bounded<'_, A, E>
+impl<'de, A, F> MapAccess<'de> for Bounded<'_, A, F>
 where
     A: MapAccess<'de>,
-    E: Failure,
+    F: Form,
 {
-    type Error = E;
+    type Error = F::Error;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, E> {
-        let bounds = self.bounds.place(Place::Key);
-        self.inner.next_key_seed(Bounded { inner: seed, bounds }).map_err(|cause| bounds.take_over(cause))
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, F::Error> {
+        let whole = self.whole;
+        self.inner
+            .next_key_seed(Bounded::<K, F, F::Key>::new(seed, whole))
+            .map_err(|cause| whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, E> {
-        let bounds = self.bounds;
-        self.inner.next_value_seed(Bounded { inner: seed, bounds }).map_err(|cause| bounds.take_over(cause))
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, F::Error> {
+        let whole = self.whole;
+        self.inner.next_value_seed(Bounded::<V, F>::new(seed, whole)).map_err(|cause| whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|entries| entries.min(self.bounds.whole.size))
+        self.inner.size_hint().map(|entries| entries.min(self.whole.size))
     }
 }
 
-impl<'de, 'c, A, E> EnumAccess<'de> for Bounded<'c, A, E>
+impl<'de, 'c, A, F> EnumAccess<'de> for Bounded<'c, A, F>
 where
     A: EnumAccess<'de>,
-    E: Failure,
+    F: Form,
 {
-    type Error = E;
-    type Variant = Bounded<'c, A::Variant, E>;
+    type Error = F::Error;
+    type Variant = Bounded<'c, A::Variant, F>;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), E> {
-        let bounds = self.bounds;
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), F::Error> {
+        let whole = self.whole;
         let (name, variant) = self
             .inner
-            .variant_seed(Bounded { inner: seed, bounds })
-            .map_err(|cause| bounds.take_over(cause))?;
-        Ok((name, Bounded { inner: variant, bounds }))
+            .variant_seed(Bounded::<V, F>::new(seed, whole))
+            .map_err(|cause| whole.take_over(cause))?;
+        Ok((name, Bounded::new(variant, whole)))
     }
 }
 
-impl<'de, A, E> VariantAccess<'de> for Bounded<'_, A, E>
+impl<'de, A, F> VariantAccess<'de> for Bounded<'_, A, F>
 where
     A: VariantAccess<'de>,
-    E: Failure,
+    F: Form,
 {
-    type Error = E;
+    type Error = F::Error;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn unit_variant(self) -> Result<(), E> {
-        self.inner.unit_variant().map_err(|cause| self.bounds.take_over(cause))
+    fn unit_variant(self) -> Result<(), F::Error> {
+        self.inner.unit_variant().map_err(|cause| self.whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, E> {
-        let bounds = self.bounds;
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, F::Error> {
+        let whole = self.whole;
         self.inner
-            .newtype_variant_seed(Bounded { inner: seed, bounds })
-            .map_err(|cause| bounds.take_over(cause))
+            .newtype_variant_seed(Bounded::<T, F>::new(seed, whole))
+            .map_err(|cause| whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, E> {
-        let bounds = self.bounds;
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, F::Error> {
+        let whole = self.whole;
         self.inner
-            .tuple_variant(len, Bounded { inner: visitor, bounds })
-            .map_err(|cause| bounds.take_over(cause))
+            .tuple_variant(len, Bounded::<V, F>::new(visitor, whole))
+            .map_err(|cause| whole.take_over(cause))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -103,26 +107,27 @@ where
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, E> {
-        let bounds = self.bounds;
+    ) -> Result<V::Value, F::Error> {
+        let whole = self.whole;
         self.inner
-            .struct_variant(fields, Bounded { inner: visitor, bounds })
-            .map_err(|cause| bounds.take_over(cause))
+            .struct_variant(fields, Bounded::<V, F>::new(visitor, whole))
+            .map_err(|cause| whole.take_over(cause))
     }
 }
 
-impl<'de, S, E> DeserializeSeed<'de> for Bounded<'_, S, E>
+impl<'de, S, F, P> DeserializeSeed<'de> for Bounded<'_, S, F, P>
 where
     S: DeserializeSeed<'de>,
-    E: Failure,
+    F: Form,
+    P: Place,
 {
     type Value = S::Value;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize<D: Deserializer<'de>>(self, decoder: D) -> Result<S::Value, D::Error> {
-        let bounds = self.bounds;
+        let whole = self.whole;
         self.inner
-            .deserialize(Bounded { inner: decoder, bounds })
-            .map_err(|failure| bounds.hand_over(failure))
+            .deserialize(Bounded::<D, F, P>::new(decoder, whole))
+            .map_err(|failure| whole.hand_over(failure))
     }
 }

@@ -7,7 +7,7 @@ use serde::{
     de::{self, DeserializeOwned, Visitor},
 };
 
-use crate::codec::bounded::{Bounded, Failure, Whole};
+use crate::codec::bounded::{Bounded, Failure, Packed, Whole};
 
 /// The value that `bytes` holds exactly; `None` if it does not, or why ever it cannot be decoded. What
 /// is wrong [`Codec::decode`](crate::Codec) tells.
@@ -38,7 +38,7 @@ impl<'de> Outermost<'_, 'de> {
     #[inline(never)]
     fn generally<T>(
         self,
-        read: impl FnOnce(Bounded<'_, &mut General<'de>, Unsound>) -> Result<T, Unsound>,
+        read: impl FnOnce(Bounded<'_, &mut General<'de>, Packed<Unsound>>) -> Result<T, Unsound>,
     ) -> Result<T, Unsound> {
         *self.read = true;
         let mut general = rmp_serde::Deserializer::from_read_ref(self.bytes);
