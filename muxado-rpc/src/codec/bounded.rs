@@ -8,6 +8,30 @@
 // called copies what it passes on: with optimisation they are always inlined. Without it that would only make one
 // large frame of many small ones.
 
+/// What has no text and nothing inside: an error of it is as short as it is, so that it needs no other.
+macro_rules! visit_short {
+    ($($method:ident: $type:ty,)*) => {
+        $(
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            fn $method<X: de::Error>(self, value: $type) -> Result<V::Value, X> {
+                self.inner.$method(value)
+            }
+        )*
+    };
+}
+
+/// What an error could quote.
+macro_rules! visit_text {
+    ($($method:ident($($name:ident: $type:ty)?),)*) => {
+        $(
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            fn $method<X: de::Error>(self, $($name: $type)?) -> Result<V::Value, X> {
+                self.inner.$method($($name)?).map_err(|failure: F::Error| self.whole.hand_over(failure))
+            }
+        )*
+    };
+}
+
 mod access;
 mod asked;
 #[cfg(test)]

@@ -12,17 +12,6 @@ use serde::{
 
 use super::{Bounded, Form, Whole};
 
-macro_rules! forward {
-    ($($method:ident($($name:ident: $type:ty)?),)*) => {
-        $(
-            #[cfg_attr(not(debug_assertions), inline(always))]
-            fn $method<X: de::Error>(self, $($name: $type)?) -> Result<V::Value, X> {
-                self.inner.$method($($name)?).map_err(|failure: F::Error| self.whole.hand_over(failure))
-            }
-        )*
-    };
-}
-
 macro_rules! asked {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         $(
@@ -58,11 +47,14 @@ impl<'de, V: Visitor<'de>, F: Form> Visitor<'de> for Scalar<'_, V, F> {
         self.inner.expecting(f)
     }
 
-    forward! {
-        visit_bool(value: bool),
-        visit_i64(value: i64),
-        visit_u64(value: u64),
-        visit_f64(value: f64),
+    visit_short! {
+        visit_bool: bool,
+        visit_i64: i64,
+        visit_u64: u64,
+        visit_f64: f64,
+    }
+
+    visit_text! {
         visit_str(value: &str),
         visit_borrowed_str(value: &'de str),
         visit_unit(),

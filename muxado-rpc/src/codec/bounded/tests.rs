@@ -330,3 +330,57 @@ fn no_more_elements_are_expected_than_there_are_bytes() {
     assert_eq!(hint(b"\xdd\xff\xff\xff\xff\x01"), "6");
     assert_eq!(hint(b"\x92\x01\x02"), "2");
 }
+
+/// Those of elements that could not be decoded, too.
+#[test]
+fn levels_are_free_again_after_what_was_in_them() {
+    /// It cannot be decoded, once it was entered.
+    struct Fussy;
+    impl<'de> Deserialize<'de> for Fussy {
+        fn deserialize<D: Deserializer<'de>>(decoder: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Fussy;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("nothing")
+                }
+                fn visit_some<D: Deserializer<'de>>(self, decoder: D) -> Result<Fussy, D::Error> {
+                    u8::deserialize(decoder)?;
+                    Err(serde::de::Error::custom("not this one"))
+                }
+            }
+            decoder.deserialize_option(Visitor)
+        }
+    }
+
+    /// The last of a thousand elements.
+    struct Last(Option<u8>);
+    impl<'de> Deserialize<'de> for Last {
+        fn deserialize<D: Deserializer<'de>>(decoder: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Last;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a list")
+                }
+                fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Last, A::Error> {
+                    assert!((1..1000).all(|_| list.next_element::<Fussy>().is_err()));
+                    Ok(Last(list.next_element()?.flatten()))
+                }
+            }
+            decoder.deserialize_seq(Visitor)
+        }
+    }
+
+    for codec in CODECS {
+        let encode = |value: serde_json::Value| {
+            let mut bytes = Vec::new();
+            codec.encode_into(&value, &mut bytes).unwrap();
+            bytes
+        };
+        let lists = encode(vec![vec![Some(1)]; 1000].into());
+        assert_eq!(codec.decode::<Vec<Vec<Option<u8>>>>(&lists), Ok(vec![vec![Some(1)]; 1000]), "{codec}");
+        let last = codec.decode::<Last>(&encode(vec![1; 1000].into())).map(|last| last.0);
+        assert_eq!(last, Ok(Some(1)), "{codec}");
+    }
+}

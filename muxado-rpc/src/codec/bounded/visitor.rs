@@ -9,17 +9,6 @@ use serde::{
 
 use super::{Bounded, Form, Place};
 
-macro_rules! forward {
-    ($($method:ident($($name:ident: $type:ty)?),)*) => {
-        $(
-            #[cfg_attr(not(debug_assertions), inline(always))]
-            fn $method<X: de::Error>(self, $($name: $type)?) -> Result<V::Value, X> {
-                self.inner.$method($($name)?).map_err(|failure: F::Error| self.whole.hand_over(failure))
-            }
-        )*
-    };
-}
-
 impl<'de, V, F, P> Visitor<'de> for Bounded<'_, V, F, P>
 where
     V: Visitor<'de>,
@@ -32,20 +21,23 @@ where
         self.inner.expecting(f)
     }
 
-    forward! {
-        visit_bool(value: bool),
-        visit_i8(value: i8),
-        visit_i16(value: i16),
-        visit_i32(value: i32),
-        visit_i64(value: i64),
-        visit_i128(value: i128),
-        visit_u8(value: u8),
-        visit_u16(value: u16),
-        visit_u32(value: u32),
-        visit_u64(value: u64),
-        visit_u128(value: u128),
-        visit_f32(value: f32),
-        visit_f64(value: f64),
+    visit_short! {
+        visit_bool: bool,
+        visit_i8: i8,
+        visit_i16: i16,
+        visit_i32: i32,
+        visit_i64: i64,
+        visit_i128: i128,
+        visit_u8: u8,
+        visit_u16: u16,
+        visit_u32: u32,
+        visit_u64: u64,
+        visit_u128: u128,
+        visit_f32: f32,
+        visit_f64: f64,
+    }
+
+    visit_text! {
         visit_char(value: char),
         visit_bytes(value: &[u8]),
         visit_borrowed_bytes(value: &'de [u8]),
