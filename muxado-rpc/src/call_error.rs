@@ -2,12 +2,15 @@
 
 use std::{convert::Infallible, error::Error, fmt};
 
-use crate::{Code, Status};
+use crate::{Code, Status, text::Brief};
 
 /// Why a call has no value: the application's own error `E`, or a [`Status`].
 ///
 /// A method without an error of its own has [`CallError<Infallible>`](CallError), of which only the
 /// status is possible.
+///
+/// `Display` shows at most 256 bytes of the text of either, escaped, because they came from a peer;
+/// [`app`](Self::app) has all of the application's error.
 ///
 /// ```
 /// use muxado_rpc::{CallError, Status};
@@ -94,7 +97,7 @@ impl From<CallError<Self>> for Status {
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::App(error) => error.fmt(f),
+            Self::App(error) => Brief(error).fmt(f),
             Self::Status(status) => status.fmt(f),
         }
     }
@@ -128,6 +131,15 @@ mod tests {
         }
         assert_eq!(passes_on(), Err(Status::aborted("x")));
         assert_eq!(Status::from(CallError::App(Status::aborted("x"))), Status::aborted("x"));
+    }
+
+    #[test]
+    fn the_text_of_an_application_error_is_shown_escaped_and_cut() {
+        let error = CallError::App("\u{1b}[31m\n\u{9b}".repeat(1000));
+        let text = error.to_string();
+        assert!(text.starts_with("\\u{1b}[31m\\n\\u{9b}") && text.len() <= 256, "{text}");
+        assert_eq!(error.app().map(String::len), Some(8000));
+        assert_eq!(CallError::App("no such \"user\"").to_string(), "no such \"user\"");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     panics,
     setup::Setup,
     tally::{Drained, Tally},
+    text::Brief,
     timer,
 };
 
@@ -176,12 +177,13 @@ impl Drop for PeerInfo {
     }
 }
 
-/// Identity and address, as far as they are known, or `unknown peer`.
+/// Identity and address, as far as they are known, or `unknown peer`: of each at most 256 bytes, escaped, since a peer
+/// chooses what its certificate says.
 impl fmt::Display for PeerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.identity, &self.address) {
-            (Some(identity), Some(address)) => write!(f, "{identity} at {address}"),
-            (Some(one), None) | (None, Some(one)) => f.write_str(one),
+            (Some(identity), Some(address)) => write!(f, "{} at {}", Brief(identity), Brief(address)),
+            (Some(one), None) | (None, Some(one)) => Brief(one).fmt(f),
             (None, None) => f.write_str("unknown peer"),
         }
     }

@@ -12,8 +12,13 @@ pub use self::socket::Socket;
 pub(crate) use self::socket::no_delay;
 use crate::{
     AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
-    RegistrationError, RemoteInfo, Router, address::Address, connection::Connection, link::Link,
-    panics::CatchDrop, setup::Setup,
+    RegistrationError, RemoteInfo, Router,
+    address::Address,
+    connection::Connection,
+    link::Link,
+    panics::CatchDrop,
+    setup::Setup,
+    text::{Brief, Escaped},
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -331,7 +336,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Registration(#[from] RegistrationError),
     /// Nobody answers there.
-    #[error("cannot connect to {address}: {source}")]
+    #[error("cannot connect to {}: {}", Escaped(.address), Brief(.source))]
     Io {
         /// The address.
         address: String,

@@ -15,7 +15,7 @@ pub use self::handshake::Handshake;
 use self::{accept::Acceptor, links::Links, listener::Listener};
 use crate::{
     AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
-    address::Address, setup::Setup,
+    address::Address, setup::Setup, text::Escaped,
 };
 
 /// Serves services on an address, to any number of connections.
@@ -252,7 +252,7 @@ pub enum ListenError {
     #[error(transparent)]
     Registration(#[from] RegistrationError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {}: {}", Escaped(.address), Escaped(.source))]
     Io {
         /// The address.
         address: String,

@@ -9,7 +9,7 @@ use std::{
     fmt,
     future::{Future, pending},
     io,
-    panic::panic_any,
+    panic::{AssertUnwindSafe, catch_unwind, panic_any},
     pin::Pin,
     sync::{
         Arc,
@@ -676,4 +676,43 @@ async fn a_reconnecting_client_outlives_a_connector_that_panics_in_every_part() 
     let client = client(&channel).with_codec(Codec::Json);
     place.crash(0);
     assert_answers(&client).await;
+}
+
+/// Wakes nobody, and panics when it is dropped: as a waker that owns its task does when the task cannot be dropped.
+struct BadWaker {
+    _task: Undroppable,
+}
+
+impl task::Wake for BadWaker {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_cannot_be_dropped_harms_no_other_call() {
+    for codec in CODECS {
+        let holding = Holding::default();
+        let (client, near, _far) = pair(&holding);
+        let client = client.with_codec(codec);
+        let mut items = client.items().await.unwrap();
+        let mut calls: [Pin<Box<dyn Future<Output = ()> + '_>>; 4] = [
+            Box::pin(async { drop(client.fine().await) }),
+            Box::pin(async { while let Ok(Some(_)) = items.try_next().await {} }),
+            Box::pin(async { drop(near.closed().await) }),
+            Box::pin(async { drop(near.hello().await) }),
+        ];
+        for call in &mut calls {
+            let waker = task::Waker::from(Arc::new(BadWaker { _task: Undroppable }));
+            let pending = call.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending();
+            // The last reference is the session's.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+            assert!(pending);
+        }
+        holding.let_go.notify_one();
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(client.fine().await, Ok(7));
+        for call in calls {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
+        }
+        assert_eq!(client.fine().await, Ok(7));
+    }
 }

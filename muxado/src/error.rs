@@ -135,17 +135,27 @@ impl fmt::Debug for GoAway {
 impl GoAway {
     /// The beginning of the text, escaped.
     fn shown_debug(&self) -> String {
-        let beginning = &self.debug[..self.debug.len().min(MAX_SHOWN)];
-        let mut shown = String::new();
-        for char in String::from_utf8_lossy(beginning).chars() {
-            let char = char.escape_debug().to_string();
-            if shown.len() + char.len() + REST.len() > MAX_SHOWN {
-                return shown + REST;
-            }
-            shown += &char;
-        }
-        shown
+        shown(&self.debug, |char| char.escape_debug().to_string())
     }
+}
+
+/// The beginning of a text, escaped so.
+fn shown(text: &[u8], escape: impl Fn(char) -> String) -> String {
+    let beginning = &text[..text.len().min(MAX_SHOWN)];
+    let mut shown = String::new();
+    for char in String::from_utf8_lossy(beginning).chars() {
+        let char = escape(char);
+        if shown.len() + char.len() + REST.len() > MAX_SHOWN {
+            return shown + REST;
+        }
+        shown += &char;
+    }
+    shown
+}
+
+/// A character of a text that is shown without quotes around it.
+fn escaped_in_text(char: char) -> String {
+    if matches!(char, '"' | '\'' | '\\') { char.to_string() } else { char.escape_debug().to_string() }
 }
 
 /// What stands for the rest of a text that was cut.
@@ -174,11 +184,11 @@ pub enum SessionError {
         mid_frame: bool,
     },
     /// The transport failed.
-    #[error("the transport failed: {message}")]
+    #[error("the transport failed: {}", shown(message.as_bytes(), escaped_in_text))]
     Transport {
         /// The transport's own classification.
         kind: io::ErrorKind,
-        /// The transport's own words.
+        /// The transport's own words, of which at most 256 bytes are shown, escaped: they may quote a peer.
         message: Arc<str>,
     },
     /// No heartbeat came back in time.

@@ -402,6 +402,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_peer_says_of_itself_is_shown_escaped_and_cut() {
+        let names = "\u{9b}31m\u{202e}".repeat(100);
+        let line = format!("{{\"hello\":{{\"services\":[{{\"name\":\"{names}\",\"id\":1}}]}}}}");
+        let hello = read(line.as_bytes()).unwrap().hello.unwrap();
+        let shown = format!("{hello:?}");
+        assert!(shown.contains("\\u{9b}31m\\u{202e}") && shown.len() < 600, "{shown}");
+        assert!(!shown.contains(['\u{9b}', '\u{202e}']), "{shown}");
+        assert_eq!(hello.services()[0].name(), names);
+    }
+
+    #[test]
     fn lines_that_say_nothing_known_are_no_errors() {
         for text in ["{}", "{\"hello\":null}", "{\"x\":{}}", "[]", " { } "] {
             let line = read(text.as_bytes()).unwrap();

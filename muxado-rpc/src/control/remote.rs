@@ -1,11 +1,11 @@
 //! What the peer says about itself.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 use serde_json::value::RawValue;
 
 use super::line::{Drain, ToldLimits, saturating, services};
-use crate::{Codec, ServiceId};
+use crate::{Codec, ServiceId, text::Brief};
 
 /// What a peer said about itself on its control stream (`PROTOCOL §10.13`): its limits, codecs and
 /// services, and whether it drains.
@@ -25,7 +25,6 @@ use crate::{Codec, ServiceId};
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct RemoteInfo {
     limits: ToldLimits,
     codecs: Option<Vec<Codec>>,
@@ -125,6 +124,20 @@ impl RemoteInfo {
 
     pub(super) const fn limits(&self) -> &ToldLimits {
         &self.limits
+    }
+}
+
+/// Of the list of services at most 256 bytes are shown, escaped.
+impl fmt::Debug for RemoteInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services = self.services.as_deref().map_or("", RawValue::get);
+        f.debug_struct("RemoteInfo")
+            .field("limits", &self.limits)
+            .field("codecs", &self.codecs)
+            .field("services", &format_args!("{}", Brief(services)))
+            .field("truncated", &self.truncated)
+            .field("drain", &self.drain.get())
+            .finish()
     }
 }
 

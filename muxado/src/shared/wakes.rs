@@ -1,6 +1,11 @@
 //! Who is to be woken once the lock is released.
 
-use std::task::Waker;
+use std::{
+    any::Any,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Waker,
+};
 
 /// Wakers to be woken, or dropped, after the lock is released: either may run code of the user's. A few need no
 /// allocation.
@@ -24,22 +29,18 @@ impl Wakes {
     /// Takes over wakers that are not needed any more.
     pub(super) fn drop_later(&mut self, replaced: &mut Replaced) {
         if self.replaced.is_empty() {
-            std::mem::swap(&mut self.replaced, replaced);
+            mem::swap(&mut self.replaced, replaced);
         } else {
             replaced.take().for_each(|waker| self.replaced.push(waker));
         }
     }
 
-    /// Wakes everybody; keeps the memory.
+    /// Wakes everybody; keeps the memory. Who cannot be woken, because that panics, keeps nobody else from it.
     pub(crate) fn fire(&mut self) {
-        for slot in self.few.iter_mut().take(self.len) {
-            if let Some(waker) = slot.take() {
-                waker.wake();
-            }
-        }
-        self.more.drain(..).for_each(Waker::wake);
+        let few = self.few.iter_mut().take(self.len).filter_map(Option::take);
+        few.chain(self.more.drain(..)).for_each(|waker| contain(|| waker.wake()));
         self.len = 0;
-        self.replaced.take().for_each(drop);
+        self.replaced.take().for_each(|waker| contain(|| drop(waker)));
     }
 
     /// Gives the memory back, if nobody is to be woken.
@@ -49,6 +50,28 @@ impl Wakes {
             self.replaced = Replaced::default();
         }
     }
+}
+
+/// Runs what is done with a waker of the user's. A waker may own the task that it wakes: dropping it then drops the
+/// task's future, and its destructors may panic. That must not end the session, nor a call of somebody else.
+#[inline]
+fn contain(work: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+        discard(payload);
+    }
+}
+
+#[cold]
+fn discard(payload: Box<dyn Any + Send>) {
+    tracing::debug!("a waker panicked");
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        forget(again);
+    }
+}
+
+#[expect(clippy::mem_forget, reason = "dropping it may panic")]
+fn forget(payload: Box<dyn Any + Send>) {
+    mem::forget(payload);
 }
 
 /// Wakers that are not needed any more. One at a time is the rule, and needs no allocation.
@@ -81,5 +104,62 @@ impl Replaced {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         usize::from(self.one.is_some()) + self.more.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::panic_any,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Panics when it is woken, or dropped otherwise, and leaves what panics again.
+    struct Bad;
+
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic_any(Self);
+        }
+    }
+
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic_any("again");
+            }
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+        let counted = Arc::new(Counted::default());
+        let mut wakes = Wakes::default();
+        for _ in 0..4 {
+            wakes.push(Waker::from(Arc::new(Bad)));
+            wakes.push(Waker::from(Arc::clone(&counted)));
+        }
+        for _ in 0..2 {
+            wakes.replaced.push(Waker::from(Arc::new(Bad)));
+            wakes.replaced.push(Waker::from(Arc::clone(&counted)));
+        }
+        wakes.fire();
+        assert_eq!((counted.0.load(Ordering::SeqCst), Arc::strong_count(&counted)), (4, 1));
+        assert!(wakes.replaced.is_empty());
     }
 }
