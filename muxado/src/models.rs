@@ -210,7 +210,7 @@ fn waiters_that_leave_at_any_moment_are_forgotten_and_others_are_woken() {
         for _ in 0..2 {
             tasks.push(spawn(with(&client, async |client| drop(abandon(client.closed()).await))));
             tasks.push(spawn(with(&client, async |client| {
-                abandon(client.going_away()).await.unwrap_or_default()
+                abandon(client.going_away()).await.unwrap_or_default();
             })));
             tasks.push(spawn(with(&client, async |client| drop(abandon(client.accept()).await))));
             tasks.push(spawn(with(&client, async |client| client.going_away().await)));
