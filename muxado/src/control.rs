@@ -65,7 +65,7 @@ impl ControlStreams {
         Self { shared, waiter }
     }
 
-    /// Opens a control stream. It never waits; the peer hears of it with the first bytes written.
+    /// Opens a control stream. It never waits; the peer hears of it as of [any stream](crate::Session::open).
     /// A peer takes one of them.
     ///
     /// # Errors

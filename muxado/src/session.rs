@@ -212,7 +212,8 @@ impl Session {
         self.shared.with_poke(|core| core.proto.close_draining(code, reason));
     }
 
-    /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session.
+    /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session as
+    /// [`close`](Self::close) does: what was finished before is still sent.
     /// True if all streams had ended, but for those that nobody had accepted: they are refused.
     ///
     /// # Cancel safety

@@ -325,6 +325,12 @@ impl Core {
         }
     }
 
+    /// Sends a FIN behind what was written to the stream: something new to be flushed.
+    pub(crate) fn finish(&mut self, key: StreamKey) -> Result<(), WriteError> {
+        self.flushes.forget(key);
+        self.proto.finish(key)
+    }
+
     /// Bytes for a stream, as many as there is room for, and its end if that is all. If some are left, the writer's task
     /// is woken when there is room for more.
     pub(crate) fn write(

@@ -335,7 +335,7 @@ impl StreamRef {
     }
 
     pub(crate) fn finish(&self) -> Result<(), WriteError> {
-        self.shared.with(|core| core.proto.finish(self.key))
+        self.shared.with(|core| core.finish(self.key))
     }
 
     pub(crate) fn reset(&self, code: ErrorCode) {

@@ -27,8 +27,8 @@ impl Session {
         let untyped = self.typed && header.length < 4;
         let backlog_full = self.backlog_len + self.untyped_len >= self.config.accept_backlog
             || (untyped && self.untyped_len >= self.config.max_untyped_streams);
-        let refusal = if self.going_away || self.refuse_streams || self.open_there >= self.config.max_streams
-        {
+        let refuses = self.going_away || self.refuse_streams || self.end.is_some();
+        let refusal = if refuses || self.open_there >= self.config.max_streams {
             Some(ErrorCode::STREAM_REFUSED)
         } else if header.length > self.config.window_size {
             Some(ErrorCode::FLOW_CONTROL_ERROR)

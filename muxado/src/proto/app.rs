@@ -154,9 +154,10 @@ impl Session {
         let stream_room = self.config.stream_send_buffer.saturating_sub(stream.queue.len());
         let moving = self.bytes_unsent - self.bytes_stalled;
         let window = stream.window_room();
-        let within_window = window.min(budget.saturating_sub(moving)).min(stream_room);
+        let unused = (2 * budget).saturating_sub(self.bytes_unsent);
+        let within_window = window.min(budget.saturating_sub(moving)).min(stream_room).min(unused);
         // Credit can turn any amount of stalled bytes into moving ones, so there is a bound for both.
-        let both = (2 * budget).saturating_sub(self.bytes_unsent + within_window);
+        let both = unused - within_window;
         let beyond_window = if within_window == window {
             budget.saturating_sub(self.bytes_stalled).min(both).min(stream_room - within_window)
         } else {
@@ -168,7 +169,7 @@ impl Session {
     /// Counts anew what of a stream's queue its window has no room for.
     pub(super) fn restate(&mut self, key: StreamKey) {
         let Some(stream) = self.stream_mut(key) else { return };
-        let stalled = stream.queue.len().saturating_sub(stream.window_left());
+        let stalled = stream.queue.len() - stream.sendable();
         let before = std::mem::replace(&mut stream.stalled, stalled);
         self.bytes_stalled = self.bytes_stalled + stalled - before;
     }
@@ -256,8 +257,8 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return };
         stream.owner = Owner::Nobody;
         let still_sending = stream.send == SendState::Finishing;
-        if ended && still_sending && draining {
-            // It is sent to its end before the session's.
+        if ended && draining && stream.is_drained() {
+            // It is sent to its end, and credited, before the session's.
         } else if ended {
             self.remove(key);
         } else if stream.is_over() {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     session::Session,
-    stream::{SendState, Stream},
+    stream::{Owner, RecvState, SendState, Stream, StreamKey},
 };
 use crate::error::{ErrorCode, SessionError};
 
@@ -18,6 +18,7 @@ impl Session {
         if self.is_anything_finishing() {
             self.last_words = Some(go_away);
             self.finish_session(reason, None);
+            self.answer_what_came();
         } else {
             self.finish_session(reason, Some(go_away));
         }
@@ -33,6 +34,7 @@ impl Session {
         if let Some((code, debug)) = self.last_words.take() {
             self.ready.clear();
             self.control.clear();
+            self.replies.clear();
             self.ids.clear();
             self.put_go_away(code, &debug);
         }
@@ -42,6 +44,18 @@ impl Session {
     pub(super) fn end_drain_if_sent(&mut self) {
         if self.is_draining() && !self.is_anything_finishing() {
             self.stop_draining();
+        }
+    }
+
+    /// What came before the session's end is credited, or echoed, as what comes behind it: nobody need read it.
+    fn answer_what_came(&mut self) {
+        let kept = self.streams.iter().filter(|(_, stream)| stream.is_drained());
+        let kept: Vec<_> = kept
+            .map(|(index, s)| (StreamKey { index: index as u32, serial: s.serial }, s.buffer.len()))
+            .collect();
+        for (key, unread) in kept {
+            self.consumed(key, unread);
+            self.make_ready(key);
         }
     }
 
@@ -56,6 +70,13 @@ impl Session {
 }
 
 impl Stream {
+    /// It is of concern while the session drains: it is still being sent, or what the peer still sends on it is
+    /// credited, or echoed, so that the peer comes to its own end and does not take this side for dead.
+    pub(super) fn is_drained(&self) -> bool {
+        let is_read = self.id.is_some() && self.recv == RecvState::Open && self.reset.is_none();
+        self.is_finishing() || (is_read && self.owner != Owner::HeartbeatRequester)
+    }
+
     /// All was written, and not all of it is sent.
     pub(super) fn is_finishing(&self) -> bool {
         self.send == SendState::Finishing && self.reset.is_none() && !self.owner.is_heartbeat()

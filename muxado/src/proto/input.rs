@@ -253,13 +253,14 @@ impl Session {
         Ok(true)
     }
 
-    /// Whether a frame concerns what is still being sent after the session's end.
+    /// Whether a frame concerns what is still being sent after the session's end, or opens a stream that is to be
+    /// refused.
     fn is_drained_by(&self, header: FrameHeader) -> bool {
         let is_kept = |id| self.ids.contains_key(&id);
+        let opens = header.frame_type == FrameType::DATA && header.flags.contains(Flags::SYN);
         self.is_draining()
-            && !header.flags.contains(Flags::SYN)
             && matches!(header.frame_type, FrameType::DATA | FrameType::RST | FrameType::WNDINC)
-            && StreamId::new(header.stream_id).is_some_and(is_kept)
+            && StreamId::new(header.stream_id).is_some_and(|id| opens || is_kept(id))
     }
 
     fn handle_data(&mut self, header: FrameHeader, now: Instant) -> Result<(), ProtocolError> {

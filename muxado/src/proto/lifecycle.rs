@@ -52,22 +52,26 @@ impl Session {
             stream.ready = false;
             stream.control = false;
             let finishing = draining && stream.is_finishing();
-            if finishing {
+            let drains = draining && stream.is_drained();
+            if drains {
                 // Nobody reads it any more; the peer may write before it reads.
                 stream.discard = true;
+                if stream.owner == Owner::Backlog && !stream.is_worth_accepting() {
+                    (stream.owner, stream.typing) = (Owner::Nobody, Typing::Untyped);
+                }
+            }
+            if finishing {
                 self.bytes_unsent += stream.queue.len();
                 self.bytes_stalled += stream.stalled;
             } else {
                 stream.queue.clear();
                 stream.stalled = 0;
             }
-            let complete =
-                stream.recv == RecvState::Finished && !matches!(stream.typing, Typing::Awaiting { .. });
             let held = match stream.owner {
                 Owner::Handle => true,
-                _ if finishing => true,
+                _ if drains => true,
                 // It can still be accepted, and read to its end.
-                Owner::Backlog => complete,
+                Owner::Backlog => stream.is_worth_accepting(),
                 _ => false,
             };
             waiting += usize::from(held && stream.owner == Owner::Backlog);
@@ -77,8 +81,7 @@ impl Session {
         self.backlog_len = waiting;
         self.bytes_unread = unread;
         let streams = &self.streams;
-        self.ids
-            .retain(|_, index| draining && streams.get(*index as usize).is_some_and(Stream::is_finishing));
+        self.ids.retain(|_, index| draining && streams.get(*index as usize).is_some_and(Stream::is_drained));
         self.open_here = 0;
         self.open_there = 0;
         self.unacknowledged = 0;
@@ -143,8 +146,8 @@ impl Session {
         match stream.owner {
             Owner::Handle => return,
             Owner::Backlog if matches!(stream.typing, Typing::Awaiting { .. }) => self.untyped_len -= 1,
-            // What came whole stays for whoever accepts it, whatever followed (PROTOCOL §4.4).
-            Owner::Backlog if stream.recv == RecvState::Finished => return,
+            // What came stays for whoever accepts it, whatever followed (PROTOCOL §4.4).
+            Owner::Backlog if stream.is_worth_accepting() => return,
             Owner::Backlog => self.backlog_len -= 1,
             Owner::Nobody | Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } => {}
         }

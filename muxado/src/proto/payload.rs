@@ -73,10 +73,12 @@ impl Session {
     }
 
     pub(super) fn handle_fin(&mut self, key: StreamKey) {
+        let ended = self.end.is_some();
         let Some(stream) = self.stream_mut(key).filter(|stream| stream.recv == RecvState::Open) else {
             return;
         };
-        stream.recv = RecvState::Finished;
+        // What came behind the session's end was thrown away: that is no end of data.
+        stream.recv = if ended { RecvState::Reset } else { RecvState::Finished };
         match (stream.typing, stream.owner) {
             // It ended before it said what it was.
             (Typing::Awaiting { .. }, _) => self.reset_with(key, ErrorCode::STREAM_RESET),

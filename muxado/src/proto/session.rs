@@ -353,13 +353,13 @@ impl Session {
         }
     }
 
-    /// As [`close`](Self::close), and says of the streams that nobody has taken yet that they are
-    /// refused: their openers may try again. How many others were open, but for those of heartbeats.
+    /// As [`close_draining`](Self::close_draining), and says of the streams that nobody has taken yet that they
+    /// are refused: their openers may try again. How many others were open, but for those of heartbeats.
     pub fn close_refusing(&mut self, code: ErrorCode, debug: Bytes) -> usize {
         let waiting = self.streams.iter().filter(|(_, s)| s.on_wire && s.owner == Owner::Backlog).count();
         let cut = self.streams_in_use().saturating_sub(waiting);
         self.refuse_streams();
-        self.close(code, debug);
+        self.close_draining(code, debug);
         cut
     }
 
@@ -375,11 +375,13 @@ impl Session {
     }
 
     /// Whether [`poll_event`](Self::poll_event) has anything but an [`Event::OpenCapacity`].
+    #[cfg(feature = "tokio")]
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
     /// Whether an [`Event::OpenCapacity`] is due.
+    #[cfg(feature = "tokio")]
     pub(crate) const fn has_capacity_event(&self) -> bool {
         self.capacity_changed
     }

@@ -196,6 +196,13 @@ impl Stream {
         self.growth.as_ref().map_or(0, |growth| growth.extra)
     }
 
+    /// There is something for whoever accepts it, though nothing more comes: its end, or bytes that came before it
+    /// was cut.
+    pub(super) fn is_worth_accepting(&self) -> bool {
+        !matches!(self.typing, Typing::Awaiting { .. })
+            && (self.recv == RecvState::Finished || self.buffer.len() > 0)
+    }
+
     /// Both directions have ended on the wire.
     pub(super) fn is_over(&self) -> bool {
         self.send == SendState::Done && self.recv != RecvState::Open
@@ -212,8 +219,7 @@ impl Stream {
         if self.queue.is_empty() {
             return self.send == SendState::Finishing || (self.announce && self.id.is_none());
         }
-        // Crumbs of a window are saved up: a peer that grants a byte at a time gets no frame a byte.
-        self.window_left() >= self.queue.len().min(MIN_PIECE)
+        self.sendable() > 0
     }
 
     /// Bytes of data that the peer's window has room for.
@@ -221,9 +227,11 @@ impl Stream {
         usize::try_from(self.send_window.saturating_sub(self.prefix_len())).unwrap_or(usize::MAX)
     }
 
-    /// Bytes that are queued and that the window has room for.
+    /// Bytes that are queued and that the window has room for. Crumbs of a window are saved up: a peer that grants a
+    /// byte at a time gets no frame a byte.
     pub(super) fn sendable(&self) -> usize {
-        self.queue.len().min(self.window_left())
+        let n = self.queue.len().min(self.window_left());
+        if n < self.queue.len().min(MIN_PIECE) { 0 } else { n }
     }
 
     /// Bytes of data that the window has room for beside what is queued.

@@ -69,7 +69,10 @@ impl Core {
             }
             if known.is_none() {
                 self.flushes.ends.insert(key.index(), (key, end));
-                self.flushes.waiting.push_back((end, key));
+                // One that is flushed again and again meanwhile needs no second place.
+                if self.flushes.waiting.back() != Some(&(end, key)) {
+                    self.flushes.waiting.push_back((end, key));
+                }
             }
         }
         self.register_stream(key, Direction::Write, cx);

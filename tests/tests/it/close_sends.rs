@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use muxado::{Config, ErrorCode, Session, SessionError, Stream};
+use muxado::{Config, ErrorCode, ReadError, Session, SessionError, Stream, StreamType};
 use muxado_tests::{
-    Frame, Pair, RST, drain, each_side, local_id, remote_id, run, scripted, scripted_with_driver,
+    Frame, GOAWAY, Pair, RST, drain, each_side, local_id, remote_id, run, scripted, scripted_typed,
+    scripted_with_driver, settle,
 };
 use tokio::{io::AsyncWriteExt, time::Instant};
 
@@ -59,8 +60,9 @@ fn what_was_finished_before_a_close_is_sent_by_credit_and_the_go_away_is_the_las
             // The peer may have to write before it reads: that is taken and dropped.
             peer.send_all(&[Frame::data(id, [1; 1000]), Frame::wndinc(id, 1000)]).await;
             peer.expect(Frame::data(id, [7; 1000])).await;
-            // What concerns nobody any more is not answered.
+            // New streams are refused; what else concerns nobody any more is not answered.
             peer.send_all(&[Frame::syn(remote_id(side, 3), "x"), Frame::data(remote_id(side, 5), "y")]).await;
+            peer.expect(Frame::rst(remote_id(side, 3), 5)).await;
             peer.send(Frame::wndinc(id, 100_000)).await;
             let rest = peer.recv().await.unwrap();
             assert_eq!((rest.payload.len(), rest.has(1)), (LEN - WINDOW - 1000, true), "{rest:?}");
@@ -133,5 +135,56 @@ fn broken_frames_end_the_wait_for_credit() {
         peer.send(Frame::new(1, 0, local_id(side, 0), "nine bytes")).await;
         peer.finish().await;
         assert_eq!(driver.await.unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn end_that_comes_behind_a_close_does_not_make_what_was_thrown_away_look_complete() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        let (mut stream, id) = (finished(&session).await, local_id(side, 0));
+        peer.recv_until_silence().await;
+        session.close(ErrorCode::NO_ERROR, "");
+        peer.send(Frame::data_fin(id, "too late")).await;
+        settle().await;
+        let (read, end) = drain(&mut stream).await;
+        assert_eq!((&read[..], matches!(end, Err(ReadError::SessionClosed(_)))), (&b""[..], true), "{end:?}");
+    });
+}
+
+#[test]
+fn heartbeats_are_answered_while_what_was_finished_is_sent() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted_typed(side, Config::default());
+        let beats = remote_id(side, 0);
+        let beat = |token: &str| Frame::data(beats, token);
+        peer.send_all(&[Frame::syn(beats, [0xFF; 4]), beat("one.")]).await;
+        peer.expect(Frame::data(beats, "one.")).await;
+        let mut stream = session.open_typed(StreamType::new(1)).await.unwrap();
+        stream.write_all(&vec![7; LEN]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        peer.recv_until_silence().await;
+        session.session().close(ErrorCode::NO_ERROR, "");
+        for token in ["two.", "3333", "four"] {
+            peer.send(beat(token)).await;
+            peer.expect(beat(token)).await;
+        }
+        peer.send(Frame::wndinc(local_id(side, 0), 1 << 20)).await;
+        let frames = peer.recv_until_silence().await;
+        assert_eq!(frames.last().unwrap().kind, GOAWAY);
+    });
+}
+
+#[test]
+fn what_was_finished_before_the_end_of_a_drain_arrives_whole() {
+    run(async {
+        let pair = Pair::new();
+        let stream = finished(&pair.client).await;
+        let (_, received) = tokio::join!(pair.client.shutdown(Duration::ZERO), async {
+            let mut accepted = pair.server.accept().await.unwrap();
+            drain(&mut accepted).await
+        });
+        assert_eq!(received, (vec![7; LEN], Ok(())));
+        drop(stream);
     });
 }

@@ -204,6 +204,27 @@ fn flush_covers_the_end_of_the_stream() {
 }
 
 #[test]
+fn flush_behind_the_end_of_the_stream_does_not_take_an_earlier_one_for_its_own() {
+    each_side(|side| async move {
+        let (session, mut peer, _driver) = scripted_with_driver(side, Config::default(), 64);
+        let mut stream = session.open().await.unwrap();
+        stream.write_all(&[1; 50]).await.unwrap();
+        // It is waited for, and given up.
+        assert_pending(Box::pin(stream.flush()).as_mut());
+        let (mut other, id) = (session.open().await.unwrap(), local_id(side, 0));
+        other.write_all(&[2; 1000]).await.unwrap();
+        peer.expect(Frame::syn_ext(id, [1; 50])).await;
+        settle().await;
+        stream.shutdown().await.unwrap();
+        let mut flush = Box::pin(stream.flush());
+        assert_pending(flush.as_mut());
+        peer.expect(Frame::syn_ext(local_id(side, 1), [2; 1000])).await;
+        peer.expect(Frame::fin(id)).await;
+        flush.await.unwrap();
+    });
+}
+
+#[test]
 fn flush_fails_with_the_stream_and_with_the_session() {
     each_side(|side| async move {
         let (session, mut peer) = scripted(side, Config::default());

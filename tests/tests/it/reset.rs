@@ -131,16 +131,54 @@ fn reset_behind_the_fin_does_not_take_a_stream_from_the_backlog() {
 }
 
 #[test]
-fn reset_of_an_unfinished_stream_takes_it_from_the_backlog() {
+fn reset_of_a_stream_that_brought_nothing_takes_it_from_the_backlog() {
     each_side(|side| async move {
         let (session, mut peer) = scripted(side, Config::default());
         let (gone, kept) = (remote_id(side, 0), remote_id(side, 1));
-        peer.send_all(&[Frame::syn(gone, "x"), Frame::rst(gone, 6), Frame::syn(kept, "y")]).await;
+        peer.send_all(&[Frame::syn(gone, ""), Frame::rst(gone, 6), Frame::syn(kept, "y")]).await;
         settle().await;
         let mut stream = session.accept().await.unwrap();
         assert_eq!(stream.id().map(|id| id.as_u32()), Some(kept));
         assert_eq!(read_exactly(&mut stream, 1).await, b"y");
         assert_eq!(session.stats().streams_open, 1);
+    });
+}
+
+#[test]
+fn reset_leaves_what_came_before_to_whoever_accepts_the_stream() {
+    // What a peer sends that writes, flushes and drops a stream; and with it the session.
+    for closed in [false, true] {
+        each_side(|side| async move {
+            let (session, mut peer) = scripted(side, Config::default());
+            let id = remote_id(side, 0);
+            peer.send_all(&[Frame::syn(id, "heard"), Frame::rst(id, 6)]).await;
+            if closed {
+                peer.send(Frame::go_away(0, 0, "")).await;
+                peer.finish().await;
+            }
+            settle().await;
+            let mut stream = session.accept().await.unwrap();
+            let cancelled = Err(ReadError::Reset(ErrorCode::CANCELLED));
+            assert_eq!(drain(&mut stream).await, (b"heard".to_vec(), cancelled));
+            drop(stream);
+            assert_eq!(session.stats().bytes_unread, 0);
+        });
+    }
+}
+
+#[test]
+fn streams_that_are_reset_behind_data_wait_within_the_backlog() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default().accept_backlog(2));
+        for n in 0..3 {
+            let id = remote_id(side, n);
+            peer.send_all(&[Frame::syn(id, "x"), Frame::rst(id, 6)]).await;
+        }
+        peer.expect(Frame::rst(remote_id(side, 2), 9)).await;
+        for _ in 0..2 {
+            assert!(session.try_accept().is_some());
+        }
+        assert!(session.try_accept().is_none());
     });
 }
 

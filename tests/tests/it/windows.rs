@@ -1,5 +1,7 @@
 //! Credit: when it goes back, how much of it, and that nobody waits for it in vain.
 
+use std::{future::poll_fn, task::Poll};
+
 use muxado::Config;
 use muxado_tests::{
     Frame, Pair, WNDINC, drain, each_side, local_id, read_exactly, remote_id, run, scripted, settle,
@@ -269,5 +271,38 @@ fn writer_without_window_or_buffer_goes_on_with_credit() {
         // The stream is dropped half-open once it is finished, which takes a reset of four bytes.
         assert_eq!(sent, 50_000 + 4);
         assert_eq!(writing.await.unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn crumbs_of_windows_do_not_take_the_send_buffer_from_others() {
+    each_side(|side| async move {
+        const STREAMS: u32 = 50;
+        // All but so little of their windows is used that no frame is sent for the rest.
+        const CRUMB: usize = 255;
+        let config = Config::default().window_size(32 * 1024).session_send_buffer(16 * 1024);
+        let (session, mut peer) = scripted(side, config);
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            let mut stream = session.open().await.unwrap();
+            let full = vec![7; 32 * 1024 - CRUMB];
+            let (written, _) = tokio::join!(stream.write_all(&full), peer.recv_until_silence());
+            written.unwrap();
+            streams.push(stream);
+        }
+        for stream in &mut streams {
+            let mut rest = &[7; CRUMB + 45][..];
+            let _ = poll_fn(|cx| Poll::Ready(stream.poll_write_chunk(cx, &mut rest))).await;
+        }
+        peer.expect_silence().await;
+        let mut stream = session.open().await.unwrap();
+        let (written, received) = tokio::join!(stream.write_all(&[8; 30_000]), peer.recv_until_silence());
+        written.unwrap();
+        let received: usize = received.iter().map(|frame| frame.payload.len()).sum();
+        assert_eq!(received, 30_000);
+        // Whose window has crumbs goes on with credit.
+        peer.send(Frame::wndinc(local_id(side, 0), 10_000)).await;
+        let rest = peer.recv().await.unwrap();
+        assert_eq!(rest.id, local_id(side, 0));
     });
 }
