@@ -73,6 +73,8 @@ where
     ) -> Self {
         let (session, driver) = Session::new(side, io, setup.config.clone());
         let typed = TypedSession::new(session);
+        // A call that is given up while it waits to be accepted is never started, and takes nobody's place.
+        typed.accept_whole_only();
         if let Some(heartbeat) = &setup.heartbeat {
             Heartbeat::start(&typed, *heartbeat);
         }

@@ -140,6 +140,13 @@ impl TypedSession {
         Some((TypedStream::accepted((stream, stream_type)), chunk))
     }
 
+    /// Forgets streams that are reset before the peer's FIN, unless they were accepted before: for `muxado-rpc`, which
+    /// takes whole messages. Else what came on them waits to be accepted.
+    #[doc(hidden)]
+    pub fn accept_whole_only(&self) {
+        self.session.shared.with(|core| core.proto.accept_whole_only());
+    }
+
     /// The session underneath.
     pub fn session(&self) -> &Session {
         &self.session

@@ -43,7 +43,7 @@ impl Session {
     }
 
     fn drop_streams(&mut self) {
-        let draining = self.is_draining();
+        let (draining, whole_only) = (self.is_draining(), self.whole_only);
         let (mut unread, mut waiting) = (0, 0);
         (self.bytes_unsent, self.bytes_stalled) = (0, 0);
         self.streams.retain(|_, stream| {
@@ -56,7 +56,7 @@ impl Session {
             if drains {
                 // Nobody reads it any more; the peer may write before it reads.
                 stream.discard = true;
-                if stream.owner == Owner::Backlog && !stream.is_worth_accepting() {
+                if stream.owner == Owner::Backlog && !stream.is_worth_accepting(whole_only) {
                     (stream.owner, stream.typing) = (Owner::Nobody, Typing::Untyped);
                 }
             }
@@ -71,7 +71,7 @@ impl Session {
                 Owner::Handle => true,
                 _ if drains => true,
                 // It can still be accepted, and read to its end.
-                Owner::Backlog => stream.is_worth_accepting(),
+                Owner::Backlog => stream.is_worth_accepting(whole_only),
                 _ => false,
             };
             waiting += usize::from(held && stream.owner == Owner::Backlog);
@@ -118,7 +118,7 @@ impl Session {
     #[inline(never)]
     fn settle_ended(&mut self, key: StreamKey) {
         let base = self.config.window_size;
-        let draining = self.is_draining();
+        let (draining, whole_only) = (self.is_draining(), self.whole_only);
         let Some(stream) = self.stream_mut(key) else { return };
         if let Some(id) = stream.id.filter(|_| draining) {
             self.ids.remove(&id);
@@ -147,7 +147,7 @@ impl Session {
             Owner::Handle => return,
             Owner::Backlog if matches!(stream.typing, Typing::Awaiting { .. }) => self.untyped_len -= 1,
             // What came stays for whoever accepts it, whatever followed (PROTOCOL §4.4).
-            Owner::Backlog if stream.is_worth_accepting() => return,
+            Owner::Backlog if stream.is_worth_accepting(whole_only) => return,
             Owner::Backlog => self.backlog_len -= 1,
             Owner::Nobody | Owner::HeartbeatRequester | Owner::HeartbeatResponder { .. } => {}
         }

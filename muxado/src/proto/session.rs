@@ -50,6 +50,8 @@ pub struct Session {
     /// Handles that the application holds.
     pub(super) handles: usize,
     pub(super) typed: bool,
+    /// Streams that are reset before the peer's FIN are of no use to whoever accepts.
+    pub(super) whole_only: bool,
     pub(super) refuse_streams: bool,
     pub(super) peer_is_family: bool,
     /// The last batch had no room for any of the streams that were ready.
@@ -147,6 +149,7 @@ impl Session {
             heartbeats_here: 0,
             handles: 0,
             typed: false,
+            whole_only: false,
             refuse_streams: false,
             peer_is_family: false,
             turns_missed: false,
@@ -295,6 +298,12 @@ impl Session {
                 self.await_type(key, now);
             }
         }
+    }
+
+    /// Has streams that are reset before the peer's FIN leave the backlog at once, with what came on them: whoever
+    /// accepts takes whole messages.
+    pub fn accept_whole_only(&mut self) {
+        self.whole_only = true;
     }
 
     /// Refuses every stream that the peer opens from now on: nobody can accept any more.

@@ -197,10 +197,10 @@ impl Stream {
     }
 
     /// There is something for whoever accepts it, though nothing more comes: its end, or bytes that came before it
-    /// was cut.
-    pub(super) fn is_worth_accepting(&self) -> bool {
+    /// was cut. With `whole_only` the latter do not count.
+    pub(super) fn is_worth_accepting(&self, whole_only: bool) -> bool {
         !matches!(self.typing, Typing::Awaiting { .. })
-            && (self.recv == RecvState::Finished || self.buffer.len() > 0)
+            && (self.recv == RecvState::Finished || (self.buffer.len() > 0 && !whole_only))
     }
 
     /// Both directions have ended on the wire.

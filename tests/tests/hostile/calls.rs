@@ -112,6 +112,24 @@ fn a1_calls_that_are_reset_leave_no_handler() {
 }
 
 #[test]
+fn a1_calls_that_are_given_up_while_they_wait_are_never_started_and_take_no_place() {
+    let worker = Worker::default();
+    let outcome = attack(Limits::default().max_in_flight(1), worker.clone(), |peer| {
+        peer.send(&[request(0, b"{\"method\":\"hang\"}\n")]);
+        peer.settle();
+        // Three times the backlog.
+        for n in 1..3000 {
+            peer.send(&[request(n, b"{\"method\":\"hang\"}\n"), Frame::rst(id(n), 6)]);
+        }
+        peer.send(&[Frame::rst(id(0), 6), request(9999, b"{\"method\":\"echo\",\"params\":[\"x\"]}\n")]);
+        answer(peer, id(9999))
+    });
+    outcome.survived().bounded(4 * MIB);
+    assert!(outcome.result.contains('x'), "{}", outcome.result);
+    assert_eq!(worker.started.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a1_calls_at_a_time_are_bounded_and_the_others_wait() {
     let worker = Worker::default();
     let limits = Limits::default().max_in_flight(100);
