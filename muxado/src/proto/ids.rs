@@ -1,5 +1,7 @@
 //! Stream ids: which one is next, whose one is, and which were answered last (`PROTOCOL §4.1`).
 
+use std::collections::VecDeque;
+
 use super::{
     frame::{Flags, FrameHeader, StreamId},
     session::Session,
@@ -31,37 +33,53 @@ impl Side {
 }
 
 /// The ids that were last reset or answered with a reset, so that each gets one answer only.
-///
-/// A table by the low bits of the id: to look one up takes the same time whatever the peer does. Of ids with the same
-/// low bits the last one is known; of one that was forgotten, late data is answered once more.
 #[derive(Debug, Default)]
 pub(super) struct RecentlyReset {
-    /// Empty until there is one; 0 is no id.
-    ids: Box<[u32]>,
+    /// In the order in which they came; some have been removed since.
+    order: VecDeque<StreamId>,
+    /// The same by their number: a peer that opens streams with low ids must not cost a look at all of them.
+    sorted: Vec<StreamId>,
 }
 
 impl RecentlyReset {
-    /// Ids remembered: the last 512 of either side's that were opened in turn.
+    /// Ids remembered.
     const CAPACITY: usize = 1024;
 
-    fn place(id: StreamId) -> usize {
-        id.as_u32() as usize % Self::CAPACITY
-    }
-
     pub(super) fn insert(&mut self, id: StreamId) {
-        if self.ids.is_empty() {
-            self.ids = vec![0; Self::CAPACITY].into();
+        if self.contains(id) {
+            return;
         }
-        self.ids[Self::place(id)] = id.as_u32();
+        if self.order.len() == Self::CAPACITY
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.remove(oldest);
+        }
+        self.order.push_back(id);
+        if let Err(place) = self.place(id) {
+            self.sorted.insert(place, id);
+        }
     }
 
     pub(super) fn contains(&self, id: StreamId) -> bool {
-        self.ids.get(Self::place(id)) == Some(&id.as_u32())
+        self.place(id).is_ok()
     }
 
     pub(super) fn remove(&mut self, id: StreamId) {
-        if self.contains(id) {
-            self.ids[Self::place(id)] = 0;
+        if let Ok(place) = self.place(id) {
+            self.sorted.remove(place);
+        }
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.order.shrink_to_fit();
+        self.sorted.shrink_to_fit();
+    }
+
+    /// Where an id is, or belongs. Ids rise as a rule: then that is the end.
+    fn place(&self, id: StreamId) -> Result<usize, usize> {
+        match self.sorted.last() {
+            Some(last) if *last >= id => self.sorted.binary_search(&id),
+            _ => Err(self.sorted.len()),
         }
     }
 }
@@ -138,12 +156,23 @@ mod tests {
         let mut recent = RecentlyReset::default();
         assert!(!recent.contains(id(7)));
         (1..=5000).for_each(|n| recent.insert(id(n)));
-        assert!((5000 - 1023..=5000).all(|n| recent.contains(id(n))));
-        assert!(!recent.contains(id(5000 - 1024)));
+        (1..=5000).for_each(|n| assert_eq!(recent.contains(id(n)), n > 5000 - 1024, "{n}"));
         recent.remove(id(4500));
-        recent.remove(id(4500 - 1024));
+        recent.remove(id(5001));
         assert!(!recent.contains(id(4500)) && recent.contains(id(4501)));
-        recent.insert(id(StreamId::MAX));
-        assert!(recent.contains(id(StreamId::MAX)));
+        // Falling, and far apart.
+        (1..=1024).for_each(|n| recent.insert(id(StreamId::MAX - 1_000_000 * n)));
+        (1..=1024).for_each(|n| assert!(recent.contains(id(StreamId::MAX - 1_000_000 * n)), "{n}"));
+        assert_eq!((recent.order.len(), recent.sorted.len()), (1024, 1024));
+    }
+
+    #[test]
+    fn id_that_is_used_again_is_forgotten_and_may_be_reset_again() {
+        let mut recent = RecentlyReset::default();
+        for _ in 0..5000 {
+            recent.insert(id(3));
+            recent.remove(id(3));
+        }
+        assert!(!recent.contains(id(3)) && recent.order.len() <= RecentlyReset::CAPACITY);
     }
 }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::{
     event::Event,
-    ids::RecentlyReset,
     session::{PATIENCE, Session},
     stream::{Owner, RecvState, Reset, SendState, Stream, StreamKey, Typing},
 };
@@ -193,8 +192,7 @@ impl Session {
     /// once. It looks at every stream, so it is meant for a session that has come to rest.
     pub fn shrink(&mut self) {
         self.out.shrink();
-        // What is late now is so by more than the time that a session has to be at rest.
-        self.recently_reset = RecentlyReset::default();
+        self.recently_reset.shrink();
         for (_, stream) in &mut self.streams {
             stream.buffer.shrink();
             stream.queue.shrink();
