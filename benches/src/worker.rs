@@ -23,7 +23,7 @@ const ITEMS: u32 = 1000;
 pub(crate) enum Flow {
     /// From the server to the client.
     Out,
-    /// The same, out of a task of the server's.
+    /// From the server to the client, produced by a separate task and passed on through a channel.
     OutOfTask,
     /// There and back.
     Both,

@@ -35,7 +35,7 @@ pub(crate) enum Workload {
     Cancel { in_flight: usize },
     /// Items of 32 bytes from the server, in streams of some length, one after the other.
     Items,
-    /// The same, out of a task by a channel.
+    /// As `Items`, but produced by a separate task and passed on through a channel.
     ItemsChannel,
     /// Items of 32 bytes there and back, the same way.
     BidiItems,

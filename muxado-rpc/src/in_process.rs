@@ -101,7 +101,7 @@ fn finish(method: &'static MethodInfo, call: Call) {
     }
 }
 
-/// The same outside a runtime: in a thread, with a runtime of its own.
+/// Keeps time outside a runtime: in a thread with a runtime of its own.
 fn finish_apart(call: Call) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let work = move || drop(runtime.block_on(CatchUnwind::new(None, call)));

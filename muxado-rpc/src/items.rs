@@ -298,7 +298,7 @@ impl Items {
         })
     }
 
-    /// The same, when nobody wants further items.
+    /// Drops the source of the items when nobody wants further ones.
     pub(crate) fn abandon(&mut self) -> Result<(), Panic> {
         self.close(ItemsEnd::Dropped)
     }

@@ -66,7 +66,7 @@ pub(crate) fn catch_within<R>(deadline: Option<Instant>, work: impl FnOnce() -> 
     catch(|| deadline::within(deadline, work))
 }
 
-/// Writes that something of the user's panicked where no connection is known.
+/// Logs a panic in user code for which no connection is known.
 pub(crate) fn report(what: &'static str) {
     if let Some(line) = LINES.admit() {
         tracing::error!(suppressed = line.suppressed, "{what}");

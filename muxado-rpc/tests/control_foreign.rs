@@ -20,7 +20,7 @@ const LINE: usize = 64 * 1024;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A bare muxado client, and the peer of ours that serves it.
+/// A plain muxado client, and the `Peer` that serves it.
 struct Bare {
     session: TypedSession,
     peer: Peer,

@@ -136,7 +136,7 @@ fn deep(codec: Codec) -> Vec<Vec<u8>> {
     }
 }
 
-/// A bare muxado client, and the peer of ours that serves it.
+/// A plain muxado client, and the `Peer` that serves it.
 fn bare_client() -> (TypedSession, Peer) {
     let (near, far) = duplex(1 << 20);
     let peer = Peer::builder().serve(SolverServer::new(Plain)).server(far).unwrap();
@@ -261,7 +261,7 @@ fn a_deep_item_is_an_invalid_argument() {
     });
 }
 
-/// Answers one call of ours with these bytes, and the next one properly.
+/// Answers the first call of this side with these bytes, and the next one properly.
 async fn answered<T>(codec: Codec, answer: &[u8], call: impl AsyncFnOnce(SolverClient) -> T) -> T {
     let (near, far) = duplex(1 << 20);
     let (session, driver) = Session::server(far, Config::default());

@@ -38,7 +38,7 @@ async fn errors_of_addresses_are_shown_escaped() {
     }
 }
 
-/// A connector of the user's may quote what a proxy, say, has answered.
+/// A user-supplied connector may quote what a proxy, say, has answered.
 #[tokio::test(start_paused = true)]
 async fn what_a_connector_says_is_shown_escaped_and_cut() {
     let refused = || ready(Err::<DuplexStream, _>(io::Error::other(active())));

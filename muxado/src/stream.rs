@@ -48,7 +48,7 @@ impl Stream {
         Self { inner: StreamRef { shared, key }, spent: false }
     }
 
-    /// The stream's number on the wire. A stream of ours has none before the peer is told of it.
+    /// The stream's number on the wire. A stream opened by this side has none before the peer is told of it.
     pub fn id(&self) -> Option<StreamId> {
         self.inner.id()
     }

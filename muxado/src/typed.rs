@@ -112,7 +112,7 @@ impl TypedSession {
         self.session.accept_with_type().await.map(TypedStream::accepted)
     }
 
-    /// Polls for the next stream of the peer's whose type has come. As for
+    /// Polls for the next stream of the peer whose type has arrived. As for
     /// [`Session::poll_accept`], the last task that polled this handle is woken.
     pub fn poll_accept_typed(&self, cx: &mut Context<'_>) -> Poll<Option<TypedStream>> {
         self.session.poll_accept_with_type(cx).map(|accepted| accepted.map(TypedStream::accepted))

@@ -76,7 +76,7 @@ pub(super) struct Heard {
     pub(super) end: Result<(), ReadError>,
 }
 
-/// What is answered to a call of the peer's.
+/// How a call by the peer is answered.
 #[derive(Arbitrary, Clone, Debug)]
 pub(super) struct Answer {
     messages: Vec<Message>,
@@ -85,7 +85,7 @@ pub(super) struct Answer {
     foreign: u8,
 }
 
-/// What the next calls of the peer's are answered: if nothing is set, as a peer would that serves.
+/// How the next calls by the peer are answered; if nothing is set, as a serving peer would.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Script(Arc<Mutex<Option<Line>>>);
 
@@ -194,7 +194,7 @@ async fn leave_late(manner: Manner) {
     }
 }
 
-/// Answers one call of the peer's, or hears what it says of itself.
+/// Answers one call by the peer, or reads its control stream.
 async fn answer(stream: TypedStream, script: Script) {
     let is_control = stream.stream_type() == StreamType::CONTROL;
     let mut stream = stream.into_inner();

@@ -46,7 +46,8 @@ fn service_trait(args: ServiceArgs, item: ItemTrait, errors: &mut Errors) -> Tok
     }
 }
 
-/// Everything that a service becomes. The impls and what they share live in a `const`, out of the user's sight.
+/// Returns all code generated for a service. The impls and their shared items are inside a `const`, so that their
+/// names are not visible to the user.
 fn expand(service: &Service) -> TokenStream {
     let service_trait = service::expand(service);
     let server = server::declaration(service);
@@ -142,7 +143,7 @@ fn index(Method { ident, .. }: &Method) -> TokenStream {
     quote!(__Method::#ident as usize)
 }
 
-/// A span at a place of the user's that resolves names where the attribute stands.
+/// Returns a span that points at `place` in the user's code, and resolves names at the attribute.
 fn located(place: Span) -> Span {
     Span::call_site().located_at(place)
 }

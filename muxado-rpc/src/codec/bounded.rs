@@ -234,7 +234,7 @@ impl<E: Failure> Whole<E> {
         })
     }
 
-    /// An error of ours, for the codec's decoder to pass on.
+    /// Stores an error of this wrapper, and returns a marker for the codec's decoder to pass on.
     #[cold]
     #[inline(never)]
     fn hand_over<X: de::Error>(&self, failure: E) -> X {
@@ -242,7 +242,7 @@ impl<E: Failure> Whole<E> {
         X::custom(HANDED_OVER)
     }
 
-    /// An error of the codec's decoder, or the one of ours that it passes on.
+    /// Converts an error of the codec's decoder; a marker becomes the error that was stored.
     #[cold]
     #[inline(never)]
     fn take_over<X: Display>(&self, cause: X) -> E {
@@ -260,7 +260,7 @@ impl<E: Failure> Whole<E> {
     }
 }
 
-/// The text of an error which stands for one of ours.
+/// The text of the marker that stands for a stored error.
 const HANDED_OVER: &str = "see above";
 
 macro_rules! forward {

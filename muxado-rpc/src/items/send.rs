@@ -59,7 +59,7 @@ impl Sending {
         self.items.end(result)
     }
 
-    /// The same, when nobody wants further items.
+    /// Drops the source of the items when nobody wants further ones.
     pub(crate) fn abandon(&mut self) -> Result<(), Panic> {
         self.items.abandon()
     }

@@ -173,7 +173,7 @@ impl Pool {
                 true
             }
         });
-        // The one before may have an error of the user's in it.
+        // The previous state may contain an error of user code.
         panics::discard(state);
     }
 

@@ -52,7 +52,7 @@ impl<S: CallService> Acceptor<S> {
     /// Serves until it is told to stop or its handle is dropped; what became of the calls then.
     pub(super) async fn run(mut self, listener: impl Accept, orders: watch::Receiver<Order>) -> Drained {
         let drained = self.serve_and_end(listener, orders).await;
-        // Services and hooks of the user's are dropped before the server is said to have ended.
+        // Services and hooks are dropped before the server is reported to have ended.
         panics::discard(self);
         drained
     }

@@ -37,7 +37,7 @@ impl Side {
 pub(super) struct RecentlyReset {
     /// In the order in which they came; some have been removed since.
     order: VecDeque<StreamId>,
-    /// The same by their number: a peer that opens streams with low ids must not cost a look at all of them.
+    /// The remembered ids by number: a peer that opens streams with low ids must not cost a look at all of them.
     sorted: Vec<StreamId>,
 }
 

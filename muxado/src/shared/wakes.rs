@@ -7,7 +7,7 @@ use std::{
     task::Waker,
 };
 
-/// Wakers to be woken, or dropped, after the lock is released: either may run code of the user's. A few need no
+/// Wakers to be woken, or dropped, after the lock is released: either may run user code. A few need no
 /// allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
@@ -52,8 +52,8 @@ impl Wakes {
     }
 }
 
-/// Runs what is done with a waker of the user's. A waker may own the task that it wakes: dropping it then drops the
-/// task's future, and its destructors may panic. That must not end the session, nor a call of somebody else.
+/// Wakes or drops a user-supplied waker, and contains a panic. A waker may own the task that it wakes: dropping it
+/// then drops the task's future, and its destructors may panic. That must not end the session, nor another's call.
 #[inline]
 fn contain(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
