@@ -10,7 +10,10 @@ use std::{
     },
     path::{Path, PathBuf, absolute},
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tokio::net::{UnixListener, UnixStream};
@@ -93,6 +96,9 @@ async fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Held from the look at a dead socket to its move aside.
+static MOVING: Mutex<()> = Mutex::new(());
+
 /// Removes `found`, a dead socket, from `path`, and nothing else that has come there in the meantime.
 ///
 /// Another server may replace the same dead socket at the same time, and nothing makes "remove it if it is
@@ -104,12 +110,16 @@ async fn remove_dead(path: &Path, found: &Metadata) -> io::Result<()> {
         let id = |of: &Metadata| (of.dev(), of.ino(), of.mtime(), of.mtime_nsec());
         id(now) == id(found)
     };
-    if !look(path)?.as_ref().is_some_and(is_found) {
-        return Ok(());
-    }
-    match fs::rename(path, aside.file()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        moved => moved?,
+    {
+        // Servers of one process look and move in one step: none moves what another has bound in between.
+        let _one_at_a_time = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !look(path)?.as_ref().is_some_and(is_found) {
+            return Ok(());
+        }
+        match fs::rename(path, aside.file()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            moved => moved?,
+        }
     }
     let is_dead = match probe(aside.file()).await {
         Ok(state) => matches!(state, State::Dead),
