@@ -32,7 +32,7 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) frame_log: Option<Arc<str>>,
-    pub(crate) family_extension: bool,
+    pub(crate) extensions: bool,
 }
 
 impl Default for Config {
@@ -53,7 +53,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(2),
             idle_timeout: Some(Duration::from_secs(3600)),
             frame_log: None,
-            family_extension: true,
+            extensions: true,
         }
     }
 }
@@ -218,9 +218,16 @@ impl Config {
     /// Whether to mark opening frames with a spare flag by which peers of this family know each
     /// other (`PROTOCOL §12`). Default on; the other implementations ignore the flag.
     #[must_use]
-    pub fn family_extension(mut self, on: bool) -> Self {
-        self.family_extension = on;
+    pub fn extensions(mut self, on: bool) -> Self {
+        self.extensions = on;
         self
+    }
+
+    /// Sets whether to use the protocol extensions.
+    #[deprecated(note = "it is called `extensions` now")]
+    #[must_use]
+    pub fn family_extension(self, on: bool) -> Self {
+        self.extensions(on)
     }
 
     /// The [`window_size`](Self::window_size) in force, in bytes.

@@ -96,6 +96,12 @@ impl ControlStreams {
         })
     }
 
+    /// Polls for the protocol extensions.
+    #[deprecated(note = "it is called `poll_extensions_negotiated` now")]
+    pub fn poll_peer_is_family(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.poll_extensions_negotiated(cx)
+    }
+
     fn poll_accept_from(&self, core: &mut Core) -> Poll<Option<Stream>> {
         match core.proto.accept_control() {
             Some(key) => Poll::Ready(Some(Stream::new(Arc::clone(&self.shared), key))),
@@ -104,14 +110,15 @@ impl ControlStreams {
         }
     }
 
-    /// Polls for the first sign that the peer is of this family: true once it came, false if the
-    /// session ends before. See [`Session::peer_is_family`](crate::Session::peer_is_family). As for
-    /// [`poll_accept`](Self::poll_accept), the last task that polled this handle is woken.
-    pub fn poll_peer_is_family(&self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Polls for the protocol extensions: true once they are negotiated, false if the session ends before.
+    ///
+    /// See [`Session::extensions_negotiated`](crate::Session::extensions_negotiated). If several tasks poll one handle,
+    /// only the last one is woken.
+    pub fn poll_extensions_negotiated(&self, cx: &mut Context<'_>) -> Poll<bool> {
         self.shared.with(|core| {
-            let is_family = core.proto.peer_is_family();
-            if is_family || core.proto.has_ended() {
-                return Poll::Ready(is_family);
+            let negotiated = core.proto.extensions_negotiated();
+            if negotiated || core.proto.has_ended() {
+                return Poll::Ready(negotiated);
             }
             core.wait(Signal::Control, self.waiter, cx);
             Poll::Pending

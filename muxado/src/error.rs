@@ -348,10 +348,10 @@ impl From<WriteError> for io::Error {
     }
 }
 
-/// Why an on-demand heartbeat has no round-trip time.
+/// Why a heartbeat sent by [`Heartbeat::ping`](crate::Heartbeat::ping) has no round-trip time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BeatError {
+pub enum PingError {
     /// No answer came within the tolerance.
     #[error("no heartbeat answer within the tolerance of {0:?} (HeartbeatConfig::tolerance)")]
     TimedOut(Duration),
@@ -362,3 +362,7 @@ pub enum BeatError {
     #[error(transparent)]
     SessionClosed(SessionError),
 }
+
+/// Why a heartbeat has no round-trip time.
+#[deprecated(note = "it is called `PingError` now")]
+pub type BeatError = PingError;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, task::Poll, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    error::{BeatError, SessionError},
+    error::{PingError, SessionError},
     proto::{HeartbeatConfig, HeartbeatEvent},
     shared::{Core, Shared, Signal, Wait},
     typed::TypedSession,
@@ -23,7 +23,7 @@ use crate::{
 ///
 /// # async fn example(session: TypedSession) -> Result<(), Box<dyn std::error::Error>> {
 /// let heartbeat = Heartbeat::start(&session, HeartbeatConfig::default());
-/// println!("the peer is {:?} away", heartbeat.beat().await?);
+/// println!("the peer is {:?} away", heartbeat.ping().await?);
 /// # Ok(())
 /// # }
 /// ```
@@ -57,21 +57,31 @@ impl Heartbeat {
     /// # Cancel safety
     ///
     /// The heartbeat stays sent when the future is dropped.
-    pub async fn beat(&self) -> Result<Duration, BeatError> {
+    pub async fn ping(&self) -> Result<Duration, PingError> {
         let now = Instant::now().into_std();
         let seen = self.shared.with_poke(|core| {
-            core.proto.beat(now);
+            core.proto.ping(now);
             core.proto.heartbeat_event().0
         });
         if self.is_unsupported() {
-            return Err(BeatError::Unsupported);
+            return Err(PingError::Unsupported);
         }
         match self.next_event(seen).await {
             (_, HeartbeatEvent::RoundTrip(round_trip)) => Ok(round_trip),
-            (_, HeartbeatEvent::Unsupported) => Err(BeatError::Unsupported),
-            (_, HeartbeatEvent::TimedOut) => Err(BeatError::TimedOut(self.tolerance)),
-            (_, HeartbeatEvent::Ended) => Err(BeatError::SessionClosed(self.end())),
+            (_, HeartbeatEvent::Unsupported) => Err(PingError::Unsupported),
+            (_, HeartbeatEvent::TimedOut) => Err(PingError::TimedOut(self.tolerance)),
+            (_, HeartbeatEvent::Ended) => Err(PingError::SessionClosed(self.end())),
         }
+    }
+
+    /// Sends a heartbeat now and waits for it to come back.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    #[deprecated(note = "it is called `ping` now")]
+    pub async fn beat(&self) -> Result<Duration, PingError> {
+        self.ping().await
     }
 
     /// Waits for the next thing that becomes of a heartbeat. If several have happened since the

@@ -77,11 +77,13 @@ mod error;
 mod log_limit;
 pub mod proto;
 
+#[expect(deprecated, reason = "the old name of `PingError`")]
+pub use self::error::BeatError;
 #[doc(hidden)]
 pub use self::log_limit::{LogLimit, LogLine};
 pub use self::{
     config::Config,
-    error::{BeatError, ErrorCode, GoAway, OpenError, ReadError, SessionEnd, SessionError, WriteError},
+    error::{ErrorCode, GoAway, OpenError, PingError, ReadError, SessionEnd, SessionError, WriteError},
     proto::{HeartbeatConfig, HeartbeatEvent, OnFailure, SessionStats, Side, StreamId},
 };
 #[cfg(feature = "tokio")]

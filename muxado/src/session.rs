@@ -262,11 +262,18 @@ impl Session {
         self.shared.has_ended()
     }
 
-    /// Whether the peer has shown that it is of this family (`PROTOCOL §12`), and this side shows it,
-    /// too ([`Config::family_extension`]). A peer shows it with the first stream that it opens, or
-    /// with its first answer.
+    /// Returns whether the protocol extensions are negotiated: both sides have them, and show it
+    /// ([`Config::extensions`], `PROTOCOL §12`).
+    ///
+    /// A peer shows them with the first stream that it opens, or with its first answer.
+    pub fn extensions_negotiated(&self) -> bool {
+        self.shared.with(|core| core.proto.extensions_negotiated())
+    }
+
+    /// Returns whether the protocol extensions are negotiated.
+    #[deprecated(note = "it is called `extensions_negotiated` now")]
     pub fn peer_is_family(&self) -> bool {
-        self.shared.with(|core| core.proto.peer_is_family())
+        self.extensions_negotiated()
     }
 
     /// Counters, and what the session holds now.

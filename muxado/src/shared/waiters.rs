@@ -185,7 +185,7 @@ mod tests {
             touch(typed.accept_typed());
             touch(control.accept());
             touch(heartbeat.changed());
-            touch(heartbeat.beat());
+            touch(heartbeat.ping());
         }
         assert_eq!(waiting(&session), 0);
     }

@@ -22,7 +22,7 @@ fn nothing_is_due_for_ever_where_heartbeats_were_refused() {
         let mut session = Session::new(side, Config::default());
         session.set_typed(now);
         session.start_heartbeat(HeartbeatConfig::default(), now);
-        session.beat(now);
+        session.ping(now);
         assert_eq!(sent(&mut session).len(), 1);
         session.receive(&mut BytesMut::from(&Frame::rst(id, 6).encode()[..]), now);
         assert_eq!(session.heartbeat_event(), (1, Some(HeartbeatEvent::Unsupported)));
