@@ -13,15 +13,14 @@ use crate::{
     typed::{StreamType, TypedSession},
 };
 
-/// One stream of each side's on which the peers talk about the session itself (`PROTOCOL §8`).
+/// The control streams of a session: one stream of each side that is about the session itself (`PROTOCOL §8`).
 ///
-/// What is said on it is up to the application; `muxado-rpc` tells its limits and services. The
-/// session treats it as though it were not there: it counts against no limit on streams and takes no
-/// place in the backlog, a session with nothing but control streams is idle, drains at once and is
-/// closed like any other. The peer's first stream of the type is its control stream; further ones
-/// are streams like any other.
+/// What is sent on them is up to the application; `muxado-rpc` advertises its limits and services. They count against no
+/// limit on streams and take no place in the backlog. A session with nothing but control streams is idle: it drains at
+/// once and is closed when its other handles are dropped. The peer's first stream of the type is its control stream;
+/// further ones are ordinary streams.
 ///
-/// Dropping the handle changes nothing, and it does not keep the session open.
+/// Dropping the handle changes nothing, and a handle does not keep the session open.
 ///
 /// ```
 /// use muxado::{Config, ControlStreams, Session, StreamType, TypedSession};
@@ -49,13 +48,14 @@ use crate::{
 /// ```
 pub struct ControlStreams {
     shared: Arc<Shared>,
-    /// Under this name the `poll_*` methods wait.
+    /// Names this handle while the `poll_*` methods wait.
     waiter: WaiterId,
 }
 
 impl ControlStreams {
-    /// Makes `stream_type` that of control streams, of both sides. To be called before the session's
-    /// driver runs, so that no stream comes before.
+    /// Makes `stream_type` the type of the control streams of both sides.
+    ///
+    /// Call it before the session's driver runs, so that no stream of the peer comes before.
     pub fn start(session: &TypedSession, stream_type: StreamType) -> Self {
         let shared = Arc::clone(&session.session().shared);
         let waiter = shared.with(|core| {
@@ -65,8 +65,8 @@ impl ControlStreams {
         Self { shared, waiter }
     }
 
-    /// Opens a control stream. It never waits; the peer hears of it as of [any stream](crate::Session::open).
-    /// A peer takes one of them.
+    /// Opens a control stream, of which a peer takes one. It never waits; the peer hears of the stream as it does of
+    /// [any other](crate::Session::open).
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl ControlStreams {
         Ok(Stream::new(Arc::clone(&self.shared), key))
     }
 
-    /// Takes the peer's control stream, once; `None` if the session ends before.
+    /// Takes the peer's control stream, once. Returns `None` if the session ends before.
     ///
     /// # Cancel safety
     ///
@@ -85,7 +85,9 @@ impl ControlStreams {
         Wait::new(&self.shared, Signal::Control, |core: &mut Core| self.poll_accept_from(core)).await
     }
 
-    /// Polls for the peer's control stream. Of the tasks that poll one handle, the last one is woken.
+    /// Polls for the peer's control stream. Returns `None` if the session ends before.
+    ///
+    /// If several tasks poll one handle, only the last one is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
         self.shared.with(|core| {
             let accepted = self.poll_accept_from(core);

@@ -11,12 +11,12 @@ use crate::{
     typed::TypedSession,
 };
 
-/// This side's heartbeats: every interval, four bytes that the peer sends back.
+/// A handle to this side's heartbeats: in every interval, four bytes that the peer sends back.
 ///
-/// They are sent by the session's driver, ahead of queued data, so neither a slow reader nor bulk
-/// data delays them. Whether or not a side runs its own, a typed session answers the peer's.
+/// They are sent by the session's driver, ahead of queued data, so neither a slow reader nor bulk data delays them. A
+/// typed session answers the peer's heartbeats in any case.
 ///
-/// Dropping the handle does not stop the heartbeats, and does not keep the session open.
+/// Dropping the handle does not stop the heartbeats, and a handle does not keep the session open.
 ///
 /// ```
 /// use muxado::{Heartbeat, HeartbeatConfig, TypedSession};
@@ -35,8 +35,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts heartbeats on a session. The first is sent one interval from now. On a session that
-    /// has heartbeats already, the settings are replaced.
+    /// Starts heartbeats on a session. The first is sent one interval from now. If they were started before, the settings
+    /// are replaced.
     pub fn start(session: &TypedSession, config: HeartbeatConfig) -> Self {
         let shared = Arc::clone(&session.session().shared);
         let now = Instant::now().into_std();
@@ -47,7 +47,9 @@ impl Heartbeat {
         Self { shared, tolerance: config.tolerance, seen }
     }
 
-    /// Sends a heartbeat now and waits for it to come back; if one is on its way, waits for that.
+    /// Sends a heartbeat now and waits for it to come back. If one is on its way, waits for that one instead.
+    ///
+    /// Returns the round-trip time.
     ///
     /// # Errors
     ///
@@ -84,8 +86,7 @@ impl Heartbeat {
         self.ping().await
     }
 
-    /// Waits for the next thing that becomes of a heartbeat. If several have happened since the
-    /// last call, the newest is given.
+    /// Waits for the next result of a heartbeat. If there have been several since the last call, returns the newest.
     ///
     /// # Cancel safety
     ///
@@ -96,7 +97,7 @@ impl Heartbeat {
         event
     }
 
-    /// The last round trip, if there has been one.
+    /// Returns the last round-trip time, if there has been one.
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.with(|core| core.proto.stats().round_trip)
     }
