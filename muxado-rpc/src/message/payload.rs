@@ -5,7 +5,7 @@ mod spare;
 use std::{fmt, ops::Deref};
 
 use bytes::{Buf, Bytes};
-use muxado::proto::Source;
+use muxado::rpc::Source;
 use serde::Serialize;
 
 use crate::codec::{Append, Codec, CodecError};
