@@ -61,11 +61,13 @@ impl Heartbeat {
     /// The heartbeat stays sent when the future is dropped.
     pub async fn ping(&self) -> Result<Duration, PingError> {
         let now = Instant::now().into_std();
-        let seen = self.shared.with_poke(|core| {
+        let (seen, is_refused) = self.shared.with_poke(|core| {
             core.proto.ping(now);
-            core.proto.heartbeat_event().0
+            let (seen, last) = core.proto.heartbeat_event();
+            let is_pinging = core.proto.is_pinging() || core.proto.has_ended();
+            (seen, !is_pinging && last == Some(HeartbeatEvent::Unsupported))
         });
-        if self.is_unsupported() {
+        if is_refused {
             return Err(PingError::Unsupported);
         }
         match self.next_event(seen).await {
@@ -109,12 +111,6 @@ impl Heartbeat {
             _ => Poll::Pending,
         };
         Wait::new(&self.shared, Signal::Heartbeat, next).await
-    }
-
-    fn is_unsupported(&self) -> bool {
-        self.shared.with(|core| {
-            !core.proto.has_ended() && core.proto.heartbeat_event().1 == Some(HeartbeatEvent::Unsupported)
-        })
     }
 
     fn end(&self) -> SessionError {

@@ -28,8 +28,8 @@ mod handles {
 
     /// What `muxado-rpc` does with a [`TypedSession`] beside its public methods.
     pub trait TypedSessionExt {
-        /// Drops streams that are reset before the peer's FIN, unless they were accepted before: for a session that
-        /// takes whole messages. Otherwise what came on them waits to be accepted.
+        /// Drops streams that are reset, unless they were accepted before: for a session that takes whole messages, and
+        /// answers them. Otherwise what came on them waits to be accepted.
         fn accept_whole_only(&self);
 
         /// Takes the next stream of the peer whose type has arrived, if there is one, and with it what has come on it so

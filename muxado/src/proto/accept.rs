@@ -185,8 +185,8 @@ impl Session {
         }
     }
 
-    /// Drops streams that are reset before the peer's FIN from the backlog at once, with what came on them: for an
-    /// application that takes whole messages.
+    /// Drops streams that are reset from the backlog at once, with what came on them: for an application that takes whole
+    /// messages, and answers them.
     pub fn accept_whole_only(&mut self) {
         self.accept.whole_only = true;
     }
@@ -231,7 +231,7 @@ impl Session {
         self.accept.accepted += 1;
         let typed = self.accept.typed;
         if let Some(stream) = self.store.get_mut(key) {
-            stream.enter_wire();
+            stream.come(now);
             if typed {
                 stream.typing = Typing::AWAITED;
             }

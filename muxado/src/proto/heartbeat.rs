@@ -95,7 +95,10 @@ pub enum HeartbeatEvent {
     RoundTrip(Duration),
     /// It did not come back within the tolerance.
     TimedOut,
-    /// The peer closed the heartbeat stream: it does not answer heartbeats.
+    /// The peer closed the heartbeat stream.
+    ///
+    /// It is asked again after [`HeartbeatConfig::interval`], on a new stream: a peer that does not answer heartbeats
+    /// closes that one, too, and so shows that it is alive.
     Unsupported,
     /// The session ended.
     Ended,
@@ -263,11 +266,6 @@ impl Session {
         let peer_goes_away = self.remote_go_away().is_some();
         let is_free = |requester: &&mut Requester| alive && requester.outstanding.is_none();
         let Some(requester) = self.heartbeats.requester.as_mut().filter(is_free) else { return };
-        if requester.last == Some(HeartbeatEvent::Unsupported) {
-            requester.next_at = None;
-            requester.set_timers(&mut self.timers);
-            return;
-        }
         if requester.stream.is_none() && peer_goes_away {
             // The peer takes no new streams, so none for heartbeats either.
             self.heartbeat_refused();
@@ -285,6 +283,11 @@ impl Session {
         }
         // A failed write shows as a reset of the stream, which is handled where it happens.
         self.write(key, &mut &token[..]).ok();
+    }
+
+    /// Returns whether a heartbeat is on its way.
+    pub fn is_pinging(&self) -> bool {
+        self.heartbeats.requester.as_ref().is_some_and(|requester| requester.outstanding.is_some())
     }
 
     /// Returns how many heartbeat events there have been, and the last one.
@@ -344,11 +347,17 @@ impl Session {
         }
     }
 
-    /// Notes that the peer closed this side's heartbeat stream.
+    /// Notes that the peer closed this side's heartbeat stream, or takes none any more.
+    ///
+    /// As long as it takes streams it is asked again: what it answers then, a reset included, is a sign of life, and
+    /// silence is none.
     pub(super) fn heartbeat_refused(&mut self) {
+        let takes_streams = self.remote_go_away().is_none();
         let Some(requester) = &mut self.heartbeats.requester else { return };
-        requester.next_at = None;
+        let next_at = self.timers.now().and_then(|now| now.checked_add(requester.config.interval));
+        requester.next_at = next_at.filter(|_| takes_streams);
         requester.outstanding = None;
+        requester.received = Token::default();
         requester.report(HeartbeatEvent::Unsupported);
         requester.set_timers(&mut self.timers);
         self.events.push(Event::Heartbeat);

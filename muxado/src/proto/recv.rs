@@ -592,17 +592,15 @@ impl Session {
         self.recv.resets_received += 1;
         let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
         let owner = stream.owner();
-        if owner == Owner::Backlog {
-            self.abuse.charge("streams that are reset before they are accepted")?;
-        }
         // A reset is never answered with one.
         stream.send.cancel_reset();
+        let charged = self.charge_reset(key);
         self.store.note_reset(id);
         self.mark_reset(key, Reset::ByPeer(code));
         if owner == Owner::HeartbeatRequester {
             self.heartbeat_refused();
         }
-        Ok(())
+        charged
     }
 
     fn handle_wndinc(&mut self, id: StreamId, credit: u32) -> Result<(), ProtocolError> {

@@ -9,6 +9,8 @@
 //!            └──reset, either side──▶ Reset
 //! ```
 
+use std::time::Instant;
+
 use super::{
     accept::Typing, event::Event, frame::StreamId, heartbeat::Echo, recv::RecvHalf, send::SendHalf,
     session::Session, store::StreamKey,
@@ -74,6 +76,8 @@ pub(super) struct Stream {
     /// Of a stream of this side: the peer gave a sign of having taken it. Of one of the peer: this side gave one.
     acknowledged: bool,
     reset: Option<Reset>,
+    /// When a stream of the peer came.
+    came_at: Option<Instant>,
     pub(super) typing: Typing,
     pub(super) send: SendHalf,
     pub(super) recv: RecvHalf,
@@ -90,6 +94,7 @@ impl Stream {
             is_control: false,
             acknowledged: false,
             reset: None,
+            came_at: None,
             typing: Typing::Untyped,
             send: SendHalf::new(window),
             recv: RecvHalf::new(window),
@@ -142,6 +147,17 @@ impl Stream {
         self.on_wire = true;
     }
 
+    /// Returns when a stream of the peer came.
+    pub(super) const fn came_at(&self) -> Option<Instant> {
+        self.came_at
+    }
+
+    /// Notes that the peer opens the stream.
+    pub(super) fn come(&mut self, now: Instant) {
+        self.on_wire = true;
+        self.came_at = Some(now);
+    }
+
     /// Makes it a control stream; returns whether that is news of a stream that counts as open.
     pub(super) fn turn_into_control(&mut self) -> bool {
         let counted = self.on_wire && !self.is_control;
@@ -176,9 +192,10 @@ impl Stream {
     }
 
     /// Returns whether there is something for whoever accepts the stream, though nothing more comes: its end, or bytes
-    /// that came before it was cut. With `whole_only` the latter do not count.
+    /// that came before it was cut. With `whole_only` the latter do not count, nor does what cannot be answered any more.
     pub(super) fn is_worth_accepting(&self, whole_only: bool) -> bool {
-        !self.typing.is_awaited() && (self.recv.is_finished() || (self.recv.unread() > 0 && !whole_only))
+        let is_whole = self.recv.is_finished() && !(whole_only && self.reset.is_some());
+        !self.typing.is_awaited() && (is_whole || (self.recv.unread() > 0 && !whole_only))
     }
 
     /// Returns whether both directions have ended on the wire.
@@ -349,6 +366,9 @@ impl Session {
         self.flow.release(stream.recv.window());
         if earns && stream.id.is_some() {
             self.abuse.reward_stream();
+        }
+        if !opened_here && stream.reset.is_none() {
+            self.reset_budget.reward_answer();
         }
         if stream.is_control {
             self.control_streams.remove(stream.id.is_some());
