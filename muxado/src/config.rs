@@ -29,6 +29,7 @@ pub struct Config {
     pub(crate) session_receive_memory: usize,
     pub(crate) window_growth: usize,
     pub(crate) write_timeout: Duration,
+    pub(crate) stall_timeout: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) frame_log: Option<Arc<str>>,
@@ -50,6 +51,7 @@ impl Default for Config {
             session_receive_memory: 64 * 1024 * 1024,
             window_growth: 16 * 1024 * 1024,
             write_timeout: Duration::from_secs(30),
+            stall_timeout: Some(Duration::from_secs(60)),
             close_timeout: Duration::from_secs(2),
             idle_timeout: Some(Duration::from_secs(3600)),
             frame_log: None,
@@ -145,8 +147,9 @@ impl Config {
 
     /// Bytes that the session may hold unread. Default 64 MiB, at least one window.
     ///
-    /// Beyond it, the stream with the most unread bytes is reset with `ENHANCE_YOUR_CALM`; the
-    /// session goes on reading.
+    /// A peer of this family holds to it and loses nothing (`PROTOCOL §5.6`): it takes it for 64 MiB unless
+    /// `muxado-rpc` tells another size. Beyond it, the stream with the most unread bytes is
+    /// reset with `ENHANCE_YOUR_CALM`; the session goes on reading.
     #[must_use]
     pub fn session_receive_memory(mut self, bytes: usize) -> Self {
         self.session_receive_memory = bytes;
@@ -179,6 +182,21 @@ impl Config {
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
+        self
+    }
+
+    /// How long a stream on which something is owed may stand still before it is reset with
+    /// [`WRITE_TIMEOUT`](crate::ErrorCode::WRITE_TIMEOUT). Default 60 s, 1 s to a day; `None` never resets one.
+    ///
+    /// Owed is what was written to a stream and the peer gives no credit for, and, in calls of `muxado-rpc`, the rest
+    /// of a message that the peer has begun. Less than 1 KiB in this time counts as nothing. A stream on which nothing
+    /// is owed may rest for as long as its session lives. The time is kept coarsely: a stream is reset within one and
+    /// a quarter of it. An application that stops reading a stream for that long, and whose peer has more to send than
+    /// the window holds, loses the stream.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Option<Duration>) -> Self {
+        let bounds = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+        self.stall_timeout = timeout.map(|timeout| timeout.clamp(*bounds.start(), *bounds.end()));
         self
     }
 

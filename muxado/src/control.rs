@@ -76,6 +76,18 @@ impl ControlStreams {
         Ok(Stream::new(Arc::clone(&self.shared), key))
     }
 
+    /// Bytes that this side may hold unread, for `muxado-rpc` to tell the peer; `None` if they are the default.
+    #[doc(hidden)]
+    pub fn session_memory(&self) -> Option<usize> {
+        self.shared.with(|core| core.proto.told_memory())
+    }
+
+    /// Bytes that the peer may hold unread, as it told.
+    #[doc(hidden)]
+    pub fn set_peer_memory(&self, bytes: usize) {
+        self.shared.with(|core| core.proto.set_peer_memory(bytes));
+    }
+
     /// Takes the peer's control stream, once; `None` if the session ends before.
     ///
     /// # Cancel safety

@@ -114,6 +114,12 @@ impl RecvStream {
         self.stream.inner().read_chunk().await
     }
 
+    /// As [`Stream::await_rest`].
+    #[doc(hidden)]
+    pub fn await_rest(&self) {
+        self.stream.inner().await_rest();
+    }
+
     /// Polls for the next bytes, at most `max` of them; see [`Stream::poll_read_chunk`].
     ///
     /// # Errors

@@ -190,6 +190,14 @@ impl Stream {
         Ok(Some(self).filter(|_| !spent))
     }
 
+    /// Says that the rest of a message is missing, for `muxado-rpc`: if it does not come for
+    /// [`Config::stall_timeout`](crate::Config::stall_timeout) the stream is reset. To be called again whenever a read has
+    /// to wait in the middle of a message.
+    #[doc(hidden)]
+    pub fn await_rest(&self) {
+        self.inner.await_rest();
+    }
+
     /// Half-closes the stream: a FIN follows what was written. It never waits, and may be repeated.
     ///
     /// # Errors
@@ -344,6 +352,10 @@ impl StreamRef {
 
     pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), WriteError>> {
         self.shared.with(|core| core.poll_flush(self.key, cx))
+    }
+
+    pub(crate) fn await_rest(&self) {
+        self.shared.with(|core| core.proto.await_rest(self.key));
     }
 
     pub(crate) fn stop_reading(&self) {

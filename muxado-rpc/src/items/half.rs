@@ -27,6 +27,14 @@ impl ReadHalf {
         }
     }
 
+    /// Says that the rest of a message is missing.
+    pub(crate) fn await_rest(&self) {
+        match self {
+            Self::Whole(stream) => stream.await_rest(),
+            Self::Half(half) => half.await_rest(),
+        }
+    }
+
     /// Whether the peer cannot have heard of the stream.
     pub(crate) fn is_unheard_of(&self) -> bool {
         match self {

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes};
 use super::{
     event::Event,
     frame::StreamId,
+    late_credit::LEAST_CREDIT,
     outbox::Source,
     output::FRAME,
     session::Session,
@@ -40,6 +41,7 @@ impl Session {
     /// When the stream was reset or the session ended, and all that came before was read.
     pub fn read_chunk(&mut self, key: StreamKey, max: usize) -> Result<Read<Bytes>, ReadError> {
         let Some(stream) = self.stream_mut(key) else { return Err(gone(self.end.clone())) };
+        stream.awaits_rest = false;
         match stream.buffer.pop(max.max(1)) {
             Some(chunk) => {
                 self.bytes_unread -= chunk.len();
@@ -57,6 +59,7 @@ impl Session {
     /// As [`read_chunk`](Self::read_chunk).
     pub fn read(&mut self, key: StreamKey, dst: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
         let Some(stream) = self.stream_mut(key) else { return Err(gone(self.end.clone())) };
+        stream.awaits_rest = false;
         let n = stream.buffer.read(dst);
         if n == 0 && dst.has_remaining_mut() {
             return self.end_of(key);
@@ -116,8 +119,9 @@ impl Session {
             return Ok(len);
         }
         let room = self.send_room(key);
+        let window = room.window;
+        let lacks_room = self.stream(key).is_some_and(|stream| self.lacks_room(stream));
         let Some(stream) = self.stream_mut(key) else { return Ok(0) };
-        let window = stream.window_room();
         let mut most = room.within_window + room.beyond_window;
         if most < len {
             // Of what does not fit, whole frames: a small rest would be one of its own before more is written.
@@ -126,18 +130,26 @@ impl Session {
             most = if frames == 0 { most } else { frames.saturating_sub(queued) };
         }
         let taken = stream.queue.push(src, most);
+        self.bytes_unsent += taken;
+        let Some(stream) = self.stream_mut(key) else { return Ok(taken) };
         if taken == len {
             if finish == Finish::Yes {
                 stream.send = SendState::Finishing;
             }
         } else {
             stream.write_blocked = true;
+            let for_stall = window == 0;
             let for_session = room.within_window < window;
             if for_session && !std::mem::replace(&mut stream.in_send_waiters, true) {
                 self.queue_send_waiter(key);
             }
+            if for_stall {
+                self.watch_for_stall(key);
+            }
+            if lacks_room {
+                self.wait_for_room(key);
+            }
         }
-        self.bytes_unsent += taken;
         self.stats.window_stalls += u64::from(taken < len && window < len);
         self.restate(key);
         self.make_ready(key);
@@ -153,17 +165,19 @@ impl Session {
         let budget = self.config.session_send_buffer;
         let stream_room = self.config.stream_send_buffer.saturating_sub(stream.queue.len());
         let moving = self.bytes_unsent - self.bytes_stalled;
-        let window = stream.window_room();
-        let unused = (2 * budget).saturating_sub(self.bytes_unsent);
+        let (window, free) = self.send_window_room(stream);
+        // Credit can turn any amount of stalled bytes into moving ones, so there is a bound for both. A part is kept
+        // for what never waits for the peer's memory: that of others, which do, must not hold it up.
+        let all = (2 * budget).saturating_sub(self.bytes_unsent);
+        let unused = if free < window { all.saturating_sub(budget / 4).max(free.min(all)) } else { all };
         let within_window = window.min(budget.saturating_sub(moving)).min(stream_room).min(unused);
-        // Credit can turn any amount of stalled bytes into moving ones, so there is a bound for both.
         let both = unused - within_window;
         let beyond_window = if within_window == window {
             budget.saturating_sub(self.bytes_stalled).min(both).min(stream_room - within_window)
         } else {
             0
         };
-        SendRoom { within_window, beyond_window }
+        SendRoom { window, within_window, beyond_window }
     }
 
     /// Counts anew what of a stream's queue its window has no room for.
@@ -172,6 +186,9 @@ impl Session {
         let stalled = stream.queue.len() - stream.sendable();
         let before = std::mem::replace(&mut stream.stalled, stalled);
         self.bytes_stalled = self.bytes_stalled + stalled - before;
+        if stalled > 0 {
+            self.watch_for_stall(key);
+        }
     }
 
     fn writable(&self, key: StreamKey) -> Result<(), WriteError> {
@@ -305,13 +322,20 @@ impl Session {
     /// Counts bytes that are out of the way, and owes credit once it is worth a frame. There is
     /// none for streams that will bring nothing more.
     pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
-        let lone = self.streams_in_use() == 1;
-        let (threshold, ended) =
-            (self.config.credit_threshold(lone), self.end.is_some() && !self.is_draining());
+        let least = (self.config.window_size / 2).min(LEAST_CREDIT);
+        let ended = self.end.is_some() && !self.is_draining();
         let Some(stream) = self.stream_mut(key) else { return };
+        if stream.recv != RecvState::Open {
+            self.consumed_late(key, n);
+            return;
+        }
         stream.consumed = stream.consumed.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
-        let due = stream.consumed >= threshold && stream.recv == RecvState::Open && !ended;
-        if due && !std::mem::replace(&mut stream.control, true) {
+        let consumed = stream.consumed;
+        if consumed < least || ended || consumed < self.credit_threshold() {
+            return;
+        }
+        let Some(stream) = self.stream_mut(key) else { return };
+        if !std::mem::replace(&mut stream.control, true) {
             self.queue_control(key);
         }
     }
@@ -327,6 +351,8 @@ impl Session {
 /// Bytes that may be taken from a writer.
 #[derive(Clone, Copy, Default)]
 struct SendRoom {
+    /// As far as the peer is concerned.
+    window: usize,
     within_window: usize,
     beyond_window: usize,
 }

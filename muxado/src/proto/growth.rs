@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     session::Session,
-    stream::{RecvState, StreamKey},
+    stream::{RecvState, Stream, StreamKey},
 };
 
 /// Observations of one stream.
@@ -175,11 +175,23 @@ impl Growth {
     }
 }
 
+impl Stream {
+    /// The part of the session's budget that a stream which has ended no longer needs: all of it, unless it is unread.
+    pub(super) fn give_growth_back(&mut self, base: u32) -> usize {
+        if self.buffer.len() > 0 {
+            return 0;
+        }
+        self.growth.take().map_or(0, |growth| growth.held(base))
+    }
+}
+
 impl Session {
     /// Looks at `n` bytes that came for a stream, before its window is reduced by them.
     pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
         let most = if self.peer_is_family { MAX_WINDOW } else { MAX_STRANGER_WINDOW };
-        let (quiet_since, budget) = (self.quiet_since, self.growth_left);
+        // What is unread may come to fill the memory; windows must not add to it then.
+        let is_much = self.bytes_unread > self.config.session_receive_memory / 8;
+        let (quiet_since, budget) = (self.quiet_since, if is_much { 0 } else { self.growth_left });
         let base = self.config.window_size;
         let Some(stream) = self.stream_mut(key) else { return };
         let left = stream.recv_window;

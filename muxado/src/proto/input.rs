@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, ProtocolError, StreamId, foreign_protocol},
     incoming::{Incoming, Input},
+    outbox::Outbox,
     session::Session,
     stream::{Owner, RecvState, Reset, StreamKey},
 };
@@ -91,9 +92,13 @@ impl Session {
         self.finish_session(reason, None);
     }
 
-    /// The driver is gone.
+    /// The driver is gone: nothing is read or written any more. What the session does not need for what can still
+    /// be read is freed, whatever handles there are.
     pub fn handle_driver_dropped(&mut self) {
         self.finish_session(SessionError::DriverDropped, None);
+        self.stop_draining();
+        self.out = Outbox::default();
+        self.release_ended();
     }
 
     fn break_off(&mut self, error: ProtocolError) {
@@ -280,6 +285,9 @@ impl Session {
             self.peer_is_family = true;
             self.capacity_changed = true;
             self.announce_family();
+            if self.config.family_extension {
+                self.peer_memory.enforce();
+            }
         }
         let sign_of_acceptance =
             self.stream(key).is_some_and(|stream| stream.opened_here && !stream.acknowledged);
@@ -305,6 +313,8 @@ impl Session {
         }
         let Some(stream) = self.stream_mut(key) else { return Ok(()) };
         stream.recv_window -= header.length;
+        let window = stream.recv_window;
+        self.note_window(key, window, now);
         self.touched += usize::from(header.length > 0);
         self.incoming = Incoming::Data { key, left: header.length, fin, large: header.length >= LARGE_FRAME };
         if header.length == 0 {
@@ -347,7 +357,10 @@ impl Session {
     }
 
     fn handle_wndinc(&mut self, id: StreamId, credit: u32) -> Result<(), ProtocolError> {
-        let Some(key) = self.key_of(id) else { return self.note_control(CREDIT_OF_NO_USE) };
+        let Some(key) = self.key_of(id) else {
+            self.note_late_credit(id, credit);
+            return self.note_control(CREDIT_OF_NO_USE);
+        };
         self.acknowledge(key);
         if credit == 0 {
             return self.lose_patience("empty credit");
@@ -357,6 +370,7 @@ impl Session {
             // No stream ever needs more, and no sum of credits can overflow.
             stream.send_window = (stream.send_window + u64::from(credit)).min(MAX_SEND_WINDOW);
         }
+        self.note_credit(key);
         self.restate(key);
         self.make_ready(key);
         self.wake_writer(key);

@@ -1,9 +1,12 @@
 //! How streams and the session end, and what is freed then.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::{
     event::Event,
+    ids::RecentlyReset,
     session::{PATIENCE, Session},
     stream::{Owner, RecvState, Reset, SendState, Stream, StreamKey, Typing},
 };
@@ -20,6 +23,7 @@ impl Session {
             tracing::warn!(suppressed, "further streams were reset over Config::session_receive_memory");
         }
         // What was finished before is still sent; everything else is cut.
+        self.forget_peer_memory();
         let keys: Vec<_> = self.ready.drain(..).collect();
         self.flush_finished(&keys);
         self.ready.clear();
@@ -30,6 +34,8 @@ impl Session {
         self.send_waiters.clear();
         self.accepted_unacknowledged.clear();
         self.ack_at = None;
+        self.stalls.clear();
+        self.held_up.clear();
         if !self.is_draining() {
             self.incoming.close(matches!(reason, SessionError::Closed(_) | SessionError::IdleTimeout(_)));
         }
@@ -39,6 +45,25 @@ impl Session {
         self.end = Some(reason);
         self.drop_streams();
         self.events.push_back(Event::Ended);
+    }
+
+    /// Frees what belonged to streams that are over, and the room that nothing is in.
+    pub(super) fn release_ended(&mut self) {
+        let whole_only = self.whole_only;
+        self.streams.retain(|_, stream| match stream.owner {
+            Owner::Handle => true,
+            Owner::Backlog => stream.is_worth_accepting(whole_only),
+            _ => false,
+        });
+        for (_, stream) in &mut self.streams {
+            stream.queue.clear();
+            stream.stalled = 0;
+        }
+        (self.bytes_unsent, self.bytes_stalled) = (0, 0);
+        self.bytes_unread = self.streams.iter().map(|(_, stream)| stream.buffer.len()).sum();
+        self.ids = HashMap::default();
+        self.recently_reset = RecentlyReset::default();
+        self.shrink();
     }
 
     fn drop_streams(&mut self) {
@@ -65,6 +90,10 @@ impl Session {
             } else {
                 stream.queue.clear();
                 stream.stalled = 0;
+            }
+            if whole_only && stream.recv == RecvState::Reset && !drains {
+                // It failed before the session did, and what came of it is no message.
+                stream.buffer.clear();
             }
             let held = match stream.owner {
                 Owner::Handle => true,
@@ -125,9 +154,15 @@ impl Session {
         let Some(stream) = self.stream_mut(key) else { return };
         if stream.on_wire {
             stream.on_wire = false;
+            if stream.reset.is_some() {
+                (stream.late, stream.consumed) = (0, 0);
+            }
+            self.release_bulk(key);
+            self.owe_late_credit(key);
+            let Some(stream) = self.stream_mut(key) else { return };
             let (id, opened_here) = (stream.id, stream.opened_here);
             let earns = opened_here || stream.reset.is_none_or(Reset::is_no_fault_of_the_peers);
-            let grown = stream.growth.as_ref().map_or(0, |growth| growth.held(base));
+            let grown = stream.give_growth_back(base);
             let (beats, apart) = (stream.owner.is_heartbeat(), stream.apart);
             self.growth_left += grown;
             if let Some(id) = id {
@@ -182,7 +217,9 @@ impl Session {
         if self.stream(key).is_none() {
             return;
         }
+        self.forget_unread(key);
         let stream = self.streams.remove(key.index());
+        self.growth_left += stream.growth.map_or(0, |growth| growth.held(self.config.window_size));
         self.bytes_unread -= stream.buffer.len();
         self.bytes_unsent -= stream.queue.len();
         self.bytes_stalled -= stream.stalled;

@@ -59,6 +59,7 @@ impl Session {
             || !self.control.is_empty()
             || !self.replies.is_empty()
             || self.go_away_owed.is_some()
+            || self.owes_late_credit()
     }
 
     /// Moves the next batch of frames into `out`, which must have been written completely.
@@ -84,13 +85,18 @@ impl Session {
         let len = src.remaining();
         let most = if len <= TINY { DIRECT } else { BATCH - HEADER_LEN };
         let room = self.out.len() + len <= most;
-        let Some(stream) = self.stream_mut(key) else { return false };
-        let total = len as u64 + stream.prefix_len();
-        let fits = room && len <= SMALL && stream.queue.is_empty() && stream.send_window >= total;
+        let Some(stream) = self.stream(key) else { return false };
+        let (window, total) = (stream.send_window, len as u64 + stream.prefix_len());
+        let is_free = window >= total + self.peer_memory.free_from();
+        let may_go =
+            is_free || (window >= total && total <= self.peer_memory.room(stream.bulk, window) as u64);
+        let fits = room && len <= SMALL && stream.queue.is_empty() && may_go;
         if !fits || (len == 0 && finish == Finish::No) {
             return false;
         }
-        if finish == Finish::Yes {
+        if finish == Finish::Yes
+            && let Some(stream) = self.stream_mut(key)
+        {
             stream.send = SendState::Finishing;
         }
         self.put_data(key, src, len);
@@ -161,6 +167,7 @@ impl Session {
             }
             self.put_credit(key, id);
         }
+        self.put_late_credit();
         if let Some((code, debug)) = self.go_away_owed.take() {
             self.put_go_away(code, &debug);
             let pad = self.pad_header();
@@ -169,15 +176,19 @@ impl Session {
     }
 
     fn put_credit(&mut self, key: StreamKey, id: StreamId) {
-        let (threshold, now) = (self.config.credit_threshold(self.streams_in_use() == 1), self.now);
+        let (threshold, now) = (self.credit_threshold(), self.now);
         let Some(stream) = self.stream_mut(key) else { return };
-        if stream.consumed < threshold && stream.extra_credit() == 0 {
+        let is_asked_for = std::mem::take(&mut stream.credit_due);
+        let is_due = stream.consumed >= threshold || is_asked_for;
+        if (!is_due || stream.consumed == 0) && stream.extra_credit() == 0 {
             return;
         }
-        if stream.recv != RecvState::Open || stream.reset.is_some() {
+        if stream.recv == RecvState::Reset || stream.reset.is_some() {
             return;
         }
-        self.widen_if_fast(key);
+        if stream.recv == RecvState::Open {
+            self.widen_if_fast(key);
+        }
         let Some(stream) = self.stream_mut(key) else { return };
         let credit = std::mem::take(&mut stream.consumed) + stream.extra_credit();
         if let Some(growth) = &mut stream.growth {
@@ -203,10 +214,14 @@ impl Session {
                 self.turns_missed = none_yet;
                 break;
             }
-            none_yet = false;
             self.ready.pop_front();
-            self.put_stream(key, n.min(room));
+            let Some(n) = self.room_at_peer(key, n.min(room)) else {
+                continue;
+            };
+            none_yet = false;
+            self.put_stream(key, n);
         }
+        self.wake_for_room();
         if self.bytes_unsent - self.bytes_stalled < self.config.session_send_buffer / 2 {
             while let Some(key) = self.send_waiters.pop_front() {
                 if let Some(stream) = self.stream_mut(key) {
@@ -268,12 +283,15 @@ impl Session {
         let id = if syn { self.take_id(key)? } else { self.stream(key)?.id? };
         let family_known = self.config.family_extension && self.peer_is_family;
         let family = family_known || (self.config.family_extension && syn);
+        let free_from = self.peer_memory.free_from();
         let stream = self.stream_mut(key)?;
         let first = syn || !(stream.opened_here || stream.data_sent);
         stream.data_sent = true;
         let prefix = stream.prefix.take();
         let length = n + prefix.map_or(0, |prefix| prefix.len());
         stream.send_window = stream.send_window.saturating_sub(length as u64);
+        stream.sent += length as u64;
+        let is_bulk = stream.send_window < free_from;
         stream.acknowledged |= !stream.opened_here;
         let mut flags = Flags::NONE;
         if syn {
@@ -293,6 +311,9 @@ impl Session {
         if fin == Fin::Sent {
             flags = flags.with(Flags::FIN);
             stream.send = SendState::Done;
+        }
+        if is_bulk {
+            self.recount_bulk(key);
         }
         self.put_header(FrameHeader::data(id.as_u32(), flags, length as u32));
         if let Some(prefix) = prefix {

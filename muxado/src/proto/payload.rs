@@ -27,6 +27,7 @@ impl Session {
             input.advance(n);
             return;
         };
+        stream.received += n as u64;
         if let Typing::Awaiting { bytes: mut read, mut have, listed } = stream.typing {
             let part = n.min(4 - have);
             read[have..have + part].copy_from_slice(&input.rest()[..part]);
@@ -79,7 +80,10 @@ impl Session {
         };
         // What came behind the session's end was thrown away: that is no end of data.
         stream.recv = if ended { RecvState::Reset } else { RecvState::Finished };
-        match (stream.typing, stream.owner) {
+        let (typing, owner) = (stream.typing, stream.owner);
+        self.begin_late_credit(key);
+        let Some(stream) = self.stream_mut(key) else { return };
+        match (typing, owner) {
             // It ended before it said what it was.
             (Typing::Awaiting { .. }, _) => self.reset_with(key, ErrorCode::STREAM_RESET),
             (_, Owner::HeartbeatRequester) => self.heartbeat_refused(),
@@ -101,6 +105,10 @@ impl Session {
 
     /// Over the session's receive memory the fullest stream goes; the reader never stops.
     fn bound_unread(&mut self, now: Instant) {
+        if self.bytes_unread <= self.config.session_receive_memory / 4 {
+            return;
+        }
+        self.press_credit();
         while self.bytes_unread > self.config.session_receive_memory {
             let fullest = self.streams.iter().max_by_key(|(_, stream)| stream.buffer.len());
             let Some((index, stream)) = fullest else { return };

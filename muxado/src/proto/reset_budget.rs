@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn resets_in_a_row_are_bounded_and_come_back_with_time_and_answers() {
         let (start, mut budget) = (Instant::now(), ResetBudget::default());
-        let charge_all = |budget: &mut ResetBudget, now| (0..).take_while(|_| budget.charge(now, now)).count();
+        let charge_all =
+            |budget: &mut ResetBudget, now| (0..).take_while(|_| budget.charge(now, now)).count();
         assert_eq!(charge_all(&mut budget, start), 10_000);
         assert_eq!(charge_all(&mut budget, start + 250 * MS), 250);
         budget.refill(8);

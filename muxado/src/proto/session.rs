@@ -15,8 +15,11 @@ use super::{
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
     ids::{RecentlyReset, Side},
     incoming::Incoming,
+    late_credit::LateCredit,
     outbox::Outbox,
+    peer_memory::PeerMemory,
     reset_budget::ResetBudget,
+    stall::{HeldUp, StallWatch},
     stats::SessionStats,
     stream::{Owner, SendState, Stream, StreamKey, Typing},
 };
@@ -108,6 +111,10 @@ pub struct Session {
     pub(super) last_input: Option<Instant>,
     /// Bytes by which the windows of all streams together may still grow.
     pub(super) growth_left: usize,
+    pub(super) peer_memory: PeerMemory,
+    pub(super) late_credit: LateCredit,
+    pub(super) stalls: StallWatch,
+    pub(super) held_up: HeldUp,
     pub(super) heartbeat: Option<Requester>,
     pub(super) heartbeat_type: u32,
     pub(super) control_streams: ControlStreams,
@@ -127,6 +134,8 @@ pub(super) struct Logged {
     /// Streams reset because too much is unread.
     pub(super) overfull: LogLimit,
     pub(super) refused: LogLimit,
+    /// Streams reset because nothing moved on them.
+    pub(super) stalled: LogLimit,
 }
 
 impl Session {
@@ -135,6 +144,7 @@ impl Session {
         let window = usize::try_from(config.window_size).unwrap_or(usize::MAX);
         config.session_receive_memory = config.session_receive_memory.max(window);
         let growth_left = config.window_growth;
+        let peer_memory = PeerMemory::new(config.window_size);
         Self {
             side,
             config,
@@ -187,6 +197,10 @@ impl Session {
             quiet_since: None,
             last_input: None,
             growth_left,
+            peer_memory,
+            late_credit: LateCredit::default(),
+            stalls: StallWatch::default(),
+            held_up: HeldUp::default(),
             heartbeat: None,
             heartbeat_type: DEFAULT_HEARTBEAT_TYPE,
             control_streams: ControlStreams::default(),
@@ -413,6 +427,9 @@ impl Session {
             streams_open: self.ids.len() - self.control_streams.on_wire,
             bytes_unread: self.bytes_unread,
             bytes_unsent: self.bytes_unsent,
+            bytes_stalled: self.bytes_stalled,
+            streams_stalled: self.stalls.len(),
+            stall_resets: self.stalls.resets(),
             round_trip: self.heartbeat.as_ref().and_then(Requester::round_trip),
             ..self.stats
         }

@@ -153,6 +153,24 @@ pub(super) struct Stream {
     /// What comes is thrown away: the reading half's handle is gone.
     pub(super) discard: bool,
 
+    /// Bytes of payload that were put into frames, and that came.
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    /// Bytes without credit that are counted against the peer's session memory.
+    pub(super) bulk: u64,
+    /// Its turn among the streams that wait for room there.
+    pub(super) room_turn: Option<u64>,
+    /// Bytes behind the peer's FIN that are credited once all was read.
+    pub(super) late: u32,
+    /// Among the streams that are watched because something is owed on them.
+    pub(super) watched: bool,
+    /// Somebody waits for the rest of a message.
+    pub(super) awaits_rest: bool,
+    /// Among the streams on which the peer has used up its window.
+    pub(super) held_up: bool,
+    /// What was consumed is to be credited, however little it is.
+    pub(super) credit_due: bool,
+
     /// In the list of streams that owe a control frame.
     pub(super) control: bool,
     /// A reset to be sent.
@@ -190,6 +208,15 @@ impl Stream {
             consumed: 0,
             growth: None,
             discard: false,
+            sent: 0,
+            received: 0,
+            bulk: 0,
+            room_turn: None,
+            late: 0,
+            watched: false,
+            awaits_rest: false,
+            held_up: false,
+            credit_due: false,
             control: false,
             rst_owed: None,
             ack_owed: false,
@@ -205,7 +232,8 @@ impl Stream {
     /// was cut. With `whole_only` the latter do not count, nor does what cannot be answered any more.
     pub(super) fn is_worth_accepting(&self, whole_only: bool) -> bool {
         let is_whole = self.recv == RecvState::Finished && !(whole_only && self.reset.is_some());
-        !matches!(self.typing, Typing::Awaiting { .. }) && (is_whole || (self.buffer.len() > 0 && !whole_only))
+        !matches!(self.typing, Typing::Awaiting { .. })
+            && (is_whole || (self.buffer.len() > 0 && !whole_only))
     }
 
     /// Both directions have ended on the wire.
@@ -227,8 +255,11 @@ impl Stream {
         self.sendable() > 0
     }
 
-    /// Bytes of data that the peer's window has room for.
+    /// Bytes of data that the peer's window has room for, and the peer itself.
     pub(super) fn window_left(&self) -> usize {
+        if self.awaits_room() {
+            return 0;
+        }
         usize::try_from(self.send_window.saturating_sub(self.prefix_len())).unwrap_or(usize::MAX)
     }
 

@@ -16,7 +16,10 @@ impl Session {
         let untyped = self.untyped.front().map(|(_, deadline)| *deadline);
         let close = self.close_owed.map(|(_, deadline)| deadline);
         let idle = self.idle_deadline();
-        [self.heartbeat_due(), untyped, self.ack_at, close, idle].into_iter().flatten().min()
+        let stalls = self.stalls.due();
+        let held_up = self.held_up.due();
+        let dues = [self.heartbeat_due(), untyped, self.ack_at, close, idle, stalls, held_up];
+        dues.into_iter().flatten().min()
     }
 
     /// Does what is due and is no limit of anybody's: heartbeats, signs of acceptance.
@@ -27,6 +30,7 @@ impl Session {
         if self.ack_at.is_some_and(|at| at <= now) {
             self.acknowledge_accepted(now);
         }
+        self.credit_held_up(now);
         self.beat_if_due(now);
     }
 
@@ -35,6 +39,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_untyped(now);
         self.handle_tasks(now);
+        self.look_for_stalls(now);
         if let Some((code, _)) = self.close_owed.filter(|(_, deadline)| *deadline <= now) {
             self.close(code, Bytes::new());
         }

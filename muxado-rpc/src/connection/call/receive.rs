@@ -91,6 +91,9 @@ impl Reception {
                 Poll::Ready(Ok(None)) => self.reader.finish(),
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
                 Poll::Pending => {
+                    if self.reader.is_midway() {
+                        stream.await_rest();
+                    }
                     ready!(self.poll_timer(cx, link.limits()));
                     return Poll::Ready(Received::Nothing);
                 }

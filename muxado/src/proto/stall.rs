@@ -1,0 +1,237 @@
+//! Streams on which something is owed and nothing moves: they are reset after `Config::stall_timeout`.
+//!
+//! Owed is what was written here and the peer gives no credit for, or the rest of a message that the peer began and
+//! somebody here waits for. Only such streams are looked at, a few times in each timeout, so an idle stream is never
+//! among them, and one that moves costs nothing.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    event::Event,
+    session::Session,
+    stream::{RecvState, SendState, Stream, StreamKey},
+};
+use crate::error::ErrorCode;
+
+/// The streams on which something is owed.
+#[derive(Debug)]
+pub(super) struct StallWatch {
+    watched: Vec<Watched>,
+    /// When they are looked at next.
+    due: Option<Instant>,
+    resets: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    key: StreamKey,
+    sending: Progress,
+    receiving: Progress,
+}
+
+/// How one direction of a stream moves.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Bytes that had moved when it was last seen to.
+    mark: u64,
+    /// How often in a row it was seen not to move since.
+    still: u32,
+}
+
+/// Looks in a timeout. They are counted, not the time between them: a process that was stopped has seen nothing
+/// meanwhile.
+const LOOKS: u32 = 4;
+
+/// Bytes in a timeout below which a stream does not move.
+const FLOOR: u64 = 1024;
+
+/// Bytes of window below which the peer is held up.
+const HELD_UP: u32 = 256;
+
+/// How long a peer that is held up waits at most for credit of what was read, in small pieces.
+const CREDIT_DELAY: Duration = Duration::from_secs(5);
+
+impl Progress {
+    /// Notes what has moved so far; true if nothing has for too long.
+    fn look(&mut self, owed: bool, moved: u64) -> bool {
+        if !owed || moved.wrapping_sub(self.mark) >= FLOOR {
+            (self.mark, self.still) = (moved, 0);
+        } else {
+            self.still += 1;
+        }
+        self.still > LOOKS
+    }
+}
+
+impl Default for StallWatch {
+    fn default() -> Self {
+        // Bulk data stands still for moments all the time; that costs no allocation.
+        Self { watched: Vec::with_capacity(2), due: None, resets: 0 }
+    }
+}
+
+impl StallWatch {
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
+    pub(super) const fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.watched, self.due) = (Vec::new(), None);
+    }
+}
+
+impl Stream {
+    /// Something is to be sent, and the peer takes nothing.
+    fn is_owed_credit(&self) -> bool {
+        let holds = !self.queue.is_empty() && self.sendable() == 0;
+        let keeps_waiting = self.write_blocked && self.window_left() == 0;
+        self.send != SendState::Done && (holds || keeps_waiting)
+    }
+
+    /// Somebody waits for the rest of a message.
+    fn is_owed_data(&self) -> bool {
+        self.awaits_rest && self.recv == RecvState::Open && self.buffer.len() == 0
+    }
+}
+
+impl Session {
+    /// Waits for the rest of a message on a stream: if it does not come for `Config::stall_timeout`, the stream is
+    /// reset with `WRITE_TIMEOUT`. Whatever is read from the stream ends that.
+    pub fn await_rest(&mut self, key: StreamKey) {
+        if let Some(stream) = self.stream_mut(key).filter(|stream| stream.recv == RecvState::Open) {
+            stream.awaits_rest = true;
+            self.watch_for_stall(key);
+        }
+    }
+
+    /// Something is owed on the stream.
+    pub(super) fn watch_for_stall(&mut self, key: StreamKey) {
+        if self.config.stall_timeout.is_none() || self.end.is_some() {
+            return;
+        }
+        let Some(stream) = self.stream_mut(key).filter(|s| !s.watched && !s.owner.is_heartbeat()) else {
+            return;
+        };
+        stream.watched = true;
+        let begun = |mark| Progress { mark, still: 0 };
+        let (sending, receiving) = (begun(stream.sent), begun(stream.received));
+        self.stalls.watched.push(Watched { key, sending, receiving });
+        if self.stalls.due.is_none() {
+            // The time of the last input may be long ago: the first look is for nothing, then.
+            self.stalls.due = self.now;
+            self.events.push_back(Event::Timer);
+        }
+    }
+
+    /// Looks at the streams on which something is owed, if it is time.
+    pub(super) fn look_for_stalls(&mut self, now: Instant) {
+        let Some(timeout) = self.config.stall_timeout else { return };
+        if self.stalls.due.is_none_or(|due| due > now) || self.end.is_some() {
+            return;
+        }
+        let mut watched = std::mem::take(&mut self.stalls.watched);
+        let mut stalled = Vec::new();
+        watched.retain_mut(|Watched { key, sending, receiving }| {
+            let Some(stream) = self.stream_mut(*key) else { return false };
+            let (credit, data) = (stream.is_owed_credit(), stream.is_owed_data());
+            let stands = sending.look(credit, stream.sent) | receiving.look(data, stream.received);
+            stream.watched = (credit || data) && !stands && stream.reset.is_none();
+            if stands {
+                stalled.push(*key);
+            }
+            stream.watched
+        });
+        let more = !watched.is_empty();
+        self.stalls.watched = watched;
+        self.stalls.due = if more { now.checked_add(timeout / LOOKS) } else { None };
+        for key in stalled {
+            self.reset_stalled(key, timeout, now);
+        }
+    }
+
+    fn reset_stalled(&mut self, key: StreamKey, timeout: Duration, now: Instant) {
+        let Some(stream) = self.stream(key) else { return };
+        let (id, unsent) = (stream.id, stream.queue.len());
+        if let Some(line) = self.logged.stalled.admit(now) {
+            tracing::warn!(stream = ?id, unsent, suppressed = line.suppressed,
+                "nothing moved on a stream for {timeout:?} (Config::stall_timeout); resetting it");
+        }
+        self.stalls.resets += 1;
+        self.reset_with(key, ErrorCode::WRITE_TIMEOUT);
+    }
+}
+
+/// Streams on which the peer has used up its window: what is read there slowly is credited from time to time, before
+/// it is worth a frame, so that the peer sees it move.
+#[derive(Debug)]
+pub(super) struct HeldUp {
+    keys: Vec<StreamKey>,
+    due: Option<Instant>,
+}
+
+impl Default for HeldUp {
+    fn default() -> Self {
+        Self { keys: Vec::with_capacity(2), due: None }
+    }
+}
+
+impl HeldUp {
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.keys, self.due) = (Vec::new(), None);
+    }
+}
+
+impl Session {
+    /// The peer has sent on a stream of which `window` is left.
+    pub(super) fn note_window(&mut self, key: StreamKey, window: u32, now: Instant) {
+        if window < HELD_UP
+            && let Some(stream) = self.stream_mut(key)
+            && !std::mem::replace(&mut stream.held_up, true)
+        {
+            self.held_up.keys.push(key);
+            if self.held_up.due.is_none() {
+                self.held_up.due = now.checked_add(CREDIT_DELAY);
+            }
+        }
+    }
+
+    /// Has what was read of streams whose peer is held up credited.
+    pub(super) fn credit_held_up(&mut self, now: Instant) {
+        if self.held_up.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let mut keys = std::mem::take(&mut self.held_up.keys);
+        keys.retain(|&key| {
+            let Some(stream) = self.stream_mut(key) else { return false };
+            let is_over = stream.recv != RecvState::Open;
+            stream.held_up = stream.recv_window < HELD_UP && stream.consumed == 0 && !is_over;
+            if !stream.held_up && stream.consumed > 0 && !is_over {
+                self.credit_now(key);
+            }
+            self.stream(key).is_some_and(|stream| stream.held_up)
+        });
+        self.held_up.due = if keys.is_empty() { None } else { now.checked_add(CREDIT_DELAY) };
+        self.held_up.keys = keys;
+    }
+
+    /// Owes the credit for what was read, however little.
+    pub(super) fn credit_now(&mut self, key: StreamKey) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.credit_due = true;
+        if !std::mem::replace(&mut stream.control, true) {
+            self.queue_control(key);
+        }
+    }
+}
