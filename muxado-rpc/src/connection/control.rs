@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use muxado::{ControlStreams, Session, StreamType, TypedSession};
+use muxado::{ControlStreams, Session, StreamType, TypedSession, rpc::ControlStreamsExt};
 use tokio::sync::Notify;
 
 pub(crate) use self::line::ToldLimits;
@@ -136,13 +136,20 @@ impl Control {
 
     fn poll_streams(&mut self, remote: &Remote, limits: &Limits, router: &Router) {
         let cx = &mut Context::from_waker(&self.waker);
-        self.listening.poll(cx, &self.streams, |line| remote.hear(line));
+        let streams = &self.streams;
+        self.listening.poll(cx, streams, |line| {
+            if let Some(memory) = line.hello.as_ref().and_then(|hello| hello.limits().session_memory()) {
+                streams.set_peer_memory(memory);
+            }
+            remote.hear(line);
+        });
         let wishes = Wishes {
             is_asked: self.signal.is_asked(),
             has_heard: remote.info.get().is_some(),
             drain: self.signal.drains(),
         };
-        let listener = self.speaking.poll(cx, &self.streams, wishes, || line::hello(limits, router));
+        let hello = || line::hello(limits, streams.session_memory(), router);
+        let listener = self.speaking.poll(cx, streams, wishes, hello);
         if listener == Listener::Gone || self.listening.is_over() {
             remote.note_silent();
         }

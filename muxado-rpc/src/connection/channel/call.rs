@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use muxado::{
     OpenTyped, ReadError, RecvStream, Stream, StreamType,
-    rpc::{OpenTypedExt, StreamExt},
+    rpc::{OpenTypedExt, RecvStreamExt, StreamExt},
 };
 use pin_project::pin_project;
 use tokio::time::Instant;
@@ -247,7 +247,13 @@ impl Exchange {
             return Poll::Ready(Err(status));
         }
         loop {
-            let message = match ready!(self.read.poll_read_chunk(cx)) {
+            let Poll::Ready(read) = self.read.poll_read_chunk(cx) else {
+                if self.reader.as_ref().is_some_and(|reader| reader.is_midway()) {
+                    self.read.await_rest();
+                }
+                return Poll::Pending;
+            };
+            let message = match read {
                 Ok(Some(chunk)) => self.take(chunk),
                 Ok(None) => self.finish().map(Some),
                 Err(error) => return Poll::Ready(Err(self.broken(&error))),
@@ -341,6 +347,14 @@ impl Answer {
         match self {
             Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
             Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
+        }
+    }
+
+    /// Says that the rest of a message is missing.
+    fn await_rest(&self) {
+        match self {
+            Self::Whole(stream) => stream.iter().for_each(Stream::await_rest),
+            Self::Half(half) => half.await_rest(),
         }
     }
 

@@ -3,7 +3,10 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use muxado::{ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError, rpc::Source};
+use muxado::{
+    ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError,
+    rpc::{RecvStreamExt, Source, StreamExt},
+};
 
 /// Where messages are read.
 #[derive(Debug)]
@@ -24,6 +27,14 @@ impl ReadHalf {
         match self {
             Self::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
             Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
+        }
+    }
+
+    /// Says that the rest of a message is missing.
+    pub(crate) fn await_rest(&self) {
+        match self {
+            Self::Whole(stream) => stream.await_rest(),
+            Self::Half(half) => half.await_rest(),
         }
     }
 

@@ -98,6 +98,9 @@ impl Received {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
                 Poll::Pending => {
+                    if self.reader.is_midway() {
+                        self.read.await_rest();
+                    }
                     let Some(expiry) = &mut self.expiry else { return Poll::Pending };
                     return expiry.poll(cx).map(Err);
                 }

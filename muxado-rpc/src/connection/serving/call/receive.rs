@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use muxado::Stream;
+use muxado::{Stream, rpc::StreamExt};
 use pin_project::pin_project;
 use tokio::time::Instant;
 
@@ -93,6 +93,9 @@ impl Reception {
                 Poll::Ready(Ok(None)) => self.reader.finish(),
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
                 Poll::Pending => {
+                    if self.reader.is_midway() {
+                        stream.await_rest();
+                    }
                     ready!(self.poll_timer(cx, link.limits()));
                     return Poll::Ready(Received::Nothing);
                 }
