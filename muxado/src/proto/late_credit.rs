@@ -27,7 +27,7 @@ pub(super) const LEAST_CREDIT: u32 = 4 * 1024;
 const PRESSED_CREDIT: u32 = 8 * 1024;
 
 /// Credit for streams that have ended which is worth a frame, in bytes, and as a part of the session's memory.
-const LATE: (usize, usize) = (1024 * 1024, 64);
+const LATE: (usize, usize) = (4 * 1024 * 1024, 16);
 
 impl Session {
     /// Consumed bytes of a stream after which credit goes back. What waits for that on all streams is at most an
@@ -44,6 +44,16 @@ impl Session {
         }
         let share = u32::try_from(memory / 8 / streams.max(1)).unwrap_or(u32::MAX);
         usual.min(share.max(LEAST_CREDIT))
+    }
+
+    /// The same behind the end of a stream: nobody waits for it to go on.
+    fn late_threshold(&mut self) -> u32 {
+        let usual = self.credit_threshold();
+        if self.late_credit.pressed {
+            return usual;
+        }
+        let share = self.config.session_receive_memory / 8 / self.streams_in_use().max(1);
+        usual.max(self.config.window_size.min(u32::try_from(share).unwrap_or(u32::MAX)))
     }
 
     /// Much is unread: the peer may soon have to wait with all but the first bytes of each stream, for which it needs
@@ -86,7 +96,7 @@ impl Session {
         let consumed = stream.consumed;
         if stream.send == SendState::Done {
             self.owe_late_credit(key);
-        } else if consumed >= LEAST_CREDIT && consumed >= self.credit_threshold() {
+        } else if consumed >= LEAST_CREDIT && consumed >= self.late_threshold() {
             // The peer still has the stream, and counts for it.
             self.credit_now(key);
         }

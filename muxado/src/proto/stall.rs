@@ -19,6 +19,8 @@ pub(super) struct StallWatch {
     watched: Vec<Watched>,
     /// When they are looked at next.
     due: Option<Instant>,
+    /// There may be some soon: once more nothing is to be looked at.
+    expects: bool,
     resets: u64,
 }
 
@@ -66,7 +68,7 @@ impl Progress {
 impl Default for StallWatch {
     fn default() -> Self {
         // Bulk data stands still for moments all the time; that costs no allocation.
-        Self { watched: Vec::with_capacity(2), due: None, resets: 0 }
+        Self { watched: Vec::with_capacity(2), due: None, expects: false, resets: 0 }
     }
 }
 
@@ -112,6 +114,16 @@ impl Session {
         }
     }
 
+    /// Much is under way on a stream: something may soon be owed. The driver sets its timer now, and need not be woken then.
+    pub(super) fn expect_stalls(&mut self) {
+        if self.stalls.due.is_none()
+            && let Some(timeout) = self.config.stall_timeout.filter(|_| self.end.is_none())
+        {
+            self.stalls.due = self.now.and_then(|now| now.checked_add(timeout / LOOKS));
+            self.stalls.expects = true;
+        }
+    }
+
     /// Something is owed on the stream.
     pub(super) fn watch_for_stall(&mut self, key: StreamKey) {
         if self.config.stall_timeout.is_none() || self.end.is_some() {
@@ -149,7 +161,7 @@ impl Session {
             }
             stream.watched
         });
-        let more = !watched.is_empty();
+        let more = !watched.is_empty() || std::mem::take(&mut self.stalls.expects);
         self.stalls.watched = watched;
         self.stalls.due = if more { now.checked_add(timeout / LOOKS) } else { None };
         for key in stalled {
