@@ -176,13 +176,18 @@ impl Session {
         let link = Link { now, quiet_since: self.flow.quiet_since, most, budget };
         let base = self.flow.window;
         let Some(stream) = self.store.get_mut(key) else { return };
+        let window = stream.recv.window();
+        let left = window.left;
+        if window.growth.is_none() {
+            if base.saturating_sub(left) + n <= base / UNOBSERVED {
+                return;
+            }
+            self.expect_stalls();
+        }
+        let Some(stream) = self.store.get_mut(key) else { return };
         let id = stream.id();
         let is_read = stream.recv.unread() == 0 && stream.recv.is_open();
         let window = stream.recv.window_mut();
-        let left = window.left;
-        if window.growth.is_none() && base.saturating_sub(left) + n <= base / UNOBSERVED {
-            return;
-        }
         let growth = window.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
         let grown = growth.receive(n, left, is_read, &link);
         if grown > 0 {

@@ -22,7 +22,7 @@ pub(super) const LEAST_CREDIT: u32 = 4 * 1024;
 const PRESSED_CREDIT: u32 = 8 * 1024;
 
 /// Credit for streams that have ended which is worth a frame, in bytes, and as a part of the session's memory.
-const LATE: (usize, usize) = (1024 * 1024, 64);
+const LATE: (usize, usize) = (4 * 1024 * 1024, 16);
 
 impl Session {
     /// Returns after how many consumed bytes of a stream credit goes back. What waits for that on all streams is at most
@@ -39,6 +39,16 @@ impl Session {
         }
         let share = u32::try_from(memory / 8 / streams.max(1)).unwrap_or(u32::MAX);
         usual.min(share.max(LEAST_CREDIT))
+    }
+
+    /// Returns after how many consumed bytes credit goes back behind the end of a stream, which does not wait for it.
+    fn late_threshold(&mut self) -> u32 {
+        let usual = self.credit_threshold();
+        if self.late_credit.pressed {
+            return usual;
+        }
+        let share = self.config.session_receive_memory / 8 / self.streams_in_use().max(1);
+        usual.max(self.config.window_size.min(u32::try_from(share).unwrap_or(u32::MAX)))
     }
 
     /// Gives credit sooner, because much is unread: the peer may soon have to wait with all but the first bytes of each
@@ -82,7 +92,7 @@ impl Session {
         let Some(consumed) = stream.recv.window_mut().consume_late(n) else { return };
         if is_done {
             self.move_late_credit(key);
-        } else if consumed >= LEAST_CREDIT && consumed >= self.credit_threshold() {
+        } else if consumed >= LEAST_CREDIT && consumed >= self.late_threshold() {
             // The peer still has the stream, and counts for it.
             self.credit_now(key);
         }

@@ -886,6 +886,7 @@ impl Session {
         }
         if is_bulk {
             self.recount_bulk(key);
+            self.expect_stalls();
         }
         self.send.put_header(FrameHeader::data(id.as_u32(), flags, length as u32));
         if let Some(prefix) = prefix {

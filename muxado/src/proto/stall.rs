@@ -49,6 +49,8 @@ pub(super) struct StallWatch {
     /// Streams on which the peer has used up its window. What is read there slowly is credited from time to time, before
     /// it is worth a frame, so that the peer sees it move.
     held_up: Vec<StreamKey>,
+    /// A stream may soon wait: once more nothing is to be looked at.
+    expects: bool,
     resets: u64,
     reset_log: LogLimit,
 }
@@ -61,27 +63,23 @@ struct Watched {
 }
 
 /// How one direction of a stream moves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Progress {
-    /// Bytes that had moved when it was last seen to.
-    mark: u64,
+    /// Bytes that had moved when it was last seen to, if it was looked at: the first look may come right after the
+    /// stream began to wait.
+    mark: Option<u64>,
     /// How often in a row it was seen not to move since.
     still: u32,
 }
 
 impl Progress {
-    const fn new(moved: u64) -> Self {
-        Self { mark: moved, still: 0 }
-    }
-
     /// Notes what has moved so far; returns whether nothing has for too long, while the stream waited.
     fn look(&mut self, waits: bool, moved: u64) -> bool {
-        if !waits || moved.wrapping_sub(self.mark) >= FLOOR {
-            *self = Self::new(moved);
-        } else {
-            self.still += 1;
+        match self.mark {
+            Some(mark) if waits && moved.wrapping_sub(mark) < FLOOR => self.still += 1,
+            _ => (self.mark, self.still) = (Some(moved), 0),
         }
-        self.still > LOOKS
+        self.still >= LOOKS
     }
 }
 
@@ -89,7 +87,7 @@ impl StallWatch {
     pub(super) fn new() -> Self {
         // Bulk data stands still for moments all the time; that costs no allocation.
         let (watched, held_up) = (Vec::with_capacity(2), Vec::with_capacity(2));
-        Self { watched, held_up, resets: 0, reset_log: LogLimit::default() }
+        Self { watched, held_up, expects: false, resets: 0, reset_log: LogLimit::default() }
     }
 
     /// Returns how many streams wait for the peer. Some may have gone on since they were looked at.
@@ -125,6 +123,19 @@ impl Session {
         }
     }
 
+    /// Sets the timer, because much is under way on a stream, which may soon wait for the peer: the driver need not be
+    /// woken for the timer then.
+    #[inline]
+    pub(super) fn expect_stalls(&mut self) {
+        if !self.timers.is_set(Timer::Stall)
+            && let Some(timeout) = self.config.stall_timeout.filter(|_| !self.has_ended())
+        {
+            let due = self.timers.now().and_then(|now| now.checked_add(timeout / LOOKS));
+            self.timers.set(Timer::Stall, due);
+            self.stalls.expects = true;
+        }
+    }
+
     /// Watches a stream that waits for the peer.
     pub(super) fn watch_for_stall(&mut self, key: StreamKey) {
         if self.config.stall_timeout.is_none() || self.has_ended() {
@@ -133,10 +144,10 @@ impl Session {
         let is_new = |stream: &&mut Stream| !stream.stall.watched && !stream.owner().is_heartbeat();
         let Some(stream) = self.store.get_mut(key).filter(is_new) else { return };
         stream.stall.watched = true;
-        let (sending, receiving) = (Progress::new(stream.send.sent()), Progress::new(stream.recv.received()));
+        let (sending, receiving) = (Progress::default(), Progress::default());
         self.stalls.watched.push(Watched { key, sending, receiving });
         if !self.timers.is_set(Timer::Stall) {
-            // The time of the last input may be long ago: the first look is for nothing, then.
+            // The time of the last input may be long ago: the first look only notes what has moved so far.
             self.timers.set(Timer::Stall, self.timers.now());
             self.events.push(Event::Timer);
         }
@@ -157,7 +168,7 @@ impl Session {
             stream.stall.watched = (credit || data) && !stands && stream.reset().is_none();
             stream.stall.watched
         });
-        let more = !self.stalls.watched.is_empty();
+        let more = !self.stalls.watched.is_empty() || std::mem::take(&mut self.stalls.expects);
         self.timers.set(Timer::Stall, if more { now.checked_add(timeout / LOOKS) } else { None });
         for key in stalled {
             self.reset_stalled(key, timeout, now);

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use muxado::{Config, ReadError, Session, Side, Stream};
+use muxado::{
+    Config, ControlStreams, ReadError, Session, Side, Stream, StreamType, TypedSession,
+    rpc::ControlStreamsExt,
+};
 use muxado_tests::{EXT, Frame, RST, SYN, WNDINC, each_side, remote_id, run, scripted, settle, write_final};
 use tokio::{
     io::{AsyncReadExt, duplex},
@@ -169,7 +172,7 @@ fn credit_behind_the_end_of_streams_is_given_for_many_at_once_and_to_peers_of_th
     for flags in [0, EXT] {
         each_side(|side| async move {
             let (session, mut peer) = scripted(side, Config::default());
-            for n in 0..16 {
+            for n in 0..64 {
                 let id = remote_id(side, n);
                 peer.send(Frame::new(muxado_tests::DATA, SYN | flags, id, vec![7; 64 * KIB])).await;
                 peer.send(Frame::fin(id)).await;
@@ -180,7 +183,7 @@ fn credit_behind_the_end_of_streams_is_given_for_many_at_once_and_to_peers_of_th
             let frames = peer.recv_until_silence().await;
             let credit: Vec<_> = frames.iter().filter(|frame| frame.kind == WNDINC).collect();
             if flags == EXT {
-                assert_eq!((credit.len(), credit[0].number(0) as usize), (1, MIB));
+                assert_eq!((credit.len(), credit[0].number(0) as usize), (1, 4 * MIB));
             } else {
                 assert_eq!(credit.len(), 0);
             }
@@ -198,5 +201,30 @@ fn peer_of_another_family_loses_the_stream_with_most_unread_bytes() {
         let frames = peer.recv_until_silence().await;
         assert_eq!(frames.iter().filter(|frame| frame.kind == RST && frame.number(0) == 10).count(), 1);
         assert_eq!(session.stats().bytes_unread, 64 * MIB);
+    });
+}
+
+#[test]
+fn memory_that_the_peer_told_is_held_to() {
+    run(async {
+        let config = Config::default().session_receive_memory(2 * MIB);
+        for is_told in [true, false] {
+            let (client, server) = pair(config.clone()).await;
+            if is_told {
+                let typed = TypedSession::new(client.clone());
+                let control = ControlStreams::start(&typed, StreamType::CONTROL);
+                assert_eq!(control.session_memory(), Some(2 * MIB));
+                control.set_peer_memory(2 * MIB);
+            }
+            let mut streams = Vec::new();
+            for _ in 0..50 {
+                let (mut opened, accepted) = exchange_streams(&client, &server).await;
+                streams.push(accepted);
+                tokio::spawn(async move { write_final(&mut opened, vec![7; WINDOW]).await });
+            }
+            settle().await;
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(server.stats().resets_sent == 0, is_told, "{:?}", server.stats());
+        }
     });
 }
