@@ -168,7 +168,17 @@ impl FlowControl {
 impl Session {
     /// Looks at `n` bytes that came for a stream, before its window is reduced by them, and lets the window grow if it
     /// held the peer up.
+    #[inline]
     pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
+        let base = self.flow.window;
+        let Some(stream) = self.store.get(key) else { return };
+        let window = stream.recv.window();
+        if window.growth.is_some() || base.saturating_sub(window.left) + n > base / UNOBSERVED {
+            self.observe(key, n, now);
+        }
+    }
+
+    fn observe(&mut self, key: StreamKey, n: u32, now: Instant) {
         let most = if self.peer_has_extensions() { MAX_WINDOW } else { MAX_LEGACY_WINDOW };
         // What is unread may come to fill the memory; windows must not add to it then.
         let is_much = self.recv.bytes_unread() > self.config.session_receive_memory / 8;
@@ -176,24 +186,19 @@ impl Session {
         let link = Link { now, quiet_since: self.flow.quiet_since, most, budget };
         let base = self.flow.window;
         let Some(stream) = self.store.get_mut(key) else { return };
-        let window = stream.recv.window();
-        let left = window.left;
-        if window.growth.is_none() {
-            if base.saturating_sub(left) + n <= base / UNOBSERVED {
-                return;
-            }
-            self.expect_stalls();
-        }
-        let Some(stream) = self.store.get_mut(key) else { return };
         let id = stream.id();
         let is_read = stream.recv.unread() == 0 && stream.recv.is_open();
         let window = stream.recv.window_mut();
+        let (left, is_first) = (window.left, window.growth.is_none());
         let growth = window.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
         let grown = growth.receive(n, left, is_read, &link);
         if grown > 0 {
             tracing::debug!(stream = ?id, window = growth.window(), "the window holds the peer up; it grows");
             self.flow.growth_left -= grown as usize;
             self.queue_control(key);
+        }
+        if is_first {
+            self.expect_stalls();
         }
     }
 

@@ -24,6 +24,16 @@ const PRESSED_CREDIT: u32 = 8 * 1024;
 /// Credit for streams that have ended which is worth a frame, in bytes, and as a part of the session's memory.
 const LATE: (usize, usize) = (4 * 1024 * 1024, 16);
 
+impl LateCredit {
+    /// Counts what was read of a stream which the peer has no more, to credit it by a frame for that id.
+    pub(super) fn add(&mut self, id: Option<StreamId>, consumed: u32) {
+        if consumed > 0 {
+            self.pending += u64::from(consumed);
+            self.carrier = id;
+        }
+    }
+}
+
 impl Session {
     /// Returns after how many consumed bytes of a stream credit goes back. What waits for that on all streams is at most
     /// an eighth of the session's memory.
@@ -88,32 +98,14 @@ impl Session {
     /// Counts what was read behind the end of a stream.
     pub(super) fn consumed_late(&mut self, key: StreamKey, n: usize) {
         let Some(stream) = self.store.get_mut(key) else { return };
-        let is_done = stream.send.is_done();
-        let Some(consumed) = stream.recv.window_mut().consume_late(n) else { return };
+        let (id, is_done) = (stream.id(), stream.send.is_done());
+        let window = stream.recv.window_mut();
+        let Some(consumed) = window.consume_late(n) else { return };
         if is_done {
-            self.move_late_credit(key);
+            self.late_credit.add(id, window.take_consumed());
         } else if consumed >= LEAST_CREDIT && consumed >= self.late_threshold() {
             // The peer still has the stream, and counts for it.
             self.credit_now(key);
-        }
-    }
-
-    /// Counts what was read of a stream which the peer has no more, to credit it by another frame.
-    pub(super) fn move_late_credit(&mut self, key: StreamKey) {
-        let Some(stream) = self.store.get_mut(key).filter(|stream| !stream.recv.is_open()) else { return };
-        let id = stream.id();
-        let consumed = stream.recv.window_mut().take_consumed();
-        if consumed > 0 {
-            self.late_credit.pending += u64::from(consumed);
-            self.late_credit.carrier = id;
-        }
-    }
-
-    /// Credits what is unread of a stream that is dropped.
-    pub(super) fn credit_dropped(&mut self, key: StreamKey) {
-        if let Some(stream) = self.store.get_mut(key).filter(|stream| !stream.recv.is_open()) {
-            stream.recv.window_mut().consume_late(usize::MAX);
-            self.move_late_credit(key);
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId},
     heartbeat::Echo,
     outbox::{Outbox, SendQueue, Source},
-    peer_memory::Bulk,
+    peer_memory::{Bulk, FREE},
     session::Session,
     store::StreamKey,
     stream::{FORGOTTEN, Owner, Reset, Stream},
@@ -196,6 +196,12 @@ impl SendHalf {
     #[inline]
     pub(super) fn bulk_mut(&mut self) -> &mut Bulk {
         &mut self.bulk
+    }
+
+    /// Returns whether there is anything under way that counts against the peer's memory, or waits for it.
+    #[inline]
+    pub(super) const fn has_bulk(&self) -> bool {
+        self.sent > FREE || self.bulk.awaits_room()
     }
 
     /// Returns how many bytes of payload were put into frames.

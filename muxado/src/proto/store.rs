@@ -109,6 +109,7 @@ impl Store {
     }
 
     /// Adds a stream, without an id.
+    #[inline]
     pub(super) fn insert(&mut self, window: u32, owner: Owner, opened_here: bool) -> StreamKey {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
@@ -164,6 +165,7 @@ impl Store {
     }
 
     /// Gives a stream of this side the next id that no open stream has.
+    #[inline]
     pub(super) fn assign_id(&mut self, key: StreamKey) -> Option<StreamId> {
         let id = loop {
             let id = StreamId::new(self.next_id)?;

@@ -362,11 +362,15 @@ impl Session {
 
     /// Stops counting a stream that has ended in both directions.
     fn leave_wire(&mut self, key: StreamKey) {
-        if let Some(stream) = self.store.get_mut(key).filter(|stream| stream.reset.is_some()) {
-            stream.recv.window_mut().forget_credit();
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let window = stream.recv.window_mut();
+        if stream.reset.is_some() {
+            window.forget_credit();
         }
-        self.release_bulk(key);
-        self.move_late_credit(key);
+        self.late_credit.add(stream.id, window.take_consumed());
+        if stream.send.has_bulk() {
+            self.release_bulk(key);
+        }
         let Some(stream) = self.store.get_mut(key) else { return };
         let opened_here = stream.opened_here;
         let earns = opened_here || stream.reset.is_none_or(Reset::is_no_fault_of_the_peer);
@@ -410,9 +414,15 @@ impl Session {
 
     /// Drops a stream, whatever state it is in.
     fn remove(&mut self, key: StreamKey) {
-        self.credit_dropped(key);
         let Some(mut stream) = self.store.remove(key) else { return };
-        self.flow.release(stream.recv.window_mut());
+        let is_open = stream.recv.is_open();
+        let window = stream.recv.window_mut();
+        self.flow.release(window);
+        if !is_open {
+            // What is unread is credited, too.
+            window.consume_late(usize::MAX);
+            self.late_credit.add(stream.id, window.take_consumed());
+        }
         self.recv.forget(&stream.recv);
         self.send.forget(&stream.send);
         self.recv.skip_payload_of(key);
