@@ -198,6 +198,10 @@ impl Session {
         if stream.growth.is_none() && base.saturating_sub(left) + n <= base / UNOBSERVED {
             return;
         }
+        if stream.growth.is_none() {
+            self.expect_stalls();
+        }
+        let Some(stream) = self.stream_mut(key) else { return };
         let growth = stream.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
         let Some(held_up) = growth
             .observe(n, left, now, quiet_since)
