@@ -143,8 +143,7 @@ impl Session {
     pub fn new(side: Side, mut config: Config) -> Self {
         let window = usize::try_from(config.window_size).unwrap_or(usize::MAX);
         config.session_receive_memory = config.session_receive_memory.max(window);
-        let growth_left = config.window_growth;
-        let peer_memory = PeerMemory::new(config.window_size);
+        let (growth_left, peer_memory) = (config.window_growth, PeerMemory::new(config.window_size));
         Self {
             side,
             config,
