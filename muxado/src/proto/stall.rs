@@ -34,8 +34,8 @@ struct Watched {
 /// How one direction of a stream moves.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Bytes that had moved when it was last seen to.
-    mark: u64,
+    /// Bytes that had moved when it was first looked at, or last seen to move.
+    mark: Option<u64>,
     /// How often in a row it was seen not to move since.
     still: u32,
 }
@@ -56,12 +56,13 @@ const CREDIT_DELAY: Duration = Duration::from_secs(5);
 impl Progress {
     /// Notes what has moved so far; true if nothing has for too long.
     fn look(&mut self, owed: bool, moved: u64) -> bool {
-        if !owed || moved.wrapping_sub(self.mark) >= FLOOR {
-            (self.mark, self.still) = (moved, 0);
-        } else {
+        let stands = self.mark.is_some_and(|mark| moved.wrapping_sub(mark) < FLOOR);
+        if owed && stands {
             self.still += 1;
+        } else {
+            (self.mark, self.still) = (Some(moved).filter(|_| owed), 0);
         }
-        self.still > LOOKS
+        self.still >= LOOKS
     }
 }
 
@@ -133,8 +134,7 @@ impl Session {
             return;
         };
         stream.watched = true;
-        let begun = |mark| Progress { mark, still: 0 };
-        let (sending, receiving) = (begun(stream.sent), begun(stream.received));
+        let (sending, receiving) = (Progress::default(), Progress::default());
         self.stalls.watched.push(Watched { key, sending, receiving });
         if self.stalls.due.is_none() {
             // The time of the last input may be long ago: the first look is for nothing, then.
