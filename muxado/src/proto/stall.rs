@@ -32,13 +32,16 @@ struct Watched {
 }
 
 /// How one direction of a stream moves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     /// Bytes that had moved when it was first looked at, or last seen to move.
-    mark: Option<u64>,
-    /// How often in a row it was seen not to move since.
+    mark: u64,
+    /// How often in a row it was seen not to move since; [`UNSEEN`] before the first look.
     still: u32,
 }
+
+/// In place of a count: nothing is known yet.
+const UNSEEN: u32 = u32::MAX;
 
 /// Looks in a timeout. They are counted, not the time between them: a process that was stopped has seen nothing
 /// meanwhile.
@@ -46,6 +49,9 @@ const LOOKS: u32 = 4;
 
 /// Bytes in a timeout below which a stream does not move.
 const FLOOR: u64 = 1024;
+
+/// Entries of streams that are gone which a list may have beside those of as many as there are.
+const FEW: usize = 2;
 
 /// Bytes of window below which the peer is held up.
 const HELD_UP: u32 = 256;
@@ -56,20 +62,19 @@ const CREDIT_DELAY: Duration = Duration::from_secs(5);
 impl Progress {
     /// Notes what has moved so far; true if nothing has for too long.
     fn look(&mut self, owed: bool, moved: u64) -> bool {
-        let stands = self.mark.is_some_and(|mark| moved.wrapping_sub(mark) < FLOOR);
-        if owed && stands {
+        if owed && self.still != UNSEEN && moved.wrapping_sub(self.mark) < FLOOR {
             self.still += 1;
         } else {
-            (self.mark, self.still) = (Some(moved).filter(|_| owed), 0);
+            (self.mark, self.still) = (moved, if owed { 0 } else { UNSEEN });
         }
-        self.still >= LOOKS
+        self.still != UNSEEN && self.still >= LOOKS
     }
 }
 
 impl Default for StallWatch {
     fn default() -> Self {
         // Bulk data stands still for moments all the time; that costs no allocation.
-        Self { watched: Vec::with_capacity(2), due: None, expects: false, resets: 0 }
+        Self { watched: Vec::with_capacity(4), due: None, expects: false, resets: 0 }
     }
 }
 
@@ -134,7 +139,13 @@ impl Session {
             return;
         };
         stream.watched = true;
-        let (sending, receiving) = (Progress::default(), Progress::default());
+        let begun = || Progress { mark: 0, still: UNSEEN };
+        let (sending, receiving) = (begun(), begun());
+        if self.stalls.watched.len() > 2 * self.streams.len() + FEW {
+            let mut watched = std::mem::take(&mut self.stalls.watched);
+            watched.retain(|entry| self.stream(entry.key).is_some());
+            self.stalls.watched = watched;
+        }
         self.stalls.watched.push(Watched { key, sending, receiving });
         if self.stalls.due.is_none() {
             // The time of the last input may be long ago: the first look is for nothing, then.
@@ -191,7 +202,7 @@ pub(super) struct HeldUp {
 
 impl Default for HeldUp {
     fn default() -> Self {
-        Self { keys: Vec::with_capacity(2), due: None }
+        Self { keys: Vec::with_capacity(4), due: None }
     }
 }
 
@@ -212,6 +223,11 @@ impl Session {
             && let Some(stream) = self.stream_mut(key)
             && !std::mem::replace(&mut stream.held_up, true)
         {
+            if self.held_up.keys.len() > 2 * self.streams.len() + FEW {
+                let mut keys = std::mem::take(&mut self.held_up.keys);
+                keys.retain(|key| self.stream(*key).is_some());
+                self.held_up.keys = keys;
+            }
             self.held_up.keys.push(key);
             if self.held_up.due.is_none() {
                 self.held_up.due = now.checked_add(CREDIT_DELAY);
