@@ -16,6 +16,9 @@ const LOOKS: u16 = 4;
 /// Bytes in a timeout below which a stream does not move.
 const FLOOR: u64 = 1024;
 
+/// Entries of streams that are gone which a list may have beside those of as many as there are.
+const FEW: usize = 2;
+
 /// Bytes of window below which the peer is held up.
 const HELD_UP: u32 = 256;
 
@@ -67,8 +70,8 @@ struct Watched {
 struct Progress {
     /// Bytes that had moved when it was last seen to.
     mark: u64,
-    /// How often in a row it was seen not to move since. `None` before the first look, which may come right after the
-    /// stream began to wait.
+    /// How often in a row it was seen not to move since. `None` before the first look at a direction that waits, which
+    /// may come right after it began to.
     still: Option<u16>,
 }
 
@@ -82,15 +85,15 @@ impl Progress {
                 0
             }
         };
-        self.still = Some(still);
-        still >= LOOKS
+        self.still = waits.then_some(still);
+        waits && still >= LOOKS
     }
 }
 
 impl StallWatch {
     pub(super) fn new() -> Self {
         // Bulk data stands still for moments all the time; that costs no allocation.
-        let (watched, held_up) = (Vec::with_capacity(2), Vec::with_capacity(2));
+        let (watched, held_up) = (Vec::with_capacity(4), Vec::with_capacity(4));
         Self { watched, held_up, expects: false, resets: 0, reset_log: LogLimit::default() }
     }
 
@@ -149,6 +152,9 @@ impl Session {
         let Some(stream) = self.store.get_mut(key).filter(is_new) else { return };
         stream.stall.watched = true;
         let (sending, receiving) = (Progress::default(), Progress::default());
+        if self.stalls.watched.len() > 2 * self.store.len() + FEW {
+            self.stalls.watched.retain(|watched| self.store.get(watched.key).is_some());
+        }
         self.stalls.watched.push(Watched { key, sending, receiving });
         if !self.timers.is_set(Timer::Stall) {
             // The time of the last input may be long ago: the first look only notes what has moved so far.
@@ -196,6 +202,9 @@ impl Session {
             && let Some(stream) = self.store.get_mut(key)
             && !std::mem::replace(&mut stream.stall.held_up, true)
         {
+            if self.stalls.held_up.len() > 2 * self.store.len() + FEW {
+                self.stalls.held_up.retain(|key| self.store.get(*key).is_some());
+            }
             self.stalls.held_up.push(key);
             if !self.timers.is_set(Timer::Credit) {
                 self.timers.set(Timer::Credit, now.checked_add(CREDIT_DELAY));

@@ -98,6 +98,11 @@ impl Store {
         self.opened
     }
 
+    /// Returns how many streams there are.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
     #[inline]
     pub(super) fn get(&self, key: StreamKey) -> Option<&Stream> {
         self.streams.get(key.index()).filter(|stream| stream.serial() == key.serial)

@@ -31,7 +31,8 @@ fn jam(peer: &mut Attacker) {
 
 /// Opens many streams and resets each, while the session cannot send; says what it holds then.
 fn come_and_go(app: App, frame: fn(u32) -> Frame) -> usize {
-    const ROUNDS: usize = 250;
+    // No more resets of streams that have just come than a peer may send, however quick the machine is.
+    const ROUNDS: usize = 24;
     const STREAMS: usize = 400;
     let outcome = attack(app, move |peer| {
         jam(peer);
