@@ -1,8 +1,8 @@
 //! A client that makes new connections by itself: to a server that restarts, to one of several.
 
+mod body;
 mod builder;
 mod call;
-mod items;
 mod pool;
 mod slot;
 mod state;

@@ -7,12 +7,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
-    RegistrationError, RemoteInfo, Router, Socket,
-    connection::{link::Link, setup::Setup, task::Connection},
+    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerCapabilities, PeerInfo,
+    RegistrationError, Router, Socket,
+    connection::{setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
-        text::{Brief, Escaped},
+        truncate::{Brief, Escaped},
     },
     transport::address::Address,
 };
@@ -37,7 +37,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Peer {
     channel: Channel,
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
 }
 
 impl Peer {
@@ -51,9 +51,9 @@ impl Peer {
         T: AsyncRead + AsyncWrite + Unpin,
         S: CallService,
     {
-        let link = Arc::clone(connection.link());
+        let shared = Arc::clone(connection.shared());
         let make = if owning { Channel::owning } else { Channel::new };
-        Self { channel: make(Arc::clone(&link)), link }
+        Self { channel: make(Arc::clone(&shared)), shared }
     }
 
     /// Calls the services of the other side.
@@ -63,7 +63,7 @@ impl Peer {
 
     /// Who is at the other end.
     pub fn info(&self) -> &PeerInfo {
-        self.link.peer()
+        self.shared.peer()
     }
 
     /// What the other side said about itself: limits, services, whether it drains. `None` as long as
@@ -72,31 +72,37 @@ impl Peer {
     /// Peers of this family tell each other, without being asked, one second after the first answer or
     /// request; asking for it here has both say it at once, in a line of some hundred bytes each way.
     /// No call waits for it. A peer of another kind never says anything (`PROTOCOL §10.13`).
-    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
         self.channel.remote()
     }
 
-    /// Waits for what the other side says about itself; see [`Channel::hello`].
+    /// Waits for what the other side says about itself; see [`Channel::capabilities`].
     ///
     /// # Cancel safety
     ///
     /// It may be dropped and called again at any time.
-    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
-        self.channel.hello().await
+    pub async fn capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        self.channel.capabilities().await
+    }
+
+    /// The former name of [`capabilities`](Self::capabilities).
+    #[deprecated(note = "renamed to `capabilities`")]
+    pub async fn hello(&self) -> Option<Arc<PeerCapabilities>> {
+        self.capabilities().await
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {
-        self.link.typed()
+        self.shared.typed()
     }
 
     /// Counters of the session underneath: bytes, streams, frames.
     pub fn stats(&self) -> SessionStats {
-        self.link.session().stats()
+        self.shared.session().stats()
     }
 
     /// What became of the calls of the other side.
     pub fn call_stats(&self) -> CallStats {
-        self.link.tally().stats()
+        self.shared.metrics().stats()
     }
 
     /// Ends the connection in good order: neither side begins further calls, those under way may
@@ -108,12 +114,12 @@ impl Peer {
     ///
     /// When the future is dropped no further calls can begin, but the connection is not closed.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
-        self.link.drain(grace).await
+        self.shared.drain(grace).await
     }
 
     /// Ends the connection now: calls under way fail, handlers are dropped.
     pub fn close(&self) {
-        self.link.session().close(ErrorCode::NO_ERROR, "");
+        self.shared.session().close(ErrorCode::NO_ERROR, "");
     }
 
     /// Waits for the end of the connection, and says why it ended.
@@ -122,17 +128,17 @@ impl Peer {
     ///
     /// It may be dropped and called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        self.link.session().closed().await
+        self.shared.session().closed().await
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.link.session().is_closed()
+        self.shared.session().is_closed()
     }
 
     /// Whether no further call can be made: either side shuts down, or the connection has ended.
     pub fn is_going_away(&self) -> bool {
-        self.link.session().is_going_away()
+        self.shared.session().is_going_away()
     }
 
     /// Waits until no further call can be made; those under way may go on.
@@ -141,7 +147,7 @@ impl Peer {
     ///
     /// It may be dropped and called again at any time, also after the end.
     pub async fn going_away(&self) {
-        self.link.session().going_away().await;
+        self.shared.session().going_away().await;
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::support::text::Brief;
+use crate::support::truncate::Brief;
 
 /// Names and values that travel beside the parameters of a request or the value of an answer.
 ///
