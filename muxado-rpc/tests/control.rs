@@ -292,7 +292,7 @@ async fn the_smallest_limits_on_streams_leave_room_for_calls() {
 #[tokio::test(start_paused = true)]
 async fn a_side_that_does_not_show_itself_says_nothing() {
     for (near, far) in [(false, true), (true, false), (false, false)] {
-        let builder = |shown| Peer::builder().config(Config::default().family_extension(shown));
+        let builder = |shown| Peer::builder().config(Config::default().extensions(shown));
         let pair = Pair::with(builder(near).no_heartbeat(), builder(far).no_heartbeat());
         assert_alive(&pair.client(Codec::Json)).await;
         assert!(pair.near.remote().is_none() && pair.far.remote().is_none());

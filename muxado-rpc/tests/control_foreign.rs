@@ -191,7 +191,7 @@ async fn a_second_control_stream_is_refused_and_the_first_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stranger_that_says_hello_is_heard_and_told() {
-    let bare = Bare::with(Config::default().family_extension(false));
+    let bare = Bare::with(Config::default().extensions(false));
     bare.call().await;
     sleep(10 * SECOND).await;
     assert_eq!(bare.opened(), 0);

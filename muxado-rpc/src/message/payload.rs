@@ -5,7 +5,7 @@ mod buffer_pool;
 use std::{fmt, ops::Deref};
 
 use bytes::{Buf, Bytes};
-use muxado::proto::Source;
+use muxado::rpc::Source;
 use serde::Serialize;
 
 use crate::codec::{Append, Codec, CodecError};

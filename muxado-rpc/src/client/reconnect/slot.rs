@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use muxado::{BeatError, Heartbeat, HeartbeatConfig, Side};
+use muxado::{Heartbeat, HeartbeatConfig, PingError, Side};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -168,9 +168,9 @@ fn panicked() -> io::Error {
 /// ever see: a call sent into it would be lost, and nobody could tell.
 async fn see_alive(peer: &Peer, heartbeat: Option<HeartbeatConfig>) -> io::Result<()> {
     let Some(heartbeat) = heartbeat else { return Ok(()) };
-    match Heartbeat::start(peer.typed(), heartbeat).beat().await {
+    match Heartbeat::start(peer.typed(), heartbeat).ping().await {
         // A peer that refuses heartbeats is alive, too.
-        Ok(_) | Err(BeatError::Unsupported) => Ok(()),
+        Ok(_) | Err(PingError::Unsupported) => Ok(()),
         Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
     }
 }

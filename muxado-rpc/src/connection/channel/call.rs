@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType};
+use muxado::{
+    OpenTyped, ReadError, RecvStream, Stream, StreamType,
+    rpc::{OpenTypedExt, StreamExt},
+};
 use pin_project::pin_project;
 use tokio::time::Instant;
 

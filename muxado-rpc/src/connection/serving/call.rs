@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use muxado::{Stream, TypedStream};
+use muxado::{Stream, TypedStream, rpc::StreamExt};
 use pin_project::pin_project;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
