@@ -135,7 +135,11 @@ pub use self::{
         items::{Items, ItemsEnd},
         streaming::Streaming,
     },
-    transport::{address::AddressError, socket::Socket},
+    transport::{
+        address::{Address, AddressError},
+        connector::BoxIo,
+        socket::Socket,
+    },
 };
 
 /// What a method that streams its answer returns: `-> impl Stream<Item = T>`.

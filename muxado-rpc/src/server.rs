@@ -14,8 +14,8 @@ use tower_layer::{Identity, Layer, Stack};
 pub use self::handshake::Handshake;
 use self::{accept::Acceptor, links::Links, listener::Listener};
 use crate::{
-    AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
-    connection::setup::Setup, support::text::Escaped, transport::address::Address,
+    Address, AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError,
+    Router, connection::setup::Setup, support::text::Escaped,
 };
 
 /// Serves services on an address, to any number of connections.
@@ -38,7 +38,7 @@ use crate::{
 /// # }
 /// ```
 pub struct Server {
-    local_addr: String,
+    local_addr: Address,
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     links: Arc<Links>,
@@ -58,8 +58,8 @@ impl Server {
         ServerBuilder { setup: Setup::new(), layer: Identity::new(), hooks: Hooks::default() }
     }
 
-    /// The address it listens on, with the port that the system chose if 0 was asked for.
-    pub fn local_addr(&self) -> &str {
+    /// Returns the address the server listens on. If port 0 was asked for, it has the port that the system chose.
+    pub fn local_addr(&self) -> &Address {
         &self.local_addr
     }
 
@@ -210,11 +210,14 @@ where
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub async fn listen(mut self, address: &str) -> Result<Server, ListenError> {
-        let parsed: Address = address.parse()?;
+    pub async fn listen(
+        mut self,
+        address: impl TryInto<Address, Error: Into<AddressError>>,
+    ) -> Result<Server, ListenError> {
+        let address = address.try_into().map_err(Into::into)?;
         let router = self.setup.router()?;
-        let failed = |source| ListenError::Io { address: address.to_owned(), source };
-        let listener = Listener::bind(&parsed).await.map_err(failed)?;
+        let failed = |source| ListenError::Io { address: address.to_string(), source };
+        let listener = Listener::bind(&address).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
         let service = self.layer.layer(router.clone());
         // Clones of a builder make servers that have nothing to do with each other.
@@ -228,7 +231,7 @@ where
             let drained = acceptor.run(listener, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended, links })
+        Ok(Server { local_addr: bound, orders, outcome: ended, links })
     }
 }
 

@@ -76,9 +76,16 @@ impl Channel {
         self.hold.as_ref().map(Hold::link)
     }
 
-    /// Who is at the other end; `None` without a connection.
-    pub fn peer(&self) -> Option<&PeerInfo> {
+    /// Returns who is at the other end. `None` if the channel has no connection, as in a handler that a client
+    /// calls in the same process.
+    pub fn peer_info(&self) -> Option<&PeerInfo> {
         Some(self.link()?.peer())
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer_info()
     }
 
     /// What the peer said about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
@@ -170,7 +177,7 @@ impl Service<Request> for Channel {
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("peer", &self.peer()).finish_non_exhaustive()
+        f.debug_struct("Channel").field("peer_info", &self.peer_info()).finish_non_exhaustive()
     }
 }
 

@@ -7,14 +7,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
+    Address, AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
     RegistrationError, RemoteInfo, Router, Socket,
     connection::{link::Link, setup::Setup, task::Connection},
     support::{
         panics::CatchDrop,
         text::{Brief, Escaped},
     },
-    transport::address::Address,
 };
 
 /// One connection, at whose other end there is a peer of the same kind: each may serve and call.
@@ -61,9 +60,15 @@ impl Peer {
         self.channel.clone()
     }
 
-    /// Who is at the other end.
-    pub fn info(&self) -> &PeerInfo {
+    /// Returns who is at the other end: address, identity, and what was learnt when the connection was made.
+    pub fn peer_info(&self) -> &PeerInfo {
         self.link.peer()
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn info(&self) -> &PeerInfo {
+        self.peer_info()
     }
 
     /// What the other side said about itself: limits, services, whether it drains. `None` as long as
@@ -147,7 +152,7 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("info", self.info()).finish_non_exhaustive()
+        f.debug_struct("Peer").field("peer_info", self.peer_info()).finish_non_exhaustive()
     }
 }
 
@@ -231,12 +236,15 @@ where
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub async fn connect(self, address: &str) -> Result<Peer, ConnectError> {
-        let parsed: Address = address.parse()?;
+    pub async fn connect(
+        self,
+        address: impl TryInto<Address, Error: Into<AddressError>>,
+    ) -> Result<Peer, ConnectError> {
+        let address = address.try_into().map_err(Into::into)?;
         self.setup.router()?;
-        let connected = Socket::connect(&parsed).await;
-        let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
-        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address));
+        let connected = Socket::connect(&address).await;
+        let io = connected.map_err(|source| ConnectError::Io { address: address.to_string(), source })?;
+        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address.to_string()));
         Ok(self.start(Side::Client, io, info)?)
     }
 

@@ -135,6 +135,12 @@ impl Request {
         self.input.take()
     }
 
+    /// Whether the request is on the serving side: it came by a connection, or a service in the same process has
+    /// taken it up.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrival.is_some()
+    }
+
     /// Sets the time by which the answer must be there.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
         if let Some(arrival) = &mut self.arrival {
@@ -224,9 +230,15 @@ impl Request {
         self.arrival.as_ref()?.deadline
     }
 
-    /// Who sent the request: on the serving side.
-    pub fn peer(&self) -> Option<&PeerInfo> {
+    /// Returns who sent the request. `None` on the calling side, and for a request that came by no connection.
+    pub fn peer_info(&self) -> Option<&PeerInfo> {
         Some(self.arrival.as_ref()?.link.as_ref()?.peer())
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer_info()
     }
 
     /// The channel back to the caller; a detached one if the request did not come by a connection.

@@ -180,10 +180,16 @@ impl Items {
         Self { inner: Box::new(Inner { codec, source: Source::Over, hooks: Vec::new() }) }
     }
 
-    /// Holds the making of items on this side to a time limit.
+    /// Holds the items to a time limit, unless they are held to an earlier one. Those of a call that is still being
+    /// made are held to the limit of that call.
     pub(crate) fn expire(&mut self, expiry: Expiry) {
-        if let Source::Local(local) = &mut self.inner.source {
-            local.expiry = Some(expiry);
+        let held = match &mut self.inner.source {
+            Source::Local(local) => &mut local.expiry,
+            Source::Received(received) => received.expiry_mut(),
+            Source::Opening(_) | Source::Over => return,
+        };
+        if held.as_ref().is_none_or(|held| expiry.at() < held.at()) {
+            *held = Some(expiry);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Socket, transport::address::Address};
+use crate::{Address, Socket};
 
 /// A transport, whatever it is made of.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}

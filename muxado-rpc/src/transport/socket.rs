@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::transport::address::Address;
+use crate::transport::address::{Address, AddressKind};
 
 /// A socket of either kind, as a [`Handshake`](crate::Handshake) gets it.
 ///
@@ -38,16 +38,16 @@ pub enum Socket {
 
 impl Socket {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(host) => {
+        match address.kind() {
+            AddressKind::Tcp(host) => {
                 let stream = TcpStream::connect(host).await?;
                 no_delay(&stream);
                 Ok(Self::Tcp(stream))
             }
             #[cfg(unix)]
-            Address::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
+            AddressKind::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            AddressKind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

@@ -10,10 +10,7 @@ use super::{
     slot::Slot,
 };
 use crate::transport::connector::Dial;
-use crate::{
-    AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router,
-    transport::address::Address,
-};
+use crate::{Address, AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router};
 
 /// Sets a reconnecting client up: where to, how often, with what; see [`Reconnect::builder`].
 ///
@@ -62,9 +59,9 @@ impl ReconnectBuilder {
 impl<L> ReconnectBuilder<L> {
     /// Adds an address, `tcp://host:port` or `unix:///path`. Of several, each is tried in turn; a
     /// pause is made when all have failed. If it is none, building fails.
-    pub fn address(mut self, address: &str) -> Self {
+    pub fn address(mut self, address: impl TryInto<Address, Error: Into<AddressError>>) -> Self {
         self.targets = self.targets.and_then(|mut targets| {
-            targets.push(Arc::new(Dial::new(address.parse::<Address>()?)));
+            targets.push(Arc::new(Dial::new(address.try_into().map_err(Into::into)?)));
             Ok(targets)
         });
         self

@@ -30,7 +30,7 @@ use crate::{
 /// struct Door;
 /// impl Doorbell for Door {
 ///     async fn ring(&self, cx: &Context) -> String {
-///         format!("{} rings, as {:?}", cx.peer(), cx.metadata().get("name"))
+///         format!("{} rings, as {:?}", cx.peer_info(), cx.metadata().get("name"))
 ///     }
 /// }
 /// ```
@@ -80,16 +80,22 @@ impl Context {
         self.inner.channel.clone()
     }
 
-    /// Who called: address, identity, and what was learnt when the connection was made. What the caller
+    /// Returns who called: address, identity, and what was learnt when the connection was made. What the caller
     /// says about itself, its limits and services, is in [`Channel::remote`].
-    pub fn peer(&self) -> &PeerInfo {
+    pub fn peer_info(&self) -> &PeerInfo {
         static UNKNOWN: LazyLock<PeerInfo> = LazyLock::new(PeerInfo::default);
-        self.inner.channel.peer().unwrap_or(&UNKNOWN)
+        self.inner.channel.peer_info().unwrap_or(&UNKNOWN)
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn peer(&self) -> &PeerInfo {
+        self.peer_info()
     }
 
     /// A value that a layer left with the request, or else one of the connection.
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.inner.extensions.get().or_else(|| self.inner.channel.peer()?.extensions().get())
+        self.inner.extensions.get().or_else(|| self.inner.channel.peer_info()?.extensions().get())
     }
 
     /// What travels beside the parameters.
@@ -181,7 +187,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("method", &self.inner.method)
-            .field("peer", &self.peer())
+            .field("peer_info", &self.peer_info())
             .field("metadata", &self.inner.metadata)
             .field("deadline", &self.inner.deadline)
             .finish_non_exhaustive()
