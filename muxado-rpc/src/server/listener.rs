@@ -1,4 +1,4 @@
-//! Sockets that are connected to.
+//! Listening sockets.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::{
     transport::{address::AddressKind, socket::no_delay},
 };
 
-/// Where connections come from.
+/// A source of connections.
 pub(super) trait Accept: Send + Sync + 'static {
     /// Takes the next connection.
     ///

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::transport::address::{Address, AddressKind};
 
-/// A socket of either kind, as a [`Handshake`](crate::Handshake) gets it.
+/// A TCP or Unix socket, as a [`Handshake`](crate::Handshake) gets it.
 ///
 /// ```
 /// use muxado_rpc::Socket;
@@ -29,9 +29,9 @@ use crate::transport::address::{Address, AddressKind};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Socket {
-    /// Of `tcp://`.
+    /// A socket of `tcp://`.
     Tcp(TcpStream),
-    /// Of `unix://`.
+    /// A socket of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
@@ -55,7 +55,7 @@ impl Socket {
 /// Small messages must not wait for acknowledgements.
 pub(crate) fn no_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
-        // The socket is broken already; its first read says so better.
+        // The socket is broken already; its first read returns the better error.
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
 }
