@@ -27,7 +27,7 @@
 //! | `retry` | repeats calls as [`RetryPolicy`] says | decides before the first item |
 //! | `rate_limit`, `buffer`, `load_shed`, `filter`, `map_request` | work as they are | work as they are |
 //!
-//! A layer of your own learns of the end of a stream with [`Items::on_end`](crate::Items::on_end).
+//! A layer of your own learns of the end of a stream with [`Body::on_end`](crate::Body::on_end).
 //!
 //! # Example
 //!

@@ -44,7 +44,7 @@
 //! * **Streams** are ordinary signatures: a [`Streaming`] argument, an `impl Stream` answer. The call
 //!   returns before the first item; an end that nobody announced is an error.
 //! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`]. Peers tell
-//!   each other theirs, and the services they serve; see [`RemoteInfo`].
+//!   each other theirs, and the services they serve; see [`PeerCapabilities`].
 //! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
 //!   (`with_codec`); a server takes both.
 //!
@@ -106,16 +106,15 @@ pub use self::{
     },
     codec::{Codec, UnknownCodec},
     connection::{
+        capabilities::{PeerCapabilities, ServiceCapability},
         channel::{CallFuture, Channel},
-        control::{RemoteInfo, RemoteService},
-        link::PeerInfo,
+        metrics::{CallStats, Drained},
         peer::{ConnectError, Peer, PeerBuilder},
         serving::{
             context::Context,
             router::{RegistrationError, Router, RouterFuture},
         },
         setup::CallService,
-        tally::{CallStats, Drained},
     },
     message::{
         app_error::AppError,
@@ -126,13 +125,14 @@ pub use self::{
         metadata::Metadata,
         method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
         payload::Payload,
+        peer_info::PeerInfo,
         request::Request,
         response::Response,
         status::{Code, Executed, Origin, Status},
     },
     server::{Handshake, ListenError, Server, ServerBuilder},
     stream::{
-        items::{Items, ItemsEnd},
+        body::{Body, BodyEnd},
         streaming::Streaming,
     },
     transport::{
@@ -141,6 +141,22 @@ pub use self::{
         socket::Socket,
     },
 };
+
+/// The former name of [`Body`].
+#[deprecated(note = "renamed to `Body`")]
+pub type Items = Body;
+
+/// The former name of [`BodyEnd`].
+#[deprecated(note = "renamed to `BodyEnd`")]
+pub type ItemsEnd = BodyEnd;
+
+/// The former name of [`PeerCapabilities`].
+#[deprecated(note = "renamed to `PeerCapabilities`")]
+pub type RemoteInfo = PeerCapabilities;
+
+/// The former name of [`ServiceCapability`].
+#[deprecated(note = "renamed to `ServiceCapability`")]
+pub type RemoteService = ServiceCapability;
 
 /// What a method that streams its answer returns: `-> impl Stream<Item = T>`.
 pub use futures_core::Stream;

@@ -9,16 +9,16 @@ pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
-pub use crate::client::caller::{Caller, Calling};
+pub use crate::client::core::{ClientCall, ClientCore};
 pub use crate::client::in_process::TimeLimit;
 pub use crate::message::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::{
-    BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
+    Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming,
     message::{method::MethodOptions, response::Failure},
-    stream::items::ItemSink,
+    stream::body::ItemSink,
 };
-use crate::{message::response::EncodedError, stream::items};
+use crate::{message::response::EncodedError, stream::body};
 
 /// A future behind a pointer.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -110,7 +110,7 @@ where
     F: FnOnce(ItemSink) -> H,
     H: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    items::serve(method, codec, context, handler).await
+    body::serve(method, codec, context, handler).await
 }
 
 /// Adds to an answer what its handler put into the context for it.

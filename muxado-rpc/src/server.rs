@@ -1,8 +1,8 @@
 //! A server: listens on an address and serves any number of connections.
 
 mod accept;
+mod connections;
 mod handshake;
-mod links;
 mod listener;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
 pub use self::handshake::Handshake;
-use self::{accept::Acceptor, links::Links, listener::Listener};
+use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
 use crate::{
     Address, AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError,
-    Router, connection::setup::Setup, support::text::Escaped,
+    Router, connection::setup::Setup, support::truncate::Escaped,
 };
 
 /// A server: listens on an address and serves its services to any number of connections.
@@ -41,7 +41,7 @@ pub struct Server {
     local_addr: Address,
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
-    links: Arc<Links>,
+    live: Arc<LiveConnections>,
 }
 
 /// An order for the task of a server.
@@ -99,7 +99,7 @@ impl Server {
 
     /// Returns counts of the calls of all connections, past ones included.
     pub fn call_stats(&self) -> CallStats {
-        self.links.call_stats()
+        self.live.call_stats()
     }
 }
 
@@ -224,14 +224,14 @@ where
         self.setup.logs = Arc::default();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
-        let links = Arc::new(Links::default());
-        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&links));
+        let live = Arc::new(LiveConnections::default());
+        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&live));
         // The task ends when the handle, which holds the sender of its orders, is dropped.
         tokio::spawn(async move {
             let drained = acceptor.run(listener, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound, orders, outcome: ended, links })
+        Ok(Server { local_addr: bound, orders, outcome: ended, live })
     }
 }
 

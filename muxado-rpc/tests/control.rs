@@ -24,7 +24,7 @@ const SAID: Duration = Duration::from_millis(1010);
 async fn known(near: Limits, far: Limits) -> Pair {
     let pair = Pair::with(Peer::builder().limits(near), Peer::builder().limits(far));
     assert_alive(&pair.client(Codec::Json)).await;
-    assert!(pair.near.hello().await.is_some() && pair.far.hello().await.is_some());
+    assert!(pair.near.capabilities().await.is_some() && pair.far.capabilities().await.is_some());
     pair
 }
 
@@ -54,7 +54,7 @@ async fn peers_learn_limits_codecs_and_services_of_each_other() {
     let [work] = &remote.services()[..] else { panic!("{remote:?}") };
     assert_eq!((work.name(), work.id()), ("Work", ServiceId::from_name("Work")));
     assert_eq!(work.methods().unwrap()[..2], ["echo", "divide"]);
-    let back = pair.far.hello().await.unwrap();
+    let back = pair.far.capabilities().await.unwrap();
     assert_eq!((back.max_message_size(), back.services().len()), (Some(16 * 1024 * 1024), 1));
 }
 
@@ -79,8 +79,8 @@ async fn asking_has_both_say_it_at_once() {
     assert!(pair.near.remote().is_none());
     let start = Instant::now();
     assert_alive(&pair.client(Codec::Json)).await;
-    assert!(pair.near.hello().await.is_some());
-    assert!(pair.far.hello().await.is_some());
+    assert!(pair.near.capabilities().await.is_some());
+    assert!(pair.far.capabilities().await.is_some());
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -155,7 +155,7 @@ impl Lists for Lister {
     }
 
     async fn callers_limit(&self, cx: &Context) -> Option<usize> {
-        cx.channel().hello().await?.max_message_size()
+        cx.channel().capabilities().await?.max_message_size()
     }
 }
 
@@ -166,7 +166,7 @@ async fn lists(near: Limits, far: Limits) -> (ListsClient, Peer, Peer) {
     let near = Peer::builder().limits(near).client(near_io).unwrap();
     let client = ListsClient::new(near.channel()).with_codec(Codec::Json);
     client.callers_limit().await.unwrap();
-    assert!(near.hello().await.is_some());
+    assert!(near.capabilities().await.is_some());
     (client, near, far)
 }
 
@@ -229,7 +229,7 @@ async fn a_connection_that_drains_before_anything_was_said_says_go_away_and_no_m
     assert_eq!(drained_far, drained(1));
     // The go-away with its pad, the answer, and the go-away that closes.
     assert_eq!(pair.far.stats().frames_sent, 4);
-    assert!(pair.near.hello().await.is_none());
+    assert!(pair.near.capabilities().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +270,7 @@ async fn control_streams_are_no_calls_and_take_no_calls_place() {
     let hanging = tokio::spawn(async move { client.hang().await });
     pair.far_worker.until_hanging(1).await;
     // The one call that is served at a time is under way.
-    assert_eq!(pair.far.hello().await.unwrap().max_in_flight(), Some(1024));
+    assert_eq!(pair.far.capabilities().await.unwrap().max_in_flight(), Some(1024));
     assert_eq!(pair.far.call_stats().started, 1);
     hanging.abort();
 }
@@ -306,12 +306,12 @@ async fn a_side_that_does_not_show_itself_says_nothing() {
 async fn waiting_for_what_a_peer_says_ends_with_the_connection() {
     let pair = Pair::new();
     let near = pair.near.clone();
-    let waiting = tokio::spawn(async move { near.hello().await });
+    let waiting = tokio::spawn(async move { near.capabilities().await });
     sleep(Duration::from_secs(5)).await;
     assert!(!waiting.is_finished());
     pair.far.close();
     assert!(waiting.await.unwrap().is_none());
-    assert!(pair.near.hello().await.is_none());
+    assert!(pair.near.capabilities().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,7 +337,7 @@ async fn both_ends_of_a_socket_learn_of_each_other() {
         Peer::builder().serve(WorkServer::new(Worker::default())).connect(server.local_addr()).await.unwrap();
     assert_alive(&WorkClient::new(near.channel())).await;
     let far = told.recv().await.unwrap();
-    let (there, here) = tokio::join!(near.hello(), far.hello());
+    let (there, here) = tokio::join!(near.capabilities(), far.capabilities());
     assert_eq!(there.unwrap().max_message_size(), Some(4096));
     assert_eq!(here.unwrap().services()[0].name(), "Work");
     assert_eq!(server.shutdown(Duration::from_secs(60)).await, Drained::default());

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use crate::{
     __private::BoxFuture,
     MethodInfo, Request, Response, Status,
-    stream::items::{Expiry, Limit},
+    stream::body::{Expiry, Limit},
     support::{
         deadline,
         panics::{self, CatchUnwind},
@@ -72,7 +72,7 @@ impl Future for Held {
         };
         if let Poll::Ready(mut result) = deadline::within(Some(limit.at), || call.as_mut().poll(cx)) {
             *this.call = None;
-            if let Some(items) = result.as_mut().ok().and_then(Response::items_mut) {
+            if let Some(items) = result.as_mut().ok().and_then(Response::body_mut) {
                 items.expire(Expiry::new(method, limit));
             }
             return Poll::Ready(result);

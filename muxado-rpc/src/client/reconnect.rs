@@ -2,9 +2,9 @@
 //!
 //! For a server that restarts, or for one of several servers; see [`Reconnect`].
 
+mod body;
 mod builder;
 mod call;
-mod items;
 mod pool;
 mod slot;
 mod state;

@@ -15,7 +15,8 @@ use tower_service::Service;
 use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
-    Origin, PeerInfo, RemoteInfo, Request, Response, Status, connection::link::Link, wire::encode_request,
+    Origin, PeerCapabilities, PeerInfo, Request, Response, Status, connection::shared::ConnectionShared,
+    wire::encode_request,
 };
 
 /// Calls the services of the peer: a Tower service from [`Request`] to [`Response`].
@@ -45,26 +46,26 @@ enum Hold {
     /// The connection closes with the last of these.
     Owning(Arc<Owner>),
     /// It is there as long as others own it.
-    Lent(Arc<Link>),
+    Lent(Arc<ConnectionShared>),
 }
 
 impl Hold {
-    fn link(&self) -> &Arc<Link> {
+    fn shared(&self) -> &Arc<ConnectionShared> {
         match self {
-            Self::Owning(owner) => &owner.link,
-            Self::Lent(link) => link,
+            Self::Owning(owner) => &owner.shared,
+            Self::Lent(shared) => shared,
         }
     }
 }
 
 impl Channel {
-    pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { hold: Some(Hold::Lent(link)) }
+    pub(crate) fn new(shared: Arc<ConnectionShared>) -> Self {
+        Self { hold: Some(Hold::Lent(shared)) }
     }
 
     /// A channel that owns its connection together with its clones.
-    pub(crate) fn owning(link: Arc<Link>) -> Self {
-        Self { hold: Some(Hold::Owning(Arc::new(Owner { link }))) }
+    pub(crate) fn owning(shared: Arc<ConnectionShared>) -> Self {
+        Self { hold: Some(Hold::Owning(Arc::new(Owner { shared }))) }
     }
 
     /// A channel without a connection: all calls fail.
@@ -72,14 +73,14 @@ impl Channel {
         Self { hold: None }
     }
 
-    fn link(&self) -> Option<&Arc<Link>> {
-        self.hold.as_ref().map(Hold::link)
+    fn shared(&self) -> Option<&Arc<ConnectionShared>> {
+        self.hold.as_ref().map(Hold::shared)
     }
 
     /// Returns who is at the other end. `None` if the channel has no connection, as in a handler that a client
     /// calls in the same process.
     pub fn peer_info(&self) -> Option<&PeerInfo> {
-        Some(self.link()?.peer())
+        Some(self.shared()?.peer())
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
@@ -90,8 +91,8 @@ impl Channel {
 
     /// What the peer said about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
     /// `cx.channel().remote()` is what the caller said.
-    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
-        self.link()?.remote().info()
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+        self.shared()?.remote().info()
     }
 
     /// Waits for what the peer says about itself. `None` if it is sure to say nothing: it refused to
@@ -110,20 +111,26 @@ impl Channel {
     ///
     /// # async fn example(channel: muxado_rpc::Channel) {
     /// // Behind the first call, so that the peer is known.
-    /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.hello()).await;
+    /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.capabilities()).await;
     /// if let Ok(Some(remote)) = remote {
     ///     println!("{} services", remote.services().len());
     /// }
     /// # }
     /// ```
-    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
-        let link = self.link()?;
-        link.remote().hello(link.session()).await
+    pub async fn capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        let shared = self.shared()?;
+        shared.remote().capabilities(shared.session()).await
+    }
+
+    /// The former name of [`capabilities`](Self::capabilities).
+    #[deprecated(note = "renamed to `capabilities`")]
+    pub async fn hello(&self) -> Option<Arc<PeerCapabilities>> {
+        self.capabilities().await
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.link().is_none_or(|link| link.session().is_closed())
+        self.shared().is_none_or(|shared| shared.session().is_closed())
     }
 
     /// Waits for the end of the connection, and says why it ended. Never ready without one.
@@ -132,8 +139,8 @@ impl Channel {
     ///
     /// It may be dropped and called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        match self.link() {
-            Some(link) => link.session().closed().await,
+        match self.shared() {
+            Some(shared) => shared.session().closed().await,
             None => pending().await,
         }
     }
@@ -151,7 +158,7 @@ impl Channel {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
-        let message = encode_request(request, hold.link().send_limits())?;
+        let message = encode_request(request, hold.shared().send_limits())?;
         let call = Call::new(method, codec, hold.clone());
         Ok(CallFuture::new(call, timeout, message, input))
     }
@@ -183,12 +190,12 @@ impl fmt::Debug for Channel {
 
 /// Closes its session when dropped.
 struct Owner {
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.link.session().close(ErrorCode::NO_ERROR, "");
+        self.shared.session().close(ErrorCode::NO_ERROR, "");
     }
 }
 

@@ -7,12 +7,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    Address, AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
-    RegistrationError, RemoteInfo, Router, Socket,
-    connection::{link::Link, setup::Setup, task::Connection},
+    Address, AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerCapabilities,
+    PeerInfo, RegistrationError, Router, Socket,
+    connection::{setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
-        text::{Brief, Escaped},
+        truncate::{Brief, Escaped},
     },
 };
 
@@ -36,7 +36,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Peer {
     channel: Channel,
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
 }
 
 impl Peer {
@@ -50,9 +50,9 @@ impl Peer {
         T: AsyncRead + AsyncWrite + Unpin,
         S: CallService,
     {
-        let link = Arc::clone(connection.link());
+        let shared = Arc::clone(connection.shared());
         let make = if owning { Channel::owning } else { Channel::new };
-        Self { channel: make(Arc::clone(&link)), link }
+        Self { channel: make(Arc::clone(&shared)), shared }
     }
 
     /// Returns a channel, by which clients call the services of the other side.
@@ -62,7 +62,7 @@ impl Peer {
 
     /// Returns who is at the other end: address, identity, and what was learnt when the connection was made.
     pub fn peer_info(&self) -> &PeerInfo {
-        self.link.peer()
+        self.shared.peer()
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
@@ -77,31 +77,37 @@ impl Peer {
     /// Peers of this implementation tell each other one second after the first request or response. This method makes
     /// both tell at once, in a line of some hundred bytes each way. No call waits for it. Peers of other implementations
     /// never tell anything (`PROTOCOL §10.13`).
-    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
         self.channel.remote()
     }
 
-    /// Waits for what the other side tells about itself; see [`Channel::hello`].
+    /// Waits for what the other side tells about itself; see [`Channel::capabilities`].
     ///
     /// # Cancel safety
     ///
     /// It may be dropped and called again at any time.
-    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
-        self.channel.hello().await
+    pub async fn capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        self.channel.capabilities().await
+    }
+
+    /// The former name of [`capabilities`](Self::capabilities).
+    #[deprecated(note = "renamed to `capabilities`")]
+    pub async fn hello(&self) -> Option<Arc<PeerCapabilities>> {
+        self.capabilities().await
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {
-        self.link.typed()
+        self.shared.typed()
     }
 
     /// Returns counters of the session: bytes, streams, frames.
     pub fn stats(&self) -> SessionStats {
-        self.link.session().stats()
+        self.shared.session().stats()
     }
 
     /// Returns counts of the other side's calls, by what became of them.
     pub fn call_stats(&self) -> CallStats {
-        self.link.tally().stats()
+        self.shared.metrics().stats()
     }
 
     /// Shuts the connection down gracefully. Returns what became of the calls under way.
@@ -113,12 +119,12 @@ impl Peer {
     ///
     /// If the future is dropped, no further calls can begin, but the connection stays open.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
-        self.link.drain(grace).await
+        self.shared.drain(grace).await
     }
 
     /// Closes the connection at once: calls under way fail, handlers are dropped.
     pub fn close(&self) {
-        self.link.session().close(ErrorCode::NO_ERROR, "");
+        self.shared.session().close(ErrorCode::NO_ERROR, "");
     }
 
     /// Waits until the connection has ended. Returns why.
@@ -127,17 +133,17 @@ impl Peer {
     ///
     /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        self.link.session().closed().await
+        self.shared.session().closed().await
     }
 
     /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.link.session().is_closed()
+        self.shared.session().is_closed()
     }
 
     /// Returns whether no further call can be made, because either side shuts down or the connection has ended.
     pub fn is_going_away(&self) -> bool {
-        self.link.session().is_going_away()
+        self.shared.session().is_going_away()
     }
 
     /// Waits until no further call can be made. Calls under way may go on after that.
@@ -146,7 +152,7 @@ impl Peer {
     ///
     /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn going_away(&self) {
-        self.link.session().going_away().await;
+        self.shared.session().going_away().await;
     }
 }
 

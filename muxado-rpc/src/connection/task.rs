@@ -21,13 +21,13 @@ use tokio_util::sync::PollSemaphore;
 use crate::{
     CallService, PeerInfo, Router,
     connection::{
-        control::Control,
-        link::Link,
+        capabilities::CapabilityStreams,
         serving::{
-            call::{New, Serve},
+            call::{New, ServerCall},
             pace::{Batch, Pace},
         },
         setup::Setup,
+        shared::ConnectionShared,
     },
     support::{
         log_limit::{LogLimiter, SharedLogs},
@@ -47,16 +47,16 @@ pub(crate) struct Connection<T, S: CallService> {
 
 /// The calls that the peer makes.
 struct Calls<S: CallService> {
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
     router: Router,
     service: CatchDrop<S>,
     /// One permit per call that may be served; the call holds it until nothing of it is left.
     permits: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
     /// A call that is done: the next one takes its place in memory, and its service.
-    spare: Option<Pin<Box<Serve<S>>>>,
+    spare: Option<Pin<Box<ServerCall<S>>>>,
     pace: Pace,
-    control: Control,
+    capabilities: CapabilityStreams,
 }
 
 impl<T, S> Connection<T, S>
@@ -80,16 +80,16 @@ where
             Heartbeat::start(&typed, *heartbeat);
         }
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let link = Arc::new(Link::new(typed, peer, setup));
+        let shared = Arc::new(ConnectionShared::new(typed, peer, setup));
         let permits = PollSemaphore::new(permits);
-        let control = Control::new(link.typed(), link.remote());
+        let capabilities = CapabilityStreams::new(shared.typed(), shared.remote());
         let pace = Pace::default();
-        let calls = Calls { link, router, service, permits, permit: None, spare: None, pace, control };
+        let calls = Calls { shared, router, service, permits, permit: None, spare: None, pace, capabilities };
         Self { driver, calls, logs: Arc::clone(&setup.logs) }
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.calls.link
+    pub(crate) fn shared(&self) -> &Arc<ConnectionShared> {
+        &self.calls.shared
     }
 
     /// Works until the session has ended, or the transport panics.
@@ -102,16 +102,16 @@ where
         let Self { driver, calls, logs } = self;
         // Without its driver the session has ended, whatever happened.
         panics::discard(driver);
-        let link = Arc::clone(&calls.link);
+        let shared = Arc::clone(&calls.shared);
         if worked.is_err()
             && let Some(line) = logs.connections.admit()
         {
             let suppressed = line.suppressed;
-            tracing::error!(peer = %link.peer(), suppressed, "the transport of a connection panicked");
+            tracing::error!(peer = %shared.peer(), suppressed, "the transport of a connection panicked");
         }
         panics::discard(calls);
-        report(&link.session().closed().await, link.peer(), &logs.connections);
-        link.log().write_count();
+        report(&shared.session().closed().await, shared.peer(), &logs.connections);
+        shared.log().write_count();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -122,7 +122,7 @@ where
 
 impl<S: CallService> Calls<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.control.poll(cx, self.link.remote(), self.link.limits(), &self.router);
+        self.capabilities.poll(cx, self.shared.remote(), self.shared.limits(), &self.router);
         self.accept(cx)
     }
 
@@ -139,12 +139,12 @@ impl<S: CallService> Calls<S> {
                 };
                 self.permit = permit;
             }
-            let Some((stream, first)) = self.link.typed().try_accept_with_chunk() else {
+            let Some((stream, first)) = self.shared.typed().try_accept_with_chunk() else {
                 accepted = Poll::Pending;
                 break;
             };
             if stream.stream_type() == StreamType::CONTROL {
-                refuse_control(stream, self.link.peer());
+                refuse_control(stream, self.shared.peer());
                 continue;
             }
             let batch = batch.get_or_insert_with(|| self.pace.begin());
@@ -163,14 +163,14 @@ impl<S: CallService> Calls<S> {
     /// when the session ends or the connection is dropped.
     fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, first: Option<Bytes>, batch: &mut Batch) {
         let spare = self.spare.take();
-        let mut serve = spare.unwrap_or_else(|| Box::pin(Serve::new(self.service.clone())));
+        let mut serve = spare.unwrap_or_else(|| Box::pin(ServerCall::new(self.service.clone())));
         let permit = self.permit.take();
         if !batch.takes_another() {
-            serve.as_mut().take_up(&self.link, &self.router, New { stream, first, permit });
+            serve.as_mut().take_up(&self.shared, &self.router, New { stream, first, permit });
             tokio::spawn(serve);
         } else if serve
             .as_mut()
-            .poll_new(cx, &self.link, &self.router, New { stream, first, permit })
+            .poll_new(cx, &self.shared, &self.router, New { stream, first, permit })
             .is_ready()
         {
             self.permit = serve.as_mut().take_permit();

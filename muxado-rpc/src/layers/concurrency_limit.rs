@@ -216,8 +216,8 @@ where
 
 /// Keeps the room of a call that streams its answer until the stream is over.
 fn hold(permit: Option<Permit>, mut response: Response) -> Response {
-    if let Some(items) = response.items_mut() {
-        items.on_end(move |_| drop(permit));
+    if let Some(body) = response.body_mut() {
+        body.on_end(move |_| drop(permit));
     }
     response
 }

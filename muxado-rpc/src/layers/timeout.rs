@@ -16,7 +16,7 @@ use crate::{
     BoxError, MethodInfo, Request, Response, Status,
     client::in_process::finish,
     message::status::from_box_error,
-    stream::items::{Expiry, Limit},
+    stream::body::{Expiry, Limit},
     support::{deadline, panics, timer::Timer},
 };
 
@@ -161,9 +161,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Poll::Ready(mut result) = deadline::within(*this.inherited, || this.call.as_mut().poll(cx)) {
-            let items = result.as_mut().ok().and_then(Response::items_mut);
-            if let (Some(items), Some(limit)) = (items, *this.limit) {
-                items.expire(Expiry::new(this.method, limit));
+            let body = result.as_mut().ok().and_then(Response::body_mut);
+            if let (Some(body), Some(limit)) = (body, *this.limit) {
+                body.expire(Expiry::new(this.method, limit));
             }
             return Poll::Ready(result);
         }

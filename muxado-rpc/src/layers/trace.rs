@@ -13,9 +13,9 @@ use tracing::{Span, field};
 
 use super::TraceContext;
 use crate::{
-    BoxError, Code, Items, ItemsEnd, PeerInfo, Request, Response, Status,
+    Body, BodyEnd, BoxError, Code, PeerInfo, Request, Response, Status,
     message::{limits::SendLimit, status},
-    stream::items::{BoxItems, PollItems, Step},
+    stream::body::{BodySource, BoxBodySource, Step},
 };
 
 /// Creates a `tracing` span for each call and passes W3C trace context on in its metadata.
@@ -192,7 +192,7 @@ where
         match &mut result {
             Ok(response) => {
                 let failed = response.error_code();
-                match response.items_mut() {
+                match response.body_mut() {
                     Some(items) => trace_items(items, this.span, this.context.as_ref()),
                     None => record(this.span, failed),
                 }
@@ -221,7 +221,7 @@ fn record(span: &Span, failed: Option<Code>) {
 }
 
 /// Keeps the span for as long as there are items.
-fn trace_items(items: &mut Items, span: &Span, context: Option<&TraceContext>) {
+fn trace_items(items: &mut Body, span: &Span, context: Option<&TraceContext>) {
     if !span.is_disabled() || context.is_some() {
         let (span, context) = (span.clone(), context.cloned());
         items.wrap(|items| Box::pin(TracedItems { items, span, context }));
@@ -229,21 +229,21 @@ fn trace_items(items: &mut Items, span: &Span, context: Option<&TraceContext>) {
     if !span.is_disabled() {
         let span = span.clone();
         items.on_end(move |end| match end {
-            ItemsEnd::Complete => record(&span, None),
-            ItemsEnd::Failed(code) => record(&span, Some(code)),
-            ItemsEnd::Dropped => record(&span, Some(Code::Cancelled)),
+            BodyEnd::Complete => record(&span, None),
+            BodyEnd::Failed(code) => record(&span, Some(code)),
+            BodyEnd::Dropped => record(&span, Some(Code::Cancelled)),
         });
     }
 }
 
 /// Items that are made inside a span.
 struct TracedItems {
-    items: BoxItems,
+    items: BoxBodySource,
     span: Span,
     context: Option<TraceContext>,
 }
 
-impl PollItems for TracedItems {
+impl BodySource for TracedItems {
     fn poll_fill(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

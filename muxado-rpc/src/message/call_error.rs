@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, error::Error, fmt};
 
-use crate::{Code, Status, support::text::Brief};
+use crate::{Code, Status, support::truncate::Brief};
 
 /// The error of a call: the application's own error `E`, or a [`Status`].
 ///

@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::support::text::Brief;
+use crate::support::truncate::Brief;
 
 /// Names and values that travel with a request or a response, such as tokens and trace ids.
 ///

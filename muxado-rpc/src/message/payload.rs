@@ -1,6 +1,6 @@
 //! One encoded value, with room in front of it for what the wire puts there.
 
-mod spare;
+mod buffer_pool;
 
 use std::{fmt, ops::Deref};
 
@@ -29,7 +29,7 @@ enum Inner {
 impl Payload {
     /// Encodes a value.
     pub(crate) fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
-        let mut buf = spare::take();
+        let mut buf = buffer_pool::take();
         buf.resize(HEADROOM, 0);
         codec.encode_into(value, &mut buf)?;
         Ok(Self { bytes: Inner::Encoded(buf) })
@@ -126,8 +126,8 @@ impl Framed {
         self.buf.len() - self.start
     }
 
-    pub(crate) fn into_outgoing(self) -> Outgoing {
-        Outgoing(Message::Small(self))
+    pub(crate) fn into_outbound(self) -> OutboundMessage {
+        OutboundMessage(Message::Small(self))
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {
@@ -139,7 +139,7 @@ impl Framed {
 
 /// A message on its way out: copied if it is small, shared if it is large.
 #[derive(Debug)]
-pub(crate) struct Outgoing(Message);
+pub(crate) struct OutboundMessage(Message);
 
 #[derive(Debug)]
 enum Message {
@@ -147,7 +147,7 @@ enum Message {
     Large(Bytes),
 }
 
-impl Outgoing {
+impl OutboundMessage {
     /// What is ready to be sent as it is.
     pub(crate) fn new(buf: Vec<u8>) -> Self {
         Self(Message::Small(Framed { buf, start: 0 }))
@@ -172,7 +172,7 @@ impl Outgoing {
 
     /// Gives the buffer of a message that was sent to the next one.
     pub(crate) fn recycle(&mut self) {
-        spare::put(self.reclaim());
+        buffer_pool::put(self.reclaim());
     }
 
     #[cfg(test)]
@@ -184,7 +184,7 @@ impl Outgoing {
     }
 }
 
-impl Buf for Outgoing {
+impl Buf for OutboundMessage {
     fn remaining(&self) -> usize {
         match &self.0 {
             Message::Small(framed) => framed.len(),
@@ -207,7 +207,7 @@ impl Buf for Outgoing {
     }
 }
 
-impl Source for Outgoing {
+impl Source for OutboundMessage {
     fn share(&mut self, n: usize) -> Option<Bytes> {
         if n < SHARE_FROM {
             return None;

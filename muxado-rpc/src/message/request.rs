@@ -6,11 +6,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Channel, Codec, Extensions, Items, Metadata, MethodInfo, PeerInfo, Status,
+    Body, Channel, Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status,
     codec::CodecError,
-    connection::link::Link,
+    connection::shared::ConnectionShared,
     message::{payload::Payload, scope::Scope},
-    stream::items::Limit,
+    stream::body::Limit,
     support::deadline,
 };
 
@@ -33,7 +33,7 @@ pub struct Request {
     timeout: Option<Duration>,
     inherits: bool,
     /// The items that follow.
-    input: Option<Items>,
+    input: Option<Body>,
     extras: Option<Box<Extras>>,
     arrival: Option<Arrival>,
 }
@@ -51,7 +51,7 @@ static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Exten
 #[derive(Clone)]
 struct Arrival {
     /// `None` if it came by no connection.
-    link: Option<Arc<Link>>,
+    shared: Option<Arc<ConnectionShared>>,
     deadline: Option<Instant>,
     scope: Option<Arc<Scope>>,
 }
@@ -75,11 +75,11 @@ impl Request {
         method: &'static MethodInfo,
         codec: Codec,
         params: Payload,
-        link: Arc<Link>,
+        shared: Arc<ConnectionShared>,
     ) -> Self {
         // Only who asks for the context can ask for the end of the call.
         let scope = method.takes_context().then(Arc::default);
-        Self::from_parts(method, codec, params, Some(Arrival { link: Some(link), deadline: None, scope }))
+        Self::from_parts(method, codec, params, Some(Arrival { shared: Some(shared), deadline: None, scope }))
     }
 
     fn from_parts(
@@ -122,16 +122,22 @@ impl Request {
         })
     }
 
-    /// The items that follow the parameters, of a method that takes a stream; see [`Items`].
-    pub fn items_mut(&mut self) -> Option<&mut Items> {
+    /// The items that follow the parameters, of a method that takes a stream; see [`Body`].
+    pub fn body_mut(&mut self) -> Option<&mut Body> {
         self.input.as_mut()
     }
 
-    pub(crate) fn set_input(&mut self, input: Option<Items>) {
+    /// The former name of [`body_mut`](Self::body_mut).
+    #[deprecated(note = "renamed to `body_mut`")]
+    pub fn items_mut(&mut self) -> Option<&mut Body> {
+        self.body_mut()
+    }
+
+    pub(crate) fn set_input(&mut self, input: Option<Body>) {
         self.input = input;
     }
 
-    pub(crate) fn take_input(&mut self) -> Option<Items> {
+    pub(crate) fn take_input(&mut self) -> Option<Body> {
         self.input.take()
     }
 
@@ -156,7 +162,7 @@ impl Request {
         let timeout = self.effective_timeout()?;
         // A deadline beyond the end of time is none.
         let at = Instant::now().checked_add(timeout)?;
-        self.arrival = Some(Arrival { link: None, deadline: Some(at), scope: None });
+        self.arrival = Some(Arrival { shared: None, deadline: Some(at), scope: None });
         Some(Limit { at, timeout })
     }
 
@@ -232,7 +238,7 @@ impl Request {
 
     /// Returns who sent the request. `None` on the calling side, and for a request that came by no connection.
     pub fn peer_info(&self) -> Option<&PeerInfo> {
-        Some(self.arrival.as_ref()?.link.as_ref()?.peer())
+        Some(self.arrival.as_ref()?.shared.as_ref()?.peer())
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
@@ -243,8 +249,8 @@ impl Request {
 
     /// The channel back to the caller; a detached one if the request did not come by a connection.
     pub(crate) fn channel(&self) -> Channel {
-        let link = self.arrival.as_ref().and_then(|arrival| arrival.link.clone());
-        link.map_or_else(Channel::detached, Channel::new)
+        let shared = self.arrival.as_ref().and_then(|arrival| arrival.shared.clone());
+        shared.map_or_else(Channel::detached, Channel::new)
     }
 
     /// The encoded parameters: a map by name or an array by position.

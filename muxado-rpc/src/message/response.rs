@@ -7,13 +7,13 @@ use serde::{
 };
 
 use crate::{
-    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming,
+    Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, Status, Streaming,
     message::payload::Payload,
     support::{
         panics::Panic,
-        text::{Brief, MAX_SHOWN, brief},
+        truncate::{Brief, MAX_SHOWN, brief},
     },
-    wire::one_answer,
+    wire::single_response,
 };
 
 /// What a method returned: a value, items to come, or an error of the application's own.
@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
     /// The method's error.
     Error(EncodedError),
     /// The method's items, which are still to come.
-    Items(Items),
+    Body(Body),
 }
 
 /// Why there is no value, or no further item.
@@ -122,7 +122,7 @@ impl Response {
     pub(crate) fn error_code(&self) -> Option<Code> {
         match &self.outcome {
             Outcome::Error(error) => Some(error.code),
-            Outcome::Value(_) | Outcome::Items(_) => None,
+            Outcome::Value(_) | Outcome::Body(_) => None,
         }
     }
 
@@ -131,25 +131,31 @@ impl Response {
         match &self.outcome {
             Outcome::Value(payload) => payload,
             Outcome::Error(error) => &error.value,
-            Outcome::Items(_) => &[],
+            Outcome::Body(_) => &[],
         }
     }
 
-    /// The items of a streaming method, to be looked after by a layer: see [`Items`].
-    pub fn items_mut(&mut self) -> Option<&mut Items> {
+    /// The items of a streaming method, to be looked after by a layer: see [`Body`].
+    pub fn body_mut(&mut self) -> Option<&mut Body> {
         match &mut self.outcome {
-            Outcome::Items(items) => Some(items),
+            Outcome::Body(items) => Some(items),
             _ => None,
         }
     }
 
+    /// The former name of [`body_mut`](Self::body_mut).
+    #[deprecated(note = "renamed to `body_mut`")]
+    pub fn items_mut(&mut self) -> Option<&mut Body> {
+        self.body_mut()
+    }
+
     /// Takes the items of a streaming method, and the metadata that goes in front of them.
-    pub(crate) fn take_items(&mut self) -> Option<(Items, Metadata)> {
-        if !matches!(self.outcome, Outcome::Items(_)) {
+    pub(crate) fn take_items(&mut self) -> Option<(Body, Metadata)> {
+        if !matches!(self.outcome, Outcome::Body(_)) {
             return None;
         }
         let outcome = std::mem::replace(&mut self.outcome, Outcome::Value(Bytes::new().into()));
-        let Outcome::Items(items) = outcome else { return None };
+        let Outcome::Body(items) = outcome else { return None };
         Some((items, std::mem::take(&mut self.metadata)))
     }
 
@@ -170,7 +176,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
-            Outcome::Items(_) => Err(items_unasked(method).into()),
+            Outcome::Body(_) => Err(items_unasked(method).into()),
         }
     }
 
@@ -183,7 +189,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(error.decode(self.codec, method)),
-            Outcome::Items(_) => Err(items_unasked(method).into()),
+            Outcome::Body(_) => Err(items_unasked(method).into()),
         }
     }
 }
@@ -197,7 +203,9 @@ impl Response {
         match self.take_items() {
             Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
             // It failed before the first item.
-            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| one_answer(method).into())),
+            None => {
+                Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| single_response(method).into()))
+            }
         }
     }
 
@@ -213,7 +221,7 @@ impl Response {
             Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
             None => {
                 let result = self.decode_result::<IgnoredAny, E>(method);
-                Err(result.err().unwrap_or_else(|| one_answer(method).into()))
+                Err(result.err().unwrap_or_else(|| single_response(method).into()))
             }
         }
     }

@@ -12,7 +12,7 @@ pub use self::code::Code;
 pub(crate) use self::from::{from_box_error, from_open_error, from_read_error};
 use crate::{
     codec::{Codec, CodecError},
-    support::text::{Brief, Escaped, shortened},
+    support::truncate::{Brief, Escaped, truncate},
 };
 
 /// The reason why a call failed: a code, a text for people, and optional details for programs.
@@ -274,7 +274,7 @@ impl Serialize for Status {
 impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        let message = shortened(&text.message, MAX_STATUS_MESSAGE);
+        let message = truncate(&text.message, MAX_STATUS_MESSAGE);
         Ok(Self::new(text.code, message).with_origin(Origin::Peer))
     }
 }

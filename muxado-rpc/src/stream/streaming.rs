@@ -13,9 +13,9 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    CallError, Codec, Items, Metadata, MethodInfo, Status,
+    Body, CallError, Codec, Metadata, MethodInfo, Status,
     message::response::{EncodedError, Failure, undecodable_error},
-    stream::items::Arrival,
+    stream::body::BodyEvent,
     wire::{ItemMessage, decode_item_message, quick_item},
 };
 
@@ -63,7 +63,7 @@ use crate::{
 pub struct Streaming<T, E = Infallible> {
     method: &'static MethodInfo,
     /// `None` once it is over.
-    items: Option<Items>,
+    items: Option<Body>,
     next_quick: NextQuick<T>,
     decode_item: DecodeItem<T>,
     decode_error: DecodeError<E>,
@@ -71,7 +71,7 @@ pub struct Streaming<T, E = Infallible> {
     trailer: Metadata,
 }
 
-type NextQuick<T> = fn(&mut Items) -> Option<T>;
+type NextQuick<T> = fn(&mut Body) -> Option<T>;
 type DecodeItem<T> = fn(Codec, &MethodInfo, &Bytes) -> Result<Decoded<T>, Status>;
 type DecodeError<E> = fn(Codec, &MethodInfo, EncodedError) -> CallError<E>;
 
@@ -83,12 +83,12 @@ enum Decoded<T> {
 
 impl<T: DeserializeOwned> Streaming<T> {
     /// Items of a method without errors of its own.
-    pub(crate) fn new(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
+    pub(crate) fn new(method: &'static MethodInfo, items: Body, metadata: Metadata) -> Self {
         Self::infallible(method, items, metadata, decode::<T>)
     }
 
     /// Items of an argument: one that cannot be decoded is the caller's fault.
-    pub(crate) fn argument(method: &'static MethodInfo, items: Items) -> Self {
+    pub(crate) fn argument(method: &'static MethodInfo, items: Body) -> Self {
         Self::infallible(method, items, Metadata::new(), |codec, method, message| {
             decode(codec, method, message).map_err(|status| Status::invalid_argument(status.message()))
         })
@@ -96,7 +96,7 @@ impl<T: DeserializeOwned> Streaming<T> {
 
     fn infallible(
         method: &'static MethodInfo,
-        items: Items,
+        items: Body,
         metadata: Metadata,
         decode_item: DecodeItem<T>,
     ) -> Self {
@@ -108,7 +108,7 @@ impl<T: DeserializeOwned> Streaming<T> {
 
 impl<T: DeserializeOwned, E: DeserializeOwned> Streaming<T, E> {
     /// Items of a method with an error type of its own.
-    pub(crate) fn fallible(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
+    pub(crate) fn fallible(method: &'static MethodInfo, items: Body, metadata: Metadata) -> Self {
         Self::with(method, items, metadata, |codec, method, error| error.decode(codec, method))
     }
 }
@@ -116,14 +116,14 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Streaming<T, E> {
 impl<T: DeserializeOwned, E> Streaming<T, E> {
     fn with(
         method: &'static MethodInfo,
-        items: Items,
+        items: Body,
         metadata: Metadata,
         decode_error: DecodeError<E>,
     ) -> Self {
         Self {
             method,
             items: Some(items),
-            next_quick: Items::next_quick::<T>,
+            next_quick: Body::next_quick::<T>,
             decode_item: decode::<T>,
             decode_error,
             metadata,
@@ -158,7 +158,7 @@ impl<T, E> Streaming<T, E> {
     pub fn try_next(&mut self) -> impl Future<Output = Result<Option<T>, CallError<E>>> {
         poll_fn(|cx| match self.next_quick() {
             Some(item) => Poll::Ready(Ok(Some(item))),
-            None => self.poll_arrival(cx).map(Option::transpose),
+            None => self.poll_event(cx).map(Option::transpose),
         })
     }
 
@@ -181,7 +181,7 @@ impl<T, E> Streaming<T, E> {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         match self.next_quick() {
             Some(item) => Poll::Ready(Some(Ok(item))),
-            None => self.poll_arrival(cx),
+            None => self.poll_event(cx),
         }
     }
 
@@ -192,13 +192,13 @@ impl<T, E> Streaming<T, E> {
     }
 
     #[inline(never)]
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         loop {
             let Some(items) = &mut self.items else { return Poll::Ready(None) };
             let codec = items.codec();
-            let decoded = match ready!(items.poll_arrival(cx)) {
-                Arrival::Message(message) => (self.decode_item)(codec, self.method, &message),
-                Arrival::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
+            let decoded = match ready!(items.poll_event(cx)) {
+                BodyEvent::Message(message) => (self.decode_item)(codec, self.method, &message),
+                BodyEvent::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
             };
             let checked = decoded.and_then(|decoded| {
                 if let Decoded::Other(ItemMessage::Metadata(metadata) | ItemMessage::End(_, metadata)) =

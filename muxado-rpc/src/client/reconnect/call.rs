@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     Handle,
-    items::until_begun,
+    body::until_begun,
     pool::{Live, Pool},
 };
 use crate::{
@@ -186,7 +186,7 @@ impl Attempts {
         let Some((items, metadata)) = response.take_items() else { return response };
         let attempts = Self { handle: Arc::clone(&self.handle), request: self.request.take(), ..*self };
         let items = until_begun(attempts, Arc::clone(live), items);
-        Response::from_outcome(items.codec(), Outcome::Items(items)).with_metadata(metadata)
+        Response::from_outcome(items.codec(), Outcome::Body(items)).with_metadata(metadata)
     }
 
     /// Waits for a connection, after a pause.

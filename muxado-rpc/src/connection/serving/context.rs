@@ -46,12 +46,12 @@ struct Inner {
     extensions: Extensions,
     deadline: Option<Instant>,
     scope: Arc<Scope>,
-    answer: Mutex<AnswerMetadata>,
+    answer: Mutex<ResponseMetadata>,
 }
 
 /// What a handler wants to travel with its answer.
 #[derive(Debug, Default)]
-struct AnswerMetadata {
+struct ResponseMetadata {
     head: Metadata,
     trailer: Metadata,
 }
@@ -178,7 +178,7 @@ impl Context {
         std::mem::take(&mut self.answer().trailer)
     }
 
-    fn answer(&self) -> std::sync::MutexGuard<'_, AnswerMetadata> {
+    fn answer(&self) -> std::sync::MutexGuard<'_, ResponseMetadata> {
         self.inner.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use tower_service::Service;
 use self::erased::{ErasedService, ServeFuture};
 use crate::{
     BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
-    support::text::{self, Brief},
+    support::truncate::{self, Brief},
 };
 
 /// Several services as one Tower service.
@@ -121,7 +121,7 @@ impl Router {
 /// Services as a text of at most [`MAX_SUMMARY`] bytes.
 fn listed(services: impl ExactSizeIterator<Item = &'static ServiceInfo>) -> String {
     let named = services.map(|info| format!("{} ({})", Brief(info.name()), info.id()));
-    text::list(named, MAX_SUMMARY)
+    truncate::list(named, MAX_SUMMARY)
 }
 
 /// Bytes of the list of services in an answer, which has 256 at most.

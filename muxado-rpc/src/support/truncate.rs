@@ -81,7 +81,7 @@ impl<W: Write> Write for Escaping<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         loop {
-            let room = shortened(rest, self.left);
+            let room = truncate(rest, self.left);
             let plain = room.find(is_active).unwrap_or(room.len());
             self.pass(&room[..plain])?;
             rest = &rest[plain..];
@@ -117,7 +117,7 @@ fn is_active(char: char) -> bool {
 }
 
 /// Returns the beginning of a text, at most `max` bytes of it, cut between characters.
-pub(crate) fn shortened(text: &str, max: usize) -> &str {
+pub(crate) fn truncate(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn texts_are_cut_between_characters() {
         for (max, beginning) in [(0, ""), (1, ""), (2, "ü"), (3, "üb"), (4, "übe"), (9, "übe")] {
-            assert_eq!(shortened("übe", max), beginning, "{max}");
+            assert_eq!(truncate("übe", max), beginning, "{max}");
         }
     }
 

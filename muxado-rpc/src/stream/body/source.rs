@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use serde::Serialize;
 
 use super::{
-    PollItems, Step,
+    BodySource, Step,
     fill::{encode, fill},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 
 /// The values of a stream, encoded.
 #[pin_project]
-pub(crate) struct StreamItems<S> {
+pub(crate) struct StreamBody<S> {
     #[pin]
     stream: S,
     method: &'static MethodInfo,
@@ -28,13 +28,13 @@ pub(crate) struct StreamItems<S> {
     end: Option<Result<(), Failure>>,
 }
 
-impl<S> StreamItems<S> {
+impl<S> StreamBody<S> {
     pub(crate) const fn new(method: &'static MethodInfo, codec: Codec, stream: S) -> Self {
         Self { stream, method, codec, end: None }
     }
 }
 
-impl<S> PollItems for StreamItems<S>
+impl<S> BodySource for StreamBody<S>
 where
     S: Stream<Item: Serialize> + Send,
 {

@@ -6,17 +6,17 @@ use super::{
     call::{Attempts, ReconnectFuture},
     pool::Live,
 };
-use crate::{Items, message::response::Failure, stream::items::Arrival, wire::one_answer};
+use crate::{Body, message::response::Failure, stream::body::BodyEvent, wire::single_response};
 
 /// The items of this attempt, or of the first one after it that is not refused.
-pub(super) fn until_begun(attempts: Attempts, live: Arc<Live>, items: Items) -> Items {
-    Items::opening(items.codec(), begin(attempts, live, items))
+pub(super) fn until_begun(attempts: Attempts, live: Arc<Live>, items: Body) -> Body {
+    Body::opening(items.codec(), begin(attempts, live, items))
 }
 
 /// The items that come, and the first thing of them. A refusal is none, as long as there is an attempt left.
-async fn begin(mut attempts: Attempts, live: Arc<Live>, mut items: Items) -> (Items, Arrival) {
+async fn begin(mut attempts: Attempts, live: Arc<Live>, mut items: Body) -> (Body, BodyEvent) {
     let (method, codec) = (attempts.method(), items.codec());
-    let arrival = poll_fn(|cx| items.poll_arrival(cx)).await;
+    let arrival = poll_fn(|cx| items.poll_event(cx)).await;
     let (status, trailer) = match arrival.into_failure(method, codec) {
         Ok(failure) => failure,
         Err(arrival) => {
@@ -33,11 +33,11 @@ async fn begin(mut attempts: Attempts, live: Arc<Live>, mut items: Items) -> (It
     };
     let status = match result.map(|mut response| response.take_items()) {
         Ok(Some((mut items, _))) => {
-            let arrival = poll_fn(|cx| items.poll_arrival(cx)).await;
+            let arrival = poll_fn(|cx| items.poll_event(cx)).await;
             return (items, arrival);
         }
-        Ok(None) => one_answer(method),
+        Ok(None) => single_response(method),
         Err(status) => status,
     };
-    (Items::over(codec), Arrival::End(Err(Failure::Status(status)), trailer))
+    (Body::over(codec), BodyEvent::End(Err(Failure::Status(status)), trailer))
 }

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use muxado::ReadError;
 use tokio::task::AbortHandle;
 
-use super::{Expiry, Limit, ReadHalf, Sending, WriteHalf, pump};
+use super::{BodyWriter, Expiry, Limit, ReadHalf, WriteHalf, forward};
 use crate::{
     Codec, Limits, Metadata, MethodInfo, Origin, Status,
-    connection::link::Link,
+    connection::shared::ConnectionShared,
     message::{response::Failure, status},
     support::panics::CatchUnwind,
     wire::{MessageError, MessageReader, check_metadata, decode_item_message},
@@ -29,7 +29,7 @@ pub(crate) struct Received {
     limits: Limits,
     expiry: Option<Expiry>,
     /// What sends items the other way meanwhile.
-    pumping: Option<Pumping>,
+    forwarding: Option<ForwardTask>,
     /// Messages that came, but for those that were taken where they lay.
     messages: u64,
     /// What lives as long as the items do.
@@ -45,7 +45,7 @@ impl Received {
         limits: &Limits,
     ) -> Self {
         let limits = limits.clone();
-        Self { method, read, reader, limits, expiry: None, pumping: None, messages: 0, _keep: None }
+        Self { method, read, reader, limits, expiry: None, forwarding: None, messages: 0, _keep: None }
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Limit>) -> Self {
@@ -57,8 +57,8 @@ impl Received {
         &mut self.expiry
     }
 
-    pub(crate) fn with_pumping(mut self, pumping: Option<Pumping>) -> Self {
-        self.pumping = pumping;
+    pub(crate) fn with_forward_task(mut self, forwarding: Option<ForwardTask>) -> Self {
+        self.forwarding = forwarding;
         self
     }
 
@@ -130,7 +130,7 @@ impl Received {
 
     /// The stream ended without an end of the items.
     fn broken(&self, error: &ReadError) -> Status {
-        let own = self.pumping.as_ref().and_then(|pumping| pumping.failure.get().cloned());
+        let own = self.forwarding.as_ref().and_then(|forwarding| forwarding.failure.get().cloned());
         let status = own.unwrap_or_else(|| status::from_read_error(self.method, error));
         if self.read.is_unheard_of() {
             status.not_executed()
@@ -171,7 +171,7 @@ impl Received {
 impl Drop for Received {
     /// With the items over or unwanted, so is what goes the other way.
     fn drop(&mut self) {
-        if self.pumping.is_some() {
+        if self.forwarding.is_some() {
             self.read.cancel();
         }
     }
@@ -184,47 +184,52 @@ impl fmt::Debug for Received {
 }
 
 /// A task that sends the items of a request while those of the answer are read. Ends when dropped.
-pub(crate) struct Pumping {
+pub(crate) struct ForwardTask {
     task: AbortHandle,
     failure: Arc<OnceLock<Status>>,
 }
 
-impl Pumping {
-    pub(crate) fn spawn(link: &Link, method: &'static MethodInfo, sending: Sending, out: WriteHalf) -> Self {
+impl ForwardTask {
+    pub(crate) fn spawn(
+        shared: &ConnectionShared,
+        method: &'static MethodInfo,
+        sending: BodyWriter,
+        out: WriteHalf,
+    ) -> Self {
         let failure = Arc::new(OnceLock::new());
         let report = Report { method, failure: Arc::clone(&failure), done: false };
-        let pump = CatchUnwind::new(None, Pump { report, sending, out }.run());
-        let task = link.spawn(async move { drop(pump.await) });
+        let forward = CatchUnwind::new(None, Forward { report, sending, out }.run());
+        let task = shared.spawn(async move { drop(forward.await) });
         Self { task, failure }
     }
 }
 
-impl Drop for Pumping {
+impl Drop for ForwardTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 /// The work of the task. Dropped in this order: the failure is known before the stream is reset.
-struct Pump {
+struct Forward {
     report: Report,
-    sending: Sending,
+    sending: BodyWriter,
     out: WriteHalf,
 }
 
-impl Pump {
+impl Forward {
     async fn run(self) {
         let Self { report, sending, out } = self;
         let mut out = out;
         let mut report = report;
-        if let Err(status) = pump(sending, &mut out).await {
+        if let Err(status) = forward(sending, &mut out).await {
             let _ = report.failure.set(status);
         }
         report.done = true;
     }
 }
 
-/// Tells of a pump that panicked, or whose runtime has ended.
+/// Tells of a forward that panicked, or whose runtime has ended.
 struct Report {
     method: &'static MethodInfo,
     failure: Arc<OnceLock<Status>>,

@@ -2,16 +2,16 @@
 //! (`PROTOCOL §10.13`).
 //!
 //! ```text
-//! handles ── ask, drain ──▶ Signal ──▶ Control, polled by the connection's task
-//!    ▲                                    ├── Speaking: our stream
-//!    └───────── Remote ◀── what it said ──┴── Listening: the peer's stream
+//! handles ── ask, drain ──▶ Signal ──▶ CapabilityStreams, polled by the connection's task
+//!    ▲                                    ├── ControlSender: our stream
+//!    └─ RemoteCapabilities ◀─ what it said ──┴── ControlReceiver: the peer's stream
 //! ```
 
 mod line;
-mod listening;
-mod remote;
+mod peer;
+mod receiver;
+mod sender;
 mod signal;
-mod speaking;
 
 use std::{
     pin::pin,
@@ -26,34 +26,34 @@ use std::{
 use muxado::{ControlStreams, Session, StreamType, TypedSession};
 use tokio::sync::Notify;
 
-pub(crate) use self::line::ToldLimits;
-pub use self::remote::{RemoteInfo, RemoteService};
+pub(crate) use self::line::AdvertisedLimits;
+pub use self::peer::{PeerCapabilities, ServiceCapability};
 use self::{
     line::Line,
-    listening::Listening,
+    receiver::ControlReceiver,
+    sender::{ControlSender, Listener, Wishes},
     signal::Signal,
-    speaking::{Listener, Speaking, Wishes},
 };
 use crate::{Limits, Router};
 
 /// What is known of the peer, for all handles of a connection.
 #[derive(Debug)]
-pub(crate) struct Remote {
-    info: OnceLock<Arc<RemoteInfo>>,
+pub(crate) struct RemoteCapabilities {
+    info: OnceLock<Arc<PeerCapabilities>>,
     /// The peer will not say anything.
     is_silent: AtomicBool,
     changed: Notify,
     signal: Arc<Signal>,
 }
 
-impl Remote {
+impl RemoteCapabilities {
     pub(crate) fn new() -> Self {
         let signal = Signal::new();
         Self { info: OnceLock::new(), is_silent: AtomicBool::new(false), changed: Notify::new(), signal }
     }
 
     /// What the peer said. Has it asked, if it said nothing yet.
-    pub(crate) fn info(&self) -> Option<Arc<RemoteInfo>> {
+    pub(crate) fn info(&self) -> Option<Arc<PeerCapabilities>> {
         if self.info.get().is_none() {
             self.signal.ask();
         }
@@ -61,7 +61,7 @@ impl Remote {
     }
 
     /// Waits for what the peer says; `None` if it will say nothing, or the session ends.
-    pub(crate) async fn hello(&self, session: &Session) -> Option<Arc<RemoteInfo>> {
+    pub(crate) async fn capabilities(&self, session: &Session) -> Option<Arc<PeerCapabilities>> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -79,7 +79,7 @@ impl Remote {
     }
 
     /// The limits that the peer told.
-    pub(crate) fn limits(&self) -> Option<&ToldLimits> {
+    pub(crate) fn limits(&self) -> Option<&AdvertisedLimits> {
         self.info.get().map(|info| info.limits())
     }
 
@@ -107,49 +107,55 @@ impl Remote {
 }
 
 /// The control streams of a connection, polled by its task. No call waits for them.
-pub(crate) struct Control {
+pub(crate) struct CapabilityStreams {
     streams: ControlStreams,
     signal: Arc<Signal>,
     /// Sets the signal.
     waker: Waker,
-    speaking: Speaking,
-    listening: Listening,
+    sender: ControlSender,
+    receiver: ControlReceiver,
 }
 
-impl Control {
+impl CapabilityStreams {
     /// To be made before the session's driver runs.
-    pub(crate) fn new(session: &TypedSession, remote: &Remote) -> Self {
+    pub(crate) fn new(session: &TypedSession, remote: &RemoteCapabilities) -> Self {
         let signal = Arc::clone(&remote.signal);
         let waker = Waker::from(Arc::clone(&signal));
         let streams = ControlStreams::start(session, StreamType::CONTROL);
-        Self { streams, signal, waker, speaking: Speaking::Silent, listening: Listening::Waiting }
+        Self { streams, signal, waker, sender: ControlSender::Silent, receiver: ControlReceiver::Waiting }
     }
 
     /// Listens and speaks, if there is reason to. As a rule there is none, and this costs next to
     /// nothing.
-    pub(crate) fn poll(&mut self, cx: &Context<'_>, remote: &Remote, limits: &Limits, router: &Router) {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &Context<'_>,
+        remote: &RemoteCapabilities,
+        limits: &Limits,
+        router: &Router,
+    ) {
         if self.signal.take() {
             self.signal.register(cx);
             self.poll_streams(remote, limits, router);
         }
     }
 
-    fn poll_streams(&mut self, remote: &Remote, limits: &Limits, router: &Router) {
+    fn poll_streams(&mut self, remote: &RemoteCapabilities, limits: &Limits, router: &Router) {
         let cx = &mut Context::from_waker(&self.waker);
-        self.listening.poll(cx, &self.streams, |line| remote.hear(line));
+        self.receiver.poll(cx, &self.streams, |line| remote.hear(line));
         let wishes = Wishes {
             is_asked: self.signal.is_asked(),
             has_heard: remote.info.get().is_some(),
             drain: self.signal.drains(),
         };
-        let listener = self.speaking.poll(cx, &self.streams, wishes, || line::hello(limits, router));
-        if listener == Listener::Gone || self.listening.is_over() {
+        let listener = self.sender.poll(cx, &self.streams, wishes, || line::hello(limits, router));
+        if listener == Listener::Gone || self.receiver.is_over() {
             remote.note_silent();
         }
     }
 }
 
-impl Drop for Control {
+impl Drop for CapabilityStreams {
     fn drop(&mut self) {
         // The handles of a connection outlive its task, and must not hold its memory.
         self.signal.forget_task();

@@ -11,7 +11,7 @@ use muxado::{ControlStreams, ErrorCode, Stream};
 use tokio::time::{Sleep, sleep};
 
 use super::line;
-use crate::message::payload::Outgoing;
+use crate::message::payload::OutboundMessage;
 
 /// How far this side has got.
 ///
@@ -19,14 +19,14 @@ use crate::message::payload::Outgoing;
 /// Silent ──▶ Waiting ──▶ Saying ──▶ Said ──▶ Saying (the last line) ──▶ Over
 ///    └────────────────────▲           └─────────── refused ──────────────▲
 /// ```
-pub(super) enum Speaking {
+pub(super) enum ControlSender {
     /// Nothing shows that the peer would listen.
     Silent,
     /// It would; there is no hurry.
     Waiting(Pin<Box<Sleep>>),
     Saying {
         stream: Stream,
-        line: Outgoing,
+        line: OutboundMessage,
         is_last: bool,
     },
     /// There is nothing more to say until the end.
@@ -54,7 +54,7 @@ pub(super) enum Listener {
     Gone,
 }
 
-impl Speaking {
+impl ControlSender {
     /// Says what there is to be said, as far as the peer takes it.
     pub(super) fn poll(
         &mut self,
@@ -110,7 +110,7 @@ impl Speaking {
             return Some(Self::Over);
         }
         let Self::Saying { stream, line, is_last } = self else {
-            let line = Outgoing::new(line::drain(drain?));
+            let line = OutboundMessage::new(line::drain(drain?));
             return self.take_stream().map(|stream| Self::Saying { stream, line, is_last: true });
         };
         let written =
@@ -124,7 +124,7 @@ impl Speaking {
 
     fn begin(streams: &ControlStreams, hello: Vec<u8>) -> Self {
         match streams.open() {
-            Ok(stream) => Self::Saying { stream, line: Outgoing::new(hello), is_last: false },
+            Ok(stream) => Self::Saying { stream, line: OutboundMessage::new(hello), is_last: false },
             Err(_) => Self::Over,
         }
     }

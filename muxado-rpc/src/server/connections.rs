@@ -7,26 +7,26 @@ use std::{
 
 use tokio::task::Id;
 
-use crate::{CallStats, connection::link::Link, support::panics};
+use crate::{CallStats, connection::shared::ConnectionShared, support::panics};
 
 /// The connections of a server, by the ids of their tasks.
 #[derive(Default)]
-pub(super) struct Links {
+pub(super) struct LiveConnections {
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    live: HashMap<Id, Arc<Link>>,
+    live: HashMap<Id, Arc<ConnectionShared>>,
     /// Connections that have ended, with handlers that have not yet.
-    ending: Vec<Arc<Link>>,
+    ending: Vec<Arc<ConnectionShared>>,
     /// The calls of connections of which nothing is left.
     past: CallStats,
 }
 
-impl Links {
-    pub(super) fn insert(&self, id: Id, link: Arc<Link>) {
-        self.lock().live.insert(id, link);
+impl LiveConnections {
+    pub(super) fn insert(&self, id: Id, shared: Arc<ConnectionShared>) {
+        self.lock().live.insert(id, shared);
     }
 
     pub(super) fn remove(&self, id: Id) {
@@ -38,7 +38,7 @@ impl Links {
         panics::discard(over);
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Link>> {
+    pub(super) fn all(&self) -> Vec<Arc<ConnectionShared>> {
         self.lock().live.values().cloned().collect()
     }
 
@@ -46,7 +46,7 @@ impl Links {
         let mut inner = self.lock();
         let over = inner.fold();
         let mut sum = inner.past;
-        inner.live.values().chain(&inner.ending).for_each(|link| sum += link.tally().stats());
+        inner.live.values().chain(&inner.ending).for_each(|shared| sum += shared.metrics().stats());
         drop(inner);
         panics::discard(over);
         sum
@@ -61,10 +61,10 @@ impl Links {
 impl Inner {
     /// Keeps of connections without calls only the counts, and returns them: with them values of the user's are
     /// dropped, which is not to be under the lock.
-    fn fold(&mut self) -> Vec<Arc<Link>> {
+    fn fold(&mut self) -> Vec<Arc<ConnectionShared>> {
         let (mut over, mut at) = (Vec::new(), 0);
-        while let Some(link) = self.ending.get(at) {
-            let stats = link.tally().stats();
+        while let Some(shared) = self.ending.get(at) {
+            let stats = shared.metrics().stats();
             if stats.in_flight() == 0 {
                 self.past += stats;
                 over.push(self.ending.swap_remove(at));

@@ -4,8 +4,8 @@ use std::{fmt, sync::OnceLock, time::Duration};
 
 use serde_json::value::RawValue;
 
-use super::line::{Drain, ToldLimits, saturating, services};
-use crate::{Codec, ServiceId, support::text::Brief};
+use super::line::{AdvertisedLimits, Drain, saturating, services};
+use crate::{Codec, ServiceId, support::truncate::Brief};
 
 /// What a peer said about itself on its control stream (`PROTOCOL §10.13`): its limits, codecs and
 /// services, and whether it drains.
@@ -25,8 +25,8 @@ use crate::{Codec, ServiceId, support::text::Brief};
 /// }
 /// # }
 /// ```
-pub struct RemoteInfo {
-    limits: ToldLimits,
+pub struct PeerCapabilities {
+    limits: AdvertisedLimits,
     codecs: Option<Vec<Codec>>,
     /// As it came, so that it takes no more room than the peer sent.
     services: Option<Box<RawValue>>,
@@ -34,9 +34,9 @@ pub struct RemoteInfo {
     drain: OnceLock<Drain>,
 }
 
-impl RemoteInfo {
+impl PeerCapabilities {
     pub(super) const fn new(
-        limits: ToldLimits,
+        limits: AdvertisedLimits,
         codecs: Option<Vec<Codec>>,
         services: Option<Box<RawValue>>,
         truncated: bool,
@@ -94,7 +94,7 @@ impl RemoteInfo {
     ///
     /// It is for people and for choosing between peers. A method that is not in it may have been added
     /// since; calling it says whether it is there.
-    pub fn services(&self) -> Vec<RemoteService> {
+    pub fn services(&self) -> Vec<ServiceCapability> {
         self.services.as_deref().map(services).unwrap_or_default()
     }
 
@@ -122,16 +122,16 @@ impl RemoteInfo {
         let _ = self.drain.set(drain);
     }
 
-    pub(super) const fn limits(&self) -> &ToldLimits {
+    pub(super) const fn limits(&self) -> &AdvertisedLimits {
         &self.limits
     }
 }
 
 /// Of the list of services at most 256 bytes are shown, escaped.
-impl fmt::Debug for RemoteInfo {
+impl fmt::Debug for PeerCapabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services = self.services.as_deref().map_or("", RawValue::get);
-        f.debug_struct("RemoteInfo")
+        f.debug_struct("PeerCapabilities")
             .field("limits", &self.limits)
             .field("codecs", &self.codecs)
             .field("services", &format_args!("{}", Brief(services)))
@@ -141,7 +141,7 @@ impl fmt::Debug for RemoteInfo {
     }
 }
 
-/// A service that a peer says it serves; see [`RemoteInfo::services`].
+/// A service that a peer says it serves; see [`PeerCapabilities::services`].
 ///
 /// ```
 /// # async fn example(peer: &muxado_rpc::Peer) {
@@ -152,13 +152,13 @@ impl fmt::Debug for RemoteInfo {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteService {
+pub struct ServiceCapability {
     name: String,
     id: ServiceId,
     methods: Option<Vec<String>>,
 }
 
-impl RemoteService {
+impl ServiceCapability {
     pub(super) const fn new(name: String, id: ServiceId, methods: Option<Vec<String>>) -> Self {
         Self { name, id, methods }
     }

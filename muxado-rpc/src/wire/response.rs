@@ -5,55 +5,55 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    check_metadata, cut_out, expect_end, message_size, no_payload, packed_head, push_metadata, range_of,
-    read_metadata, set_length,
+    check_metadata, expect_end, message_size, no_payload, packed_head, push_metadata, range_of,
+    read_metadata, set_length, slice_payload,
 };
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         Append, CodecError,
-        json::{self, JsonAnswer, Scanner, push_string},
+        json::{self, JsonResponse, Scanner, push_string},
         msgpack::{Cursor, push_bool, push_map, push_str},
     },
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, Outgoing, Payload},
+        payload::{Framed, Head, OutboundMessage, Payload},
         response::{EncodedError, Outcome},
         status::MAX_STATUS_MESSAGE,
     },
-    support::text::shortened,
+    support::truncate::truncate,
 };
 
 /// Encodes an answer in the codec of the request. One that is over a limit of this side, or
 /// one that the caller told, becomes a status that says so.
-pub(crate) fn encode_answer(
+pub(crate) fn encode_response(
     codec: Codec,
     result: Result<Response, Status>,
     limits: SendLimits<'_>,
-) -> Outgoing {
+) -> OutboundMessage {
     let result = match result {
-        Ok(response) => match quick_answer(codec, response) {
+        Ok(response) => match quick_response(codec, response) {
             Ok(framed) if message_size(codec, &framed) <= limits.message_size().bytes => {
-                return framed.into_outgoing();
+                return framed.into_outbound();
             }
             Ok(framed) => return too_large(codec, &framed, limits),
             Err(response) => Ok(response),
         },
         failed => failed,
     };
-    let answer = match result.and_then(|response| Answer::of_response(codec, response, limits)) {
+    let answer = match result.and_then(|response| OutboundResponse::of_response(codec, response, limits)) {
         Ok(answer) => answer,
-        Err(status) => Answer::of_status(codec, &status),
+        Err(status) => OutboundResponse::of_status(codec, &status),
     };
     let framed = answer.frame(codec);
     if message_size(codec, &framed) <= limits.message_size().bytes {
-        return framed.into_outgoing();
+        return framed.into_outbound();
     }
     too_large(codec, &framed, limits)
 }
 
 /// A value without metadata, which most answers are; gives back what is anything else.
-fn quick_answer(codec: Codec, response: Response) -> Result<Framed, Response> {
+fn quick_response(codec: Codec, response: Response) -> Result<Framed, Response> {
     let payload = response.into_value(codec)?;
     Ok(match codec {
         Codec::Json => payload.framed(br#"{"ok":"#, |buf| buf.extend_from_slice(b"}\n")),
@@ -67,17 +67,17 @@ fn quick_answer(codec: Codec, response: Response) -> Result<Framed, Response> {
 
 /// What is said instead of an answer that is over a limit.
 #[cold]
-fn too_large(codec: Codec, framed: &Framed, limits: SendLimits<'_>) -> Outgoing {
+fn too_large(codec: Codec, framed: &Framed, limits: SendLimits<'_>) -> OutboundMessage {
     let (size, limit) = (message_size(codec, framed), limits.message_size());
     let (whose, limit) = (limit.whose("serving", "calling"), limit.bytes);
     let status = Status::resource_exhausted(format!(
         "an answer of {size} bytes, over the {whose} side's limit of {limit} (Limits::max_message_size)"
     ));
-    Answer::of_status(codec, &status).frame(codec).into_outgoing()
+    OutboundResponse::of_status(codec, &status).frame(codec).into_outbound()
 }
 
 /// An answer in the shape of the wire.
-struct Answer {
+struct OutboundResponse {
     error: Option<ErrorHead>,
     /// The value, or the details of the error.
     payload: Payload,
@@ -92,7 +92,7 @@ struct ErrorHead {
     has_details: bool,
 }
 
-impl Answer {
+impl OutboundResponse {
     fn of_response(codec: Codec, response: Response, limits: SendLimits<'_>) -> Result<Self, Status> {
         check_metadata(response.metadata(), limits)
             .map_err(|problem| Status::internal(format!("the answer has {problem}")))?;
@@ -105,7 +105,7 @@ impl Answer {
         match outcome {
             Outcome::Value(payload) => Ok(Self { error: None, payload, metadata }),
             Outcome::Error(error) => Ok(Self { metadata, ..Self::of_app_error(error) }),
-            Outcome::Items(_) => Err(Status::internal("a method of one answer returned items")),
+            Outcome::Body(_) => Err(Status::internal("a method of one answer returned items")),
         }
     }
 
@@ -203,14 +203,14 @@ impl Answer {
 
 /// What is sent, and what is kept, of the text of an error.
 fn kept_message(text: &str) -> String {
-    shortened(text, MAX_STATUS_MESSAGE).to_owned()
+    truncate(text, MAX_STATUS_MESSAGE).to_owned()
 }
 
 /// What a value without metadata is behind in MessagePack.
 const QUICK: &[u8] = b"\x81\xa2ok";
 
 /// Decodes an answer.
-pub(crate) fn decode_answer(
+pub(crate) fn decode_response(
     method: &MethodInfo,
     codec: Codec,
     message: Bytes,
@@ -219,15 +219,15 @@ pub(crate) fn decode_answer(
     if codec == Codec::MessagePack && message.len() > QUICK.len() && message.starts_with(QUICK) {
         // As it is written here. Whether the rest is one value is for whoever decodes it to see.
         let value = QUICK.len()..message.len();
-        return Ok(Response::from_outcome(codec, Outcome::Value(cut_out(message, value))));
+        return Ok(Response::from_outcome(codec, Outcome::Value(slice_payload(message, value))));
     }
-    let mut parts = Parts::decode(codec, &message)
+    let mut parts = ResponseFields::decode(codec, &message)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
     let metadata = parts.metadata.take().unwrap_or_default();
     check_metadata(&metadata, limits.into())
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;
     let outcome = match (parts.ok, parts.error) {
-        (Some(value), None) => Outcome::Value(cut_out(message, value)),
+        (Some(value), None) => Outcome::Value(slice_payload(message, value)),
         (None, Some(error)) => Outcome::Error(error.into_app_error(codec)?),
         _ => {
             let status = format!("the answer of {method} has neither or both of `ok` and `err`");
@@ -239,10 +239,10 @@ pub(crate) fn decode_answer(
 
 /// What may be in an answer, or in a message of a stream of items.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct ResponseFields {
     /// Where the value lies in the message.
     pub(super) ok: Option<Range<usize>>,
-    pub(super) error: Option<ErrorParts>,
+    pub(super) error: Option<ErrorFields>,
     /// Where the item lies in the message.
     pub(super) item: Option<Range<usize>>,
     /// The items have ended.
@@ -251,7 +251,7 @@ pub(super) struct Parts {
 }
 
 #[derive(Default)]
-pub(super) struct ErrorParts {
+pub(super) struct ErrorFields {
     code: Code,
     message: String,
     details: Option<Bytes>,
@@ -259,7 +259,7 @@ pub(super) struct ErrorParts {
     not_executed: bool,
 }
 
-impl ErrorParts {
+impl ErrorFields {
     /// The application's error, or a status.
     pub(super) fn into_app_error(self, codec: Codec) -> Result<EncodedError, Status> {
         let Self { code, message, details, app, not_executed } = self;
@@ -277,7 +277,7 @@ impl ErrorParts {
     }
 }
 
-impl Parts {
+impl ResponseFields {
     pub(super) fn decode(codec: Codec, message: &Bytes) -> Result<Self, CodecError> {
         match codec {
             Codec::Json => decode_json(message),
@@ -286,13 +286,13 @@ impl Parts {
     }
 }
 
-fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
+fn decode_json(message: &Bytes) -> Result<ResponseFields, CodecError> {
     if let Some(value) = quick_json(message) {
-        return Ok(Parts { ok: Some(range_of(message, value)), ..Parts::default() });
+        return Ok(ResponseFields { ok: Some(range_of(message, value)), ..ResponseFields::default() });
     }
-    let answer: JsonAnswer<'_> = json::parse(message)?;
+    let answer: JsonResponse<'_> = json::parse(message)?;
     let raw = |value: &serde_json::value::RawValue| message.slice_ref(value.get().as_bytes());
-    let error = answer.err.map(|error| ErrorParts {
+    let error = answer.err.map(|error| ErrorFields {
         code: Code::from_wire(&error.code),
         message: kept_message(&error.message),
         details: error.details.map(raw),
@@ -301,7 +301,7 @@ fn decode_json(message: &Bytes) -> Result<Parts, CodecError> {
     });
     let ok = answer.ok.map(|value| range_of(message, value.get().as_bytes()));
     let item = answer.item.map(|value| range_of(message, value.get().as_bytes()));
-    Ok(Parts { ok, error, item, end: answer.end, metadata: answer.metadata })
+    Ok(ResponseFields { ok, error, item, end: answer.end, metadata: answer.metadata })
 }
 
 /// The value of an answer as it is written here, without metadata; `None` does not say that it is none.
@@ -313,9 +313,9 @@ fn quick_json(message: &[u8]) -> Option<&[u8]> {
     Some(value)
 }
 
-fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
+fn decode_packed(message: &Bytes) -> Result<ResponseFields, CodecError> {
     let mut cursor = Cursor::new(message);
-    let mut parts = Parts::default();
+    let mut parts = ResponseFields::default();
     for _ in 0..cursor.map()? {
         match cursor.string()? {
             "ok" => parts.ok = Some(range_of(message, cursor.value()?)),
@@ -332,8 +332,8 @@ fn decode_packed(message: &Bytes) -> Result<Parts, CodecError> {
     Ok(parts)
 }
 
-fn decode_packed_error(message: &Bytes, cursor: &mut Cursor<'_>) -> Result<ErrorParts, CodecError> {
-    let mut error = ErrorParts::default();
+fn decode_packed_error(message: &Bytes, cursor: &mut Cursor<'_>) -> Result<ErrorFields, CodecError> {
+    let mut error = ErrorFields::default();
     for _ in 0..cursor.map()? {
         match cursor.string()? {
             "code" => error.code = Code::from_wire(cursor.string()?),
@@ -358,14 +358,14 @@ mod tests {
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
     fn encode(codec: Codec, result: Result<Response, Status>) -> Bytes {
-        encode_answer(codec, result, (&Limits::default()).into()).into_bytes()
+        encode_response(codec, result, (&Limits::default()).into()).into_bytes()
     }
 
     fn decode(bytes: Bytes) -> Result<Response, Status> {
         let mut reader = MessageReader::new(1 << 20);
         reader.push(bytes);
         let message = reader.pop().unwrap().expect("a whole message");
-        decode_answer(&METHOD, reader.codec().unwrap(), message, &Limits::default())
+        decode_response(&METHOD, reader.codec().unwrap(), message, &Limits::default())
     }
 
     #[test]
@@ -438,7 +438,7 @@ mod tests {
     fn an_answer_over_the_limit_becomes_a_status() {
         for codec in CODECS {
             let limits = Limits::default().max_message_size(1024);
-            let answer = encode_answer(codec, Response::new(codec, &"x".repeat(2000)), (&limits).into());
+            let answer = encode_response(codec, Response::new(codec, &"x".repeat(2000)), (&limits).into());
             let status = decode(answer.into_bytes()).unwrap_err();
             assert_eq!(status.code(), Code::ResourceExhausted);
             assert!(status.message().contains("serving side's limit of 1024"), "{status}");

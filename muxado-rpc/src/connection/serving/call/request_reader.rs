@@ -13,17 +13,17 @@ use tokio::time::Instant;
 
 use crate::{
     Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
-    connection::link::Link,
+    connection::shared::ConnectionShared,
     support::{
         budget::Reservation,
-        text::{self, brief},
         timer::Timer,
+        truncate::{self, brief},
     },
-    wire::{MessageError, MessageReader, RequestHead, cut_out, decode_request, quick_request},
+    wire::{MessageError, MessageReader, RequestHead, decode_request, quick_request, slice_payload},
 };
 
 /// A request that is being read.
-pub(super) struct Reception {
+pub(super) struct RequestReader {
     service: Result<&'static ServiceInfo, Unknown>,
     /// What came with the stream.
     first: Option<Bytes>,
@@ -55,16 +55,21 @@ pub(super) enum Received {
     Nothing,
 }
 
-impl Reception {
-    pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router, link: &Link) -> Self {
+impl RequestReader {
+    pub(super) fn new(
+        id: ServiceId,
+        first: Option<Bytes>,
+        router: &Router,
+        shared: &ConnectionShared,
+    ) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
-        let reader = MessageReader::new(link.limits().max_message_size);
+        let reader = MessageReader::new(shared.limits().max_message_size);
         Self { service, first, reader, timer: None }
     }
 
     /// The reader, which may hold bytes behind the request.
-    pub(super) fn take_reader(&mut self, link: &Link) -> MessageReader {
-        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(link.request_memory())
+    pub(super) fn take_reader(&mut self, shared: &ConnectionShared) -> MessageReader {
+        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(shared.request_memory())
     }
 
     /// The room that the request takes, if it was buffered.
@@ -77,7 +82,7 @@ impl Reception {
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Stream,
-        link: &Arc<Link>,
+        shared: &Arc<ConnectionShared>,
     ) -> Poll<Received> {
         loop {
             let read = match self.first.take() {
@@ -85,7 +90,7 @@ impl Reception {
                 None => stream.poll_read_chunk(cx, usize::MAX),
             };
             let message = match read {
-                Poll::Ready(Ok(Some(chunk))) => match self.take(chunk, link) {
+                Poll::Ready(Ok(Some(chunk))) => match self.take(chunk, shared) {
                     Ok(None) => continue,
                     Ok(Some(message)) => Ok(message),
                     Err(error) => Err(error),
@@ -93,21 +98,21 @@ impl Reception {
                 Poll::Ready(Ok(None)) => self.reader.finish(),
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
                 Poll::Pending => {
-                    ready!(self.poll_timer(cx, link.limits()));
+                    ready!(self.poll_timer(cx, shared.limits()));
                     return Poll::Ready(Received::Nothing);
                 }
             };
-            return Poll::Ready(self.received(message, link));
+            return Poll::Ready(self.received(message, shared));
         }
     }
 
     /// Takes in what came; the request, once it is whole.
-    fn take(&mut self, chunk: Bytes, link: &Link) -> Result<Option<Bytes>, MessageError> {
+    fn take(&mut self, chunk: Bytes, shared: &ConnectionShared) -> Result<Option<Bytes>, MessageError> {
         self.timer = None;
         match self.reader.take_whole(chunk) {
             Ok(message) => Ok(Some(message)),
             Err(chunk) => {
-                self.reader.count(link.request_memory());
+                self.reader.count(shared.request_memory());
                 self.reader.push(chunk);
                 if self.service.is_err() {
                     // There is nobody to read on for.
@@ -137,12 +142,12 @@ impl Reception {
         self.reader.codec().unwrap_or(Codec::Json)
     }
 
-    fn received(&self, message: Result<Bytes, MessageError>, link: &Arc<Link>) -> Received {
+    fn received(&self, message: Result<Bytes, MessageError>, shared: &Arc<ConnectionShared>) -> Received {
         let codec = self.codec();
         let request = match &self.service {
             Ok(service) => message
-                .map_err(|error| unreadable(service, &error, link.limits()))
-                .and_then(|message| request(service, codec, message, link)),
+                .map_err(|error| unreadable(service, &error, shared.limits()))
+                .and_then(|message| request(service, codec, message, shared)),
             Err(Unknown { id, router }) => Err(router.unknown_service(*id)),
         };
         match request {
@@ -156,16 +161,16 @@ fn request(
     service: &'static ServiceInfo,
     codec: Codec,
     message: Bytes,
-    link: &Arc<Link>,
+    shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
     if codec == Codec::MessagePack
         && let Some((method, params)) = quick_request(&message)
         && let Some(method) = service.method_named(method)
     {
         let params = params..message.len();
-        return Ok(Request::received(method, codec, cut_out(message, params), Arc::clone(link)));
+        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared)));
     }
-    let limits = link.limits();
+    let limits = shared.limits();
     let head = decode_request(codec, &message).map_err(|error| {
         Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
     })?;
@@ -180,8 +185,8 @@ fn request(
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
-    let params = params.map_or_else(|| codec.empty_map().into(), |params| cut_out(message, params));
-    let mut request = Request::received(method, codec, params, Arc::clone(link));
+    let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
+    let mut request = Request::received(method, codec, params, Arc::clone(shared));
     request.set_timeout(timeout);
     request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
     if !metadata.is_empty() {
@@ -213,7 +218,7 @@ fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> S
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
-    let known = text::list(service.methods().iter().map(MethodInfo::name), MAX_METHODS);
+    let known = truncate::list(service.methods().iter().map(MethodInfo::name), MAX_METHODS);
     let (service, name) = (service.name(), brief(name, MAX_QUOTED_NAME));
     Status::unimplemented(format!("service {service} has no method \"{name}\"; it has: {known}"))
 }

@@ -12,7 +12,7 @@ use super::line::{self, Line, MAX_LINE};
 use crate::codec::CodecError;
 
 /// How far the peer has got.
-pub(super) enum Listening {
+pub(super) enum ControlReceiver {
     /// It has not opened the stream.
     Waiting,
     Reading(Reader),
@@ -37,7 +37,7 @@ enum Unusable {
     TooMuch,
 }
 
-impl Listening {
+impl ControlReceiver {
     /// Hands on what has come.
     pub(super) fn poll(
         &mut self,

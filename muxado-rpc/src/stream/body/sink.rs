@@ -12,7 +12,7 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use super::{
-    Items, PollItems, Step,
+    Body, BodySource, Step,
     fill::{encode, fill},
 };
 use crate::{
@@ -58,8 +58,8 @@ where
         end => {
             serving.end = end;
             let metadata = serving.context.as_ref().map(Context::take_metadata).unwrap_or_default();
-            let items = Items::local(codec, serving);
-            Ok(Response::from_outcome(codec, Outcome::Items(items)).with_metadata(metadata))
+            let items = Body::local(codec, serving);
+            Ok(Response::from_outcome(codec, Outcome::Body(items)).with_metadata(metadata))
         }
     }
 }
@@ -202,7 +202,7 @@ impl Serving {
     }
 }
 
-impl PollItems for Serving {
+impl BodySource for Serving {
     fn poll_fill(
         mut self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,

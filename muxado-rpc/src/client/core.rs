@@ -15,13 +15,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
 use crate::{
-    BoxError, CallError, Codec, Items, Metadata, MethodInfo, Request, Response, Status, Streaming,
-    message::status::from_box_error, stream::items::StreamItems,
+    Body, BoxError, CallError, Codec, Metadata, MethodInfo, Request, Response, Status, Streaming,
+    message::status::from_box_error, stream::body::StreamBody,
 };
 
 /// The part of a client that is the same for all services.
 #[derive(Clone, Debug)]
-pub struct Caller<C> {
+pub struct ClientCore<C> {
     channel: C,
     codec: Codec,
     timeout: Option<Duration>,
@@ -30,7 +30,7 @@ pub struct Caller<C> {
     metadata: Metadata,
 }
 
-impl<C> Caller<C>
+impl<C> ClientCore<C>
 where
     C: Service<Request, Response = Response> + Clone,
     C::Error: Into<BoxError>,
@@ -88,8 +88,8 @@ where
         &self,
         method: &'static MethodInfo,
         params: P,
-        input: Option<Items>,
-    ) -> Calling<C, Value<T>>
+        input: Option<Body>,
+    ) -> ClientCall<C, Value<T>>
     where
         P: Serialize,
         T: DeserializeOwned,
@@ -102,8 +102,8 @@ where
         &self,
         method: &'static MethodInfo,
         params: P,
-        input: Option<Items>,
-    ) -> Calling<C, Fallible<T, E>>
+        input: Option<Body>,
+    ) -> ClientCall<C, Fallible<T, E>>
     where
         P: Serialize,
         T: DeserializeOwned,
@@ -117,8 +117,8 @@ where
         &self,
         method: &'static MethodInfo,
         params: P,
-        input: Option<Items>,
-    ) -> Calling<C, Streams<T>>
+        input: Option<Body>,
+    ) -> ClientCall<C, Streams<T>>
     where
         P: Serialize,
         T: DeserializeOwned,
@@ -131,8 +131,8 @@ where
         &self,
         method: &'static MethodInfo,
         params: P,
-        input: Option<Items>,
-    ) -> Calling<C, FallibleStreams<T, E>>
+        input: Option<Body>,
+    ) -> ClientCall<C, FallibleStreams<T, E>>
     where
         P: Serialize,
         T: DeserializeOwned,
@@ -142,20 +142,20 @@ where
     }
 
     /// The values of a stream, as the items of a request.
-    pub fn items<T, S>(&self, method: &'static MethodInfo, stream: S) -> Option<Items>
+    pub fn items<T, S>(&self, method: &'static MethodInfo, stream: S) -> Option<Body>
     where
         T: Serialize,
         S: Stream<Item = T> + Send + 'static,
     {
-        Some(Items::local(self.codec, StreamItems::new(method, self.codec, stream)))
+        Some(Body::local(self.codec, StreamBody::new(method, self.codec, stream)))
     }
 
     fn start<P: Serialize, A>(
         &self,
         method: &'static MethodInfo,
         params: &P,
-        input: Option<Items>,
-    ) -> Calling<C, A> {
+        input: Option<Body>,
+    ) -> ClientCall<C, A> {
         let state = match Request::new(method, self.codec, params) {
             Ok(mut request) => {
                 self.set_up(&mut request, input);
@@ -163,11 +163,11 @@ where
             }
             Err(status) => State::Failed(Some(status)),
         };
-        Calling { method, state, answer: PhantomData }
+        ClientCall { method, state, answer: PhantomData }
     }
 
     /// The same for all types, so that a client's methods stay small.
-    fn set_up(&self, request: &mut Request, input: Option<Items>) {
+    fn set_up(&self, request: &mut Request, input: Option<Body>) {
         request.set_input(input);
         let timeout = self.timeout.or_else(|| request.method().default_timeout());
         request.set_timeout(timeout.or(self.default_timeout));
@@ -181,7 +181,7 @@ where
 /// A call of a generated client. Small, because thousands of them wait at a time.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Calling<C: Service<Request>, A> {
+pub struct ClientCall<C: Service<Request>, A> {
     method: &'static MethodInfo,
     #[pin]
     state: State<C, C::Future>,
@@ -200,11 +200,11 @@ enum State<C, F> {
     Running(#[pin] F),
 }
 
-impl<C, A> Future for Calling<C, A>
+impl<C, A> Future for ClientCall<C, A>
 where
     C: Service<Request, Response = Response>,
     C::Error: Into<BoxError>,
-    A: Answer,
+    A: CallOutput,
 {
     type Output = A::Output;
 
@@ -228,9 +228,9 @@ where
     }
 }
 
-impl<C: Service<Request>, A> fmt::Debug for Calling<C, A> {
+impl<C: Service<Request>, A> fmt::Debug for ClientCall<C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calling").field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("ClientCall").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -243,7 +243,7 @@ fn polled_again() -> Status {
 }
 
 /// What a method of a client makes of a response.
-pub trait Answer {
+pub trait CallOutput {
     /// What the method returns.
     type Output;
 
@@ -267,7 +267,7 @@ pub struct Streams<T>(PhantomData<fn() -> T>);
 #[derive(Debug)]
 pub struct FallibleStreams<T, E>(PhantomData<fn() -> (T, E)>);
 
-impl<T: DeserializeOwned> Answer for Value<T> {
+impl<T: DeserializeOwned> CallOutput for Value<T> {
     type Output = Result<T, CallError>;
 
     fn of(method: &'static MethodInfo, result: Result<Response, Status>) -> Self::Output {
@@ -275,7 +275,7 @@ impl<T: DeserializeOwned> Answer for Value<T> {
     }
 }
 
-impl<T: DeserializeOwned, E: DeserializeOwned> Answer for Fallible<T, E> {
+impl<T: DeserializeOwned, E: DeserializeOwned> CallOutput for Fallible<T, E> {
     type Output = Result<T, CallError<E>>;
 
     fn of(method: &'static MethodInfo, result: Result<Response, Status>) -> Self::Output {
@@ -283,7 +283,7 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Answer for Fallible<T, E> {
     }
 }
 
-impl<T: DeserializeOwned> Answer for Streams<T> {
+impl<T: DeserializeOwned> CallOutput for Streams<T> {
     type Output = Result<Streaming<T>, CallError>;
 
     fn of(method: &'static MethodInfo, result: Result<Response, Status>) -> Self::Output {
@@ -291,7 +291,7 @@ impl<T: DeserializeOwned> Answer for Streams<T> {
     }
 }
 
-impl<T: DeserializeOwned, E: DeserializeOwned> Answer for FallibleStreams<T, E> {
+impl<T: DeserializeOwned, E: DeserializeOwned> CallOutput for FallibleStreams<T, E> {
     type Output = Result<Streaming<T, E>, CallError<E>>;
 
     fn of(method: &'static MethodInfo, result: Result<Response, Status>) -> Self::Output {

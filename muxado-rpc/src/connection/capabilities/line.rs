@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::remote::{RemoteInfo, RemoteService};
+use super::peer::{PeerCapabilities, ServiceCapability};
 use crate::{
     Codec, Limits, Router, ServiceId, ServiceInfo,
     codec::{CodecError, json},
@@ -24,7 +24,7 @@ pub(crate) const MAX_LINE: usize = 64 * 1024;
 /// What a line says. Of what is not known here, it says nothing.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    pub(super) hello: Option<RemoteInfo>,
+    pub(super) hello: Option<PeerCapabilities>,
     pub(super) drain: Option<Drain>,
 }
 
@@ -44,7 +44,7 @@ impl Drain {
 /// Limits that one peer tells the other. Each may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct ToldLimits {
+pub(crate) struct AdvertisedLimits {
     max_message_size: Option<u64>,
     max_metadata_size: Option<u64>,
     max_request_memory: Option<u64>,
@@ -52,7 +52,7 @@ pub(crate) struct ToldLimits {
     first_byte_timeout_ms: Option<u64>,
 }
 
-impl ToldLimits {
+impl AdvertisedLimits {
     fn of(limits: &Limits) -> Self {
         let timeout = u64::try_from(limits.first_byte_timeout.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -111,14 +111,14 @@ pub(super) fn saturating(value: u64) -> usize {
 /// The line that a side begins with, its line feed included.
 pub(super) fn hello(limits: &Limits, router: &Router) -> Vec<u8> {
     let services: Vec<_> = router.services().collect();
-    let mut told = ToldHello {
-        limits: ToldLimits::of(limits),
+    let mut told = AdvertisedHello {
+        limits: AdvertisedLimits::of(limits),
         codecs: [Codec::Json, Codec::MessagePack].map(|codec| codec.to_string()),
         services: Vec::new(),
         truncated: true,
     };
     // Behind each entry there is a comma or the end of the list.
-    let mut room = MAX_LINE.saturating_sub(size_of_json(&ToldLine::Hello(&told)) + 1);
+    let mut room = MAX_LINE.saturating_sub(size_of_json(&AdvertisedLine::Hello(&told)) + 1);
     for service in &services {
         let size = size_of_json(&Entry::of(service)) + 1;
         if size > room {
@@ -138,16 +138,16 @@ pub(super) fn hello(limits: &Limits, router: &Router) -> Vec<u8> {
             told.truncated = true;
         }
     }
-    line(&ToldLine::Hello(&told))
+    line(&AdvertisedLine::Hello(&told))
 }
 
 /// The line that a side ends with when it drains, its line feed included.
 pub(super) fn drain(grace: Duration) -> Vec<u8> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    line(&ToldLine::Drain(Drain { grace_ms: Some(grace_ms) }))
+    line(&AdvertisedLine::Drain(Drain { grace_ms: Some(grace_ms) }))
 }
 
-fn line(told: &ToldLine<'_>) -> Vec<u8> {
+fn line(told: &AdvertisedLine<'_>) -> Vec<u8> {
     let mut line = serde_json::to_vec(told).unwrap_or_default();
     line.push(b'\n');
     line
@@ -159,14 +159,14 @@ fn size_of_json(value: &impl Serialize) -> usize {
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum ToldLine<'a> {
-    Hello(&'a ToldHello),
+enum AdvertisedLine<'a> {
+    Hello(&'a AdvertisedHello),
     Drain(Drain),
 }
 
 #[derive(Serialize)]
-struct ToldHello {
-    limits: ToldLimits,
+struct AdvertisedHello {
+    limits: AdvertisedLimits,
     codecs: [String; 2],
     services: Vec<Entry<'static, Vec<&'static str>>>,
     #[serde(skip_serializing_if = "is_false")]
@@ -217,7 +217,7 @@ struct ReadLine<'a> {
 #[derive(Deserialize)]
 struct ReadHello<'a> {
     #[serde(default)]
-    limits: ToldLimits,
+    limits: AdvertisedLimits,
     #[serde(default)]
     codecs: Option<KnownCodecs>,
     #[serde(borrow, default)]
@@ -229,21 +229,21 @@ struct ReadHello<'a> {
 impl ReadHello<'_> {
     /// The services are kept as text, which is no larger than the line, and are read when somebody
     /// asks for them.
-    fn check(self) -> Result<RemoteInfo, CodecError> {
+    fn check(self) -> Result<PeerCapabilities, CodecError> {
         if let Some(services) = self.services {
             json::parse::<Each<Entry<'_, Each<Cow<'_, str>>>>>(services.get().as_bytes())?;
         }
         let codecs = self.codecs.map(|known| known.0);
         let services = self.services.map(RawValue::to_owned);
-        Ok(RemoteInfo::new(self.limits.bounded(), codecs, services, self.truncated))
+        Ok(PeerCapabilities::new(self.limits.bounded(), codecs, services, self.truncated))
     }
 }
 
 /// The services in a text that was checked.
-pub(super) fn services(text: &RawValue) -> Vec<RemoteService> {
+pub(super) fn services(text: &RawValue) -> Vec<ServiceCapability> {
     let entries: Vec<Entry<'_, Vec<String>>> = json::parse(text.get().as_bytes()).unwrap_or_default();
     let service = |Entry { name, id, methods }: Entry<'_, _>| {
-        RemoteService::new(name.into_owned(), ServiceId::new(id), methods)
+        ServiceCapability::new(name.into_owned(), ServiceId::new(id), methods)
     };
     entries.into_iter().map(service).collect()
 }
@@ -341,7 +341,7 @@ mod tests {
     }
 
     /// What a peer with these services says, read back.
-    fn told(router: &Router) -> (usize, RemoteInfo) {
+    fn told(router: &Router) -> (usize, PeerCapabilities) {
         let line = hello(&Limits::default(), router);
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         (line.len() - 1, read(&line).unwrap().hello.unwrap())
@@ -363,7 +363,7 @@ mod tests {
     fn methods_are_left_out_before_services() {
         let router = Router::new().add(Long::<1>).unwrap().add(Long::<2>).unwrap().add(Long::<100>).unwrap();
         let (size, remote) = told(&router);
-        let methods = |service: &RemoteService| service.methods().map(<[_]>::len);
+        let methods = |service: &ServiceCapability| service.methods().map(<[_]>::len);
         assert_eq!(remote.services().iter().map(methods).collect::<Vec<_>>(), [Some(3), None, Some(0)]);
         assert!(remote.is_truncated() && size <= MAX_LINE);
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use crate::connection::link::Link;
+use crate::connection::shared::ConnectionShared;
 
 /// What became of the calls that a peer or server was asked to serve. All counts are since its
 /// start; those made by this side are counted where they are served.
@@ -111,7 +111,7 @@ impl AddAssign for Drained {
 
 /// The counters of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct CallMetrics {
     started: AtomicU64,
     served: AtomicU64,
     failed: AtomicU64,
@@ -120,7 +120,7 @@ pub(crate) struct Tally {
     panicked: AtomicU64,
 }
 
-impl Tally {
+impl CallMetrics {
     pub(crate) fn stats(&self) -> CallStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         CallStats {
@@ -144,8 +144,8 @@ fn count(counter: &AtomicU64) {
 
 /// One call, counted when it begins and when it ends.
 #[derive(Debug)]
-pub(crate) struct Counted {
-    link: Arc<Link>,
+pub(crate) struct CallGuard {
+    shared: Arc<ConnectionShared>,
     answer: Option<Answered>,
 }
 
@@ -156,15 +156,15 @@ enum Answered {
     Failed,
 }
 
-impl Counted {
-    pub(crate) fn begin(link: Arc<Link>) -> Self {
-        count(&link.tally().started);
-        Self { link, answer: None }
+impl CallGuard {
+    pub(crate) fn begin(shared: Arc<ConnectionShared>) -> Self {
+        count(&shared.metrics().started);
+        Self { shared, answer: None }
     }
 
     /// One more call on the same connection, after one that was answered.
     pub(crate) fn begin_again(&mut self) {
-        count(&self.link.tally().started);
+        count(&self.shared.metrics().started);
         self.answer = None;
     }
 
@@ -172,8 +172,8 @@ impl Counted {
         self.answer.is_some()
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(crate) fn shared(&self) -> &Arc<ConnectionShared> {
+        &self.shared
     }
 
     /// The answer is about to be sent: what the method returned, or a status. It is counted before,
@@ -192,19 +192,19 @@ impl Counted {
     }
 
     fn counter(&self, answer: Answered) -> &AtomicU64 {
-        let tally = self.link.tally();
+        let metrics = self.shared.metrics();
         match answer {
-            Answered::Served => &tally.served,
-            Answered::Failed => &tally.failed,
+            Answered::Served => &metrics.served,
+            Answered::Failed => &metrics.failed,
         }
     }
 }
 
-impl Drop for Counted {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         if self.answer.is_none() {
-            let tally = self.link.tally();
-            count(if self.link.session().is_closed() { &tally.cut } else { &tally.cancelled });
+            let metrics = self.shared.metrics();
+            count(if self.shared.session().is_closed() { &metrics.cut } else { &metrics.cancelled });
         }
     }
 }

@@ -24,10 +24,10 @@ pub use self::sink::ItemSink;
 pub(crate) use self::{
     expiry::{Expiry, Limit},
     half::{ReadHalf, WriteHalf},
-    received::{Pumping, Received},
-    send::{Sending, pump},
+    received::{ForwardTask, Received},
+    send::{BodyWriter, forward},
     sink::serve,
-    source::StreamItems,
+    source::StreamBody,
 };
 use crate::{
     Code, Codec, Metadata, MethodInfo, Status,
@@ -59,7 +59,7 @@ use crate::{
 /// }
 /// # let _ = watch;
 /// ```
-pub struct Items {
+pub struct Body {
     // Boxed, so that requests and responses without items have no room for them.
     inner: Box<Inner>,
 }
@@ -70,12 +70,12 @@ struct Inner {
     hooks: Vec<Hook>,
 }
 
-type Hook = Box<dyn FnOnce(ItemsEnd) + Send>;
+type Hook = Box<dyn FnOnce(BodyEnd) + Send>;
 
 /// How the items of a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ItemsEnd {
+pub enum BodyEnd {
     /// All came.
     Complete,
     /// A failure took the place of the next one.
@@ -96,10 +96,10 @@ enum Source {
 }
 
 /// Gives items whose first arrival was taken out, and that arrival.
-type Opening = Pin<Box<dyn Future<Output = (Items, Arrival)> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = (Body, BodyEvent)> + Send>>;
 
 struct Local {
-    items: BoxItems,
+    items: BoxBodySource,
     /// Finds the messages again, for a receiver on this side.
     reader: MessageReader,
     /// The time limit, if no connection holds the call to it.
@@ -107,10 +107,10 @@ struct Local {
 }
 
 /// Items of whatever make.
-pub(crate) type BoxItems = Pin<Box<dyn PollItems>>;
+pub(crate) type BoxBodySource = Pin<Box<dyn BodySource>>;
 
 /// What makes items.
-pub(crate) trait PollItems: Send {
+pub(crate) trait BodySource: Send {
     /// Appends messages of one item each, of at most the bytes of `limit`, or says how the items ended, in
     /// which case nothing is appended. It is not polled after the end.
     fn poll_fill(
@@ -128,12 +128,12 @@ pub(crate) enum Step {
 }
 
 /// The next thing that a receiver of items sees.
-pub(crate) enum Arrival {
+pub(crate) enum BodyEvent {
     Message(Bytes),
     End(Result<(), Failure>, Metadata),
 }
 
-impl Arrival {
+impl BodyEvent {
     /// The status that the items end with, and the trailer; else what it is.
     pub(crate) fn into_failure(self, method: &MethodInfo, codec: Codec) -> Result<(Status, Metadata), Self> {
         let understood = match self {
@@ -152,9 +152,9 @@ impl Arrival {
     }
 }
 
-impl Items {
+impl Body {
     /// Items made on this side.
-    pub(crate) fn local(codec: Codec, items: impl PollItems + 'static) -> Self {
+    pub(crate) fn local(codec: Codec, items: impl BodySource + 'static) -> Self {
         let reader = MessageReader::new(u32::MAX as usize);
         let source = Source::Local(Local { items: Box::pin(items), reader, expiry: None });
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
@@ -169,7 +169,7 @@ impl Items {
     /// Items that turn out with the first thing that comes. `opening` gives them, and that.
     pub(crate) fn opening(
         codec: Codec,
-        opening: impl Future<Output = (Self, Arrival)> + Send + 'static,
+        opening: impl Future<Output = (Self, BodyEvent)> + Send + 'static,
     ) -> Self {
         let source = Source::Opening(Box::pin(opening));
         Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
@@ -194,7 +194,7 @@ impl Items {
     }
 
     /// Puts something around the making of items on this side.
-    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(BoxItems) -> BoxItems) {
+    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(BoxBodySource) -> BoxBodySource) {
         let source = &mut self.inner.source;
         *source = match std::mem::replace(source, Source::Over) {
             Source::Local(local) => Source::Local(Local { items: wrap(local.items), ..local }),
@@ -203,7 +203,7 @@ impl Items {
     }
 
     /// Calls `hook` once there are no more items: at their end, or when they are dropped.
-    pub fn on_end(&mut self, hook: impl FnOnce(ItemsEnd) + Send + 'static) {
+    pub fn on_end(&mut self, hook: impl FnOnce(BodyEnd) + Send + 'static) {
         self.inner.hooks.push(Box::new(hook));
     }
 
@@ -229,7 +229,7 @@ impl Items {
     }
 
     /// The next item for a receiver on this side, if it is here and its message has nothing else in it.
-    /// Otherwise, [`poll_arrival`](Self::poll_arrival) tells.
+    /// Otherwise, [`poll_event`](Self::poll_event) tells.
     #[inline]
     pub(crate) fn next_quick<T: DeserializeOwned>(&mut self) -> Option<T> {
         let reader = match &mut self.inner.source {
@@ -241,23 +241,23 @@ impl Items {
     }
 
     /// The next message for a receiver on this side.
-    pub(crate) fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<BodyEvent> {
         match &mut self.inner.source {
             Source::Received(received) => match ready!(received.poll_message(cx)) {
-                Ok(message) => Poll::Ready(Arrival::Message(message)),
-                Err(status) => Poll::Ready(Arrival::End(Err(Failure::Status(status)), Metadata::new())),
+                Ok(message) => Poll::Ready(BodyEvent::Message(message)),
+                Err(status) => Poll::Ready(BodyEvent::End(Err(Failure::Status(status)), Metadata::new())),
             },
-            Source::Local(local) => local.poll_arrival(cx),
+            Source::Local(local) => local.poll_event(cx),
             Source::Opening(opening) => {
                 let (items, arrival) = ready!(opening.as_mut().poll(cx));
                 self.take_over(items);
                 Poll::Ready(arrival)
             }
-            Source::Over => Poll::Ready(Arrival::End(Ok(()), Metadata::new())),
+            Source::Over => Poll::Ready(BodyEvent::End(Ok(()), Metadata::new())),
         }
     }
 
-    /// The next messages for a peer; see [`PollItems::poll_fill`].
+    /// The next messages for a peer; see [`BodySource::poll_fill`].
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -278,8 +278,8 @@ impl Items {
                 let (items, arrival) = ready!(opening.as_mut().poll(cx));
                 self.take_over(items);
                 match arrival {
-                    Arrival::Message(message) => pass_on(method, self.inner.codec, &message, limit, buf),
-                    Arrival::End(result, trailer) => Step::End(result, trailer),
+                    BodyEvent::Message(message) => pass_on(method, self.inner.codec, &message, limit, buf),
+                    BodyEvent::End(result, trailer) => Step::End(result, trailer),
                 }
             }
             Source::Over => Step::End(Ok(()), Metadata::new()),
@@ -300,28 +300,28 @@ impl Items {
     /// Lets go of what makes the items, and tells those who want to know. A panic of what makes them is an end, too.
     pub(crate) fn end(&mut self, result: &Result<(), Failure>) -> Result<(), Panic> {
         self.close(match result {
-            Ok(()) => ItemsEnd::Complete,
-            Err(failure) => ItemsEnd::Failed(failure.code()),
+            Ok(()) => BodyEnd::Complete,
+            Err(failure) => BodyEnd::Failed(failure.code()),
         })
     }
 
     /// Drops the source of the items when nobody wants further ones.
     pub(crate) fn abandon(&mut self) -> Result<(), Panic> {
-        self.close(ItemsEnd::Dropped)
+        self.close(BodyEnd::Dropped)
     }
 
-    fn close(&mut self, end: ItemsEnd) -> Result<(), Panic> {
+    fn close(&mut self, end: BodyEnd) -> Result<(), Panic> {
         let source = std::mem::replace(&mut self.inner.source, Source::Over);
         let dropped = panics::catch(|| drop(source));
-        self.tell(if dropped.is_ok() { end } else { ItemsEnd::Failed(Code::Internal) });
+        self.tell(if dropped.is_ok() { end } else { BodyEnd::Failed(Code::Internal) });
         dropped
     }
 
-    fn tell(&mut self, end: ItemsEnd) {
+    fn tell(&mut self, end: BodyEnd) {
         for hook in self.inner.hooks.drain(..) {
             // One that panics must not keep the others from hearing of it.
             if panics::catch(|| hook(end)).is_err() {
-                panics::report("a hook of Items::on_end panicked");
+                panics::report("a hook of Body::on_end panicked");
             }
         }
     }
@@ -363,7 +363,7 @@ fn too_large(method: &MethodInfo, size: usize, limit: SendLimit) -> Status {
 }
 
 impl Local {
-    /// As [`PollItems::poll_fill`], within the time limit.
+    /// As [`BodySource::poll_fill`], within the time limit.
     fn poll_step(&mut self, cx: &mut Context<'_>, limit: SendLimit, buf: &mut Vec<u8>) -> Poll<Step> {
         let items = self.items.as_mut();
         let Some(expiry) = &mut self.expiry else { return items.poll_fill(cx, limit, buf) };
@@ -380,26 +380,26 @@ impl Local {
         Poll::Ready(Step::End(Err(Failure::Status(status)), Metadata::new()))
     }
 
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<BodyEvent> {
         loop {
             match self.reader.pop() {
-                Ok(Some(message)) => return Poll::Ready(Arrival::Message(message)),
+                Ok(Some(message)) => return Poll::Ready(BodyEvent::Message(message)),
                 Ok(None) => {}
                 Err(_) => {
                     let status = Status::resource_exhausted("an item of 4 GiB or more");
-                    return Poll::Ready(Arrival::End(Err(Failure::Status(status)), Metadata::new()));
+                    return Poll::Ready(BodyEvent::End(Err(Failure::Status(status)), Metadata::new()));
                 }
             }
             let mut buf = Vec::new();
             match ready!(self.poll_step(cx, SendLimit::LARGEST, &mut buf)) {
                 Step::Filled => self.reader.push(buf.into()),
-                Step::End(result, trailer) => return Poll::Ready(Arrival::End(result, trailer)),
+                Step::End(result, trailer) => return Poll::Ready(BodyEvent::End(result, trailer)),
             }
         }
     }
 }
 
-impl Drop for Items {
+impl Drop for Body {
     fn drop(&mut self) {
         if self.abandon().is_err() {
             panics::report("what makes items panicked when it was dropped");
@@ -407,7 +407,7 @@ impl Drop for Items {
     }
 }
 
-impl fmt::Debug for Items {
+impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.inner.source {
             Source::Local(_) => "local",
@@ -415,6 +415,6 @@ impl fmt::Debug for Items {
             Source::Opening(_) => "opening",
             Source::Over => "over",
         };
-        f.debug_struct("Items").field("codec", &self.codec()).field("source", &source).finish_non_exhaustive()
+        f.debug_struct("Body").field("codec", &self.codec()).field("source", &source).finish_non_exhaustive()
     }
 }

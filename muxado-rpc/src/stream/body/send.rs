@@ -8,29 +8,34 @@ use std::{
 use bytes::Buf;
 use muxado::WriteError;
 
-use super::{Items, Step, WriteHalf};
+use super::{Body, Step, WriteHalf};
 use crate::{
     Metadata, MethodInfo, Status,
-    message::{limits::SendLimit, payload::Outgoing, response::Failure},
+    message::{limits::SendLimit, payload::OutboundMessage, response::Failure},
     support::panics::Panic,
     wire::push_input_end,
 };
 
 /// Items, and those of them that are encoded and not yet written.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct BodyWriter {
     method: &'static MethodInfo,
-    items: Items,
+    items: Body,
     limit: SendLimit,
-    unsent: Outgoing,
+    unsent: OutboundMessage,
 }
 
 /// How items ended: with a trailer, or not well.
 pub(crate) type End = (Result<(), Failure>, Metadata);
 
-impl Sending {
+impl BodyWriter {
     /// Sends `first`, then items of at most the bytes of `limit`.
-    pub(crate) fn new(method: &'static MethodInfo, items: Items, limit: SendLimit, first: Outgoing) -> Self {
+    pub(crate) fn new(
+        method: &'static MethodInfo,
+        items: Body,
+        limit: SendLimit,
+        first: OutboundMessage,
+    ) -> Self {
         Self { method, items, limit, unsent: first }
     }
 
@@ -46,7 +51,7 @@ impl Sending {
             }
             let mut buf = self.unsent.reclaim();
             let step = self.items.poll_fill(cx, self.method, self.limit, &mut buf);
-            self.unsent = Outgoing::new(buf);
+            self.unsent = OutboundMessage::new(buf);
             if let Step::End(result, trailer) = ready!(step) {
                 return Poll::Ready(Ok((result, trailer)));
             }
@@ -75,13 +80,13 @@ impl Sending {
 
 /// Sends the items of a request. Fails if one of them is a failure, in which case the stream is
 /// reset. A stream that can no longer be written to is no failure: the peer may have answered.
-pub(crate) async fn pump(mut sending: Sending, out: &mut WriteHalf) -> Result<(), Status> {
+pub(crate) async fn forward(mut sending: BodyWriter, out: &mut WriteHalf) -> Result<(), Status> {
     let codec = sending.items.codec();
     match poll_fn(|cx| sending.poll(cx, out)).await {
         Ok((Ok(()), _)) => {
             let mut buf = sending.into_buf();
             push_input_end(codec, &mut buf);
-            let mut end = Outgoing::new(buf);
+            let mut end = OutboundMessage::new(buf);
             let _ = poll_fn(|cx| out.poll_write_final(cx, &mut end)).await;
             Ok(())
         }
