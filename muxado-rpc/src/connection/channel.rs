@@ -87,10 +87,17 @@ impl Channel {
         self.peer_info()
     }
 
-    /// Returns what the peer has told about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
-    /// `cx.channel().remote()` is what the caller has told.
-    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+    /// Returns what the peer has told about itself; see [`Peer::known_capabilities`](crate::Peer::known_capabilities).
+    ///
+    /// In a handler, `cx.channel().known_capabilities()` is what the caller has told.
+    pub fn known_capabilities(&self) -> Option<Arc<PeerCapabilities>> {
         self.shared()?.remote().info()
+    }
+
+    /// The former name of [`known_capabilities`](Self::known_capabilities).
+    #[deprecated(note = "renamed to `known_capabilities`")]
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+        self.known_capabilities()
     }
 
     /// Waits for what the peer tells about itself. Returns `None` if it will tell nothing: it refused the control stream,

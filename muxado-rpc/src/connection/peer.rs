@@ -77,8 +77,14 @@ impl Peer {
     /// Peers of this implementation tell each other one second after the first request or response. This method makes
     /// both tell at once, in a line of some hundred bytes each way. No call waits for it. Peers of other implementations
     /// never tell anything (`PROTOCOL §10.13`).
+    pub fn known_capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        self.channel.known_capabilities()
+    }
+
+    /// The former name of [`known_capabilities`](Self::known_capabilities).
+    #[deprecated(note = "renamed to `known_capabilities`")]
     pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
-        self.channel.remote()
+        self.known_capabilities()
     }
 
     /// Waits for what the other side tells about itself; see [`Channel::capabilities`].

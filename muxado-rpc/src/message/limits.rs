@@ -45,7 +45,7 @@ impl Limits {
     /// Sets the size of the largest message, sent or received, in bytes. Default 16 MiB; clamped to 1 KiB..=1 GiB.
     ///
     /// A larger request fails at the caller before anything is sent, and so does a request over the peer's limit, once
-    /// that is known ([`Peer::remote`](crate::Peer::remote)). A larger request that arrives is refused with
+    /// that is known ([`Peer::known_capabilities`](crate::Peer::known_capabilities)). A larger request that arrives is refused with
     /// `resource_exhausted` before more than this is buffered. Each call that this side makes takes up to this much
     /// memory; all calls that it serves take up to [`max_request_memory`](Self::max_request_memory) together.
     #[must_use]

@@ -10,14 +10,14 @@ use crate::{Codec, ServiceId, support::truncate::Brief};
 /// What a peer tells about itself on its control stream (`PROTOCOL §10.13`): limits, codecs, services, and whether it
 /// drains.
 ///
-/// Peers of this implementation tell it about a second after the first call; see [`Peer::remote`](crate::Peer::remote).
+/// Peers of this implementation tell it about a second after the first call; see [`Peer::known_capabilities`](crate::Peer::known_capabilities).
 /// It is not verified, and each part may be missing. Numbers are taken within bounds: a peer that claims to take
 /// messages of 0 bytes counts as taking 1 KiB, and applies its own limit itself. Takes up to 64 KiB for each connection,
 /// usually a few hundred bytes.
 ///
 /// ```
 /// # async fn example(peer: &muxado_rpc::Peer) {
-/// if let Some(remote) = peer.remote() {
+/// if let Some(remote) = peer.known_capabilities() {
 ///     println!("messages of up to {:?} bytes", remote.max_message_size());
 ///     for service in remote.services() {
 ///         println!("{} ({}): {:?}", service.name(), service.id(), service.methods());
@@ -143,7 +143,7 @@ impl fmt::Debug for PeerCapabilities {
 ///
 /// ```
 /// # async fn example(peer: &muxado_rpc::Peer) {
-/// let serves_chat = peer.remote().is_some_and(|remote| {
+/// let serves_chat = peer.known_capabilities().is_some_and(|remote| {
 ///     remote.services().iter().any(|service| service.name() == "Chat")
 /// });
 /// # let _ = serves_chat;

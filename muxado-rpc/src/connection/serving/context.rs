@@ -81,7 +81,7 @@ impl Context {
     }
 
     /// Returns who called: address, identity, and what was learnt when the connection was made. The limits
-    /// and services that the caller tells of itself are in [`Channel::remote`].
+    /// and services that the caller tells of itself are in [`Channel::known_capabilities`].
     pub fn peer_info(&self) -> &PeerInfo {
         static UNKNOWN: LazyLock<PeerInfo> = LazyLock::new(PeerInfo::default);
         self.inner.channel.peer_info().unwrap_or(&UNKNOWN)
