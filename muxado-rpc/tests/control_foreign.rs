@@ -75,14 +75,14 @@ impl Bare {
     async fn assert_unknown(&self) {
         self.call().await;
         sleep(10 * SECOND).await;
-        assert!(self.peer.remote().is_none());
+        assert!(self.peer.known_capabilities().is_none());
         self.call().await;
         assert!(!self.peer.is_going_away());
     }
 
     async fn known(&self) -> Arc<PeerCapabilities> {
         sleep(Duration::from_millis(1)).await;
-        self.peer.remote().unwrap()
+        self.peer.known_capabilities().unwrap()
     }
 }
 
