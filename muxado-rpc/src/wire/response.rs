@@ -105,7 +105,7 @@ impl OutboundResponse {
         match outcome {
             Outcome::Value(payload) => Ok(Self { error: None, payload, metadata }),
             Outcome::Error(error) => Ok(Self { metadata, ..Self::of_app_error(error) }),
-            Outcome::Body(_) => Err(Status::internal("a method of one answer returned items")),
+            Outcome::Body(_) => Err(Status::internal("a method with a single response returned a stream")),
         }
     }
 
