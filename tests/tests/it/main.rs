@@ -28,6 +28,7 @@ mod memory;
 mod open_accept;
 mod reset;
 mod reset_late;
+mod rooms;
 mod seeds;
 mod simulation;
 mod stopped;
