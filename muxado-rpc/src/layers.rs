@@ -49,12 +49,11 @@ mod auth;
 mod metadata;
 mod retry;
 mod trace;
-mod trace_context;
 
 pub use self::{
     auth::{Auth, AuthFuture, AuthLayer},
     metadata::{AddMetadata, MetadataLayer},
     retry::{RetryPause, RetryPolicy},
     trace::{Trace, TraceFuture, TraceLayer},
-    trace_context::TraceContext,
 };
+pub use crate::message::trace_context::TraceContext;

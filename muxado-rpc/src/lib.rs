@@ -81,47 +81,16 @@
 //!
 //! A request for a service or method that is not served is answered before any layer sees it.
 
-mod address;
-mod app_error;
-mod backoff;
-mod budget;
-mod call_error;
-mod caller;
-mod channel;
+mod client;
 mod codec;
 mod connection;
-mod context;
-mod control;
-mod deadline;
-mod extensions;
-mod in_process;
-mod items;
-mod layered;
 pub mod layers;
-mod limits;
-mod link;
-mod log_limit;
-mod metadata;
-mod method;
-mod panics;
-mod payload;
-mod peer;
-mod random;
-pub mod reconnect;
-mod request;
-mod response;
-mod router;
-mod scope;
+mod message;
 mod server;
-mod setup;
-#[cfg(unix)]
-mod socket_file;
-mod status;
-mod streaming;
-mod tally;
+mod stream;
+mod support;
 pub mod testing;
-mod text;
-mod timer;
+mod transport;
 mod wire;
 
 #[doc(hidden)]
@@ -131,32 +100,42 @@ pub mod __private;
 pub use muxado_rpc_macros::{AppError, service};
 
 pub use self::{
-    address::AddressError,
-    app_error::AppError,
-    backoff::Backoff,
-    call_error::CallError,
-    channel::{CallFuture, Channel},
+    client::{
+        backoff::Backoff,
+        reconnect::{self, Reconnect},
+    },
     codec::{Codec, UnknownCodec},
-    context::Context,
-    control::{RemoteInfo, RemoteService},
-    extensions::Extensions,
-    items::{Items, ItemsEnd},
-    layered::Layered,
-    limits::Limits,
-    link::PeerInfo,
-    metadata::Metadata,
-    method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
-    payload::Payload,
-    peer::{ConnectError, Peer, PeerBuilder, Socket},
-    reconnect::Reconnect,
-    request::Request,
-    response::Response,
-    router::{RegistrationError, Router, RouterFuture},
+    connection::{
+        channel::{CallFuture, Channel},
+        control::{RemoteInfo, RemoteService},
+        link::PeerInfo,
+        peer::{ConnectError, Peer, PeerBuilder},
+        serving::{
+            context::Context,
+            router::{RegistrationError, Router, RouterFuture},
+        },
+        setup::CallService,
+        tally::{CallStats, Drained},
+    },
+    message::{
+        app_error::AppError,
+        call_error::CallError,
+        extensions::Extensions,
+        layered::Layered,
+        limits::Limits,
+        metadata::Metadata,
+        method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
+        payload::Payload,
+        request::Request,
+        response::Response,
+        status::{Code, Executed, Origin, Status},
+    },
     server::{Handshake, ListenError, Server, ServerBuilder},
-    setup::CallService,
-    status::{Code, Executed, Origin, Status},
-    streaming::Streaming,
-    tally::{CallStats, Drained},
+    stream::{
+        items::{Items, ItemsEnd},
+        streaming::Streaming,
+    },
+    transport::{address::AddressError, socket::Socket},
 };
 
 /// What a method that streams its answer returns: `-> impl Stream<Item = T>`.

@@ -9,15 +9,16 @@ pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
-pub use crate::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
-pub use crate::caller::{Caller, Calling};
-pub use crate::in_process::TimeLimit;
+pub use crate::client::caller::{Caller, Calling};
+pub use crate::client::in_process::TimeLimit;
+pub use crate::message::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::{
     BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
-    Response, ServiceId, ServiceInfo, Shape, Status, Streaming, items::ItemSink, method::MethodOptions,
-    response::Failure,
+    Response, ServiceId, ServiceInfo, Shape, Status, Streaming,
+    message::{method::MethodOptions, response::Failure},
+    stream::items::ItemSink,
 };
-use crate::{items, response::EncodedError};
+use crate::{message::response::EncodedError, stream::items};
 
 /// A future behind a pointer.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

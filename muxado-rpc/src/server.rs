@@ -15,7 +15,7 @@ pub use self::handshake::Handshake;
 use self::{accept::Acceptor, links::Links, listener::Listener};
 use crate::{
     AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
-    address::Address, setup::Setup, text::Escaped,
+    connection::setup::Setup, support::text::Escaped, transport::address::Address,
 };
 
 /// Serves services on an address, to any number of connections.

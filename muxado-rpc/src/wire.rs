@@ -22,8 +22,10 @@ pub(crate) use self::{
 use crate::{
     Codec, Metadata,
     codec::{Append, CodecError, msgpack::Cursor},
-    limits::SendLimits,
-    payload::{Framed, Head, Payload},
+    message::{
+        limits::SendLimits,
+        payload::{Framed, Head, Payload},
+    },
 };
 
 /// Bytes in front of a MessagePack message: its length.

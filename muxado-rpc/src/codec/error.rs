@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::bounded::Failure;
-use crate::text::{MAX_SHOWN, brief};
+use crate::support::text::{MAX_SHOWN, brief};
 
 /// Why a value could not be encoded or decoded, in at most [`MAX_SHOWN`] bytes, whatever it quotes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,9 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower::retry::Policy;
 
-use crate::{Backoff, BoxError, Request, Response, Status, reconnect::may_try_again, timer::Timer};
+use crate::{
+    Backoff, BoxError, Request, Response, Status, client::reconnect::may_try_again, support::timer::Timer,
+};
 
 /// Tells `tower::retry` to try a call again that surely was not executed, or that was lost with its
 /// connection and whose method is [idempotent](crate::MethodInfo::is_idempotent).

@@ -14,9 +14,8 @@ use tracing::{Span, field};
 use super::TraceContext;
 use crate::{
     BoxError, Code, Items, ItemsEnd, PeerInfo, Request, Response, Status,
-    items::{BoxItems, PollItems, Step},
-    limits::SendLimit,
-    status,
+    message::{limits::SendLimit, status},
+    stream::items::{BoxItems, PollItems, Step},
 };
 
 /// A `tracing` span around each call, and W3C trace context in its metadata.

@@ -14,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Accept};
 use crate::{
     BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
-    connection::Connection,
-    panics::{self, CatchDrop},
-    setup::Setup,
+    connection::{setup::Setup, task::Connection},
+    support::panics::{self, CatchDrop},
 };
 
 /// What a server needs to run its connections.

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{BoxError, PeerInfo, Socket, panics::CatchUnwind, reconnect::BoxIo, timer};
+use crate::{
+    BoxError, PeerInfo, Socket,
+    client::reconnect::BoxIo,
+    support::{panics::CatchUnwind, timer},
+};
 
 /// What a server does with each connection before anything is sent or read on it: TLS, a token, a
 /// look at who is at the other end of a Unix socket.

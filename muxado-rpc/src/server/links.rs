@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::Id;
 
-use crate::{CallStats, link::Link, panics};
+use crate::{CallStats, connection::link::Link, support::panics};
 
 /// The connections of a server, by the ids of their tasks.
 #[derive(Default)]

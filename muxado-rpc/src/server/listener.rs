@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::net::TcpListener;
 
-use crate::{PeerInfo, Socket, address::Address, peer::no_delay};
+use crate::{PeerInfo, Socket, transport::address::Address, transport::socket::no_delay};
 
 /// Where connections come from.
 pub(super) trait Accept: Send + Sync + 'static {
@@ -71,7 +71,7 @@ mod unix {
 
     use tokio::net::{UnixListener, UnixStream};
 
-    use crate::socket_file::{self, OwnFile};
+    use crate::transport::socket_file::{self, OwnFile};
 
     /// A Unix socket whose file goes with it.
     pub(in crate::server) struct Listener {

@@ -15,11 +15,13 @@ use crate::{
         json::{self, JsonAnswer, Scanner, push_string},
         msgpack::{Cursor, push_bool, push_map, push_str},
     },
-    limits::SendLimits,
-    payload::{Framed, Head, Outgoing, Payload},
-    response::{EncodedError, Outcome},
-    status::MAX_STATUS_MESSAGE,
-    text::shortened,
+    message::{
+        limits::SendLimits,
+        payload::{Framed, Head, Outgoing, Payload},
+        response::{EncodedError, Outcome},
+        status::MAX_STATUS_MESSAGE,
+    },
+    support::text::shortened,
 };
 
 /// Encodes an answer in the codec of the request. One that is over a limit of this side, or

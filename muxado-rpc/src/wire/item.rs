@@ -15,8 +15,10 @@ use crate::{
         CodecError,
         msgpack::{self, push_map, push_str},
     },
-    limits::SendLimits,
-    response::{Failure, Outcome},
+    message::{
+        limits::SendLimits,
+        response::{Failure, Outcome},
+    },
 };
 
 /// What a message of a stream of items says.

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use super::LENGTH_PREFIX;
 use crate::{
     Codec,
-    budget::{Budget, Exhausted, Reservation},
+    support::budget::{Budget, Exhausted, Reservation},
 };
 
 /// Cuts the bytes of a stream into messages. The first byte of all tells the codec.

@@ -15,8 +15,10 @@ use crate::{
         json::{self, JsonRequest, Scanner, push_string},
         msgpack::{Cursor, push_array, push_map, push_str, push_u64},
     },
-    limits::SendLimits,
-    payload::{Framed, Head, Outgoing},
+    message::{
+        limits::SendLimits,
+        payload::{Framed, Head, Outgoing},
+    },
 };
 
 /// What stands around the parameters of a request.

@@ -1,0 +1,238 @@
+//! The connections that calls can go over now, and those who wait for one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::State;
+use crate::{Backoff, MethodInfo, Origin, Peer, Status, support::panics};
+
+/// What the builder was told.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) connections: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) backoff: Backoff,
+    pub(super) retry_backoff: Backoff,
+    pub(super) attempts: u32,
+    /// Calls that may wait for a connection; `None` if they fail at once.
+    pub(super) max_waiting: Option<usize>,
+}
+
+/// A connection that calls go over. Whoever holds it keeps the connection open.
+#[derive(Debug)]
+pub(super) struct Live {
+    slot: usize,
+    pub(super) peer: Peer,
+    /// A call has had an answer over it.
+    answered: AtomicBool,
+}
+
+impl Live {
+    pub(super) fn new(slot: usize, peer: Peer) -> Arc<Self> {
+        Arc::new(Self { slot, peer, answered: AtomicBool::new(false) })
+    }
+
+    pub(super) fn note_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// What the clones of a client and its tasks share.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) settings: Settings,
+    connected: watch::Sender<Connected>,
+    /// By slot.
+    states: watch::Sender<Vec<State>>,
+    /// Where the round goes on.
+    next: AtomicUsize,
+    places: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Connected {
+    connections: Vec<Arc<Live>>,
+    /// Why there will be none any more.
+    end: Option<End>,
+}
+
+/// Why there will be no connection any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It was closed.
+    Closed,
+    /// The tasks that connect are gone: with their runtime, as a rule.
+    Stopped,
+}
+
+impl End {
+    /// What to say of a call.
+    pub(super) fn status_of(self, method: &MethodInfo) -> Status {
+        Status::unavailable(format!("{method}: {}", self.reason())).not_executed()
+    }
+
+    pub(super) fn status(self) -> Status {
+        Status::unavailable(self.reason()).not_executed()
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Closed => "the reconnecting client is closed",
+            Self::Stopped => {
+                "the reconnecting client has stopped: the runtime that it was built in has ended, or its tasks have \
+                 panicked"
+            }
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(settings: Settings) -> Arc<Self> {
+        let places = settings.max_waiting.unwrap_or(0).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            connected: watch::Sender::new(Connected::default()),
+            states: watch::Sender::new(vec![State::Connecting { attempt: 1 }; settings.connections]),
+            next: AtomicUsize::new(0),
+            places: Arc::new(Semaphore::new(places)),
+            settings,
+        })
+    }
+
+    /// Takes a connection into the round; false if there is to be none any more.
+    pub(super) fn publish(&self, live: &Arc<Live>) -> bool {
+        self.set_state(live.slot, State::Connected { peer: live.peer.info().clone() });
+        self.connected.send_if_modified(|connected| {
+            let goes_on = connected.end.is_none();
+            if goes_on {
+                connected.connections.push(Arc::clone(live));
+            }
+            goes_on
+        })
+    }
+
+    /// Takes a connection out of the round.
+    pub(super) fn withdraw(&self, slot: usize) {
+        let mut withdrawn = None;
+        self.connected.send_if_modified(|connected| {
+            let at = connected.connections.iter().position(|live| live.slot == slot);
+            withdrawn = at.map(|at| connected.connections.remove(at));
+            withdrawn.is_some()
+        });
+        // The last handle of a connection closes it, which is not to be under the lock.
+        drop(withdrawn);
+    }
+
+    /// Takes a place out of the round for good. Without any, calls need not wait.
+    pub(super) fn leave(&self, slot: usize) {
+        self.withdraw(slot);
+        self.set_state(slot, State::Closed);
+        if self.states.borrow().iter().all(|state| matches!(state, State::Closed)) {
+            drop(self.end_with(End::Stopped));
+        }
+    }
+
+    /// Ends the round for good; the connections that were in it.
+    pub(super) fn close(&self) -> Vec<Arc<Live>> {
+        self.end_with(End::Closed)
+    }
+
+    /// The first end counts.
+    fn end_with(&self, end: End) -> Vec<Arc<Live>> {
+        let mut last = Vec::new();
+        self.connected.send_modify(|connected| {
+            connected.end.get_or_insert(end);
+            last = std::mem::take(&mut connected.connections);
+        });
+        let mut states = vec![State::Closed; self.settings.connections];
+        self.states.send_modify(|known| std::mem::swap(known, &mut states));
+        panics::discard(states);
+        last
+    }
+
+    /// Why there will be no connection any more, if there will be none.
+    pub(super) fn end(&self) -> Option<End> {
+        self.connected.borrow().end
+    }
+
+    pub(super) fn set_state(&self, slot: usize, mut state: State) {
+        self.states.send_if_modified(|states| match states.get_mut(slot) {
+            None | Some(State::Closed) => false,
+            Some(known) => {
+                std::mem::swap(known, &mut state);
+                true
+            }
+        });
+        // The previous state may contain an error of user code.
+        panics::discard(state);
+    }
+
+    pub(super) fn watch_states(&self) -> watch::Receiver<Vec<State>> {
+        self.states.subscribe()
+    }
+
+    /// The next connection of the round that takes calls.
+    pub(super) fn pick(&self) -> Option<Arc<Live>> {
+        let connected = self.connected.borrow();
+        let connections = &connected.connections;
+        let (first, count) = (self.next.fetch_add(1, Ordering::Relaxed), connections.len());
+        let mut round = (0..count).map(|step| &connections[first.wrapping_add(step) % count]);
+        round.find(|live| !live.peer.is_going_away()).cloned()
+    }
+
+    /// Waits for a connection that takes calls.
+    pub(super) async fn wait(&self) -> Result<Arc<Live>, End> {
+        let mut connected = self.connected.subscribe();
+        loop {
+            if let Some(end) = connected.borrow_and_update().end {
+                return Err(end);
+            }
+            // One that goes away is still in the round for a moment; its leaving is a change.
+            if let Some(live) = self.pick() {
+                return Ok(live);
+            }
+            if connected.changed().await.is_err() {
+                return Err(End::Closed);
+            }
+        }
+    }
+
+    /// A place among those who wait.
+    pub(super) fn place(&self, method: &MethodInfo) -> Result<OwnedSemaphorePermit, Status> {
+        let Some(limit) = self.settings.max_waiting else {
+            return Err(self.not_connected(method));
+        };
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Status::unavailable(format!(
+                "{method}: {limit} calls wait for a connection already (ReconnectBuilder::max_waiting): {}",
+                self.why()
+            ))
+            .not_executed()
+        })
+    }
+
+    pub(super) fn not_connected(&self, method: &MethodInfo) -> Status {
+        let problem = format!("{method}: not connected: {}", self.why());
+        Status::unavailable(problem).with_origin(Origin::Transport).not_executed()
+    }
+
+    /// Why there is no connection.
+    pub(super) fn why(&self) -> String {
+        let states = self.states.borrow();
+        let failed = states.iter().find_map(|state| match state {
+            State::Backoff { error, .. } => Some(error.to_string()),
+            _ => None,
+        });
+        failed.unwrap_or_else(|| "a connection is being made".to_owned())
+    }
+}

@@ -1,0 +1,185 @@
+//! One place for a connection: makes it, watches it, replaces it.
+
+use std::{io, sync::Arc, time::Duration};
+
+use muxado::{BeatError, Heartbeat, HeartbeatConfig, Side};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Connector, State,
+    pool::{Live, Pool},
+};
+use crate::transport::connector::BoxIo;
+use crate::{
+    CallService, ConnectError, Peer, PeerInfo,
+    connection::peer::Prepared,
+    support::{
+        panics::{self, CatchUnwind},
+        timer,
+    },
+};
+
+/// The work of one place. Dropping it gives the connection up; calls under way keep theirs.
+pub(super) struct Slot<S> {
+    index: usize,
+    pool: Arc<Pool>,
+    peers: Prepared<S>,
+    targets: Arc<[Arc<dyn Connector>]>,
+    /// The target of the next attempt.
+    target: usize,
+    /// Attempts since the last connection that was of use.
+    failures: u32,
+    /// Connections that only finish what is under way.
+    retired: JoinSet<()>,
+}
+
+impl<S: CallService> Slot<S> {
+    pub(super) fn new(
+        index: usize,
+        pool: Arc<Pool>,
+        peers: Prepared<S>,
+        targets: Arc<[Arc<dyn Connector>]>,
+    ) -> Self {
+        let target = index % targets.len();
+        Self { index, pool, peers, targets, target, failures: 0, retired: JoinSet::new() }
+    }
+
+    /// Keeps a connection until there is to be none any more.
+    pub(super) async fn run(mut self) {
+        while self.pool.end().is_none() {
+            let live = Live::new(self.index, self.connect().await);
+            let begin = Instant::now();
+            tracing::debug!(peer = %live.peer.info(), "connected");
+            if !self.pool.publish(&live) {
+                return;
+            }
+            live.peer.going_away().await;
+            self.pool.withdraw(self.index);
+            tracing::debug!(peer = %live.peer.info(), "connection goes away, making a new one");
+            // A peer that takes connections only to end them must not be asked in a circle. Once may be
+            // chance.
+            let was_of_use = live.has_answered() || begin.elapsed() >= OF_USE_AFTER;
+            self.failures = if was_of_use { 0 } else { self.failures.saturating_add(1) };
+            if self.failures > 1 {
+                let source = io::Error::other("the connection ended before it was of use");
+                self.pause_after(ConnectError::Io { address: live.peer.info().to_string(), source }).await;
+            }
+            self.retire(live);
+        }
+    }
+
+    /// Tries the targets in turn until one answers.
+    async fn connect(&mut self) -> Peer {
+        loop {
+            self.pool.set_state(self.index, State::Connecting { attempt: self.failures.saturating_add(1) });
+            let target = Arc::clone(&self.targets[self.target]);
+            // Also after a success: one that goes away is the last to be asked again.
+            self.target = (self.target + 1) % self.targets.len();
+            match self.attempt(&target).await {
+                Ok(peer) => return peer,
+                Err(source) => {
+                    self.failures = self.failures.saturating_add(1);
+                    let address = address_of(&*target).unwrap_or_else(|| "the peer".to_owned());
+                    self.pause_after(ConnectError::Io { address, source }).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, target: &Arc<dyn Connector>) -> io::Result<Peer> {
+        let limit = self.pool.settings.connect_timeout;
+        let peers = self.peers.clone();
+        let target = Arc::clone(target);
+        let connecting = CatchUnwind::new(None, async move {
+            let io = dial(Arc::clone(&target)).await?;
+            let info = address_of(&*target).map_or_else(PeerInfo::default, PeerInfo::new);
+            let heartbeat = peers.heartbeat();
+            let peer = peers.start(Side::Client, io, info);
+            see_alive(&peer, heartbeat).await?;
+            Ok(peer)
+        });
+        match timer::within(limit, connecting).await {
+            Some(connected) => connected.unwrap_or_else(|_| Err(panicked())),
+            None => {
+                let problem = format!("no sign of life within {limit:?} (ReconnectBuilder::connect_timeout)");
+                Err(io::Error::new(io::ErrorKind::TimedOut, problem))
+            }
+        }
+    }
+
+    /// Waits, once all targets have failed since the last pause.
+    async fn pause_after(&mut self, error: ConnectError) {
+        tracing::debug!(failures = self.failures, "cannot connect: {error}");
+        let targets = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        if self.failures.is_multiple_of(targets) {
+            let delay = self.pool.settings.backoff.pause(self.failures / targets);
+            self.pool.set_state(self.index, State::Backoff { delay, error: Arc::new(error) });
+            sleep(delay).await;
+        }
+    }
+
+    /// Holds a connection while the peer may have calls of its own under way.
+    fn retire(&mut self, live: Arc<Live>) {
+        while self.retired.try_join_next().is_some() {}
+        if self.retired.len() >= MAX_RETIRED {
+            // Calls of this side keep their connections open by themselves.
+            self.retired.abort_all();
+        }
+        self.retired.spawn(async move {
+            // Whether it ended or was given up makes no difference.
+            let _ = timeout(RETIRED_FOR, live.peer.closed()).await;
+        });
+    }
+}
+
+impl<S> Drop for Slot<S> {
+    /// Wherever the task ends, calls must not wait for it: it may have panicked, or its runtime has ended.
+    fn drop(&mut self) {
+        self.pool.leave(self.index);
+    }
+}
+
+/// Runs a connector in a task of its own: a panic of its must not end the client.
+async fn dial(target: Arc<dyn Connector>) -> io::Result<BoxIo> {
+    let mut task = JoinSet::new();
+    task.spawn(async move { target.connect().await });
+    match task.join_next().await {
+        Some(Ok(connected)) => connected,
+        ended => {
+            panics::discard(ended);
+            Err(panicked())
+        }
+    }
+}
+
+/// The address of a connector, if it has one and says so.
+fn address_of(target: &dyn Connector) -> Option<String> {
+    panics::catch(|| target.address().map(str::to_owned)).ok().flatten()
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the connector panicked")
+}
+
+/// Waits for a heartbeat to come back. A listener's backlog takes connections that no server will
+/// ever see: a call sent into it would be lost, and nobody could tell.
+async fn see_alive(peer: &Peer, heartbeat: Option<HeartbeatConfig>) -> io::Result<()> {
+    let Some(heartbeat) = heartbeat else { return Ok(()) };
+    match Heartbeat::start(peer.typed(), heartbeat).beat().await {
+        // A peer that refuses heartbeats is alive, too.
+        Ok(_) | Err(BeatError::Unsupported) => Ok(()),
+        Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
+    }
+}
+
+/// A connection that lived as long as this was of use, with or without calls.
+const OF_USE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a connection that goes away is held for calls of the peer.
+const RETIRED_FOR: Duration = Duration::from_secs(30);
+
+/// Most connections that go away, held at a time by one place.
+const MAX_RETIRED: usize = 16;

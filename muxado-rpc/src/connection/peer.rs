@@ -1,0 +1,342 @@
+//! One connection from the side that makes it: it may serve, call, or both.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side, TypedSession};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_layer::{Identity, Layer, Stack};
+
+use crate::{
+    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
+    RegistrationError, RemoteInfo, Router, Socket,
+    connection::{link::Link, setup::Setup, task::Connection},
+    support::{
+        panics::CatchDrop,
+        text::{Brief, Escaped},
+    },
+    transport::address::Address,
+};
+
+/// One connection, at whose other end there is a peer of the same kind: each may serve and call.
+///
+/// Clones are cheap and mean the same connection. It is closed when the last clone and the last
+/// [`Channel`] from them are dropped, and at once by [`close`](Self::close).
+///
+/// ```no_run
+/// use muxado_rpc::Peer;
+///
+/// # #[muxado_rpc::service]
+/// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let peer = Peer::builder().connect("tcp://127.0.0.1:7000").await?;
+/// let greeter = GreeterClient::new(peer.channel());
+/// println!("{}", greeter.hello("Eve".to_owned()).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Peer {
+    channel: Channel,
+    link: Arc<Link>,
+}
+
+impl Peer {
+    /// Begins to set a connection up.
+    pub fn builder() -> PeerBuilder {
+        PeerBuilder { setup: Setup::new(), layer: Identity::new(), info: None }
+    }
+
+    pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+        S: CallService,
+    {
+        let link = Arc::clone(connection.link());
+        let make = if owning { Channel::owning } else { Channel::new };
+        Self { channel: make(Arc::clone(&link)), link }
+    }
+
+    /// Calls the services of the other side.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Who is at the other end.
+    pub fn info(&self) -> &PeerInfo {
+        self.link.peer()
+    }
+
+    /// What the other side said about itself: limits, services, whether it drains. `None` as long as
+    /// it said nothing.
+    ///
+    /// Peers of this family tell each other, without being asked, one second after the first answer or
+    /// request; asking for it here has both say it at once, in a line of some hundred bytes each way.
+    /// No call waits for it. A peer of another kind never says anything (`PROTOCOL §10.13`).
+    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
+        self.channel.remote()
+    }
+
+    /// Waits for what the other side says about itself; see [`Channel::hello`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time.
+    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
+        self.channel.hello().await
+    }
+
+    pub(crate) fn typed(&self) -> &TypedSession {
+        self.link.typed()
+    }
+
+    /// Counters of the session underneath: bytes, streams, frames.
+    pub fn stats(&self) -> SessionStats {
+        self.link.session().stats()
+    }
+
+    /// What became of the calls of the other side.
+    pub fn call_stats(&self) -> CallStats {
+        self.link.tally().stats()
+    }
+
+    /// Ends the connection in good order: neither side begins further calls, those under way may
+    /// finish within `grace`, what is left is cut. Says what became of them.
+    ///
+    /// Takes at most `grace` and [`Config::close_timeout`].
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped no further calls can begin, but the connection is not closed.
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
+        self.link.drain(grace).await
+    }
+
+    /// Ends the connection now: calls under way fail, handlers are dropped.
+    pub fn close(&self) {
+        self.link.session().close(ErrorCode::NO_ERROR, "");
+    }
+
+    /// Waits for the end of the connection, and says why it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn closed(&self) -> SessionEnd {
+        self.link.session().closed().await
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.link.session().is_closed()
+    }
+
+    /// Whether no further call can be made: either side shuts down, or the connection has ended.
+    pub fn is_going_away(&self) -> bool {
+        self.link.session().is_going_away()
+    }
+
+    /// Waits until no further call can be made; those under way may go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped and called again at any time, also after the end.
+    pub async fn going_away(&self) {
+        self.link.session().going_away().await;
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("info", self.info()).finish_non_exhaustive()
+    }
+}
+
+/// Sets a connection up: services, layers, limits; see [`Peer::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it connects"]
+pub struct PeerBuilder<L = Identity> {
+    setup: Setup,
+    layer: L,
+    info: Option<PeerInfo>,
+}
+
+impl<L> PeerBuilder<L> {
+    /// Serves a service to the other side. If two have the same id, connecting fails.
+    pub fn serve<S>(mut self, service: S) -> Self
+    where
+        S: CallService + NamedService + Sync,
+    {
+        self.setup.serve(service);
+        self
+    }
+
+    /// Puts a Tower layer around all services. Of several, the one added first sees a request first.
+    pub fn layer<N>(self, layer: N) -> PeerBuilder<Stack<N, L>> {
+        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), info: self.info }
+    }
+
+    /// Says who is at the other end, for handlers and logs: after a TLS handshake, say. By default it
+    /// is the address that is connected to, if there is one.
+    pub fn peer_info(mut self, info: PeerInfo) -> Self {
+        self.info = Some(info);
+        self
+    }
+
+    /// Sets the limits of calls.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.setup.limits = limits;
+        self
+    }
+
+    /// Sets the multiplexer up: windows, streams, backlog.
+    pub fn config(mut self, config: Config) -> Self {
+        self.setup.config = config;
+        self
+    }
+
+    /// Sets the heartbeats up. They are on by default: a peer that is gone is noticed.
+    pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
+        self.setup.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Sends no heartbeats. Those of the other side are still answered.
+    pub fn no_heartbeat(mut self) -> Self {
+        self.setup.heartbeat = None;
+        self
+    }
+
+    /// Whether the text of a handler's panic goes to the caller, in the `internal` status. Default
+    /// no: it may tell what is none of the caller's business.
+    pub fn panic_messages(mut self, show: bool) -> Self {
+        self.setup.panic_messages = show;
+        self
+    }
+}
+
+impl<L> PeerBuilder<L>
+where
+    L: Layer<Router, Service: CallService>,
+{
+    /// Connects to `tcp://host:port` (with `TCP_NODELAY`) or `unix:///path`.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none, nobody answers there, or two services have the same id.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn connect(self, address: &str) -> Result<Peer, ConnectError> {
+        let parsed: Address = address.parse()?;
+        self.setup.router()?;
+        let connected = Socket::connect(&parsed).await;
+        let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
+        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address));
+        Ok(self.start(Side::Client, io, info)?)
+    }
+
+    /// Runs over any transport, as the side that connected. Spawns the task of the connection on
+    /// the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When two services have the same id.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn client<T>(self, io: T) -> Result<Peer, RegistrationError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        {
+            let info = self.info.clone().unwrap_or_default();
+            self.start(Side::Client, io, info)
+        }
+    }
+
+    /// Runs over any transport, as the side that was connected to; otherwise as
+    /// [`client`](Self::client).
+    ///
+    /// # Errors
+    ///
+    /// When two services have the same id.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn server<T>(self, io: T) -> Result<Peer, RegistrationError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        {
+            let info = self.info.clone().unwrap_or_default();
+            self.start(Side::Server, io, info)
+        }
+    }
+
+    fn start<T>(self, side: Side, io: T, info: PeerInfo) -> Result<Peer, RegistrationError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Ok(self.prepare()?.start(side, io, info))
+    }
+
+    /// Everything but the connection.
+    pub(crate) fn prepare(mut self) -> Result<Prepared<L::Service>, RegistrationError> {
+        let router = self.setup.router()?;
+        let service = CatchDrop::new(self.layer.layer(router.clone()));
+        self.setup.logs = Arc::default();
+        Ok(Prepared { setup: self.setup, router, service })
+    }
+}
+
+/// What connections are started from. The layers around the services are the same for all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared<S> {
+    setup: Setup,
+    router: Router,
+    service: CatchDrop<S>,
+}
+
+impl<S: CallService> Prepared<S> {
+    pub(crate) fn start<T>(self, side: Side, io: T, info: PeerInfo) -> Peer
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = Connection::new(side, io, info, &self.setup, self.router, self.service);
+        let peer = Peer::of_connection(&connection, true);
+        // The task ends with the session, which the last handle closes.
+        tokio::spawn(connection.run());
+        peer
+    }
+
+    pub(crate) fn heartbeat(&self) -> Option<HeartbeatConfig> {
+        self.setup.heartbeat
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The services cannot be served together.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// Nobody answers there.
+    #[error("cannot connect to {}: {}", Escaped(.address), Brief(.source))]
+    Io {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,296 @@
+//! Several services as one: finds the one a request is for.
+
+mod erased;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use self::erased::{ErasedService, ServeFuture};
+use crate::{
+    BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
+    support::text::{self, Brief},
+};
+
+/// Several services as one Tower service.
+///
+/// A peer or server makes one of what is given to its `serve`; by hand it is of use in tests, and
+/// where a client is to call services in the same process.
+///
+/// ```
+/// use muxado_rpc::Router;
+///
+/// # #[muxado_rpc::service]
+/// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+/// # struct Polite;
+/// # impl Greeter for Polite {
+/// #     async fn hello(&self, name: String) -> String { format!("hello {name}") }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let router = Router::new().add(GreeterServer::new(Polite))?;
+/// let greeter = GreeterClient::new(router);
+/// assert_eq!(greeter.hello("Eve".to_owned()).await?, "hello Eve");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Router {
+    routes: Arc<Routes>,
+}
+
+#[derive(Clone, Default)]
+struct Routes {
+    /// In the order of their ids.
+    list: Vec<Route>,
+    /// Says which there are to callers of one that is not there: made once, because refusing a call must cost
+    /// less than serving it.
+    summary: String,
+}
+
+#[derive(Clone)]
+struct Route {
+    info: &'static ServiceInfo,
+    service: Arc<dyn ErasedService>,
+}
+
+impl Router {
+    /// A router of no services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a service.
+    ///
+    /// # Errors
+    ///
+    /// When another service has the same id, or the id is reserved.
+    #[expect(clippy::should_implement_trait, reason = "adding here has nothing of a sum")]
+    pub fn add<S>(mut self, service: S) -> Result<Self, RegistrationError>
+    where
+        S: Service<Request, Response = Response> + NamedService + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        let info = S::INFO;
+        if info.id().is_reserved() {
+            return Err(RegistrationError::ReservedId { service: info.name(), id: info.id() });
+        }
+        match self.position(info.id()) {
+            Ok(at) => Err(RegistrationError::DuplicateId {
+                id: info.id(),
+                first: self.routes.list[at].info.name(),
+                second: info.name(),
+            }),
+            Err(at) => {
+                let route = Route { info, service: Arc::new(service) };
+                let routes = Arc::make_mut(&mut self.routes);
+                routes.list.insert(at, route);
+                routes.summary = listed(routes.list.iter().map(|route| route.info));
+                Ok(self)
+            }
+        }
+    }
+
+    /// The services, in the order of their ids.
+    pub fn services(&self) -> impl Iterator<Item = &'static ServiceInfo> {
+        self.routes.list.iter().map(|route| route.info)
+    }
+
+    pub(crate) fn service(&self, id: ServiceId) -> Option<&'static ServiceInfo> {
+        self.position(id).ok().map(|at| self.routes.list[at].info)
+    }
+
+    /// What to say about a service that is not here.
+    pub(crate) fn unknown_service(&self, id: ServiceId) -> Status {
+        let served = if self.routes.list.is_empty() { "none" } else { &*self.routes.summary };
+        Status::unimplemented(format!("no service {id} here; served: {served}")).not_executed()
+    }
+
+    fn position(&self, id: ServiceId) -> Result<usize, usize> {
+        self.routes.list.binary_search_by_key(&id, |route| route.info.id())
+    }
+}
+
+/// Services as a text of at most [`MAX_SUMMARY`] bytes.
+fn listed(services: impl ExactSizeIterator<Item = &'static ServiceInfo>) -> String {
+    let named = services.map(|info| format!("{} ({})", Brief(info.name()), info.id()));
+    text::list(named, MAX_SUMMARY)
+}
+
+/// Bytes of the list of services in an answer, which has 256 at most.
+const MAX_SUMMARY: usize = 200;
+
+impl Service<Request> for Router {
+    type Response = Response;
+    type Error = Status;
+    type Future = RouterFuture;
+
+    /// Always ready: each call waits for its service by itself, so that a busy one holds up no other.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> RouterFuture {
+        let id = request.method().service_id();
+        let state = match self.position(id) {
+            Ok(at) => match self.routes.list[at].service.try_start(request) {
+                Ok(serving) => State::Running(serving),
+                Err(request) => {
+                    let service = Arc::clone(&self.routes.list[at].service);
+                    State::Start(Box::new((service, request)))
+                }
+            },
+            Err(_) => State::Failed(self.unknown_service(id)),
+        };
+        RouterFuture { state }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.services().map(ServiceInfo::name)).finish()
+    }
+}
+
+/// A call on its way through a [`Router`].
+#[must_use = "futures do nothing unless polled"]
+pub struct RouterFuture {
+    state: State,
+}
+
+enum State {
+    /// The service is not ready; it is asked again with the first poll, when there is somebody to wake.
+    Start(Box<(Arc<dyn ErasedService>, Request)>),
+    Running(ServeFuture),
+    Failed(Status),
+    Done,
+}
+
+impl Future for RouterFuture {
+    type Output = Result<Response, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Start(start) => {
+                    let (service, request) = *start;
+                    self.state = State::Running(service.start(request, cx));
+                }
+                State::Running(mut serving) => {
+                    let polled = serving.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        self.state = State::Running(serving);
+                    }
+                    return polled;
+                }
+                State::Failed(status) => return Poll::Ready(Err(status)),
+                State::Done => {
+                    return Poll::Ready(Err(Status::internal("a call was polled after its end")));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RouterFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterFuture").finish_non_exhaustive()
+    }
+}
+
+/// Why a service cannot be added to those of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistrationError {
+    /// Two services have one id, so that calls of one would reach the other.
+    #[error(
+        "services `{first}` and `{second}` have the same id {id}; give one of them another, as in \
+         #[service(id = 7)]"
+    )]
+    DuplicateId {
+        /// The id.
+        id: ServiceId,
+        /// The service that has it.
+        first: &'static str,
+        /// The service that was to be added.
+        second: &'static str,
+    },
+    /// The id belongs to the protocol.
+    #[error("service `{service}` has the id {id}; ids from 0xffffff00 on are reserved")]
+    ReservedId {
+        /// The service.
+        service: &'static str,
+        /// Its id.
+        id: ServiceId,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use super::*;
+    use crate::{Codec, MethodInfo};
+
+    /// A service that answers with its number.
+    #[derive(Clone)]
+    struct Number<const ID: u32>;
+
+    impl<const ID: u32> Number<ID> {
+        const METHODS: &'static [MethodInfo] = &[MethodInfo::new("Number", ID, "get", 0)];
+    }
+
+    impl<const ID: u32> NamedService for Number<ID> {
+        const INFO: &'static ServiceInfo = &ServiceInfo::new("Number", ID, Self::METHODS);
+    }
+
+    impl<const ID: u32> Service<Request> for Number<ID> {
+        type Response = Response;
+        type Error = Status;
+        type Future = Ready<Result<Response, Status>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request) -> Self::Future {
+            ready(Response::new(request.codec(), &ID))
+        }
+    }
+
+    async fn get(router: &Router, method: &'static MethodInfo) -> Result<u32, Status> {
+        let request = Request::new(method, Codec::Json, &()).unwrap();
+        let response = router.clone().call(request).await?;
+        Ok(response.decode(method)?)
+    }
+
+    #[tokio::test]
+    async fn each_request_reaches_its_service() {
+        let router = Router::new().add(Number::<7>).unwrap().add(Number::<3>).unwrap();
+        assert_eq!(get(&router, &Number::<3>::METHODS[0]).await, Ok(3));
+        assert_eq!(get(&router, &Number::<7>::METHODS[0]).await, Ok(7));
+        let status = get(&router, &Number::<5>::METHODS[0]).await.unwrap_err();
+        assert_eq!(
+            status.to_string(),
+            "unimplemented: no service 0x00000005 here; served: Number (0x00000003), Number (0x00000007)"
+        );
+    }
+
+    #[test]
+    fn ids_that_collide_or_are_reserved_are_refused() {
+        let error = Router::new().add(Number::<7>).unwrap().add(Number::<7>).unwrap_err();
+        assert_eq!(
+            error,
+            RegistrationError::DuplicateId { id: ServiceId::new(7), first: "Number", second: "Number" }
+        );
+        let error = Router::new().add(Number::<0xFFFF_FFFE>).unwrap_err();
+        assert!(error.to_string().contains("0xfffffffe"), "{error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Services of different types behind one trait object, at one box per call.
+
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tower_service::Service;
+
+use crate::{BoxError, Request, Response, Status, message::status};
+
+/// A handler under way.
+pub(super) type ServeFuture = Pin<Box<dyn Future<Output = Result<Response, Status>> + Send>>;
+
+/// A service whose type is forgotten.
+pub(super) trait ErasedService: Send + Sync {
+    /// Calls a clone of the service, at once if it is ready.
+    fn start(&self, request: Request, cx: &mut Context<'_>) -> ServeFuture;
+
+    /// Calls a clone of the service if it is ready now; else gives the request back.
+    fn try_start(&self, request: Request) -> Result<ServeFuture, Request>;
+}
+
+impl<S> ErasedService for S
+where
+    S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    fn start(&self, request: Request, cx: &mut Context<'_>) -> ServeFuture {
+        let mut service = self.clone();
+        match service.poll_ready(cx) {
+            Poll::Ready(Ok(())) => boxed(service.call(request)),
+            Poll::Ready(Err(error)) => refused(error),
+            Poll::Pending => Box::pin(async move {
+                let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+                ready.map_err(|error| status::from_box_error(error.into()).not_executed())?;
+                service.call(request).await.map_err(|error| status::from_box_error(error.into()))
+            }),
+        }
+    }
+
+    fn try_start(&self, request: Request) -> Result<ServeFuture, Request> {
+        let mut service = self.clone();
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Ok(boxed(service.call(request))),
+            Poll::Ready(Err(error)) => Ok(refused(error)),
+            Poll::Pending => Err(request),
+        }
+    }
+}
+
+fn refused(error: impl Into<BoxError>) -> ServeFuture {
+    let status = status::from_box_error(error.into());
+    Box::pin(std::future::ready(Err(status.not_executed())))
+}
+
+/// Boxes a future. One that is such a box already, as that of a generated server, is taken as it is.
+fn boxed<F, E>(future: F) -> ServeFuture
+where
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<BoxError>,
+{
+    let mut future = Some(future);
+    if let Some(boxed) = (&mut future as &mut dyn Any).downcast_mut::<Option<ServeFuture>>()
+        && let Some(boxed) = boxed.take()
+    {
+        return boxed;
+    }
+    Box::pin(async move {
+        match future {
+            Some(future) => future.await.map_err(|error| status::from_box_error(error.into())),
+            None => Err(Status::internal("a call was started twice")),
+        }
+    })
+}

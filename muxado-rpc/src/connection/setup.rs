@@ -1,0 +1,69 @@
+//! What peers and servers are built from alike.
+
+use std::sync::Arc;
+
+use muxado::{Config, HeartbeatConfig};
+use tower_service::Service;
+
+use crate::{
+    BoxError, Limits, NamedService, RegistrationError, Request, Response, Router,
+    support::log_limit::SharedLogs,
+};
+
+/// A Tower service that a peer or server can run its calls through: the [`Router`] of its services
+/// inside the layers around it.
+///
+/// Implemented for every service of the right types that can be cloned and sent; nothing is to be
+/// implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "the layers around the services make no `Service<Request, Response = Response>`",
+    note = "it must also be `Clone + Send + 'static`, with a future that is `Send` and an error \
+            that is `Into<BoxError>`"
+)]
+pub trait CallService:
+    Service<Request, Response = Response, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> CallService for S
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+}
+
+/// The settings of a builder. The first registration error is kept for when it can be returned.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    router: Result<Router, RegistrationError>,
+    pub(crate) limits: Limits,
+    pub(crate) config: Config,
+    pub(crate) heartbeat: Option<HeartbeatConfig>,
+    pub(crate) panic_messages: bool,
+    pub(crate) logs: Arc<SharedLogs>,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        Self {
+            router: Ok(Router::new()),
+            limits: Limits::default(),
+            config: Config::default(),
+            heartbeat: Some(HeartbeatConfig::default()),
+            panic_messages: false,
+            logs: Arc::default(),
+        }
+    }
+
+    pub(crate) fn serve<S>(&mut self, service: S)
+    where
+        S: CallService + NamedService + Sync,
+    {
+        self.router = self.router.clone().and_then(|router| router.add(service));
+    }
+
+    pub(crate) fn router(&self) -> Result<Router, RegistrationError> {
+        self.router.clone()
+    }
+}

@@ -1,0 +1,15 @@
+//! What a Tower layer sees of a call: requests, responses, metadata, statuses.
+
+pub(crate) mod app_error;
+pub(crate) mod call_error;
+pub(crate) mod extensions;
+pub(crate) mod layered;
+pub(crate) mod limits;
+pub(crate) mod metadata;
+pub(crate) mod method;
+pub(crate) mod payload;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod scope;
+pub(crate) mod status;
+pub(crate) mod trace_context;

@@ -1,0 +1,151 @@
+//! What a generated client returns when there is no value.
+
+use std::{convert::Infallible, error::Error, fmt};
+
+use crate::{Code, Status, support::text::Brief};
+
+/// Why a call has no value: the application's own error `E`, or a [`Status`].
+///
+/// A method without an error of its own has [`CallError<Infallible>`](CallError), of which only the
+/// status is possible.
+///
+/// `Display` shows at most 256 bytes of the text of either, escaped, because they came from a peer;
+/// [`app`](Self::app) has all of the application's error.
+///
+/// ```
+/// use muxado_rpc::{CallError, Status};
+///
+/// fn explain(error: CallError<String>) -> String {
+///     match error {
+///         CallError::App(own) => format!("the method says {own}"),
+///         CallError::Status(status) if !status.may_have_executed() => "try again".to_owned(),
+///         CallError::Status(status) => format!("the call failed: {status}"),
+///     }
+/// }
+/// assert_eq!(explain(CallError::App("no".to_owned())), "the method says no");
+/// assert_eq!(explain(Status::not_found("x").into()), "the call failed: not_found: x");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError<E = Infallible> {
+    /// The method returned this error.
+    App(E),
+    /// The call failed otherwise.
+    Status(Status),
+}
+
+impl<E> CallError<E> {
+    /// The status, unless it is the application's error.
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Self::App(_) => None,
+            Self::Status(status) => Some(status),
+        }
+    }
+
+    /// The application's error.
+    pub fn app(&self) -> Option<&E> {
+        match self {
+            Self::App(error) => Some(error),
+            Self::Status(_) => None,
+        }
+    }
+
+    /// The kind of failure; [`Code::Unknown`] for the application's error.
+    pub fn code(&self) -> Code {
+        self.status().map_or(Code::Unknown, Status::code)
+    }
+
+    /// False if the call was surely not executed, so that trying it again is safe.
+    pub fn may_have_executed(&self) -> bool {
+        self.status().is_none_or(Status::may_have_executed)
+    }
+
+    /// The same with another error of the application.
+    pub fn map_app<F>(self, map: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            Self::App(error) => CallError::App(map(error)),
+            Self::Status(status) => CallError::Status(status),
+        }
+    }
+}
+
+impl<E> From<Status> for CallError<E> {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+/// What remains of an error when there is no application's error in it.
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::App(never) => match never {},
+            CallError::Status(status) => status,
+        }
+    }
+}
+
+/// A method whose error is a status has one kind of error only: a handler passes it on by `?`.
+impl From<CallError<Self>> for Status {
+    fn from(error: CallError<Self>) -> Self {
+        match error {
+            CallError::App(status) | CallError::Status(status) => status,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(error) => Brief(error).fmt(f),
+            Self::Status(status) => status.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for CallError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::App(error) => error.source(),
+            Self::Status(status) => status.source(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_through_the_question_mark_as_any_error() {
+        fn fails() -> Result<(), Box<dyn Error + Send + Sync>> {
+            Err(CallError::<Infallible>::from(Status::aborted("x")))?
+        }
+        assert_eq!(fails().unwrap_err().to_string(), "aborted: x");
+    }
+
+    #[test]
+    fn a_status_of_a_method_is_a_status() {
+        fn passes_on() -> Result<(), Status> {
+            Err(CallError::<Status>::from(Status::aborted("x")))?
+        }
+        assert_eq!(passes_on(), Err(Status::aborted("x")));
+        assert_eq!(Status::from(CallError::App(Status::aborted("x"))), Status::aborted("x"));
+    }
+
+    #[test]
+    fn the_text_of_an_application_error_is_shown_escaped_and_cut() {
+        let error = CallError::App("\u{1b}[31m\n\u{9b}".repeat(1000));
+        let text = error.to_string();
+        assert!(text.starts_with("\\u{1b}[31m\\n\\u{9b}") && text.len() <= 256, "{text}");
+        assert_eq!(error.app().map(String::len), Some(8000));
+        assert_eq!(CallError::App("no such \"user\"").to_string(), "no such \"user\"");
+    }
+
+    #[test]
+    fn an_application_error_may_have_run() {
+        let error = CallError::App(3);
+        assert_eq!((error.code(), error.may_have_executed()), (Code::Unknown, true));
+        assert_eq!(error.map_app(|n| n + 1), CallError::App(4));
+    }
+}

@@ -1,0 +1,270 @@
+//! What a call asks for, as layers and services see it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use crate::{
+    Channel, Codec, Extensions, Items, Metadata, MethodInfo, PeerInfo, Status,
+    codec::CodecError,
+    connection::link::Link,
+    message::{payload::Payload, scope::Scope},
+    stream::items::Limit,
+    support::deadline,
+};
+
+/// A call: the method, its encoded parameters, and what goes with them.
+///
+/// It is the request of every Tower service here, on both sides: of a [`Channel`], which sends it,
+/// and of a generated server, which runs it.
+///
+/// ```
+/// use muxado_rpc::Request;
+///
+/// fn log(request: &Request) {
+///     println!("{} with {} bytes", request.method().name(), request.params().len());
+/// }
+/// ```
+pub struct Request {
+    method: &'static MethodInfo,
+    codec: Codec,
+    pub(crate) params: Payload,
+    timeout: Option<Duration>,
+    inherits: bool,
+    /// The items that follow.
+    input: Option<Items>,
+    extras: Option<Box<Extras>>,
+    arrival: Option<Arrival>,
+}
+
+/// What most requests have nothing of: apart, because requests are moved from layer to layer.
+#[derive(Clone, Default)]
+struct Extras {
+    metadata: Metadata,
+    extensions: Extensions,
+}
+
+static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Extensions::new() };
+
+/// Where a request came from.
+#[derive(Clone)]
+struct Arrival {
+    /// `None` if it came by no connection.
+    link: Option<Arc<Link>>,
+    deadline: Option<Instant>,
+    scope: Option<Arc<Scope>>,
+}
+
+impl Request {
+    /// A request with these parameters. Generated clients make theirs by this.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` when the codec cannot encode the parameters.
+    pub fn new<P: Serialize + ?Sized>(
+        method: &'static MethodInfo,
+        codec: Codec,
+        params: &P,
+    ) -> Result<Self, Status> {
+        let params = Payload::encode(codec, params).map_err(|error| cannot_encode(method, codec, &error))?;
+        Ok(Self::from_parts(method, codec, params, None))
+    }
+
+    pub(crate) fn received(
+        method: &'static MethodInfo,
+        codec: Codec,
+        params: Payload,
+        link: Arc<Link>,
+    ) -> Self {
+        // Only who asks for the context can ask for the end of the call.
+        let scope = method.takes_context().then(Arc::default);
+        Self::from_parts(method, codec, params, Some(Arrival { link: Some(link), deadline: None, scope }))
+    }
+
+    fn from_parts(
+        method: &'static MethodInfo,
+        codec: Codec,
+        params: Payload,
+        arrival: Option<Arrival>,
+    ) -> Self {
+        Self { method, codec, params, timeout: None, inherits: true, input: None, extras: None, arrival }
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.as_deref().unwrap_or(&NO_EXTRAS)
+    }
+
+    fn extras_mut(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Metadata and extensions, of which nothing is left.
+    pub(crate) fn take_extras(&mut self) -> (Metadata, Extensions) {
+        self.extras.take().map_or_else(Default::default, |extras| (extras.metadata, extras.extensions))
+    }
+
+    /// A copy, for layers that may have to call again; `None` if the request streams items, which
+    /// exist only once. Copies the parameters if they were encoded on this side.
+    pub fn try_clone(&self) -> Option<Self> {
+        if self.input.is_some() {
+            return None;
+        }
+        Some(Self {
+            method: self.method,
+            codec: self.codec,
+            params: self.params.clone(),
+            timeout: self.timeout,
+            inherits: self.inherits,
+            input: None,
+            extras: self.extras.clone(),
+            arrival: self.arrival.clone(),
+        })
+    }
+
+    /// The items that follow the parameters, of a method that takes a stream; see [`Items`].
+    pub fn items_mut(&mut self) -> Option<&mut Items> {
+        self.input.as_mut()
+    }
+
+    pub(crate) fn set_input(&mut self, input: Option<Items>) {
+        self.input = input;
+    }
+
+    pub(crate) fn take_input(&mut self) -> Option<Items> {
+        self.input.take()
+    }
+
+    /// Sets the time by which the answer must be there.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        if let Some(arrival) = &mut self.arrival {
+            arrival.deadline = deadline;
+        }
+    }
+
+    /// Sets the deadline of a request that came by no connection, if it has a time limit.
+    pub(crate) fn arrive_in_process(&mut self) -> Option<Limit> {
+        if self.arrival.is_some() {
+            return None;
+        }
+        let timeout = self.effective_timeout()?;
+        // A deadline beyond the end of time is none.
+        let at = Instant::now().checked_add(timeout)?;
+        self.arrival = Some(Arrival { link: None, deadline: Some(at), scope: None });
+        Some(Limit { at, timeout })
+    }
+
+    /// Changes the time limit; `None` is none. Of use before the request is sent.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Whether the call, if it is made by a handler, must be done within what is left of the time limit
+    /// of the call that the handler serves. It must, unless this is set to false.
+    pub fn set_inherits_deadline(&mut self, inherits: bool) {
+        self.inherits = inherits;
+    }
+
+    /// The time limit, or what is left of the one of the call that is being served, whichever is less.
+    pub(crate) fn effective_timeout(&self) -> Option<Duration> {
+        match (self.timeout, if self.inherits { deadline::inherited() } else { None }) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        }
+    }
+
+    /// Values for handlers and layers further in; they are not sent.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extras().extensions
+    }
+
+    /// The same, to be added to.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extras_mut().extensions
+    }
+
+    /// What ends with the call.
+    pub(crate) fn scope(&self) -> Arc<Scope> {
+        self.arrival.as_ref().and_then(|arrival| arrival.scope.clone()).unwrap_or_default()
+    }
+
+    /// The same, if the connection this came by will end it.
+    pub(crate) fn arrival_scope(&self) -> Option<Arc<Scope>> {
+        self.arrival.as_ref()?.scope.clone()
+    }
+
+    /// What travels beside the parameters, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.extras_mut().metadata
+    }
+
+    /// The method to call.
+    pub fn method(&self) -> &'static MethodInfo {
+        self.method
+    }
+
+    /// The codec of the parameters, and of the answer to come.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// What travels beside the parameters.
+    pub fn metadata(&self) -> &Metadata {
+        &self.extras().metadata
+    }
+
+    /// How long the caller waits, counted from when the request is sent or was received.
+    /// No limit unless the caller set one.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// When the caller stops waiting: on the serving side, if it set a time limit.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.arrival.as_ref()?.deadline
+    }
+
+    /// Who sent the request: on the serving side.
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        Some(self.arrival.as_ref()?.link.as_ref()?.peer())
+    }
+
+    /// The channel back to the caller; a detached one if the request did not come by a connection.
+    pub(crate) fn channel(&self) -> Channel {
+        let link = self.arrival.as_ref().and_then(|arrival| arrival.link.clone());
+        link.map_or_else(Channel::detached, Channel::new)
+    }
+
+    /// The encoded parameters: a map by name or an array by position.
+    pub fn params(&self) -> &[u8] {
+        &self.params
+    }
+
+    /// Decodes the parameters.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument`, naming the method and what is wrong.
+    pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
+        self.codec.decode(&self.params).map_err(|error| {
+            Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method))
+        })
+    }
+}
+
+fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
+    Status::invalid_argument(format!("{method}: cannot encode the parameters as {codec}: {error}"))
+        .not_executed()
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("codec", &self.codec)
+            .field("params", &self.params)
+            .field("metadata", self.metadata())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

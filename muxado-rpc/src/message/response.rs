@@ -1,0 +1,339 @@
+//! What a call came to, as layers and clients see it.
+
+use bytes::Bytes;
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+
+use crate::{
+    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming,
+    message::payload::Payload,
+    support::{
+        panics::Panic,
+        text::{Brief, MAX_SHOWN, brief},
+    },
+    wire::one_answer,
+};
+
+/// What a method returned: a value, items to come, or an error of the application's own.
+///
+/// Failures of other kinds are a [`Status`], the error of the Tower services here.
+#[derive(Debug)]
+pub struct Response {
+    codec: Codec,
+    outcome: Outcome,
+    metadata: Metadata,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The method's value.
+    Value(Payload),
+    /// The method's error.
+    Error(EncodedError),
+    /// The method's items, which are still to come.
+    Items(Items),
+}
+
+/// Why there is no value, or no further item.
+#[derive(Debug)]
+pub enum Failure {
+    /// The method's own error.
+    App(EncodedError),
+    /// Any other.
+    Status(Status),
+    /// The handler panicked with this.
+    Panic(Panic),
+}
+
+impl Failure {
+    /// The code that it shows.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::App(error) => error.code,
+            Self::Status(status) => status.code(),
+            Self::Panic(_) => Code::Internal,
+        }
+    }
+}
+
+/// An application's error: a code and a text for those who do not know its type, and its value.
+#[derive(Clone, Debug)]
+pub struct EncodedError {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) value: Payload,
+}
+
+impl Response {
+    /// The value that a method returned.
+    ///
+    /// # Errors
+    ///
+    /// `internal` when the codec cannot encode it.
+    pub fn new<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, Status> {
+        Ok(Self::from_outcome(codec, Outcome::Value(encode(codec, value)?)))
+    }
+
+    /// The error that a method returned.
+    ///
+    /// # Errors
+    ///
+    /// `internal` when the codec cannot encode it.
+    pub fn from_error<E: Serialize + ?Sized>(codec: Codec, error: &E) -> Result<Self, Status> {
+        Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
+    }
+
+    pub(crate) fn from_outcome(codec: Codec, outcome: Outcome) -> Self {
+        Self { codec, outcome, metadata: Metadata::new() }
+    }
+
+    pub(crate) fn of_app_error(codec: Codec, error: EncodedError) -> Self {
+        Self::from_outcome(codec, Outcome::Error(error))
+    }
+
+    pub(crate) fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// What travels beside the value, to be changed: on the serving side before it is sent.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    /// What travels beside the value.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The codec of the value.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Whether the method returned a value or items, not an error.
+    pub fn is_ok(&self) -> bool {
+        !matches!(self.outcome, Outcome::Error(_))
+    }
+
+    /// The code of the error that the method returned, if it did.
+    pub(crate) fn error_code(&self) -> Option<Code> {
+        match &self.outcome {
+            Outcome::Error(error) => Some(error.code),
+            Outcome::Value(_) | Outcome::Items(_) => None,
+        }
+    }
+
+    /// The encoded value or error; empty if the method returns items.
+    pub fn payload(&self) -> &[u8] {
+        match &self.outcome {
+            Outcome::Value(payload) => payload,
+            Outcome::Error(error) => &error.value,
+            Outcome::Items(_) => &[],
+        }
+    }
+
+    /// The items of a streaming method, to be looked after by a layer: see [`Items`].
+    pub fn items_mut(&mut self) -> Option<&mut Items> {
+        match &mut self.outcome {
+            Outcome::Items(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Takes the items of a streaming method, and the metadata that goes in front of them.
+    pub(crate) fn take_items(&mut self) -> Option<(Items, Metadata)> {
+        if !matches!(self.outcome, Outcome::Items(_)) {
+            return None;
+        }
+        let outcome = std::mem::replace(&mut self.outcome, Outcome::Value(Bytes::new().into()));
+        let Outcome::Items(items) = outcome else { return None };
+        Some((items, std::mem::take(&mut self.metadata)))
+    }
+
+    /// The value, if there is nothing else and it is in this codec.
+    pub(crate) fn into_value(self, codec: Codec) -> Result<Payload, Self> {
+        match self.outcome {
+            Outcome::Value(payload) if self.codec == codec && self.metadata.is_empty() => Ok(payload),
+            _ => Err(self),
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Codec, Outcome, Metadata) {
+        (self.codec, self.outcome, self.metadata)
+    }
+
+    /// Decodes the value of a method that has no error of its own.
+    pub(crate) fn decode<T: DeserializeOwned>(self, method: &MethodInfo) -> Result<T, CallError> {
+        match &self.outcome {
+            Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
+            Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
+            Outcome::Items(_) => Err(items_unasked(method).into()),
+        }
+    }
+
+    /// Decodes the value or the error of a method that has both.
+    pub(crate) fn decode_result<T, E>(self, method: &MethodInfo) -> Result<T, CallError<E>>
+    where
+        T: DeserializeOwned,
+        E: DeserializeOwned,
+    {
+        match &self.outcome {
+            Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
+            Outcome::Error(error) => Err(error.decode(self.codec, method)),
+            Outcome::Items(_) => Err(items_unasked(method).into()),
+        }
+    }
+}
+
+/// What a method that returns a stream came to.
+impl Response {
+    pub(crate) fn into_streaming<T: DeserializeOwned>(
+        mut self,
+        method: &'static MethodInfo,
+    ) -> Result<Streaming<T>, CallError> {
+        match self.take_items() {
+            Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
+            // It failed before the first item.
+            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| one_answer(method).into())),
+        }
+    }
+
+    pub(crate) fn into_streaming_fallible<T, E>(
+        mut self,
+        method: &'static MethodInfo,
+    ) -> Result<Streaming<T, E>, CallError<E>>
+    where
+        T: DeserializeOwned,
+        E: DeserializeOwned,
+    {
+        match self.take_items() {
+            Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
+            None => {
+                let result = self.decode_result::<IgnoredAny, E>(method);
+                Err(result.err().unwrap_or_else(|| one_answer(method).into()))
+            }
+        }
+    }
+}
+
+impl EncodedError {
+    /// The error in its own type, or a status that shows its text.
+    pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
+        match codec.decode(&self.value) {
+            Ok(error) => CallError::App(error),
+            Err(_) => undecodable_error(codec, method, self).into(),
+        }
+    }
+
+    /// Encodes an error that a method returned.
+    pub(crate) fn encode<E: Serialize + ?Sized>(
+        codec: Codec,
+        error: &E,
+        code: Code,
+        message: Option<String>,
+    ) -> Result<Self, Status> {
+        let value = encode(codec, error)?;
+        let message = message.unwrap_or_else(|| NO_MESSAGE.to_owned());
+        Ok(Self { code, message, value })
+    }
+}
+
+fn items_unasked(method: &MethodInfo) -> Status {
+    Status::internal(format!("{method}: items came where one answer was expected"))
+}
+
+fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Payload, Status> {
+    Payload::encode(codec, value)
+        .map_err(|error| Status::internal(format!("cannot encode the answer as {codec}: {error}")))
+}
+
+fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &[u8]) -> Result<T, Status> {
+    codec.decode(value).map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))
+}
+
+/// The application's error is of a type this side does not know: its raw text must do.
+pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
+    let text = text_of(codec, &error.value);
+    let said = match &*error.message {
+        "" | NO_MESSAGE => text,
+        message => format!("{} ({text})", Brief(message)),
+    };
+    // Its code is known even if its type is not.
+    let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
+    Status::new(code, format!("{method} returned an error that cannot be decoded: {said}"))
+        .with_origin(Origin::Peer)
+        .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
+}
+
+/// A value of any type as a short text.
+fn text_of(codec: Codec, value: &[u8]) -> String {
+    match codec {
+        Codec::Json => {
+            // What is cut off here would not be shown. It may end inside a character.
+            let beginning = &value[..value.len().min(2 * MAX_SHOWN)];
+            brief(String::from_utf8_lossy(beginning), MAX_SHOWN)
+        }
+        Codec::MessagePack if value.len() > MAX_UNPACKED => format!("a value of {} bytes", value.len()),
+        Codec::MessagePack => match codec.decode::<serde_json::Value>(value) {
+            Ok(value) => brief(value, MAX_SHOWN),
+            Err(_) => brief(format_args!("{:?}", Bytes::copy_from_slice(value)), MAX_SHOWN),
+        },
+    }
+}
+
+/// Bytes of a value that is unpacked to be shown. It takes many times as much memory.
+const MAX_UNPACKED: usize = 4 * MAX_SHOWN;
+
+/// The message of an error that has none.
+const NO_MESSAGE: &str = "the method returned an error";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
+
+    #[test]
+    fn values_and_errors_come_back_typed_in_both_codecs() {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let value = || Response::new(codec, &3).unwrap();
+            assert_eq!(value().decode::<i32>(&METHOD), Ok(3));
+            assert_eq!(value().decode_result::<i32, String>(&METHOD), Ok(3));
+            let error = Response::from_error(codec, "zero").unwrap();
+            assert!(!error.is_ok());
+            assert_eq!(error.decode_result::<i32, String>(&METHOD), Err(CallError::App("zero".to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_error_of_an_unknown_type_says_its_text() {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let error = Response::from_error(codec, &("zero", 1)).unwrap();
+            let Err(CallError::Status(status)) = error.decode_result::<i32, bool>(&METHOD) else {
+                panic!("not a status");
+            };
+            assert_eq!(status.code(), Code::Internal);
+            assert_eq!(status.message(), r#"S.m returned an error that cannot be decoded: ["zero",1]"#);
+            assert_eq!(status.details(), Some(("zero".to_owned(), 1)));
+        }
+    }
+
+    #[test]
+    fn an_error_of_an_unknown_type_shows_its_code_and_message() {
+        let message = Some("not yours".to_owned());
+        let error = EncodedError::encode(Codec::Json, &7, Code::PermissionDenied, message).unwrap();
+        let status = undecodable_error(Codec::Json, &METHOD, &error);
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(status.message(), "S.m returned an error that cannot be decoded: not yours (7)");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_internal() {
+        let status = Response::new(Codec::Json, "x").unwrap().decode::<i32>(&METHOD).unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert!(status.to_string().contains("cannot decode the answer of S.m"), "{status}");
+    }
+}

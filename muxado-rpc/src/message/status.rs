@@ -1,0 +1,334 @@
+//! Why a call failed when it was not the application's own error.
+
+mod code;
+mod from;
+
+use std::{error::Error, fmt};
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+
+pub use self::code::Code;
+pub(crate) use self::from::{from_box_error, from_open_error, from_read_error};
+use crate::{
+    codec::{Codec, CodecError},
+    support::text::{Brief, Escaped, shortened},
+};
+
+/// Why a call failed: a code, a text for people, and perhaps details for programs.
+///
+/// A method may return one as its error, as in `Result<User, Status>`: the caller gets it as
+/// [`CallError::Status`](crate::CallError::Status), details included.
+///
+/// It also says who failed ([`origin`](Self::origin)), and whether the call may have been executed,
+/// so that a retry is known to be safe or not.
+///
+/// ```
+/// use muxado_rpc::{Code, Status};
+///
+/// let status = Status::not_found("no user 7");
+/// assert_eq!(status.code(), Code::NotFound);
+/// assert_eq!(status.to_string(), "not_found: no user 7");
+/// ```
+///
+/// [`message`](Self::message) returns the text as it is, of a peer's at most 4 096 bytes. `Display` and `Debug` escape
+/// what acts on a terminal or a log, such as line feeds, and show at most 256 bytes of a text that came from a peer
+/// ([`Origin::Peer`]).
+#[derive(Clone)]
+pub struct Status {
+    // Boxed so that a `Result` with it stays as small as its value.
+    inner: Box<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    code: Code,
+    message: String,
+    details: Option<Details>,
+    origin: Origin,
+    executed: Executed,
+}
+
+/// An encoded value and its codec.
+#[derive(Clone)]
+struct Details {
+    codec: Codec,
+    bytes: Bytes,
+}
+
+/// Who failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The peer answered so: its handler, a layer of its, or its RPC runtime.
+    Peer,
+    /// This side: a layer, a limit, a time-out, a value that cannot be encoded or decoded.
+    Local,
+    /// The connection between the two.
+    Transport,
+}
+
+/// Whether a failed call was executed by the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Executed {
+    /// Surely not: trying again is safe.
+    No,
+    /// Perhaps, wholly or in part.
+    Maybe,
+}
+
+impl Status {
+    /// A status with this code and text. Its origin is [`Origin::Local`]; on the other side of a
+    /// connection it is [`Origin::Peer`].
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let inner = Inner {
+            code,
+            message: message.into(),
+            details: None,
+            origin: Origin::Local,
+            executed: Executed::Maybe,
+        };
+        Self { inner: Box::new(inner) }
+    }
+
+    /// Adds a value for programs to read with [`details`](Self::details). One that cannot be
+    /// encoded is left out.
+    #[must_use]
+    pub fn with_details<T: Serialize>(mut self, details: &T) -> Self {
+        let mut buf = Vec::new();
+        let encoded = Codec::MessagePack.encode_into(details, &mut buf);
+        self.inner.details = encoded.ok().map(|()| Details { codec: Codec::MessagePack, bytes: buf.into() });
+        self
+    }
+
+    pub(crate) fn with_raw_details(mut self, codec: Codec, bytes: Bytes) -> Self {
+        self.inner.details = Some(Details { codec, bytes });
+        self
+    }
+
+    pub(crate) fn with_origin(mut self, origin: Origin) -> Self {
+        self.inner.origin = origin;
+        self
+    }
+
+    /// The same, of a call that was surely not executed. It is for layers that refuse a call before
+    /// its handler: the caller then knows that a retry is safe. Of a status that a method returns it
+    /// says nothing, because the method did run.
+    ///
+    /// ```
+    /// use muxado_rpc::Status;
+    ///
+    /// let refused = Status::resource_exhausted("too many calls today").not_executed();
+    /// assert!(!refused.may_have_executed());
+    /// ```
+    #[must_use]
+    pub fn not_executed(mut self) -> Self {
+        self.inner.executed = Executed::No;
+        self
+    }
+
+    /// The call may have been executed, whatever the peer says of this end of it: it was tried before, or
+    /// answered in part.
+    pub(crate) fn maybe_executed(mut self) -> Self {
+        self.inner.executed = Executed::Maybe;
+        self
+    }
+
+    /// The kind of failure.
+    pub fn code(&self) -> Code {
+        self.inner.code
+    }
+
+    /// The text for people; may be empty. Of a peer's at most 4 096 bytes are kept. Nothing in it is escaped.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// The details, if there are any that decode as `T`.
+    pub fn details<T: DeserializeOwned>(&self) -> Option<T> {
+        let details = self.inner.details.as_ref()?;
+        details.codec.decode(&details.bytes).ok()
+    }
+
+    /// The details in this codec, for the wire. Details that have no form in it are left out.
+    pub(crate) fn raw_details(&self, codec: Codec) -> Option<Bytes> {
+        let details = self.inner.details.as_ref()?;
+        details.codec.transcode(&details.bytes, codec).ok()
+    }
+
+    /// Who failed.
+    pub fn origin(&self) -> Origin {
+        self.inner.origin
+    }
+
+    /// Whether the peer executed the call.
+    pub fn executed(&self) -> Executed {
+        self.inner.executed
+    }
+
+    /// False if the call was surely not executed, so that trying it again is safe: it was not sent, or
+    /// the peer refused it and said so (`PROTOCOL §10.8`, `§10.10`).
+    ///
+    /// A peer of this implementation says so of an unknown service or method, of a request or
+    /// parameters that it cannot decode or that are above a limit, of a time limit that passes before
+    /// the method begins, and of what an [`AuthLayer`](crate::layers::AuthLayer), a load shedding layer or
+    /// a service that is not ready refuses. Peers that do not know how to say it leave it open.
+    pub fn may_have_executed(&self) -> bool {
+        self.inner.executed != Executed::No
+    }
+
+    /// The text for people, as far as it is shown.
+    fn shown_message(&self) -> std::borrow::Cow<'_, str> {
+        match self.inner.origin {
+            Origin::Peer => Brief(self.message()).to_string().into(),
+            _ => self.message().into(),
+        }
+    }
+
+    pub(crate) fn cannot_decode(what: impl fmt::Display, cause: &CodecError) -> Self {
+        Self::internal(format!("cannot decode {what}: {cause}"))
+    }
+}
+
+macro_rules! constructors {
+    ($($name:ident $code:ident $doc:literal)*) => {
+        impl Status {
+            $(
+                #[doc = $doc]
+                pub fn $name(message: impl Into<String>) -> Self {
+                    Self::new(Code::$code, message)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    cancelled Cancelled "A status with [`Code::Cancelled`]."
+    unknown Unknown "A status with [`Code::Unknown`]."
+    invalid_argument InvalidArgument "A status with [`Code::InvalidArgument`]."
+    deadline_exceeded DeadlineExceeded "A status with [`Code::DeadlineExceeded`]."
+    not_found NotFound "A status with [`Code::NotFound`]."
+    already_exists AlreadyExists "A status with [`Code::AlreadyExists`]."
+    permission_denied PermissionDenied "A status with [`Code::PermissionDenied`]."
+    resource_exhausted ResourceExhausted "A status with [`Code::ResourceExhausted`]."
+    failed_precondition FailedPrecondition "A status with [`Code::FailedPrecondition`]."
+    aborted Aborted "A status with [`Code::Aborted`]."
+    out_of_range OutOfRange "A status with [`Code::OutOfRange`]."
+    unimplemented Unimplemented "A status with [`Code::Unimplemented`]."
+    internal Internal "A status with [`Code::Internal`]."
+    unavailable Unavailable "A status with [`Code::Unavailable`]."
+    data_loss DataLoss "A status with [`Code::DataLoss`]."
+    unauthenticated Unauthenticated "A status with [`Code::Unauthenticated`]."
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { code, message, origin, .. } = &*self.inner;
+        match (&**message, origin) {
+            ("", _) => write!(f, "{code}"),
+            (text, Origin::Peer) => write!(f, "{code}: {}", Brief(text)),
+            (text, _) => write!(f, "{code}: {}", Escaped(text)),
+        }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("code", &self.inner.code)
+            .field("message", &self.shown_message())
+            .field("origin", &self.inner.origin)
+            .field("executed", &self.inner.executed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for Status {}
+
+/// Two statuses are equal if their code and text are: what a peer sees of them.
+impl PartialEq for Status {
+    fn eq(&self, other: &Self) -> bool {
+        self.code() == other.code() && self.message() == other.message()
+    }
+}
+
+impl Eq for Status {}
+
+/// Bytes of the text of an error that are sent, and that are kept of what a peer sends.
+pub(crate) const MAX_STATUS_MESSAGE: usize = 4096;
+
+#[derive(Serialize, Deserialize)]
+struct Text<'a> {
+    code: Code,
+    #[serde(borrow, default)]
+    message: std::borrow::Cow<'a, str>,
+}
+
+/// As a map of code and text, so that it can be a part of other values.
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Text { code: self.code(), message: self.message().into() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        let message = shortened(&text.message, MAX_STATUS_MESSAGE);
+        Ok(Self::new(text.code, message).with_origin(Origin::Peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_with_a_status_is_no_larger_than_a_pointer() {
+        assert_eq!(size_of::<Result<(), Status>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn details_keep_their_type_in_either_codec() {
+        let status = Status::aborted("try later").with_details(&vec![1, 2]);
+        assert_eq!(status.details::<Vec<i32>>(), Some(vec![1, 2]));
+        assert_eq!(status.details::<String>(), None);
+        let json = status.raw_details(Codec::Json).unwrap();
+        assert_eq!(&json[..], b"[1,2]");
+        let received = Status::aborted("").with_raw_details(Codec::Json, json);
+        assert_eq!(received.details::<Vec<i32>>(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_escaped() {
+        let status = Status::aborted("a\u{1b}[2J\nb\u{202e}");
+        assert_eq!(status.message(), "a\u{1b}[2J\nb\u{202e}");
+        for status in [status.clone(), status.with_origin(Origin::Peer)] {
+            assert_eq!(status.to_string(), "aborted: a\\u{1b}[2J\\nb\\u{202e}");
+            let debug = format!("{status:?}");
+            assert!(!debug.contains(['\u{1b}', '\n', '\u{202e}']), "{debug}");
+        }
+    }
+
+    #[test]
+    fn of_a_text_from_a_peer_the_beginning_is_shown() {
+        let status = Status::aborted("x".repeat(4000));
+        assert_eq!(status.to_string().len(), "aborted: ".len() + 4000);
+        let status = status.with_origin(Origin::Peer);
+        assert_eq!(status.to_string().len(), "aborted: ".len() + 256);
+        assert!(format!("{status:?}").len() < 400);
+        assert_eq!(status.message().len(), 4000);
+        let json = serde_json::json!({"code": "aborted", "message": "ü".repeat(4000)}).to_string();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap().message().len(), 4096);
+    }
+
+    #[test]
+    fn a_status_can_be_part_of_a_value() {
+        let status = Status::not_found("no user 7");
+        let text = serde_json::to_string(&status).unwrap();
+        assert_eq!(text, r#"{"code":"not_found","message":"no user 7"}"#);
+        assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+    }
+}

@@ -1,0 +1,280 @@
+//! A stream of items, as applications see it.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    CallError, Codec, Items, Metadata, MethodInfo, Status,
+    message::response::{EncodedError, Failure, undecodable_error},
+    stream::items::Arrival,
+    wire::{ItemMessage, decode_item_message, quick_item},
+};
+
+/// Items of type `T` that come one by one: an argument of a method that takes a stream, and what a
+/// client gets from a method that returns one.
+///
+/// It is a [`Stream`] of `Result<T, CallError<E>>`. After `None` all has come; an `Err` is the last
+/// item. An end that nobody announced (a cut connection, a reset, a panic) is an `Err`, never `None`.
+///
+/// The time limit of a call counts until the last item is taken: of what has not been read by then only
+/// the next few kilobytes still come, if they are there.
+///
+/// Items are read when they are asked for. A stream that is not read holds up its sender, by the
+/// bytes of its window ([`muxado::Config::window_size`]), and nothing else. When what a client got is
+/// dropped, so is the handler; when an argument is dropped, what still comes is thrown away until
+/// the call is answered.
+///
+/// ```
+/// use muxado_rpc::{Status, Streaming};
+///
+/// #[muxado_rpc::service]
+/// pub trait Adder {
+///     async fn sum(&self, numbers: Streaming<i64>) -> Result<i64, Status>;
+/// }
+///
+/// struct Plain;
+/// impl Adder for Plain {
+///     async fn sum(&self, mut numbers: Streaming<i64>) -> Result<i64, Status> {
+///         let mut sum = 0;
+///         while let Some(number) = numbers.try_next().await? {
+///             sum += number;
+///         }
+///         Ok(sum)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let adder = AdderClient::new(AdderServer::new(Plain));
+/// assert_eq!(adder.sum(futures_util::stream::iter(1..=4)).await?, 10);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "streams do nothing unless polled"]
+pub struct Streaming<T, E = Infallible> {
+    method: &'static MethodInfo,
+    /// `None` once it is over.
+    items: Option<Items>,
+    next_quick: NextQuick<T>,
+    decode_item: DecodeItem<T>,
+    decode_error: DecodeError<E>,
+    metadata: Metadata,
+    trailer: Metadata,
+}
+
+type NextQuick<T> = fn(&mut Items) -> Option<T>;
+type DecodeItem<T> = fn(Codec, &MethodInfo, &Bytes) -> Result<Decoded<T>, Status>;
+type DecodeError<E> = fn(Codec, &MethodInfo, EncodedError) -> CallError<E>;
+
+/// A message, understood.
+enum Decoded<T> {
+    Item(T),
+    Other(ItemMessage),
+}
+
+impl<T: DeserializeOwned> Streaming<T> {
+    /// Items of a method without errors of its own.
+    pub(crate) fn new(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
+        Self::infallible(method, items, metadata, decode::<T>)
+    }
+
+    /// Items of an argument: one that cannot be decoded is the caller's fault.
+    pub(crate) fn argument(method: &'static MethodInfo, items: Items) -> Self {
+        Self::infallible(method, items, Metadata::new(), |codec, method, message| {
+            decode(codec, method, message).map_err(|status| Status::invalid_argument(status.message()))
+        })
+    }
+
+    fn infallible(
+        method: &'static MethodInfo,
+        items: Items,
+        metadata: Metadata,
+        decode_item: DecodeItem<T>,
+    ) -> Self {
+        let decode_error =
+            |codec, method: &MethodInfo, error: EncodedError| undecodable_error(codec, method, &error).into();
+        Self { decode_item, ..Self::with(method, items, metadata, decode_error) }
+    }
+}
+
+impl<T: DeserializeOwned, E: DeserializeOwned> Streaming<T, E> {
+    /// Items of a method with an error type of its own.
+    pub(crate) fn fallible(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
+        Self::with(method, items, metadata, |codec, method, error| error.decode(codec, method))
+    }
+}
+
+impl<T: DeserializeOwned, E> Streaming<T, E> {
+    fn with(
+        method: &'static MethodInfo,
+        items: Items,
+        metadata: Metadata,
+        decode_error: DecodeError<E>,
+    ) -> Self {
+        Self {
+            method,
+            items: Some(items),
+            next_quick: Items::next_quick::<T>,
+            decode_item: decode::<T>,
+            decode_error,
+            metadata,
+            trailer: Metadata::new(),
+        }
+    }
+}
+
+impl<T, E> Streaming<T, E> {
+    /// The next item; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// Why there are no more. It is the last item.
+    ///
+    /// # Cancel safety
+    ///
+    /// No item is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<T, CallError<E>>> {
+        poll_fn(|cx| self.poll_item(cx)).await
+    }
+
+    /// The next item, for the `?` operator; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> impl Future<Output = Result<Option<T>, CallError<E>>> {
+        poll_fn(|cx| match self.next_quick() {
+            Some(item) => Poll::Ready(Ok(Some(item))),
+            None => self.poll_arrival(cx).map(Option::transpose),
+        })
+    }
+
+    /// The method whose items these are.
+    pub fn method(&self) -> &'static MethodInfo {
+        self.method
+    }
+
+    /// What the sender put in front of its items; empty before the first has come.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// What the sender put behind its items; empty before the end.
+    pub fn trailer(&self) -> &Metadata {
+        &self.trailer
+    }
+
+    #[inline]
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+        match self.next_quick() {
+            Some(item) => Poll::Ready(Some(Ok(item))),
+            None => self.poll_arrival(cx),
+        }
+    }
+
+    /// The next item, if it is here and nothing else has to be done for it.
+    #[inline]
+    fn next_quick(&mut self) -> Option<T> {
+        (self.next_quick)(self.items.as_mut()?)
+    }
+
+    #[inline(never)]
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+        loop {
+            let Some(items) = &mut self.items else { return Poll::Ready(None) };
+            let codec = items.codec();
+            let decoded = match ready!(items.poll_arrival(cx)) {
+                Arrival::Message(message) => (self.decode_item)(codec, self.method, &message),
+                Arrival::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
+            };
+            let checked = decoded.and_then(|decoded| {
+                if let Decoded::Other(ItemMessage::Metadata(metadata) | ItemMessage::End(_, metadata)) =
+                    &decoded
+                {
+                    items.check_metadata(self.method, metadata)?;
+                }
+                Ok(decoded)
+            });
+            let result = match checked {
+                Ok(Decoded::Item(item)) => return Poll::Ready(Some(Ok(item))),
+                Ok(Decoded::Other(ItemMessage::End(result, trailer))) => {
+                    self.trailer = trailer;
+                    items.believed(result)
+                }
+                Ok(Decoded::Other(ItemMessage::Metadata(metadata))) => {
+                    self.metadata = metadata;
+                    continue;
+                }
+                Ok(Decoded::Other(ItemMessage::Item(_))) => continue,
+                Err(status) => Err(Failure::Status(status)),
+            };
+            let ended = items.end(&result);
+            self.items = None;
+            if let Err(panic) = ended {
+                // Of a service in this process: its panics are the caller's.
+                panic.resume();
+            }
+            return Poll::Ready(result.err().map(|failure| {
+                Err(match failure {
+                    Failure::App(error) => (self.decode_error)(codec, self.method, error),
+                    Failure::Status(status) => status.into(),
+                    Failure::Panic(_) => panicked(self.method).into(),
+                })
+            }));
+        }
+    }
+}
+
+/// Decodes a message. The quick way fails for what has more in it than an item.
+fn decode<T: DeserializeOwned>(
+    codec: Codec,
+    method: &MethodInfo,
+    message: &Bytes,
+) -> Result<Decoded<T>, Status> {
+    if let Some(item) = quick_item(codec, message)
+        && let Ok(item) = codec.decode(item)
+    {
+        return Ok(Decoded::Item(item));
+    }
+    match decode_item_message(method, codec, message)? {
+        ItemMessage::Item(at) => codec
+            .decode(&message[at])
+            .map(Decoded::Item)
+            .map_err(|error| Status::cannot_decode(format_args!("an item of {method}"), &error)),
+        other => Ok(Decoded::Other(other)),
+    }
+}
+
+fn panicked(method: &MethodInfo) -> Status {
+    Status::internal(format!("{method}: the handler panicked"))
+}
+
+impl<T, E> Stream for Streaming<T, E> {
+    type Item = Result<T, CallError<E>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_item(cx)
+    }
+}
+
+impl<T, E> fmt::Debug for Streaming<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("method", &self.method)
+            .field("over", &self.items.is_none())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! What every room uses: caught panics, time, texts as they are shown, budgets.
+
+pub(crate) mod budget;
+pub(crate) mod deadline;
+pub(crate) mod log_limit;
+pub(crate) mod panics;
+pub(crate) mod random;
+pub(crate) mod text;
+pub(crate) mod timer;
