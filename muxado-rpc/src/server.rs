@@ -14,8 +14,8 @@ use tower_layer::{Identity, Layer, Stack};
 pub use self::handshake::Handshake;
 use self::{accept::Acceptor, links::Links, listener::Listener};
 use crate::{
-    AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
-    connection::setup::Setup, support::text::Escaped, transport::address::Address,
+    AddressError, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer, RegistrationError,
+    Router, connection::setup::Setup, support::text::Escaped, transport::address::Address,
 };
 
 /// Serves services on an address, to any number of connections.
@@ -164,6 +164,13 @@ impl<L> ServerBuilder<L> {
     /// Sends no heartbeats. Those of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
+        self
+    }
+
+    /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
+    /// [`Inline::Adaptive`].
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.setup.inline = inline;
         self
     }
 

@@ -134,6 +134,11 @@ impl Control {
         }
     }
 
+    /// Notes that another task goes on with the connection: it is the one to be woken.
+    pub(crate) fn note_moved(&self) {
+        self.signal.set();
+    }
+
     fn poll_streams(&mut self, remote: &Remote, limits: &Limits, router: &Router) {
         let cx = &mut Context::from_waker(&self.waker);
         self.listening.poll(cx, &self.streams, |line| remote.hear(line));

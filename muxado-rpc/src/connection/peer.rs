@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
+    AddressError, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService, PeerInfo,
     RegistrationError, RemoteInfo, Router, Socket,
     connection::{link::Link, setup::Setup, task::Connection},
     support::{
@@ -48,7 +48,7 @@ impl Peer {
 
     pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
     where
-        T: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: CallService,
     {
         let link = Arc::clone(connection.link());
@@ -203,6 +203,13 @@ impl<L> PeerBuilder<L> {
     /// Sends no heartbeats. Those of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
+        self
+    }
+
+    /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
+    /// [`Inline::Adaptive`].
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.setup.inline = inline;
         self
     }
 

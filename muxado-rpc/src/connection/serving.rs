@@ -2,5 +2,5 @@
 
 pub(crate) mod call;
 pub(crate) mod context;
-pub(crate) mod pace;
+pub(crate) mod inline_policy;
 pub(crate) mod router;

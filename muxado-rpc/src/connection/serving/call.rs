@@ -37,9 +37,10 @@ use crate::{
 ///
 /// ```text
 /// Done ──▶ Receiving ──▶ Handling ──▶ Answering ──▶ Done
-///   │        ├────────────────────────▲            ▲
-///   │        └──────▶ Apart (items, contexts, ..) ─┘
-///   └──▶ as from Receiving, if the request is here already
+///   │ │      ├────────────────────────▲            ▲
+///   │ │      └──────▶ Apart (items, contexts, ..) ─┘
+///   │ └──▶ as from Receiving, if the request is here already
+///   └──▶ Received ──▶ the same in a task of its own
 /// ```
 #[pin_project(project = ServeProj)]
 pub(crate) struct Serve<S: CallService> {
@@ -59,6 +60,8 @@ pub(crate) struct Serve<S: CallService> {
 #[pin_project(project = StateProj, project_replace = StateOwned)]
 enum State<F> {
     Receiving(Reception),
+    /// The request is here.
+    Received(Request, Reception),
     /// The handler of a plain call runs.
     Handling {
         #[pin]
@@ -102,30 +105,32 @@ impl<S: CallService> Serve<S> {
         }
     }
 
-    /// Takes up a call. It is not looked at before the first poll.
-    pub(crate) fn take_up(self: Pin<&mut Self>, link: &Arc<Link>, router: &Router, new: New) {
-        let mut this = self.project();
-        let reception = this.begin(link, router, new);
-        this.state.set(State::Receiving(reception));
-    }
-
-    /// Takes up a call and polls it.
+    /// Takes up a call, and polls it if its request is here and its handler runs here, which is asked for its method.
+    /// What is pending needs a task.
     pub(crate) fn poll_new(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         link: &Arc<Link>,
         router: &Router,
         new: New,
+        runs_here: impl FnOnce(&'static MethodInfo) -> bool,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
         let mut reception = this.begin(link, router, new);
-        if let Some(stream) = this.stream.as_mut()
-            && let Poll::Ready(received) = reception.poll_request(cx, stream, link)
-        {
-            this.received(cx, received, reception);
-            return self.poll(cx);
+        let polled = match this.stream.as_mut() {
+            Some(stream) => reception.poll_request(cx, stream, link),
+            None => Poll::Pending,
+        };
+        match polled {
+            Poll::Pending => this.state.set(State::Receiving(reception)),
+            Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
+                this.state.set(State::Received(request, reception));
+            }
+            Poll::Ready(received) => {
+                this.received(cx, received, reception);
+                return self.poll(cx);
+            }
         }
-        this.state.set(State::Receiving(reception));
         Poll::Pending
     }
 
@@ -148,6 +153,7 @@ impl<S: CallService> Future for Serve<S> {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 StateProj::Receiving(_) => ready!(this.poll_receive(cx)),
+                StateProj::Received(..) => this.begin_handler(cx),
                 StateProj::Handling { .. } => ready!(this.poll_handle(cx)),
                 StateProj::Answering(_) => ready!(this.poll_answer(cx)),
                 StateProj::Apart(apart) => {
@@ -183,6 +189,13 @@ impl<S: CallService> ServeProj<'_, S> {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Gives the request to its handler, in the task of the call.
+    fn begin_handler(&mut self, cx: &mut Context<'_>) {
+        if let StateOwned::Received(request, reception) = self.state.as_mut().project_replace(State::Done) {
+            self.received(cx, Received::Request(request), reception);
+        }
     }
 
     fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reception: Reception) {
