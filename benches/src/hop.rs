@@ -32,21 +32,6 @@ impl Hop {
 
     /// Has the task give the text back, and waits for it once.
     pub(crate) async fn ask(&self, text: String) -> String {
-        match std::env::var("HOP").as_deref() {
-            Ok("spawn") => return tokio::spawn(async move { text }).await.unwrap_or_default(),
-            Ok("yield") => {
-                tokio::task::yield_now().await;
-                return text;
-            }
-            Ok("oneshot") => {
-                let (sender, answer) = oneshot::channel();
-                tokio::spawn(async move {
-                    let _ = sender.send(text);
-                });
-                return answer.await.unwrap_or_default();
-            }
-            _ => {}
-        }
         let (sender, answer) = oneshot::channel();
         // The client sees that nothing comes back.
         let _ = self.0.send((text, sender));

@@ -29,7 +29,7 @@ use crate::{
         panics::{self, CatchDrop, CatchUnwind, Panic},
         timer::Timer,
     },
-    wire::encode_answer,
+    wire::{MessageReader, encode_answer},
 };
 
 /// One call of the peer's, or the place for the next. Dropping it drops the handler and resets the stream.
@@ -61,7 +61,7 @@ pub(crate) struct Serve<S: CallService> {
 enum State<F> {
     Receiving(Reception),
     /// The request is here.
-    Received(Request, Reception),
+    Received(Request, MessageReader),
     /// The handler of a plain call runs.
     Handling {
         #[pin]
@@ -124,7 +124,7 @@ impl<S: CallService> Serve<S> {
         match polled {
             Poll::Pending => this.state.set(State::Receiving(reception)),
             Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
-                this.state.set(State::Received(request, reception));
+                this.state.set(State::Received(request, reception.into_reader()));
             }
             Poll::Ready(received) => {
                 this.received(cx, received, reception);
@@ -193,16 +193,15 @@ impl<S: CallService> ServeProj<'_, S> {
 
     /// Gives the request to its handler, in the task of the call.
     fn begin_handler(&mut self, cx: &mut Context<'_>) {
-        if let StateOwned::Received(request, reception) = self.state.as_mut().project_replace(State::Done) {
-            self.received(cx, Received::Request(request), reception);
+        if let StateOwned::Received(request, reader) = self.state.as_mut().project_replace(State::Done) {
+            self.start(cx, request, reader);
         }
     }
 
-    fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reception: Reception) {
+    fn received(&mut self, cx: &mut Context<'_>, received: Received, reception: Reception) {
         match received {
             Received::Request(request) => {
-                *self.reserved = reception.take_reserved();
-                self.start(cx, request, reception);
+                self.start(cx, request, reception.into_reader());
             }
             Received::Refused(codec, status) => {
                 if let Some(counted) = self.counted.as_ref() {
@@ -215,10 +214,11 @@ impl<S: CallService> ServeProj<'_, S> {
     }
 
     /// Gives the request to the service.
-    fn start(&mut self, cx: &mut Context<'_>, request: Request, reception: Reception) {
+    fn start(&mut self, cx: &mut Context<'_>, request: Request, mut reader: MessageReader) {
+        *self.reserved = reader.take_reserved();
         let about = About::of(&request);
         if !about.is_plain() {
-            return self.set_apart(about, request, reception);
+            return self.set_apart(about, request, reader);
         }
         let Some(service) = self.service.as_mut() else { return self.answer_panic(about, None) };
         let started = panics::catch_within(about.deadline, || match service.poll_ready(cx) {
@@ -232,19 +232,19 @@ impl<S: CallService> ServeProj<'_, S> {
                 self.state.set(State::Handling { handler, about, timer: None });
             }
             Ok(Start::Refused(status)) => self.answer(about.codec, Err(status.not_executed())),
-            Ok(Start::Busy(request)) => self.set_apart(about, request, reception),
+            Ok(Start::Busy(request)) => self.set_apart(about, request, reader),
             Err(panic) => self.answer_panic(about, Some(&panic)),
         }
     }
 
-    fn set_apart(&mut self, about: About, request: Request, mut reception: Reception) {
+    fn set_apart(&mut self, about: About, request: Request, reader: MessageReader) {
         // A service that is not ready has a place in a queue: it is the one to be asked again.
         let fresh = self.service.clone();
         let Some(service) = std::mem::replace(&mut *self.service, fresh).take() else {
             return self.answer_panic(about, None);
         };
         let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
-        let reader = reception.take_reader(counted.link());
+        let reader = reader.counted(counted.link().request_memory());
         let apart = Apart::new(about, counted, stream, reader, self.permit.take());
         let apart = apart.keeping(self.reserved.take());
         let apart = Box::pin(apart.run(service, request));

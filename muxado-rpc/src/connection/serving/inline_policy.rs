@@ -17,7 +17,7 @@ use crate::{MethodInfo, Router, ServiceId};
 ///
 /// In the task of its connection a handler that has nothing to wait for costs no task, no wake and no hand-over to
 /// another thread, but while it computes, the connection's other calls wait. On a runtime of several threads they do not
-/// wait for long: if a handler holds its thread for more than some 10 milliseconds, by computing or by blocking,
+/// wait for long: if a handler holds its thread for more than some 20 milliseconds, by computing or by blocking,
 /// another thread goes on with the connection. On a runtime of one thread nothing can.
 ///
 /// Set by [`ServerBuilder::inline`](crate::ServerBuilder::inline) and
@@ -72,7 +72,7 @@ impl InlinePolicy {
         if let Some(method) = methods.find(|method| address(method) == running)
             && let Some(place) = self.place(method, router)
         {
-            Record::load(place).note_late().store(place);
+            Record::load(place).apart().store(place);
         }
     }
 
@@ -252,24 +252,19 @@ impl Record {
     /// After a handler that ran here.
     fn after(self, is_slow: bool, waits: bool) -> Self {
         if is_slow {
-            return self.apart(2, MIN_PENALTY);
+            return self.apart();
         }
         if !waits {
             let (penalty, quick) = (self.penalty / 2, (self.quick + 1).min(PROOFS));
             return Self { penalty, quick, waits: self.waits.saturating_sub(1), ..self };
         }
         let noted = Self { waits: (self.waits + WAIT).min(2 * WAITING), ..self };
-        if noted.waits >= WAITING { noted.apart(2, MIN_PENALTY) } else { noted }
+        if noted.waits >= WAITING { noted.apart() } else { noted }
     }
 
-    /// After a handler for which its thread was not waited any longer.
-    fn note_late(self) -> Self {
-        self.apart(8, 8 * MIN_PENALTY)
-    }
-
-    /// The next calls get tasks: more of them each time.
-    fn apart(self, factor: u16, least: u16) -> Self {
-        let penalty = self.penalty.saturating_mul(factor).clamp(least, MAX_PENALTY);
+    /// The next calls get tasks: twice as many each time.
+    fn apart(self) -> Self {
+        let penalty = self.penalty.saturating_mul(2).clamp(MIN_PENALTY, MAX_PENALTY);
         Self { apart: penalty, penalty, quick: 0, ..self }
     }
 }
@@ -336,7 +331,7 @@ mod tests {
         assert_eq!(run(&mut record, 64, true, false), 0);
         // It is tried again, and less often if it is still slow.
         assert_eq!(run(&mut record, 129, true, false), 1);
-        assert_eq!(run(&mut record, 1_000_000, true, false), 247);
+        assert_eq!(run(&mut record, 1_000_000, true, false), 248);
     }
 
     #[test]
@@ -365,13 +360,6 @@ mod tests {
             assert_eq!(run(&mut record, 1000, false, false), 1000);
             assert!(record.is_proved());
         }
-    }
-
-    #[test]
-    fn a_late_handler_keeps_the_next_ones_away_for_long() {
-        let record = Record::PROVED.note_late();
-        assert_eq!((record.apart, record.is_proved()), (512, false));
-        assert_eq!(record.note_late().apart, 4096);
     }
 
     #[test]

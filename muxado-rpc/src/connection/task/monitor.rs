@@ -128,8 +128,9 @@ static MONITOR: Monitor =
 /// How often the monitor looks.
 const TICK: Duration = Duration::from_millis(5);
 
-/// For how many looks in a row the same handlers must have run to be late: 10 to 15 milliseconds.
-const LATE: u32 = 3;
+/// For how many looks in a row the same handlers must have run to be late: 15 to 20 milliseconds. A thread that the
+/// system lets wait for a processor looks the same.
+const LATE: u32 = 4;
 
 /// After so many looks at which no handler has run since the last the monitor sleeps.
 const IDLE: u32 = 40;

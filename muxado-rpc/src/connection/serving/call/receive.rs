@@ -15,7 +15,6 @@ use crate::{
     Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
     connection::link::Link,
     support::{
-        budget::Reservation,
         text::{self, brief},
         timer::Timer,
     },
@@ -62,14 +61,9 @@ impl Reception {
         Self { service, first, reader, timer: None }
     }
 
-    /// The reader, which may hold bytes behind the request.
-    pub(super) fn take_reader(&mut self, link: &Link) -> MessageReader {
-        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(link.request_memory())
-    }
-
-    /// The room that the request takes, if it was buffered.
-    pub(super) fn take_reserved(&mut self) -> Option<Reservation> {
-        self.reader.take_reserved()
+    /// The reader, which may hold bytes behind the request, and the room that the request takes.
+    pub(super) fn into_reader(self) -> MessageReader {
+        self.reader
     }
 
     /// Reads until the request is whole, or it is clear that it never will be.
