@@ -16,6 +16,7 @@ use muxado::HeartbeatConfig;
 use muxado_rpc::{CallError, Context, Inline, Peer, Server, Status};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
+    sync::mpsc,
     task::block_in_place,
     time::timeout,
 };
@@ -119,6 +120,8 @@ struct Rig {
     blocks: Blocks,
     server: Arc<Server>,
     peer: Peer,
+    /// The server's end.
+    far: Peer,
     client: BlockingClient,
     runtime: Option<Runtime>,
 }
@@ -132,13 +135,17 @@ impl Rig {
         let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
         let blocks = Blocks::default();
         let builder = Server::builder().serve(BlockingServer::new(blocks.clone()));
-        let builder = builder.heartbeat(heartbeat()).inline(inline);
+        let (accepted, mut connections) = mpsc::unbounded_channel();
+        let builder = builder.heartbeat(heartbeat()).inline(inline).on_connect(move |peer| {
+            let _ = accepted.send(peer);
+        });
         let server = runtime.spawn(async { builder.listen("tcp://127.0.0.1:0").await });
         let server = server.await.unwrap().unwrap();
         let peer = Peer::builder().serve(BlockingServer::new(blocks.clone())).heartbeat(heartbeat());
         let peer = peer.connect(server.local_addr()).await.unwrap();
         let client = BlockingClient::new(peer.channel());
-        Self { blocks, server: Arc::new(server), peer, client, runtime: Some(runtime) }
+        let far = connections.recv().await.unwrap();
+        Self { blocks, server: Arc::new(server), peer, far, client, runtime: Some(runtime) }
     }
 
     /// Calls go on for longer than heartbeats allow; how many were made.
@@ -262,13 +269,7 @@ async fn the_end_of_the_peer_is_seen_while_a_handler_blocks() {
     rig.blocks.until_blocked(1).await;
     rig.peer.close();
     assert!(blocked.await.unwrap().is_err());
-    // The handler is under way still; its call is not.
-    let ended = async {
-        while rig.server.call_stats().in_flight() > 1 {
-            tokio::time::sleep(MILLI).await;
-        }
-    };
-    timeout(LIMIT, ended).await.unwrap();
+    timeout(LIMIT, rig.far.closed()).await.expect("the server does not see it");
     rig.blocks.let_go();
     let ended = async {
         while rig.server.call_stats().in_flight() > 0 {
