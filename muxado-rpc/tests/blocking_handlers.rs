@@ -17,7 +17,7 @@ use muxado_rpc::{CallError, Context, Inline, Peer, Server, Status};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::mpsc,
-    task::block_in_place,
+    task::{JoinSet, block_in_place},
     time::timeout,
 };
 
@@ -31,6 +31,8 @@ trait Blocking {
     async fn compute(&self, ms: u64) -> usize;
     /// Asks the caller from a thread that blocks.
     async fn ask_in_place(&self, cx: &Context) -> Result<u32, Status>;
+    /// Waits once, for another task.
+    async fn hop(&self) -> u32;
     async fn quick(&self) -> u32;
 }
 
@@ -96,6 +98,10 @@ impl Blocking for Blocks {
     async fn ask_in_place(&self, cx: &Context) -> Result<u32, Status> {
         let client = BlockingClient::new(cx.channel());
         block_in_place(|| Handle::current().block_on(async { client.quick().await })).map_err(Into::into)
+    }
+
+    async fn hop(&self) -> u32 {
+        tokio::spawn(async { 7 }).await.unwrap()
     }
 
     async fn quick(&self) -> u32 {
@@ -210,6 +216,26 @@ async fn nor_do_two_one_after_the_other() {
     timeout(LIMIT, first).await.unwrap().unwrap().unwrap();
     timeout(LIMIT, second).await.unwrap().unwrap().unwrap();
     rig.assert_served().await;
+}
+
+/// They come together, and those that wait are begun by the thread that blocks then.
+#[tokio::test]
+async fn nor_does_it_hold_up_calls_that_came_before_it() {
+    let rig = Rig::new(3).await;
+    for _ in 0..8 {
+        rig.client.hop().await.unwrap();
+        rig.client.block(false).await.unwrap();
+    }
+    let client = rig.client.clone();
+    let mut calls: JoinSet<_> =
+        (0..5).map(|_| rig.client.clone()).map(|client| async move { client.hop().await }).collect();
+    let blocked = tokio::spawn(async move { client.block(true).await });
+    while let Some(answer) = timeout(LIMIT, calls.join_next()).await.expect("a call is held up") {
+        assert_eq!(answer.unwrap().unwrap(), 7);
+    }
+    rig.blocks.until_blocked(1).await;
+    rig.blocks.let_go();
+    timeout(LIMIT, blocked).await.unwrap().unwrap().unwrap();
 }
 
 /// Its call goes on in a task of its own.

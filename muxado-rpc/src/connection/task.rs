@@ -262,6 +262,7 @@ where
         let mut batch = shared.policy.batch();
         // Set while handlers run here.
         let mut watch = None;
+        let mut has_spawned = false;
         for _ in 0..CALLS_PER_TURN {
             if next.permit.is_none() {
                 next.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
@@ -284,11 +285,15 @@ where
                 if runs_here && watch.is_none() {
                     watch = self.lend();
                 }
+                if runs_here && std::mem::take(&mut has_spawned) && watch.is_some() {
+                    release_spawned();
+                }
                 runs_here
             });
             batch.note(polled.is_pending());
             if polled.is_pending() {
                 tokio::spawn(serve);
+                has_spawned = true;
             } else {
                 next.permit = serve.as_mut().take_permit();
                 next.spare = serve.may_serve_again().then_some(serve);
@@ -326,6 +331,12 @@ impl<S: CallService> Next<S> {
         }
         Poll::Ready(())
     }
+}
+
+/// Has the task that was spawned last run on any thread: the runtime keeps the last one for the thread that spawned it,
+/// which may be held up now.
+fn release_spawned() {
+    drop(tokio::spawn(async {}));
 }
 
 /// Calls that are started before the answers of those among them that are done already are sent.
