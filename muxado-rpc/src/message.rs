@@ -8,6 +8,7 @@ pub(crate) mod limits;
 pub(crate) mod metadata;
 pub(crate) mod method;
 pub(crate) mod payload;
+pub(crate) mod peer_info;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod scope;

@@ -1,4 +1,4 @@
-//! What generated code uses. Not part of the public API: it may change with any release.
+//! The runtime of generated code. Not part of the public API: it may change with any release.
 
 use std::any::Any;
 
@@ -9,23 +9,23 @@ pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
-pub use crate::client::caller::{Caller, Calling};
+pub use crate::client::core::{ClientCall, ClientCore};
 pub use crate::client::in_process::TimeLimit;
 pub use crate::message::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::{
-    BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
+    Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming,
     message::{method::MethodOptions, response::Failure},
-    stream::items::ItemSink,
+    stream::body::ItemSink,
 };
-use crate::{message::response::EncodedError, stream::items};
+use crate::{message::response::EncodedError, stream::body};
 
-/// A future behind a pointer.
+/// A boxed future.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Takes the two types of a `Result` apart, also behind a type alias.
+/// The value and error types of a `Result`, also behind a type alias.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is named `Result` but is no `core::result::Result`",
+    message = "`{Self}` is named `Result` but is not `core::result::Result`",
     label = "a method that can fail returns a `core::result::Result`, or an alias of it",
     note = "give another type another name, so that it is sent as the value it is"
 )]
@@ -110,7 +110,7 @@ where
     F: FnOnce(ItemSink) -> H,
     H: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    items::serve(method, codec, context, handler).await
+    body::serve(method, codec, context, handler).await
 }
 
 /// Adds to an answer what its handler put into the context for it.

@@ -5,5 +5,5 @@ pub(crate) mod deadline;
 pub(crate) mod log_limit;
 pub(crate) mod panics;
 pub(crate) mod random;
-pub(crate) mod text;
 pub(crate) mod timer;
+pub(crate) mod truncate;

@@ -1,23 +1,23 @@
 //! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
 
-mod answer;
 mod item;
 mod message;
 mod request;
+mod response;
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
 pub(crate) use self::{
-    answer::{decode_answer, encode_answer},
     item::{
-        ItemError, ItemMessage, decode_item_message, one_answer, push_input_end, push_item, push_message,
+        ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,
-        received_size,
+        received_size, single_response,
     },
     message::{MessageError, MessageReader, whole_message},
     request::{RequestHead, decode_request, encode_request, quick_request},
+    response::{decode_response, encode_response},
 };
 use crate::{
     Codec, Metadata,
@@ -93,7 +93,7 @@ fn range_of(message: &[u8], part: &[u8]) -> Range<usize> {
 }
 
 /// A value out of a message that is no longer needed as a whole.
-pub(crate) fn cut_out(mut message: Bytes, part: Range<usize>) -> Payload {
+pub(crate) fn slice_payload(mut message: Bytes, part: Range<usize>) -> Payload {
     let rest = message.len() - part.end;
     message.advance(part.start);
     Payload::before(rest, message)

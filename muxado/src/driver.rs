@@ -309,7 +309,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         (self.touched, self.has_more_input, self.expected) =
             self.shared.with_driver(&mut self.wakes, |core| {
                 let more = core.proto.receive_part(read_buffer, now, frames);
-                (core.proto.touched_frames(), more, core.proto.best_read())
+                (core.proto.frames_delivered(), more, core.proto.best_read())
             });
         self.bulk = self.expected < usize::MAX;
         self.input_budget.note(self.touched, self.has_more_input);

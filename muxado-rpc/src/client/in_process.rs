@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use crate::{
     __private::BoxFuture,
     MethodInfo, Request, Response, Status,
-    stream::items::{Expiry, Limit},
+    stream::body::{Expiry, Limit},
     support::{
         deadline,
         panics::{self, CatchUnwind},
@@ -72,7 +72,7 @@ impl Future for Held {
         };
         if let Poll::Ready(mut result) = deadline::within(Some(limit.at), || call.as_mut().poll(cx)) {
             *this.call = None;
-            if let Some(items) = result.as_mut().ok().and_then(Response::items_mut) {
+            if let Some(items) = result.as_mut().ok().and_then(Response::body_mut) {
                 items.expire(Expiry::new(method, limit));
             }
             return Poll::Ready(result);
@@ -92,8 +92,8 @@ impl Future for Held {
     }
 }
 
-/// Has a call that nobody waits for any more come to its end.
-fn finish(method: &'static MethodInfo, call: Call) {
+/// Runs a call that nobody waits for any more to its end, in a task of its own.
+pub(crate) fn finish(method: &'static MethodInfo, call: Call) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(CatchUnwind::new(None, call))),
         Err(_) => {

@@ -26,7 +26,7 @@ pub(crate) struct JsonRequest<'a> {
 /// `{"ok":..}` or `{"err":{..}}`, among items also `{"item":..}` or `{"end":true}`, with `"metadata"`
 /// if there is any.
 #[derive(Debug, Deserialize)]
-pub(crate) struct JsonAnswer<'a> {
+pub(crate) struct JsonResponse<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) ok: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_null_answer_is_an_answer() {
-        let answer: JsonAnswer<'_> = parse(br#"{"ok":null}"#).unwrap();
+        let answer: JsonResponse<'_> = parse(br#"{"ok":null}"#).unwrap();
         assert_eq!(answer.ok.map(RawValue::get), Some("null"));
-        let answer: JsonAnswer<'_> = parse(br#"{"err":{}}"#).unwrap();
+        let answer: JsonResponse<'_> = parse(br#"{"err":{}}"#).unwrap();
         assert!(answer.ok.is_none() && answer.err.is_some());
     }
 

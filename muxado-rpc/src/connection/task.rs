@@ -12,7 +12,7 @@ use std::{
 
 use muxado::{
     Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, Turn, TypedSession,
-    TypedStream,
+    TypedStream, rpc::TypedSessionExt,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,13 +28,13 @@ use self::{
 use crate::{
     CallService, PeerInfo, Router,
     connection::{
-        control::Control,
-        link::Link,
+        capabilities::CapabilityStreams,
         serving::{
-            call::{New, Serve},
+            call::{New, ServerCall},
             inline_policy::InlinePolicy,
         },
         setup::Setup,
+        shared::ConnectionShared,
     },
     support::{
         log_limit::{LogLimiter, SharedLogs},
@@ -47,13 +47,13 @@ use crate::{
 /// The task drives the session, and accepts and runs the calls of the peer: a request that was read is started, and an
 /// answer that was written is sent, without waking another task. Dropping it ends them all.
 pub(crate) struct Connection<T, S: CallService> {
-    shared: Arc<Shared<T, S>>,
+    shared: Arc<TaskShared<T, S>>,
     work: Box<Work<T, S>>,
 }
 
 /// What a connection's task has in common with those that go on for it while a handler holds its thread.
-struct Shared<T, S: CallService> {
-    link: Arc<Link>,
+struct TaskShared<T, S: CallService> {
+    connection: Arc<ConnectionShared>,
     router: Router,
     /// One permit per call that may be served; the call holds it until nothing of it is left.
     permits: Arc<Semaphore>,
@@ -69,7 +69,7 @@ struct Work<T, S: CallService> {
     driver: Driver<T>,
     service: CatchDrop<S>,
     permits: PollSemaphore,
-    control: Control,
+    capabilities: CapabilityStreams,
     next: Next<S>,
 }
 
@@ -77,7 +77,7 @@ struct Work<T, S: CallService> {
 struct Next<S: CallService> {
     permit: Option<OwnedSemaphorePermit>,
     /// A call that is done: the next one takes its place in memory, and its service.
-    spare: Option<Pin<Box<Serve<S>>>>,
+    spare: Option<Pin<Box<ServerCall<S>>>>,
 }
 
 impl<T, S> Connection<T, S>
@@ -102,11 +102,11 @@ where
             Heartbeat::start(&typed, *heartbeat);
         }
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let link = Arc::new(Link::new(typed, peer, setup));
-        let control = Control::new(link.typed(), link.remote());
+        let connection = Arc::new(ConnectionShared::new(typed, peer, setup));
+        let capabilities = CapabilityStreams::new(connection.typed(), connection.remote());
         let runtime = Some(Handle::current());
-        let shared = Arc::new(Shared {
-            link,
+        let shared = Arc::new(TaskShared {
+            connection,
             router,
             permits: Arc::clone(&permits),
             policy: InlinePolicy::new(setup.inline),
@@ -115,12 +115,12 @@ where
             logs: Arc::clone(&setup.logs),
         });
         let permits = PollSemaphore::new(permits);
-        let work = Work { driver, service, permits, control, next: Next { permit: None, spare: None } };
+        let work = Work { driver, service, permits, capabilities, next: Next { permit: None, spare: None } };
         Self { shared, work: Box::new(work) }
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.shared.link
+    pub(crate) fn shared(&self) -> &Arc<ConnectionShared> {
+        &self.shared.connection
     }
 
     /// Works until the session has ended, or the transport panics.
@@ -134,7 +134,7 @@ where
 }
 
 /// The task that stands for a connection: without it nobody works.
-struct Owner<T, S: CallService>(Arc<Shared<T, S>>);
+struct Owner<T, S: CallService>(Arc<TaskShared<T, S>>);
 
 impl<T, S: CallService> Drop for Owner<T, S> {
     fn drop(&mut self) {
@@ -142,7 +142,7 @@ impl<T, S: CallService> Drop for Owner<T, S> {
     }
 }
 
-impl<T, S> Watched for Shared<T, S>
+impl<T, S> Watched for TaskShared<T, S>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: CallService,
@@ -155,15 +155,15 @@ where
 }
 
 /// Goes on with the work of a connection whose handlers hold their thread, if they still do.
-async fn stand_in<T, S>(shared: Arc<Shared<T, S>>, number: u64)
+async fn stand_in<T, S>(shared: Arc<TaskShared<T, S>>, number: u64)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: CallService,
 {
     let Some((work, holder)) = shared.handover.take_over(number) else { return };
-    tracing::debug!(peer = %shared.link.peer(), "a handler holds its thread; the connection goes on elsewhere");
+    tracing::debug!(peer = %shared.connection.peer(), "a handler holds its thread; the connection goes on elsewhere");
     shared.policy.note_late(&shared.router);
-    work.control.note_moved();
+    work.capabilities.note_moved();
     let mut end = Finish(Some(Arc::clone(&shared)));
     if !(Seat { shared, holder, work: Some(work) }).run().await {
         // Another one goes on.
@@ -172,7 +172,7 @@ where
 }
 
 /// Tells the owner that the work is done, or can be done no more.
-struct Finish<T, S: CallService>(Option<Arc<Shared<T, S>>>);
+struct Finish<T, S: CallService>(Option<Arc<TaskShared<T, S>>>);
 
 impl<T, S: CallService> Drop for Finish<T, S> {
     fn drop(&mut self) {
@@ -184,7 +184,7 @@ impl<T, S: CallService> Drop for Finish<T, S> {
 
 /// A task at the work of a connection.
 struct Seat<T, S: CallService> {
-    shared: Arc<Shared<T, S>>,
+    shared: Arc<TaskShared<T, S>>,
     holder: Holder,
     /// `None` while it is lent, and after it was taken over.
     work: Option<Box<Work<T, S>>>,
@@ -206,19 +206,19 @@ where
         self.take_back();
         let Self { shared, work, .. } = self;
         let Some(work) = work else { return false };
-        let Work { driver, service, permits, control, next } = *work;
+        let Work { driver, service, permits, capabilities, next } = *work;
         // Without its driver the session has ended, whatever happened.
         panics::discard(driver);
-        let (link, logs) = (&shared.link, &shared.logs);
+        let (connection, logs) = (&shared.connection, &shared.logs);
         if worked.is_err()
             && let Some(line) = logs.connections.admit()
         {
             let suppressed = line.suppressed;
-            tracing::error!(peer = %link.peer(), suppressed, "the transport of a connection panicked");
+            tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
         }
-        panics::discard((service, permits, control, next));
-        report(&link.session().closed().await, link.peer(), &logs.connections);
-        link.log().write_count();
+        panics::discard((service, permits, capabilities, next));
+        report(&connection.session().closed().await, connection.peer(), &logs.connections);
+        connection.log().write_count();
         true
     }
 
@@ -239,8 +239,8 @@ where
     /// Listens and speaks on the control streams, and starts calls.
     fn serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(work) = &mut self.work else { return Poll::Ready(()) };
-        let (link, router) = (&self.shared.link, &self.shared.router);
-        work.control.poll(cx, link.remote(), link.limits(), router);
+        let (connection, router) = (&self.shared.connection, &self.shared.router);
+        work.capabilities.poll(cx, connection.remote(), connection.limits(), router);
         let mut next = Next { permit: work.next.permit.take(), spare: work.next.spare.take() };
         let accepted = self.accept(cx, &mut next);
         self.take_back();
@@ -258,7 +258,7 @@ where
     /// stream, which fails when the session ends or the connection is dropped.
     fn accept(&mut self, cx: &mut Context<'_>, next: &mut Next<S>) -> Poll<()> {
         let shared = Arc::clone(&self.shared);
-        let (link, router) = (&shared.link, &shared.router);
+        let (connection, router) = (&shared.connection, &shared.router);
         let mut batch = shared.policy.batch();
         // Set while handlers run here.
         let mut watch = None;
@@ -273,14 +273,16 @@ where
                 let Some(work) = &mut self.work else { return Poll::Ready(()) };
                 ready!(next.poll_complete(cx, work));
             }
-            let Some((stream, first)) = link.typed().try_accept_with_chunk() else { return Poll::Pending };
+            let Some((stream, first)) = connection.typed().try_accept_with_chunk() else {
+                return Poll::Pending;
+            };
             if stream.stream_type() == StreamType::CONTROL {
-                refuse_control(stream, link.peer());
+                refuse_control(stream, connection.peer());
                 continue;
             }
             let Some(mut serve) = next.spare.take() else { return Poll::Ready(()) };
             let new = New { stream, first, permit: next.permit.take() };
-            let polled = serve.as_mut().poll_new(cx, link, router, new, |method| {
+            let polled = serve.as_mut().poll_new(cx, connection, router, new, |method| {
                 let runs_here = batch.runs_here(method, router);
                 if runs_here && watch.is_none() {
                     watch = self.lend();
@@ -327,7 +329,7 @@ impl<S: CallService> Next<S> {
             self.permit = ready!(work.permits.poll_acquire(cx));
         }
         if self.spare.is_none() {
-            self.spare = Some(Box::pin(Serve::new(work.service.clone())));
+            self.spare = Some(Box::pin(ServerCall::new(work.service.clone())));
         }
         Poll::Ready(())
     }

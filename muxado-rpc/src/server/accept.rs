@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Accept};
+use super::{Handshake, Hooks, Order, connections::LiveConnections, handshake::shake, listener::Accept};
 use crate::{
     BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
     connection::{setup::Setup, task::Connection},
@@ -38,12 +38,18 @@ struct Starter<S> {
 /// The connections at work. Dropping it ends their tasks.
 struct Connections {
     tasks: JoinSet<()>,
-    links: Arc<Links>,
+    live: Arc<LiveConnections>,
 }
 
 impl<S: CallService> Acceptor<S> {
-    pub(super) fn new(setup: Setup, router: Router, service: S, hooks: Hooks, links: Arc<Links>) -> Self {
-        let connections = Connections { tasks: JoinSet::new(), links };
+    pub(super) fn new(
+        setup: Setup,
+        router: Router,
+        service: S,
+        hooks: Hooks,
+        live: Arc<LiveConnections>,
+    ) -> Self {
+        let connections = Connections { tasks: JoinSet::new(), live };
         let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
     }
@@ -118,15 +124,15 @@ impl<S: CallService> Acceptor<S> {
             return self.start_with(handshake, socket, peer);
         }
         let connection = self.starter.connection(socket, peer);
-        let (peer, link) = (Peer::of_connection(&connection, false), Arc::clone(connection.link()));
+        let (peer, shared) = (Peer::of_connection(&connection, false), Arc::clone(connection.shared()));
         let id = self.connections.tasks.spawn(connection.run()).id();
-        self.connections.links.insert(id, link);
+        self.connections.live.insert(id, shared);
         self.starter.tell(peer);
     }
 
     /// Starts a connection that begins with a handshake, in its task.
     fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) {
-        let (starter, links) = (self.starter.clone(), Arc::clone(&self.connections.links));
+        let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
         let stopping = self.stopping.clone();
         self.connections.tasks.spawn(async move {
             let limit = starter.setup.limits.handshake_timeout;
@@ -138,7 +144,7 @@ impl<S: CallService> Acceptor<S> {
             };
             let connection = starter.connection(io, peer);
             let peer = Peer::of_connection(&connection, false);
-            links.insert(tokio::task::id(), Arc::clone(connection.link()));
+            live.insert(tokio::task::id(), Arc::clone(connection.shared()));
             // Who stops the server cancels first, and then ends the connections that it knows.
             if !stopping.is_cancelled() {
                 starter.tell(peer);
@@ -220,7 +226,7 @@ impl Backoff {
 impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
-        self.links.remove(id);
+        self.live.remove(id);
         // What a panic left behind may panic, too.
         panics::discard(ended);
     }
@@ -228,8 +234,8 @@ impl Connections {
     /// Lets calls under way finish within `grace`.
     async fn drain(&mut self, grace: Duration) -> Drained {
         let mut drains = JoinSet::new();
-        for link in self.links.all() {
-            drains.spawn(async move { link.drain(grace).await });
+        for shared in self.live.all() {
+            drains.spawn(async move { shared.drain(grace).await });
         }
         let mut sum = Drained::default();
         drains.join_all().await.into_iter().for_each(|drained| sum += drained);
@@ -239,12 +245,12 @@ impl Connections {
 
     /// Ends all connections now.
     async fn close(&mut self) -> Drained {
-        let before = self.links.call_stats();
-        for link in self.links.all() {
-            link.session().close(ErrorCode::NO_ERROR, "the server has stopped");
+        let before = self.live.call_stats();
+        for shared in self.live.all() {
+            shared.session().close(ErrorCode::NO_ERROR, "the server has stopped");
         }
         self.ended().await;
-        Drained::between(&before, &self.links.call_stats(), 0, true)
+        Drained::between(&before, &self.live.call_stats(), 0, true)
     }
 
     async fn ended(&mut self) {

@@ -17,7 +17,7 @@ use crate::{
     },
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, Outgoing},
+        payload::{Framed, Head, OutboundMessage},
     },
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct RequestHead<'a> {
 }
 
 /// Encodes a request, unless it is over a limit of this side, or one that the peer told.
-pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<Outgoing, Status> {
+pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<OutboundMessage, Status> {
     let (method, codec) = (request.method(), request.codec());
     check_metadata(request.metadata(), limits)
         .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
@@ -48,7 +48,7 @@ pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result
         );
         return Err(Status::resource_exhausted(problem).not_executed());
     }
-    Ok(framed.into_outgoing())
+    Ok(framed.into_outbound())
 }
 
 fn encode_json(mut request: Request) -> Framed {
@@ -160,7 +160,7 @@ pub(crate) fn quick_request(message: &[u8]) -> Option<(&[u8], usize)> {
 
 fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     let mut cursor = Cursor::new(message);
-    let mut parts = Parts::default();
+    let mut parts = RequestFields::default();
     if cursor.at_array() {
         let elements = cursor.array()?;
         if !(2..=3).contains(&elements) {
@@ -187,14 +187,14 @@ fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
 }
 
 #[derive(Default)]
-struct Parts<'a> {
+struct RequestFields<'a> {
     method: Option<&'a str>,
     params: Option<&'a [u8]>,
     timeout_ms: Option<u64>,
     metadata: Metadata,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> RequestFields<'a> {
     fn read_map(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
         for _ in 0..cursor.map()? {
             match cursor.string()? {

@@ -1,4 +1,4 @@
-//! One call: waits for a connection, and tries again where that is safe.
+//! One call of a reconnecting client: waits for a connection, and tries again where that is safe.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     Handle,
-    items::until_begun,
+    body::until_begun,
     pool::{Live, Pool},
 };
 use crate::{
@@ -23,10 +23,9 @@ use crate::{
     support::timer,
 };
 
-/// A call under way; see [`Reconnect`](super::Reconnect).
+/// A call of a [`Reconnect`](super::Reconnect).
 ///
-/// Dropping it gives its place among those who wait up, or resets the stream: the peer drops the
-/// handler.
+/// Dropping it gives up the wait for a connection, or resets the stream, and the peer drops the handler.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReconnectFuture {
@@ -187,7 +186,7 @@ impl Attempts {
         let Some((items, metadata)) = response.take_items() else { return response };
         let attempts = Self { handle: Arc::clone(&self.handle), request: self.request.take(), ..*self };
         let items = until_begun(attempts, Arc::clone(live), items);
-        Response::from_outcome(items.codec(), Outcome::Items(items)).with_metadata(metadata)
+        Response::from_outcome(items.codec(), Outcome::Body(items)).with_metadata(metadata)
     }
 
     /// Waits for a connection, after a pause.

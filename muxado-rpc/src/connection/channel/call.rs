@@ -9,25 +9,26 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType};
+use muxado::{
+    OpenTyped, ReadError, RecvStream, Stream, StreamType,
+    rpc::{OpenTypedExt, StreamExt},
+};
 use pin_project::pin_project;
 use tokio::time::Instant;
 
 use super::Hold;
 use crate::{
-    Codec, Items, Limits, MethodInfo, Origin, Response, Status,
-    message::{payload::Outgoing, response::Outcome, status},
-    stream::items::{Limit, Pumping, ReadHalf, Received, Sending, WriteHalf, pump},
+    Body, Codec, Limits, MethodInfo, Origin, Response, Status,
+    message::{payload::OutboundMessage, response::Outcome, status},
+    stream::body::{BodyWriter, ForwardTask, Limit, ReadHalf, Received, WriteHalf, forward},
     support::timer::Timer,
-    wire::{MessageError, MessageReader, decode_answer, whole_message},
+    wire::{MessageError, MessageReader, decode_response, whole_message},
 };
 
-/// A call under way; see [`Channel`](crate::Channel).
+/// A call over a [`Channel`](crate::Channel).
 ///
-/// Ready with the answer; of a method that returns a stream, as soon as the request is sent.
-///
-/// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
-/// nothing was sent.
+/// Returns the response; for a method that returns a stream, as soon as the request is sent. Dropping it resets the
+/// stream, and the peer drops the handler. Before its first poll nothing is sent.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
     state: State,
@@ -45,8 +46,8 @@ enum State {
     /// Waiting for a stream.
     Opening {
         opening: OpenTyped,
-        message: Outgoing,
-        input: Option<Items>,
+        message: OutboundMessage,
+        input: Option<Body>,
         call: Call,
     },
     /// Writing the request and reading the answer.
@@ -88,11 +89,11 @@ enum Answer {
 /// What is still to be sent.
 enum Sends {
     /// The request, which is all.
-    Request(Outgoing),
+    Request(OutboundMessage),
     /// The request and the items that follow it, by a future that owns the writing half.
-    Items(Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>),
+    Body(Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>),
     /// The same, by a task, since the answer is a stream that is read meanwhile.
-    Apart(Option<Pumping>),
+    Apart(Option<ForwardTask>),
     Nothing,
 }
 
@@ -100,11 +101,11 @@ impl CallFuture {
     pub(super) fn new(
         call: Call,
         timeout: Option<Duration>,
-        message: Outgoing,
-        input: Option<Items>,
+        message: OutboundMessage,
+        input: Option<Body>,
     ) -> Self {
         let method = call.method;
-        let opening = call.hold.link().typed().open_typed(StreamType::new(method.service_id().as_u32()));
+        let opening = call.hold.shared().typed().open_typed(StreamType::new(method.service_id().as_u32()));
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
@@ -215,18 +216,18 @@ impl State {
                 return Err(Status::internal("a stream of items was over before its first"));
             }
         };
-        let pumping = match sending {
-            Sends::Apart(pumping) => pumping,
+        let forwarding = match sending {
+            Sends::Apart(forwarding) => forwarding,
             _ => None,
         };
         let reader =
             reader.map_or_else(|| MessageReader::new(call.limits().max_message_size), |reader| *reader);
         let received = Received::new(call.method, read, reader, call.limits())
             .with_deadline(deadline)
-            .with_pumping(pumping);
+            .with_forward_task(forwarding);
         let codec = call.codec;
-        let items = Items::received(codec, received.keeping(call));
-        Ok(Response::from_outcome(codec, Outcome::Items(items)))
+        let items = Body::received(codec, received.keeping(call));
+        Ok(Response::from_outcome(codec, Outcome::Body(items)))
     }
 
     fn take_failure(&mut self) -> Status {
@@ -251,7 +252,12 @@ impl Exchange {
             };
             match message {
                 Ok(Some((codec, message))) => {
-                    return Poll::Ready(decode_answer(self.call.method, codec, message, self.call.limits()));
+                    return Poll::Ready(decode_response(
+                        self.call.method,
+                        codec,
+                        message,
+                        self.call.limits(),
+                    ));
                 }
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.no_message(&error))),
@@ -267,7 +273,7 @@ impl Exchange {
                 let _ = ready!(stream.poll_write_final(cx, message));
                 Ok(())
             }
-            (Sends::Items(pump), _) => ready!(pump.as_mut().poll(cx)),
+            (Sends::Body(forward), _) => ready!(forward.as_mut().poll(cx)),
             _ => return Poll::Ready(Ok(())),
         };
         self.sending = Sends::Nothing;
@@ -356,16 +362,16 @@ impl Call {
     }
 
     fn limits(&self) -> &Limits {
-        self.hold.link().limits()
+        self.hold.shared().limits()
     }
 
-    fn send_items(&self, message: Outgoing, input: Items, mut out: WriteHalf) -> Sends {
+    fn send_items(&self, message: OutboundMessage, input: Body, mut out: WriteHalf) -> Sends {
         let sending =
-            Sending::new(self.method, input, self.hold.link().send_limits().message_size(), message);
+            BodyWriter::new(self.method, input, self.hold.shared().send_limits().message_size(), message);
         if self.method.shape().streams_output() {
-            return Sends::Apart(Some(Pumping::spawn(self.hold.link(), self.method, sending, out)));
+            return Sends::Apart(Some(ForwardTask::spawn(self.hold.shared(), self.method, sending, out)));
         }
-        Sends::Items(Box::pin(async move { pump(sending, &mut out).await }))
+        Sends::Body(Box::pin(async move { forward(sending, &mut out).await }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The serving side of one call: reads the request, runs the handler, sends the answer.
 
 mod apart;
-mod receive;
+mod request_reader;
 
 use std::{
     future::Future,
@@ -12,24 +12,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use muxado::{Stream, TypedStream};
+use muxado::{Stream, TypedStream, rpc::StreamExt};
 use pin_project::pin_project;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use self::{
     apart::Apart,
-    receive::{Received, Reception},
+    request_reader::{Received, RequestReader},
 };
 use crate::{
     CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
-    connection::{link::Link, tally::Counted},
-    message::{payload::Outgoing, status},
+    connection::{metrics::CallGuard, shared::ConnectionShared},
+    message::{payload::OutboundMessage, status},
     support::{
         budget::Reservation,
         panics::{self, CatchDrop, CatchUnwind, Panic},
         timer::Timer,
     },
-    wire::{MessageReader, encode_answer},
+    wire::{MessageReader, encode_response},
 };
 
 /// One call of the peer's, or the place for the next. Dropping it drops the handler and resets the stream.
@@ -42,14 +42,14 @@ use crate::{
 ///   │ └──▶ as from Receiving, if the request is here already
 ///   └──▶ Received ──▶ the same in a task of its own
 /// ```
-#[pin_project(project = ServeProj)]
-pub(crate) struct Serve<S: CallService> {
+#[pin_project(project = ServerCallProj)]
+pub(crate) struct ServerCall<S: CallService> {
     #[pin]
     state: State<S::Future>,
     /// None, if it could not be cloned.
     service: CatchDrop<S>,
     stream: Option<Stream>,
-    counted: Option<Counted>,
+    guard: Option<CallGuard>,
     /// The memory of a request that was buffered, until its handler is gone.
     reserved: Option<Reservation>,
     permit: Option<OwnedSemaphorePermit>,
@@ -59,7 +59,7 @@ pub(crate) struct Serve<S: CallService> {
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
 enum State<F> {
-    Receiving(Reception),
+    Receiving(RequestReader),
     /// The request is here.
     Received(Request, MessageReader),
     /// The handler of a plain call runs.
@@ -69,7 +69,7 @@ enum State<F> {
         about: About,
         timer: Option<Pin<Box<Timer>>>,
     },
-    Answering(Outgoing),
+    Answering(OutboundMessage),
     /// What not every call needs, in a future of its own.
     Apart(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
@@ -91,14 +91,14 @@ struct About {
     timeout: Option<Duration>,
 }
 
-impl<S: CallService> Serve<S> {
+impl<S: CallService> ServerCall<S> {
     /// A place for calls, one after the other.
     pub(crate) fn new(service: CatchDrop<S>) -> Self {
         Self {
             state: State::Done,
             service,
             stream: None,
-            counted: None,
+            guard: None,
             reserved: None,
             permit: None,
             panicked: false,
@@ -110,24 +110,24 @@ impl<S: CallService> Serve<S> {
     pub(crate) fn poll_new(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        link: &Arc<Link>,
+        shared: &Arc<ConnectionShared>,
         router: &Router,
         new: New,
         runs_here: impl FnOnce(&'static MethodInfo) -> bool,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
-        let mut reception = this.begin(link, router, new);
+        let mut reader = this.begin(shared, router, new);
         let polled = match this.stream.as_mut() {
-            Some(stream) => reception.poll_request(cx, stream, link),
+            Some(stream) => reader.poll_request(cx, stream, shared),
             None => Poll::Pending,
         };
         match polled {
-            Poll::Pending => this.state.set(State::Receiving(reception)),
+            Poll::Pending => this.state.set(State::Receiving(reader)),
             Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
-                this.state.set(State::Received(request, reception.into_reader()));
+                this.state.set(State::Received(request, reader.into_reader()));
             }
             Poll::Ready(received) => {
-                this.received(cx, received, reception);
+                this.received(cx, received, reader);
                 return self.poll(cx);
             }
         }
@@ -145,7 +145,7 @@ impl<S: CallService> Serve<S> {
     }
 }
 
-impl<S: CallService> Future for Serve<S> {
+impl<S: CallService> Future for ServerCall<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -166,24 +166,24 @@ impl<S: CallService> Future for Serve<S> {
     }
 }
 
-impl<S: CallService> ServeProj<'_, S> {
-    fn begin(&mut self, link: &Arc<Link>, router: &Router, new: New) -> Reception {
+impl<S: CallService> ServerCallProj<'_, S> {
+    fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
         let New { stream, first, permit } = new;
         let id = ServiceId::new(stream.stream_type().as_u32());
-        match self.counted.as_mut() {
-            Some(counted) => counted.begin_again(),
-            None => *self.counted = Some(Counted::begin(Arc::clone(link))),
+        match self.guard.as_mut() {
+            Some(guard) => guard.begin_again(),
+            None => *self.guard = Some(CallGuard::begin(Arc::clone(shared))),
         }
         *self.stream = Some(stream.into_inner());
         *self.permit = permit;
-        Reception::new(id, first, router, link)
+        RequestReader::new(id, first, router, shared)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let StateProj::Receiving(reception) = self.state.as_mut().project()
-            && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
+            && let (Some(stream), Some(guard)) = (self.stream.as_mut(), self.guard.as_ref())
         {
-            let received = ready!(reception.poll_request(cx, stream, counted.link()));
+            let received = ready!(reception.poll_request(cx, stream, guard.shared()));
             if let StateOwned::Receiving(reception) = self.state.as_mut().project_replace(State::Done) {
                 self.received(cx, received, reception);
             }
@@ -198,14 +198,14 @@ impl<S: CallService> ServeProj<'_, S> {
         }
     }
 
-    fn received(&mut self, cx: &mut Context<'_>, received: Received, reception: Reception) {
+    fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
         match received {
             Received::Request(request) => {
-                self.start(cx, request, reception.into_reader());
+                self.start(cx, request, reader.into_reader());
             }
             Received::Refused(codec, status) => {
-                if let Some(counted) = self.counted.as_ref() {
-                    tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
+                if let Some(guard) = self.guard.as_ref() {
+                    tracing::debug!(peer = %guard.shared().peer(), "call refused: {status}");
                 }
                 self.answer(codec, Err(status.not_executed()));
             }
@@ -243,9 +243,9 @@ impl<S: CallService> ServeProj<'_, S> {
         let Some(service) = std::mem::replace(&mut *self.service, fresh).take() else {
             return self.answer_panic(about, None);
         };
-        let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
-        let reader = reader.counted(counted.link().request_memory());
-        let apart = Apart::new(about, counted, stream, reader, self.permit.take());
+        let (Some(stream), Some(guard)) = (self.stream.take(), self.guard.take()) else { return };
+        let reader = reader.counted(guard.shared().request_memory());
+        let apart = Apart::new(about, guard, stream, reader, self.permit.take());
         let apart = apart.keeping(self.reserved.take());
         let apart = Box::pin(apart.run(service, request));
         self.state.set(State::Apart(apart));
@@ -265,8 +265,8 @@ impl<S: CallService> ServeProj<'_, S> {
             return Poll::Ready(());
         }
         if self.stream.as_mut().is_none_or(|stream| stream.poll_reset(cx).is_ready()) {
-            if let Some(counted) = self.counted.as_ref() {
-                let (method, peer) = (about.method, counted.link().peer());
+            if let Some(guard) = self.guard.as_ref() {
+                let (method, peer) = (about.method, guard.shared().peer());
                 tracing::debug!(%method, %peer, "call cancelled by the caller");
             }
             drop(self.drop_handler(about));
@@ -300,24 +300,24 @@ impl<S: CallService> ServeProj<'_, S> {
             StateProj::Handling { handler, .. } => handler.clear(),
             _ => Ok(()),
         };
-        let (Err(panic), Some(counted)) = (dropped, self.counted.as_ref()) else { return Ok(()) };
+        let (Err(panic), Some(guard)) = (dropped, self.guard.as_ref()) else { return Ok(()) };
         *self.panicked = true;
-        Err(about.panicked(counted.link(), Some(&panic)))
+        Err(about.panicked(guard.shared(), Some(&panic)))
     }
 
     fn answer_panic(&mut self, about: About, panic: Option<&Panic>) {
         *self.panicked = true;
-        if let Some(counted) = self.counted.as_ref() {
-            let status = about.panicked(counted.link(), panic);
+        if let Some(guard) = self.guard.as_ref() {
+            let status = about.panicked(guard.shared(), panic);
             self.answer(about.codec, Err(status));
         }
     }
 
     /// Drops the handler and has the answer sent.
     fn answer(&mut self, codec: Codec, result: Result<Response, Status>) {
-        let Some(counted) = self.counted.as_mut() else { return };
-        counted.answer(result.is_err());
-        let answer = encode_answer(codec, result, counted.link().send_limits());
+        let Some(guard) = self.guard.as_mut() else { return };
+        guard.answer(result.is_err());
+        let answer = encode_response(codec, result, guard.shared().send_limits());
         // The handler is gone before its answer is sent.
         self.state.set(State::Done);
         *self.reserved = None;
@@ -326,26 +326,26 @@ impl<S: CallService> ServeProj<'_, S> {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let StateProj::Answering(answer) = self.state.as_mut().project()
-            && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_mut())
+            && let (Some(stream), Some(guard)) = (self.stream.as_mut(), self.guard.as_mut())
             && ready!(stream.poll_write_final(cx, answer)).is_err()
         {
             // A caller that has gone needs no answer.
-            counted.take_back();
+            guard.take_back();
         }
         self.finish();
         Poll::Ready(())
     }
 
     /// Sends an answer and gives its stream back; what there is no room for is sent later.
-    fn send(&mut self, mut answer: Outgoing) {
+    fn send(&mut self, mut answer: OutboundMessage) {
         match self.stream.take().map(|stream| stream.finish_with(&mut answer)) {
             Some(Ok(Some(stream))) => {
                 *self.stream = Some(stream);
                 return self.state.set(State::Answering(answer));
             }
             Some(Err(_)) => {
-                if let Some(counted) = self.counted.as_mut() {
-                    counted.take_back();
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
                 }
             }
             Some(Ok(None)) => answer.recycle(),
@@ -359,7 +359,7 @@ impl<S: CallService> ServeProj<'_, S> {
         self.state.set(State::Done);
         *self.reserved = None;
         *self.stream = None;
-        self.counted.take_if(|counted| !counted.is_answered());
+        self.guard.take_if(|guard| !guard.is_answered());
     }
 }
 
@@ -393,15 +393,15 @@ impl About {
     }
 
     /// What to say of a panic, of which something may be left. It is counted here.
-    fn panicked(&self, link: &Link, panic: Option<&Panic>) -> Status {
+    fn panicked(&self, shared: &ConnectionShared, panic: Option<&Panic>) -> Status {
         let method = self.method;
-        if let Some(line) = link.log().admit() {
-            tracing::error!(%method, peer = %link.peer(), suppressed = line.suppressed, "a handler panicked");
+        if let Some(line) = shared.log().admit() {
+            tracing::error!(%method, peer = %shared.peer(), suppressed = line.suppressed, "a handler panicked");
         }
-        link.tally().note_panic();
+        shared.metrics().note_panic();
         match panic.and_then(Panic::message) {
             // What it says is not meant for others, unless the application says so.
-            Some(message) if link.panic_messages() => {
+            Some(message) if shared.panic_messages() => {
                 Status::internal(format!("{method}: the handler panicked: {message}"))
             }
             _ => Status::internal(format!("{method}: the handler panicked")),
@@ -410,10 +410,10 @@ impl About {
 
     fn result_of(
         &self,
-        link: &Link,
+        shared: &ConnectionShared,
         ended: Result<Result<Response, Status>, Panic>,
     ) -> Result<Response, Status> {
-        ended.unwrap_or_else(|panic| Err(self.panicked(link, Some(&panic))))
+        ended.unwrap_or_else(|panic| Err(self.panicked(shared, Some(&panic))))
     }
 }
 
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn a_served_call_takes_little_room() {
         // Thousands of calls may wait at a time.
-        let (size, bound) = (size_of::<Serve<Router>>(), 352);
-        assert!(size <= bound, "Serve: {size} bytes measured, the bound is {bound}");
+        let (size, bound) = (size_of::<ServerCall<Router>>(), 352);
+        assert!(size <= bound, "ServerCall: {size} bytes measured, the bound is {bound}");
     }
 }

@@ -1,13 +1,13 @@
 //! The limits of what this side sends: its own, and those that the peer told (`PROTOCOL §10.13`).
 
 use super::Limits;
-use crate::connection::control::ToldLimits;
+use crate::connection::capabilities::AdvertisedLimits;
 
 /// What holds for the messages to one peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendLimits<'a> {
     ours: &'a Limits,
-    peers: Option<&'a ToldLimits>,
+    peers: Option<&'a AdvertisedLimits>,
 }
 
 /// A limit in bytes, and whose it is.
@@ -18,17 +18,17 @@ pub(crate) struct SendLimit {
 }
 
 impl<'a> SendLimits<'a> {
-    pub(crate) const fn new(ours: &'a Limits, peers: Option<&'a ToldLimits>) -> Self {
+    pub(crate) const fn new(ours: &'a Limits, peers: Option<&'a AdvertisedLimits>) -> Self {
         Self { ours, peers }
     }
 
     pub(crate) fn message_size(self) -> SendLimit {
-        let peers = self.peers.and_then(ToldLimits::max_message_size);
+        let peers = self.peers.and_then(AdvertisedLimits::max_message_size);
         SendLimit::lower(self.ours.max_message_size, peers)
     }
 
     pub(crate) fn metadata_size(self) -> SendLimit {
-        let peers = self.peers.and_then(ToldLimits::max_metadata_size);
+        let peers = self.peers.and_then(AdvertisedLimits::max_metadata_size);
         SendLimit::lower(self.ours.max_metadata_size, peers)
     }
 }

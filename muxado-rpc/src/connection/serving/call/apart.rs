@@ -16,16 +16,16 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{About, after_drop};
 use crate::{
-    CallService, Items, Metadata, Request, Response, Status,
-    connection::tally::Counted,
-    message::{payload::Outgoing, response::Failure, scope::Scope, status},
-    stream::items::{ReadHalf, Received, Sending, WriteHalf},
+    Body, CallService, Metadata, Request, Response, Status,
+    connection::metrics::CallGuard,
+    message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
+    stream::body::{BodyWriter, ReadHalf, Received, WriteHalf},
     support::{
         budget::Reservation,
         panics::{self, CatchUnwind, Panic},
         timer::Timer,
     },
-    wire::{MessageReader, check_metadata, encode_answer, push_metadata_message, push_output_end},
+    wire::{MessageReader, check_metadata, encode_response, push_metadata_message, push_output_end},
 };
 
 /// A call that is being served, and where its answer goes.
@@ -34,8 +34,8 @@ pub(super) struct Apart {
     scope: Ending,
     out: WriteHalf,
     /// The items that the caller sends.
-    input: Option<Items>,
-    counted: Counted,
+    input: Option<Body>,
+    guard: CallGuard,
     /// The memory of a request that was buffered.
     reserved: Option<Reservation>,
     /// Given back when the call is over.
@@ -59,7 +59,7 @@ impl Apart {
     /// A call whose request the reader has brought; what it holds beyond that are the first items.
     pub(super) fn new(
         about: About,
-        counted: Counted,
+        guard: CallGuard,
         stream: Stream,
         reader: MessageReader,
         permit: Option<OwnedSemaphorePermit>,
@@ -68,11 +68,11 @@ impl Apart {
         let (out, input) = if about.method.shape().streams_input() {
             let (send, receive) = stream.into_split();
             let read = ReadHalf::Half(receive);
-            let received = Received::new(about.method, read, reader, counted.link().limits());
+            let received = Received::new(about.method, read, reader, guard.shared().limits());
             let permit = Arc::new(permit.take());
             let received = received.keeping(Arc::clone(&permit));
             shared_permit = Some(permit);
-            (WriteHalf::Half(send), Some(Items::received(about.codec, received)))
+            (WriteHalf::Half(send), Some(Body::received(about.codec, received)))
         } else {
             (WriteHalf::Whole(stream), None)
         };
@@ -82,7 +82,7 @@ impl Apart {
             scope,
             out,
             input,
-            counted,
+            guard,
             reserved: None,
             _permit: permit,
             _shared_permit: shared_permit,
@@ -132,15 +132,15 @@ impl Apart {
 
     /// Answers with a value or a status.
     async fn answer(&mut self, result: Result<Response, Status>) {
-        self.counted.answer(result.is_err());
-        let answer = encode_answer(self.about.codec, result, self.counted.link().send_limits());
+        self.guard.answer(result.is_err());
+        let answer = encode_response(self.about.codec, result, self.guard.shared().send_limits());
         self.finish(answer).await;
     }
 
     /// Sends the last of an answer. A caller that has gone needs none.
-    async fn finish(&mut self, mut last: Outgoing) {
+    async fn finish(&mut self, mut last: OutboundMessage) {
         if poll_fn(|cx| self.out.poll_write_final(cx, &mut last)).await.is_err() {
-            self.counted.take_back();
+            self.guard.take_back();
         }
     }
 
@@ -154,7 +154,7 @@ impl Apart {
         loop {
             let ended = poll_fn(|cx| {
                 if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(self.about.result_of(self.counted.link(), ended)));
+                    return Poll::Ready(Ok(self.about.result_of(self.guard.shared(), ended)));
                 }
                 if !caller_waits {
                     return Poll::Pending;
@@ -196,7 +196,7 @@ impl Apart {
         let mut handler = pin!(CatchUnwind::new(deadline, call(service, request, &taken)));
         let ended = poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-                return Poll::Ready(Some(self.about.result_of(self.counted.link(), ended)));
+                return Poll::Ready(Some(self.about.result_of(self.guard.shared(), ended)));
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| {
                 let status = status?;
@@ -214,13 +214,13 @@ impl Apart {
     }
 
     fn panicked(&self, panic: &Panic) -> Status {
-        self.about.panicked(self.counted.link(), Some(panic))
+        self.about.panicked(self.guard.shared(), Some(panic))
     }
 
     /// Sends items until their end, the time limit, or until the caller goes.
-    async fn send_items(&mut self, mut items: Items, metadata: Metadata) {
+    async fn send_items(&mut self, mut items: Body, metadata: Metadata) {
         let About { method, codec, deadline, .. } = self.about;
-        let limits = self.counted.link().send_limits();
+        let limits = self.guard.shared().send_limits();
         let limit = limits.message_size();
         if let Err(problem) = check_metadata(&metadata, limits) {
             let status = Status::internal(format!("{method}: the items have {problem}"));
@@ -235,7 +235,7 @@ impl Apart {
             push_metadata_message(codec, &metadata, &mut first);
         }
         let mut timer = pin!(Timer::default());
-        let mut sending = Sending::new(method, items, limit, Outgoing::new(first));
+        let mut sending = BodyWriter::new(method, items, limit, OutboundMessage::new(first));
         let ended = poll_fn(|cx| {
             match panics::catch_within(deadline, || sending.poll(cx, &mut self.out)) {
                 Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
@@ -255,14 +255,14 @@ impl Apart {
         };
         let result = self.end_items(&mut sending, result);
         self.release();
-        self.counted.answer(matches!(result, Err(Failure::Status(_))));
+        self.guard.answer(matches!(result, Err(Failure::Status(_))));
         let mut buf = sending.into_buf();
-        push_output_end(codec, result, trailer, self.counted.link().send_limits(), &mut buf);
-        self.finish(Outgoing::new(buf)).await;
+        push_output_end(codec, result, trailer, self.guard.shared().send_limits(), &mut buf);
+        self.finish(OutboundMessage::new(buf)).await;
     }
 
     /// Drops what made the items, which came to this, and says how they end. Of several panics one counts.
-    fn end_items(&self, sending: &mut Sending, result: Result<(), Failure>) -> Result<(), Failure> {
+    fn end_items(&self, sending: &mut BodyWriter, result: Result<(), Failure>) -> Result<(), Failure> {
         let dropped = sending.end(&result);
         match (result, dropped) {
             (Err(Failure::Panic(panic)), _) | (Ok(()), Err(panic)) => {
@@ -279,7 +279,7 @@ impl Apart {
     /// Ready when there is no use in going on: with what to tell the caller, or `None` if it has gone.
     fn poll_interrupted(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Timer>) -> Poll<Option<Status>> {
         if self.out.poll_reset(cx).is_ready() {
-            let (method, peer) = (self.about.method, self.counted.link().peer());
+            let (method, peer) = (self.about.method, self.guard.shared().peer());
             tracing::debug!(%method, %peer, "call cancelled by the caller");
             return Poll::Ready(None);
         }

@@ -1,0 +1,106 @@
+//! What all handles of one connection share.
+
+use std::{sync::Arc, time::Duration};
+
+use muxado::{Session, SessionError, TypedSession};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+use crate::{
+    Limits, PeerInfo,
+    connection::{
+        capabilities::RemoteCapabilities,
+        metrics::{CallMetrics, Drained},
+        setup::Setup,
+    },
+    message::limits::SendLimits,
+    support::{budget::Budget, log_limit::LogLimiter, timer},
+};
+
+/// One connection: its session, its limits, who is at the other end.
+#[derive(Debug)]
+pub(crate) struct ConnectionShared {
+    typed: TypedSession,
+    limits: Limits,
+    request_memory: Arc<Budget>,
+    peer: PeerInfo,
+    /// The text of a panic goes to the caller.
+    panic_messages: bool,
+    metrics: CallMetrics,
+    remote: RemoteCapabilities,
+    log: LogLimiter,
+    /// The runtime of the connection's task.
+    runtime: Handle,
+}
+
+impl ConnectionShared {
+    /// To be made in the runtime of the connection's task.
+    pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup) -> Self {
+        let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
+        let (request_memory, log) = (Budget::new(limits.request_memory()), setup.logs.of_connection());
+        let (metrics, remote, runtime) =
+            (CallMetrics::default(), RemoteCapabilities::new(), Handle::current());
+        Self { typed, limits, request_memory, peer, panic_messages, metrics, remote, log, runtime }
+    }
+
+    /// Spawns a task on the runtime of who asks for it; for those who have none, on that of the connection.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        match Handle::try_current() {
+            Ok(runtime) => runtime.spawn(task).abort_handle(),
+            Err(_) => self.runtime.spawn(task).abort_handle(),
+        }
+    }
+
+    /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
+    pub(crate) async fn drain(&self, grace: Duration) -> Drained {
+        let before = self.metrics.stats();
+        self.remote.drain(grace);
+        let cut = timer::with_clock(self.session().drain(grace)).await;
+        let end = self.session().closed().await.local;
+        let lost = !matches!(end, SessionError::Closed(_));
+        Drained::between(&before, &self.metrics.stats(), cut, lost)
+    }
+
+    pub(crate) fn typed(&self) -> &TypedSession {
+        &self.typed
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.typed.session()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What holds for messages to the peer.
+    pub(crate) fn send_limits(&self) -> SendLimits<'_> {
+        SendLimits::new(&self.limits, self.remote.limits())
+    }
+
+    /// What the peer said about itself.
+    pub(crate) fn remote(&self) -> &RemoteCapabilities {
+        &self.remote
+    }
+
+    /// What the requests of the peer may take together.
+    pub(crate) fn request_memory(&self) -> &Arc<Budget> {
+        &self.request_memory
+    }
+
+    pub(crate) fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    pub(crate) fn panic_messages(&self) -> bool {
+        self.panic_messages
+    }
+
+    /// The limit on the lines that the peer can cause.
+    pub(crate) fn log(&self) -> &LogLimiter {
+        &self.log
+    }
+
+    pub(crate) fn metrics(&self) -> &CallMetrics {
+        &self.metrics
+    }
+}
