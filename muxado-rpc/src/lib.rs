@@ -129,6 +129,7 @@ pub use self::{
         peer::{ConnectError, Peer, PeerBuilder},
         serving::{
             context::Context,
+            inline_policy::Inline,
             router::{RegistrationError, Router, RouterFuture},
         },
         setup::CallService,

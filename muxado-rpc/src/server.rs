@@ -14,8 +14,8 @@ use tower_layer::{Identity, Layer, Stack};
 pub use self::handshake::Handshake;
 use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
 use crate::{
-    Address, AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError,
-    Router, connection::setup::Setup, support::truncate::Escaped,
+    Address, AddressError, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
+    RegistrationError, Router, connection::setup::Setup, support::truncate::Escaped,
 };
 
 /// A server: listens on an address and serves its services to any number of connections.
@@ -164,6 +164,13 @@ impl<L> ServerBuilder<L> {
     /// Turns heartbeats off. Heartbeats of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
+        self
+    }
+
+    /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
+    /// [`Inline::Adaptive`].
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.setup.inline = inline;
         self
     }
 

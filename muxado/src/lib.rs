@@ -89,7 +89,7 @@ pub use self::{
 #[cfg(feature = "tokio")]
 pub use self::{
     control::ControlStreams,
-    driver::Driver,
+    driver::{Driver, Turn},
     heartbeat::Heartbeat,
     session::{Open, Session},
     split::{RecvStream, SendStream},

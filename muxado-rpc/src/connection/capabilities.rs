@@ -139,6 +139,11 @@ impl CapabilityStreams {
         }
     }
 
+    /// Notes that another task goes on with the connection: it is the one to be woken.
+    pub(crate) fn note_moved(&self) {
+        self.signal.set();
+    }
+
     fn poll_streams(&mut self, remote: &RemoteCapabilities, limits: &Limits, router: &Router) {
         let cx = &mut Context::from_waker(&self.waker);
         self.receiver.poll(cx, &self.streams, |line| remote.hear(line));

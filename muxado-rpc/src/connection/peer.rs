@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    Address, AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerCapabilities,
-    PeerInfo, RegistrationError, Router, Socket,
+    Address, AddressError, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
+    PeerCapabilities, PeerInfo, RegistrationError, Router, Socket,
     connection::{setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
@@ -47,7 +47,7 @@ impl Peer {
 
     pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
     where
-        T: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: CallService,
     {
         let shared = Arc::clone(connection.shared());
@@ -222,6 +222,13 @@ impl<L> PeerBuilder<L> {
     /// Turns heartbeats off. Heartbeats of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
+        self
+    }
+
+    /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
+    /// [`Inline::Adaptive`].
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.setup.inline = inline;
         self
     }
 

@@ -2,6 +2,6 @@
 
 pub(crate) mod call;
 pub(crate) mod context;
-pub(crate) mod pace;
+pub(crate) mod inline_policy;
 pub(crate) mod router;
 pub(crate) mod streamed;

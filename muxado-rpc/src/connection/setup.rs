@@ -6,7 +6,7 @@ use muxado::{Config, HeartbeatConfig};
 use tower_service::Service;
 
 use crate::{
-    BoxError, Limits, NamedService, RegistrationError, Request, Response, Router,
+    BoxError, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
     support::log_limit::SharedLogs,
 };
 
@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) heartbeat: Option<HeartbeatConfig>,
     pub(crate) panic_messages: bool,
+    pub(crate) inline: Inline,
     pub(crate) logs: Arc<SharedLogs>,
 }
 
@@ -50,6 +51,7 @@ impl Setup {
             config: Config::default(),
             heartbeat: Some(HeartbeatConfig::default()),
             panic_messages: false,
+            inline: Inline::default(),
             logs: Arc::default(),
         }
     }

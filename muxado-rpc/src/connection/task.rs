@@ -1,30 +1,37 @@
 //! One connection at work: its driver and the calls it serves, in one task.
 
+mod handover;
+mod monitor;
+
 use std::{
     future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use muxado::{
-    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, TypedSession,
+    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, Turn, TypedSession,
     TypedStream, rpc::TypedSessionExt,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    runtime::{Handle, RuntimeFlavor},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::PollSemaphore;
 
+use self::{
+    handover::{Handover, Holder},
+    monitor::Watched,
+};
 use crate::{
     CallService, PeerInfo, Router,
     connection::{
         capabilities::CapabilityStreams,
         serving::{
             call::{New, ServerCall},
-            pace::{Batch, Pace},
+            inline_policy::InlinePolicy,
         },
         setup::Setup,
         shared::ConnectionShared,
@@ -35,35 +42,50 @@ use crate::{
     },
 };
 
-/// The work of one connection. Polling it moves bytes and starts calls; dropping it ends them all.
+/// One connection, whose work is to be run by a task.
 ///
-/// Driver and accepting share a task: a request that was read is started, and an answer that was
-/// written is sent, without waking another task.
+/// The task drives the session, and accepts and runs the calls of the peer: a request that was read is started, and an
+/// answer that was written is sent, without waking another task. Dropping it ends them all.
 pub(crate) struct Connection<T, S: CallService> {
-    driver: Driver<T>,
-    calls: Calls<S>,
+    shared: Arc<TaskShared<T, S>>,
+    work: Box<Work<T, S>>,
+}
+
+/// What a connection's task has in common with those that go on for it while a handler holds its thread.
+struct TaskShared<T, S: CallService> {
+    connection: Arc<ConnectionShared>,
+    router: Router,
+    /// One permit per call that may be served; the call holds it until nothing of it is left.
+    permits: Arc<Semaphore>,
+    policy: InlinePolicy,
+    handover: Handover<Work<T, S>>,
+    /// Where another task can go on; `None` if there is but one thread.
+    runtime: Option<Handle>,
     logs: Arc<SharedLogs>,
 }
 
-/// The calls that the peer makes.
-struct Calls<S: CallService> {
-    shared: Arc<ConnectionShared>,
-    router: Router,
+/// What is worked on, by one task at a time.
+struct Work<T, S: CallService> {
+    driver: Driver<T>,
     service: CatchDrop<S>,
-    /// One permit per call that may be served; the call holds it until nothing of it is left.
     permits: PollSemaphore,
+    capabilities: CapabilityStreams,
+    next: Next<S>,
+}
+
+/// What the next call is served with.
+struct Next<S: CallService> {
     permit: Option<OwnedSemaphorePermit>,
     /// A call that is done: the next one takes its place in memory, and its service.
     spare: Option<Pin<Box<ServerCall<S>>>>,
-    pace: Pace,
-    capabilities: CapabilityStreams,
 }
 
 impl<T, S> Connection<T, S>
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: CallService,
 {
+    /// To be made in the runtime of the connection's task.
     pub(crate) fn new(
         side: Side,
         io: T,
@@ -80,107 +102,243 @@ where
             Heartbeat::start(&typed, *heartbeat);
         }
         let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let shared = Arc::new(ConnectionShared::new(typed, peer, setup));
+        let connection = Arc::new(ConnectionShared::new(typed, peer, setup));
+        let capabilities = CapabilityStreams::new(connection.typed(), connection.remote());
+        let runtime = Some(Handle::current());
+        let shared = Arc::new(TaskShared {
+            connection,
+            router,
+            permits: Arc::clone(&permits),
+            policy: InlinePolicy::new(setup.inline),
+            handover: Handover::new(),
+            runtime: runtime.filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
+            logs: Arc::clone(&setup.logs),
+        });
         let permits = PollSemaphore::new(permits);
-        let capabilities = CapabilityStreams::new(shared.typed(), shared.remote());
-        let pace = Pace::default();
-        let calls = Calls { shared, router, service, permits, permit: None, spare: None, pace, capabilities };
-        Self { driver, calls, logs: Arc::clone(&setup.logs) }
+        let work = Work { driver, service, permits, capabilities, next: Next { permit: None, spare: None } };
+        Self { shared, work: Box::new(work) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<ConnectionShared> {
-        &self.calls.shared
+        &self.shared.connection
     }
 
     /// Works until the session has ended, or the transport panics.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let Self { shared, work } = self;
+        let owner = Owner(Arc::clone(&shared));
+        if !(Seat { shared, holder: Holder::OWNER, work: Some(work) }).run().await {
+            poll_fn(|cx| owner.0.handover.poll_finished(cx)).await;
+        }
+    }
+}
+
+/// The task that stands for a connection: without it nobody works.
+struct Owner<T, S: CallService>(Arc<TaskShared<T, S>>);
+
+impl<T, S: CallService> Drop for Owner<T, S> {
+    fn drop(&mut self) {
+        panics::discard(self.0.handover.abandon());
+    }
+}
+
+impl<T, S> Watched for TaskShared<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    fn note_late(self: Arc<Self>, number: u64) {
+        let Some(runtime) = &self.runtime else { return };
+        let deputy = runtime.spawn(stand_in(Arc::clone(&self), number));
+        self.handover.add_deputy(deputy.abort_handle());
+    }
+}
+
+/// Goes on with the work of a connection whose handlers hold their thread, if they still do.
+async fn stand_in<T, S>(shared: Arc<TaskShared<T, S>>, number: u64)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    let Some((work, holder)) = shared.handover.take_over(number) else { return };
+    tracing::debug!(peer = %shared.connection.peer(), "a handler holds its thread; the connection goes on elsewhere");
+    shared.policy.note_late(&shared.router);
+    work.capabilities.note_moved();
+    let mut end = Finish(Some(Arc::clone(&shared)));
+    if !(Seat { shared, holder, work: Some(work) }).run().await {
+        // Another one goes on.
+        end.0 = None;
+    }
+}
+
+/// Tells the owner that the work is done, or can be done no more.
+struct Finish<T, S: CallService>(Option<Arc<TaskShared<T, S>>>);
+
+impl<T, S: CallService> Drop for Finish<T, S> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.handover.finish();
+        }
+    }
+}
+
+/// A task at the work of a connection.
+struct Seat<T, S: CallService> {
+    shared: Arc<TaskShared<T, S>>,
+    holder: Holder,
+    /// `None` while it is lent, and after it was taken over.
+    work: Option<Box<Work<T, S>>>,
+}
+
+impl<T, S> Seat<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    /// Works until the session has ended, or the transport panics. Returns false if another task has taken the work
+    /// over.
+    async fn run(mut self) -> bool {
         let worked = poll_fn(|cx| match panics::catch(|| self.poll(cx)) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         });
         let worked = worked.await;
-        let Self { driver, calls, logs } = self;
+        self.take_back();
+        let Self { shared, work, .. } = self;
+        let Some(work) = work else { return false };
+        let Work { driver, service, permits, capabilities, next } = *work;
         // Without its driver the session has ended, whatever happened.
         panics::discard(driver);
-        let shared = Arc::clone(&calls.shared);
+        let (connection, logs) = (&shared.connection, &shared.logs);
         if worked.is_err()
             && let Some(line) = logs.connections.admit()
         {
             let suppressed = line.suppressed;
-            tracing::error!(peer = %shared.peer(), suppressed, "the transport of a connection panicked");
+            tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
         }
-        panics::discard(calls);
-        report(&shared.session().closed().await, shared.peer(), &logs.connections);
-        shared.log().write_count();
+        panics::discard((service, permits, capabilities, next));
+        report(&connection.session().closed().await, connection.peer(), &logs.connections);
+        connection.log().write_count();
+        true
     }
 
+    /// Ready at the end of the session, or once another task has taken the work over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { driver, calls, .. } = self;
-        Pin::new(driver).poll_with(cx, |cx| calls.poll(cx)).map(|_| ())
-    }
-}
-
-impl<S: CallService> Calls<S> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.capabilities.poll(cx, self.shared.remote(), self.shared.limits(), &self.router);
-        self.accept(cx)
-    }
-
-    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
-    /// which wait until the answers of these are on their way.
-    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut batch = None;
-        let mut accepted = Poll::Ready(());
-        for _ in 0..CALLS_PER_TURN {
-            if self.permit.is_none() {
-                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else {
-                    accepted = Poll::Pending;
-                    break;
-                };
-                self.permit = permit;
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        let mut turn = work.driver.start_turn(cx);
+        loop {
+            if let Turn::Over(polled) = turn {
+                return polled.map(|_| ());
             }
-            let Some((stream, first)) = self.shared.typed().try_accept_with_chunk() else {
-                accepted = Poll::Pending;
-                break;
-            };
-            if stream.stream_type() == StreamType::CONTROL {
-                refuse_control(stream, self.shared.peer());
-                continue;
-            }
-            let batch = batch.get_or_insert_with(|| self.pace.begin());
-            self.start(cx, stream, first, batch);
+            let accepted = self.serve(cx);
+            let Some(work) = &mut self.work else { return Poll::Ready(()) };
+            turn = work.driver.finish_turn(cx, accepted);
         }
-        if let Some(batch) = batch {
-            self.pace.end(&batch);
+    }
+
+    /// Listens and speaks on the control streams, and starts calls.
+    fn serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        let (connection, router) = (&self.shared.connection, &self.shared.router);
+        work.capabilities.poll(cx, connection.remote(), connection.limits(), router);
+        let mut next = Next { permit: work.next.permit.take(), spare: work.next.spare.take() };
+        let accepted = self.accept(cx, &mut next);
+        self.take_back();
+        if let Some(work) = &mut self.work {
+            work.next = next;
         }
         accepted
     }
 
-    /// Polls a call once where it is: if its handler has nothing to wait for, it is done, and costs no
-    /// task. Else it gets one.
+    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
+    /// which wait until the answers of these are on their way, or if another task has taken the work over.
     ///
-    /// The tasks need no owner: each waits for nothing but its handler and its stream, which fails
-    /// when the session ends or the connection is dropped.
-    fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, first: Option<Bytes>, batch: &mut Batch) {
-        let spare = self.spare.take();
-        let mut serve = spare.unwrap_or_else(|| Box::pin(ServerCall::new(self.service.clone())));
-        let permit = self.permit.take();
-        if !batch.takes_another() {
-            serve.as_mut().take_up(&self.shared, &self.router, New { stream, first, permit });
-            tokio::spawn(serve);
-        } else if serve
-            .as_mut()
-            .poll_new(cx, &self.shared, &self.router, New { stream, first, permit })
-            .is_ready()
-        {
-            self.permit = serve.as_mut().take_permit();
-            if serve.may_serve_again() {
-                self.spare = Some(serve);
+    /// A call whose method has proved quick is polled once where it is: if its handler has nothing to wait for, it is
+    /// done, and costs no task. Others get one. The tasks need no owner: each waits for nothing but its handler and its
+    /// stream, which fails when the session ends or the connection is dropped.
+    fn accept(&mut self, cx: &mut Context<'_>, next: &mut Next<S>) -> Poll<()> {
+        let shared = Arc::clone(&self.shared);
+        let (connection, router) = (&shared.connection, &shared.router);
+        let mut batch = shared.policy.batch();
+        // Set while handlers run here.
+        let mut watch = None;
+        let mut has_spawned = false;
+        for _ in 0..CALLS_PER_TURN {
+            if next.permit.is_none() {
+                next.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
             }
-        } else {
-            tokio::spawn(serve);
+            if next.permit.is_none() || next.spare.is_none() {
+                drop(watch.take());
+                self.take_back();
+                let Some(work) = &mut self.work else { return Poll::Ready(()) };
+                ready!(next.poll_complete(cx, work));
+            }
+            let Some((stream, first)) = connection.typed().try_accept_with_chunk() else {
+                return Poll::Pending;
+            };
+            if stream.stream_type() == StreamType::CONTROL {
+                refuse_control(stream, connection.peer());
+                continue;
+            }
+            let Some(mut serve) = next.spare.take() else { return Poll::Ready(()) };
+            let new = New { stream, first, permit: next.permit.take() };
+            let polled = serve.as_mut().poll_new(cx, connection, router, new, |method| {
+                let runs_here = batch.runs_here(method, router);
+                if runs_here && watch.is_none() {
+                    watch = self.lend();
+                }
+                if runs_here && std::mem::take(&mut has_spawned) && watch.is_some() {
+                    release_spawned();
+                }
+                runs_here
+            });
+            batch.note(polled.is_pending());
+            if polled.is_pending() {
+                tokio::spawn(serve);
+                has_spawned = true;
+            } else {
+                next.permit = serve.as_mut().take_permit();
+                next.spare = serve.may_serve_again().then_some(serve);
+            }
+            if batch.is_long() || !shared.handover.is_holder(self.holder) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Lends the work while handlers run, if another task can take it over.
+    fn lend(&mut self) -> Option<monitor::Turn> {
+        self.shared.runtime.as_ref()?;
+        let number = self.shared.handover.lend(self.work.take()?);
+        Some(monitor::watch(&self.shared, number))
+    }
+
+    /// Takes lent work back, unless another task has taken it over.
+    fn take_back(&mut self) {
+        if self.work.is_none() {
+            self.work = self.shared.handover.take_back(self.holder);
         }
     }
+}
+
+impl<S: CallService> Next<S> {
+    /// Waits until a call may be served, and makes a place for it.
+    fn poll_complete<T>(&mut self, cx: &mut Context<'_>, work: &mut Work<T, S>) -> Poll<()> {
+        if self.permit.is_none() {
+            self.permit = ready!(work.permits.poll_acquire(cx));
+        }
+        if self.spare.is_none() {
+            self.spare = Some(Box::pin(ServerCall::new(work.service.clone())));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Has the task that was spawned last run on any thread: the runtime keeps the last one for the thread that spawned it,
+/// which may be held up now.
+fn release_spawned() {
+    drop(tokio::spawn(async {}));
 }
 
 /// Calls that are started before the answers of those among them that are done already are sent.

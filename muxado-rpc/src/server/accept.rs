@@ -170,7 +170,7 @@ impl<S: CallService> Acceptor<S> {
 impl<S: CallService> Starter<S> {
     fn connection<T>(&self, io: T, peer: PeerInfo) -> Connection<T, S>
     where
-        T: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (router, service) = (self.router.clone(), self.service.clone());
         Connection::new(Side::Server, io, peer, &self.setup, router, service)

@@ -34,6 +34,11 @@ impl Signal {
         self.is_set.load(Ordering::Relaxed) && self.is_set.swap(false, Ordering::Acquire)
     }
 
+    /// Sets it without waking the task.
+    pub(super) fn set(&self) {
+        self.is_set.store(true, Ordering::Release);
+    }
+
     /// Has this task woken from now on.
     pub(super) fn register(&self, cx: &Context<'_>) {
         let mut task = Some(cx.waker().clone());
@@ -83,7 +88,7 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_set.store(true, Ordering::Release);
+        self.set();
         let task = self.lock().task.clone();
         if let Some(task) = task {
             task.wake();

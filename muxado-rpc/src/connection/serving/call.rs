@@ -36,9 +36,9 @@ use crate::{
 /// The permit is given back last.
 ///
 /// ```text
-/// Done ──▶ Receiving ──▶ Starting ──▶ Handling ──▶ Streaming ──▶ Responding ──▶ Closing ──▶ Done
-///              │            │             └──────────────────────▲  ▲ ▲            ▲
-///              └────────────┴───────────────────────────────────────┘ └─ interrupted ┘
+/// Done ──▶ Receiving ─┬─────────▶ Starting ──▶ Handling ──▶ Streaming ──▶ Responding ──▶ Closing ──▶ Done
+///              │      └ Received ──┘ │           └──────────────────────▲  ▲ ▲            ▲
+///              └─────────────────────┴────────────────────────────────────┘ └─ interrupted ┘
 /// ```
 ///
 /// In each state that waits, what it waits for is polled first. After that [`poll_interrupted`] says whether there
@@ -70,6 +70,8 @@ pub(crate) struct ServerCall<S: CallService> {
 enum State<F> {
     /// Reading the request.
     Receiving(RequestReader),
+    /// The request is here; its handler is begun by the task of the call.
+    Received(Request),
     /// Waiting until the service is ready.
     Starting(Box<Option<Request>>),
     /// Running the handler. If it must finish, it runs on after its caller has gone.
@@ -132,30 +134,33 @@ impl<S: CallService> ServerCall<S> {
         }
     }
 
-    /// Takes up a call. It is not looked at before the first poll.
-    pub(crate) fn take_up(self: Pin<&mut Self>, shared: &Arc<ConnectionShared>, router: &Router, new: New) {
-        let mut this = self.project();
-        let reader = this.begin(shared, router, new);
-        this.state.set(State::Receiving(reader));
-    }
-
-    /// Takes up a call and polls it.
+    /// Takes up a call, and polls it if its request is here and its handler runs here, which is asked for its method.
+    /// What is pending needs a task.
     pub(crate) fn poll_new(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         shared: &Arc<ConnectionShared>,
         router: &Router,
         new: New,
+        runs_here: impl FnOnce(&'static MethodInfo) -> bool,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
         let mut reader = this.begin(shared, router, new);
-        if let Some(out) = this.out.as_mut()
-            && let Poll::Ready(received) = reader.poll_request(cx, out, shared)
-        {
-            this.received(cx, received, reader);
-            return self.poll(cx);
+        let polled = match this.out.as_mut() {
+            Some(out) => reader.poll_request(cx, out, shared),
+            None => Poll::Pending,
+        };
+        match polled {
+            Poll::Pending => this.state.set(State::Receiving(reader)),
+            Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
+                let request = this.arrived(request, reader);
+                this.state.set(State::Received(request));
+            }
+            Poll::Ready(received) => {
+                this.received(cx, received, reader);
+                return self.poll(cx);
+            }
         }
-        this.state.set(State::Receiving(reader));
         Poll::Pending
     }
 
@@ -178,6 +183,7 @@ impl<S: CallService> Future for ServerCall<S> {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 StateProj::Receiving(_) => ready!(this.poll_receive(cx)),
+                StateProj::Received(_) => this.begin_handler(cx),
                 StateProj::Starting(_) => ready!(this.poll_start(cx)),
                 StateProj::Handling { .. } => ready!(this.poll_handle(cx)),
                 StateProj::Streaming { .. } => ready!(this.poll_stream(cx)),
@@ -218,19 +224,18 @@ impl<S: CallService> ServerCallProj<'_, S> {
         Poll::Ready(())
     }
 
-    fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reader: RequestReader) {
+    /// Begins the handler of a request that was left to the task of the call.
+    fn begin_handler(&mut self, cx: &mut Context<'_>) {
+        if let StateOwned::Received(request) = self.state.as_mut().project_replace(State::Done) {
+            self.hand_over(cx, request);
+        }
+    }
+
+    fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
         match received {
-            Received::Request(mut request) => {
-                *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
-                *self.reserved = reader.take_reserved();
-                self.scope.0 = request.arrival_scope();
-                if request.method().shape().streams_input() {
-                    self.split(&mut request, reader);
-                }
-                let mut request = Some(request);
-                if self.start(cx, &mut request).is_pending() {
-                    self.state.set(State::Starting(Box::new(request)));
-                }
+            Received::Request(request) => {
+                let request = self.arrived(request, reader);
+                self.hand_over(cx, request);
             }
             Received::Refused(codec, status) => {
                 if let Some(guard) = self.guard.as_ref() {
@@ -239,6 +244,25 @@ impl<S: CallService> ServerCallProj<'_, S> {
                 self.respond(codec, Err(status.not_executed()));
             }
             Received::Nothing => self.close(),
+        }
+    }
+
+    /// Notes what a request brings: its time limit, its scope and its body.
+    fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Request {
+        *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
+        *self.reserved = reader.take_reserved();
+        self.scope.0 = request.arrival_scope();
+        if request.method().shape().streams_input() {
+            self.split(&mut request, reader);
+        }
+        request
+    }
+
+    /// Gives a request to the service, or waits until that is ready.
+    fn hand_over(&mut self, cx: &mut Context<'_>, request: Request) {
+        let mut request = Some(request);
+        if self.start(cx, &mut request).is_pending() {
+            self.state.set(State::Starting(Box::new(request)));
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut, buf::Limit};
 /// another one. Fresh memory is slow: the kernel clears each page when it is first written to.
 /// Buffers are therefore kept, and used again once all their slices are gone.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct ReadBuffer {
     pub(super) bytes: BytesMut,
     /// Full buffers of the largest size, the oldest first.
     used: VecDeque<BytesMut>,
@@ -31,7 +31,7 @@ const SMALL_READS: u32 = 32;
 /// Buffers that are kept to be used again.
 const USED: usize = 8;
 
-impl Inbox {
+impl ReadBuffer {
     pub(super) fn new() -> Self {
         Self { bytes: BytesMut::new(), used: VecDeque::new(), read_size: MIN_READ, small_reads: 0 }
     }
@@ -106,52 +106,52 @@ mod tests {
     const LARGE: usize = 1024 * 1024;
 
     /// Reads as much as there is room for, and takes it out as one piece.
-    fn read(inbox: &mut Inbox) -> Bytes {
-        let room = inbox.room(LARGE).remaining_mut();
-        inbox.bytes.put_bytes(7, room);
-        inbox.adapt(room, room);
-        inbox.bytes.split().freeze()
+    fn read(read_buffer: &mut ReadBuffer) -> Bytes {
+        let room = read_buffer.room(LARGE).remaining_mut();
+        read_buffer.bytes.put_bytes(7, room);
+        read_buffer.adapt(room, room);
+        read_buffer.bytes.split().freeze()
     }
 
-    fn grown() -> Inbox {
-        let mut inbox = Inbox::new();
-        while inbox.read_size < MAX_READ {
-            read(&mut inbox);
+    fn grown() -> ReadBuffer {
+        let mut read_buffer = ReadBuffer::new();
+        while read_buffer.read_size < MAX_READ {
+            read(&mut read_buffer);
         }
-        inbox
+        read_buffer
     }
 
     #[test]
     fn buffers_are_used_again_once_nothing_of_them_is_left() {
-        let mut inbox = grown();
-        let pieces: Vec<_> = (0..USED).map(|_| read(&mut inbox)).collect();
+        let mut read_buffer = grown();
+        let pieces: Vec<_> = (0..USED).map(|_| read(&mut read_buffer)).collect();
         let places: Vec<_> = pieces.iter().map(|piece| piece.as_ptr()).collect();
         drop(pieces);
         for _ in 0..3 * USED {
-            let piece = read(&mut inbox);
+            let piece = read(&mut read_buffer);
             assert!(places.contains(&piece.as_ptr()));
         }
     }
 
     #[test]
     fn no_more_buffers_are_kept_than_the_bound() {
-        let mut inbox = grown();
-        let pieces: Vec<_> = (0..4 * USED).map(|_| read(&mut inbox)).collect();
-        assert_eq!(inbox.used.len(), USED);
+        let mut read_buffer = grown();
+        let pieces: Vec<_> = (0..4 * USED).map(|_| read(&mut read_buffer)).collect();
+        assert_eq!(read_buffer.used.len(), USED);
         assert!(pieces.iter().all(|piece| piece.iter().all(|byte| *byte == 7)));
-        inbox.shrink();
-        assert!(inbox.used.is_empty());
+        read_buffer.shrink();
+        assert!(read_buffer.used.is_empty());
     }
 
     #[test]
     fn rest_of_a_frame_moves_on_with_the_buffer() {
-        let mut inbox = grown();
-        let room = inbox.room(LARGE).remaining_mut();
-        inbox.bytes.put_bytes(1, room - 3);
-        inbox.bytes.put_slice(b"end");
-        let piece = inbox.bytes.split_to(room - 3);
-        inbox.room(LARGE);
-        assert_eq!(inbox.bytes, "end");
+        let mut read_buffer = grown();
+        let room = read_buffer.room(LARGE).remaining_mut();
+        read_buffer.bytes.put_bytes(1, room - 3);
+        read_buffer.bytes.put_slice(b"end");
+        let piece = read_buffer.bytes.split_to(room - 3);
+        read_buffer.room(LARGE);
+        assert_eq!(read_buffer.bytes, "end");
         drop(piece);
     }
 
