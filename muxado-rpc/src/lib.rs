@@ -111,6 +111,7 @@ pub use self::{
         metrics::{CallStats, Drained},
         peer::{ConnectError, Peer, PeerBuilder},
         serving::{
+            authorize::CallHead,
             context::Context,
             router::{RegistrationError, Router, RouterFuture},
         },
@@ -130,7 +131,7 @@ pub use self::{
         response::Response,
         status::{Code, Executed, Origin, Status},
     },
-    server::{Handshake, ListenError, Server, ServerBuilder},
+    server::{Handshake, ListenError, Server, ServerBuilder, ServerStats},
     stream::{
         body::{Body, BodyEnd},
         streaming::Streaming,

@@ -1,9 +1,11 @@
 //! Many connections from the side that is connected to.
 
 mod accept;
+mod addresses;
 mod connections;
 mod handshake;
 mod listener;
+mod stats;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -11,11 +13,14 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
-pub use self::handshake::Handshake;
 use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
+pub use self::{handshake::Handshake, stats::ServerStats};
 use crate::{
-    AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
-    connection::setup::Setup, support::truncate::Escaped, transport::address::Address,
+    AddressError, CallHead, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError,
+    Router, Status,
+    connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
+    support::truncate::Escaped,
+    transport::address::Address,
 };
 
 /// Serves services on an address, to any number of connections.
@@ -42,6 +47,7 @@ pub struct Server {
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     live: Arc<LiveConnections>,
+    bounds: Bounds,
 }
 
 /// What the task of a server is to do.
@@ -102,6 +108,16 @@ impl Server {
     pub fn call_stats(&self) -> CallStats {
         self.live.call_stats()
     }
+
+    /// Returns how many connections there are and were, and what they hold together.
+    pub fn stats(&self) -> ServerStats {
+        ServerStats {
+            connections: self.live.count(),
+            refused_connections: self.live.refused(),
+            call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
+            detached_handlers: self.bounds.detached.count() as u64,
+        }
+    }
 }
 
 impl fmt::Debug for Server {
@@ -142,9 +158,63 @@ impl<L> ServerBuilder<L> {
         ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), hooks: self.hooks }
     }
 
+    /// Decides on each call when its head has arrived: by the method, the metadata and who calls. A call that it
+    /// refuses fails with the status that it returns, as not executed.
+    ///
+    /// `check` runs in the task of the connection, before the layers. Of a request that does not come in one piece the
+    /// parameters are not buffered before it has run, wherever the metadata come in front of them: in MessagePack as
+    /// [`Codec::MessagePack`](crate::Codec::MessagePack) writes it, in JSON only if the caller writes them so. For
+    /// those that come the other way round there is a quarter of
+    /// [`Limits::max_request_memory`], for all of a connection together. What it refuses takes nothing else:
+    /// no room in a layer, no handler.
+    ///
+    /// It must not wait: what has to ask elsewhere is for a layer, such as
+    /// [`AuthLayer`](crate::layers::AuthLayer), which sees requests that are whole. A panic of its refuses the call.
+    /// Calls within the process, made by a client of the server object, do not come this way.
+    ///
+    /// ```
+    /// use muxado_rpc::{CallHead, Server, Status};
+    ///
+    /// struct User(String);
+    ///
+    /// let builder = Server::builder().authorize(|call: &mut CallHead<'_>| {
+    ///     match call.metadata_mut().remove("token").as_deref() {
+    ///         Some("open sesame") => Ok(call.extensions_mut().insert(User("Ali Baba".to_owned()))),
+    ///         _ => Err(Status::unauthenticated("a token is needed")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn authorize(
+        mut self,
+        check: impl Fn(&mut CallHead<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.authorize = Some(Authorize::new(check));
+        self
+    }
+
     /// Sets the limits of calls and connections.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setup.limits = limits;
+        self
+    }
+
+    /// Bytes that the calls of all connections may hold together. Default 1 GiB.
+    ///
+    /// Counted is what [`Limits::max_request_memory`] and [`Limits::max_response_memory`] bound for one connection:
+    /// requests that come in several pieces, until their handlers are gone, and responses that wait for their
+    /// callers. Each of these two has its room on a connection only as far as there is room here.
+    ///
+    /// Where there is none, the connection that holds most has to give: of its calls the one that has held most for
+    /// longest, first of those that wait for their peer, then of those that are served. It fails with
+    /// `resource_exhausted`, and a line in the log says so. A call of that connection itself is refused, as not
+    /// executed. Handlers of methods with `#[method(no_cancel)]` keep what they hold.
+    ///
+    /// The sessions underneath are not part of it. All in all, calls and sessions hold at most
+    /// `max_memory + max_connections × (what one session holds)`, for which `SECURITY.md` has the formula; what
+    /// handlers make is theirs. [`Server::stats`] says how much is held.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.setup.max_memory = bytes;
         self
     }
 
@@ -217,8 +287,8 @@ where
         let listener = Listener::bind(&parsed).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
         let service = self.layer.layer(router.clone());
-        // Clones of a builder make servers that have nothing to do with each other.
-        self.setup.logs = Arc::default();
+        self.setup.begin_anew(true);
+        let bounds = self.setup.bounds.clone();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let live = Arc::new(LiveConnections::default());
@@ -228,7 +298,7 @@ where
             let drained = acceptor.run(listener, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended, live })
+        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended, live, bounds })
     }
 }
 

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerCapabilities, PeerInfo,
-    RegistrationError, Router, Socket,
-    connection::{setup::Setup, shared::ConnectionShared, task::Connection},
+    AddressError, CallHead, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerCapabilities,
+    PeerInfo, RegistrationError, Router, Socket, Status,
+    connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
         truncate::{Brief, Escaped},
@@ -102,7 +102,7 @@ impl Peer {
 
     /// What became of the calls of the other side.
     pub fn call_stats(&self) -> CallStats {
-        self.shared.metrics().stats()
+        self.shared.call_stats()
     }
 
     /// Ends the connection in good order: neither side begins further calls, those under way may
@@ -185,6 +185,41 @@ impl<L> PeerBuilder<L> {
     /// is the address that is connected to, if there is one.
     pub fn peer_info(mut self, info: PeerInfo) -> Self {
         self.info = Some(info);
+        self
+    }
+
+    /// Decides on each call when its head has arrived: by the method, the metadata and who calls. A call that it
+    /// refuses fails with the status that it returns, as not executed.
+    ///
+    /// `check` runs in the task of the connection, before the layers. Of a request that does not come in one piece the
+    /// parameters are not buffered before it has run, wherever the metadata come in front of them: in MessagePack as
+    /// [`Codec::MessagePack`](crate::Codec::MessagePack) writes it, in JSON only if the caller writes them so. For
+    /// those that come the other way round there is a quarter of
+    /// [`Limits::max_request_memory`], for all of a connection together. What it refuses takes nothing else:
+    /// no room in a layer, no handler.
+    ///
+    /// It must not wait: what has to ask elsewhere is for a layer, such as
+    /// [`AuthLayer`](crate::layers::AuthLayer), which sees requests that are whole. A panic of its refuses the call.
+    /// Calls within the process, made by a client of the server object, do not come this way.
+    ///
+    /// ```
+    /// use muxado_rpc::{CallHead, Peer, Status};
+    ///
+    /// struct User(String);
+    ///
+    /// let builder = Peer::builder().authorize(|call: &mut CallHead<'_>| {
+    ///     match call.metadata_mut().remove("token").as_deref() {
+    ///         Some("open sesame") => Ok(call.extensions_mut().insert(User("Ali Baba".to_owned()))),
+    ///         _ => Err(Status::unauthenticated("a token is needed")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn authorize(
+        mut self,
+        check: impl Fn(&mut CallHead<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.authorize = Some(Authorize::new(check));
         self
     }
 
@@ -297,7 +332,7 @@ where
     pub(crate) fn prepare(mut self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
         let service = CatchDrop::new(self.layer.layer(router.clone()));
-        self.setup.logs = Arc::default();
+        self.setup.begin_anew(false);
         Ok(Prepared { setup: self.setup, router, service })
     }
 }

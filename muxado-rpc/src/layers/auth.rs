@@ -22,7 +22,11 @@ use crate::{BoxError, Request, Status};
 /// needs, which also keeps a token from handlers. By convention a caller that is not known is [`unauthenticated`](Status::unauthenticated),
 /// one that is known and may not is [`permission_denied`](Status::permission_denied).
 ///
-/// The check counts against the time limit of the call, and is dropped with it.
+/// The check counts against the time limit of the call, and is dropped with it. The service inside is asked whether it
+/// is ready only after it: a call that is refused takes no place that a limit there gives.
+///
+/// A layer sees requests that are whole. What can be decided at once, by the head of a call, is better decided by
+/// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize), before the parameters are received.
 ///
 /// ```
 /// use muxado_rpc::{Context, Request, Status, layers::AuthLayer};
@@ -93,16 +97,14 @@ where
     type Error = BoxError;
     type Future = AuthFuture<S, Fut>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    /// Always ready: the service inside is asked once a call is allowed.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request) -> AuthFuture<S, Fut> {
         let check = (self.check)(&mut request);
-        // The service that was ready goes with the call, a copy takes its place.
-        let copy = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, copy);
-        AuthFuture { state: State::Checking { check, allowed: Some((inner, request)) } }
+        AuthFuture { state: State::Checking { check, allowed: Some((self.inner.clone(), request)) } }
     }
 }
 
@@ -126,6 +128,8 @@ enum State<S: Service<Request>, Fut> {
         /// What happens if the call is allowed.
         allowed: Option<(S, Request)>,
     },
+    /// Waits until the service takes the call.
+    Waiting(Option<(S, Request)>),
     Calling(#[pin] S::Future),
 }
 
@@ -140,22 +144,29 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let call = match state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProjection::Checking { check, allowed } => {
                     let granted = ready!(check.poll(cx)).map_err(Status::not_executed)?;
+                    let mut allowed = allowed.take();
+                    if let Some((_, request)) = &mut allowed
+                        && TypeId::of::<T>() != TypeId::of::<()>()
+                    {
+                        request.extensions_mut().insert(granted);
+                    }
+                    State::Waiting(allowed)
+                }
+                StateProjection::Waiting(allowed) => {
+                    if let Some((inner, _)) = allowed {
+                        ready!(inner.poll_ready(cx)).map_err(Into::into)?;
+                    }
                     match allowed.take() {
-                        Some((mut inner, mut request)) => {
-                            if TypeId::of::<T>() != TypeId::of::<()>() {
-                                request.extensions_mut().insert(granted);
-                            }
-                            inner.call(request)
-                        }
+                        Some((mut inner, request)) => State::Calling(inner.call(request)),
                         None => return Poll::Ready(Err(Status::internal("polled after its end").into())),
                     }
                 }
                 StateProjection::Calling(call) => return call.poll(cx).map_err(Into::into),
             };
-            state.set(State::Calling(call));
+            state.set(next);
         }
     }
 }

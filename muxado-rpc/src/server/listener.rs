@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::net::TcpListener;
 
-use crate::{PeerInfo, Socket, transport::address::Address, transport::socket::no_delay};
+use crate::{PeerInfo, Socket, transport::address::Address, transport::socket::configure};
 
 /// Where connections come from.
 pub(super) trait Accept: Send + Sync + 'static {
@@ -48,7 +48,7 @@ impl Accept for Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                no_delay(&stream);
+                configure(&stream);
                 let address = Address::Tcp(from.to_string()).to_string();
                 Ok((Socket::Tcp(stream), PeerInfo::new(address)))
             }
@@ -111,12 +111,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn neither_end_of_a_tcp_connection_delays_small_messages() {
+    async fn both_ends_of_a_tcp_connection_delay_no_small_messages_and_notice_that_the_other_is_gone() {
         let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_address().unwrap();
         let (connected, accepted) = tokio::join!(Socket::connect(&address), listener.accept());
         for end in [connected.unwrap(), accepted.unwrap().0] {
-            assert!(matches!(end, Socket::Tcp(stream) if stream.nodelay().unwrap()));
+            let Socket::Tcp(stream) = end else { panic!("not TCP") };
+            assert!(stream.nodelay().unwrap() && socket2::SockRef::from(&stream).keepalive().unwrap());
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::{Buf, Bytes};
 
 use super::LENGTH_PREFIX;
 use crate::{
     Codec,
-    support::budget::{Budget, Exhausted, Reservation},
+    support::budget::{CallMemory, Exhausted, Purpose, Reservation},
 };
 
 /// Cuts the bytes of a stream into messages. The first byte of all tells the codec.
@@ -50,17 +53,38 @@ impl MessageReader {
         Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
     }
 
-    /// The same; what it buffers is counted in this budget.
-    pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Self {
-        self.count(budget);
+    /// Counts what the reader buffers as part of this.
+    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>) -> Self {
+        self.count(memory, Purpose::Request);
         self
     }
 
     /// Counts what is buffered from now on as part of this, unless it is counted already.
-    pub(crate) fn count(&mut self, budget: &Arc<Budget>) {
+    pub(crate) fn count(&mut self, memory: &Arc<CallMemory>, purpose: Purpose) {
         if !self.reserved.is_counted() {
-            self.reserved = Reservation::of(Arc::clone(budget));
+            self.reserved = Reservation::of(memory, purpose);
         }
+    }
+
+    /// Returns what is known of the next message without moving anything: what was kept of it, or what came first.
+    /// In MessagePack its length is in front.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        if self.partial.is_empty() { &self.chunk } else { &self.partial }
+    }
+
+    /// Returns the size of the message that is not whole, if it is told in front.
+    pub(crate) fn told_size(&self) -> Option<usize> {
+        self.length().filter(|_| self.codec == Some(Codec::MessagePack))
+    }
+
+    /// Counts the message that is not whole as one that was authorised.
+    pub(crate) fn authorise(&mut self) {
+        self.reserved.authorise();
+    }
+
+    /// Ready if what is buffered has to go, while the rest of it is waited for.
+    pub(crate) fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<MessageError> {
+        self.reserved.poll_evicted(cx, true).map(MessageError::NoRoom)
     }
 
     /// Takes the first bytes of the stream if they are one message and nothing else, as most requests and

@@ -2,6 +2,7 @@
 
 mod apart;
 mod request_reader;
+mod waiting;
 
 use std::{
     future::Future,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use muxado::{Stream, TypedStream};
 use pin_project::pin_project;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -19,13 +20,14 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use self::{
     apart::Apart,
     request_reader::{Received, RequestReader},
+    waiting::WaitingResponse,
 };
 use crate::{
     CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
     connection::{metrics::CallGuard, shared::ConnectionShared},
     message::{payload::OutboundMessage, status},
     support::{
-        budget::Reservation,
+        budget::{Exhausted, Reservation},
         panics::{self, CatchDrop, CatchUnwind, Panic},
         timer::Timer,
     },
@@ -66,7 +68,7 @@ enum State<F> {
         about: About,
         timer: Option<Pin<Box<Timer>>>,
     },
-    Answering(OutboundMessage),
+    Answering(WaitingResponse),
     /// What not every call needs, in a future of its own.
     Apart(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
@@ -188,6 +190,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reception: RequestReader) {
         match received {
             Received::Request(request) => {
+                if let Some(status) = self.refusal(&request) {
+                    return self.answer(request.codec(), Err(status.not_executed()));
+                }
                 *self.reserved = reception.take_reserved();
                 self.start(cx, request, reception);
             }
@@ -199,6 +204,23 @@ impl<S: CallService> ServerCallProj<'_, S> {
             }
             Received::Nothing => self.finish(),
         }
+    }
+
+    /// Returns why the call is not to begin, although its request is here.
+    fn refusal(&self, request: &Request) -> Option<Status> {
+        let shared = self.guard.as_ref()?.shared();
+        let method = request.method();
+        if let Some(exhausted) = shared.memory().refusal() {
+            return Some(Status::resource_exhausted(format!("{method}: {exhausted}")));
+        }
+        let detached = shared.detached();
+        (method.is_no_cancel() && detached.is_full()).then(|| {
+            let limit = detached.limit();
+            Status::resource_exhausted(format!(
+                "{method}: handlers that must finish run on without their connections, as many as the serving side's \
+                 limit of {limit} (Limits::max_detached_handlers)"
+            ))
+        })
     }
 
     /// Gives the request to the service.
@@ -260,6 +282,16 @@ impl<S: CallService> ServerCallProj<'_, S> {
             self.finish();
             return Poll::Ready(());
         }
+        if let Some(reserved) = self.reserved.as_ref()
+            && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
+        {
+            drop(self.drop_handler(about));
+            if let Some(guard) = self.guard.as_ref() {
+                let status = about.evicted(guard.shared(), exhausted);
+                self.answer(about.codec, Err(status));
+            }
+            return Poll::Ready(());
+        }
         let Some(deadline) = about.deadline else { return Poll::Pending };
         let timer = timer.get_or_insert_with(|| Box::pin(Timer::default()));
         ready!(timer.as_mut().poll(cx, deadline));
@@ -303,32 +335,36 @@ impl<S: CallService> ServerCallProj<'_, S> {
     /// Drops the handler and has the answer sent.
     fn answer(&mut self, codec: Codec, result: Result<Response, Status>) {
         let Some(guard) = self.guard.as_mut() else { return };
-        guard.answer(result.is_err());
+        let is_status = result.is_err();
+        guard.answer(is_status);
         let answer = encode_response(codec, result, guard.shared().send_limits());
         // The handler is gone before its answer is sent.
         self.state.set(State::Done);
         *self.reserved = None;
-        self.send(answer);
+        self.send(answer, codec, is_status);
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Answering(answer) = self.state.as_mut().project()
+        if let StateProj::Answering(response) = self.state.as_mut().project()
             && let (Some(stream), Some(guard)) = (self.stream.as_mut(), self.guard.as_mut())
-            && ready!(stream.poll_write_final(cx, answer)).is_err()
         {
-            // A caller that has gone needs no answer.
-            guard.take_back();
+            ready!(response.poll(cx, stream, guard));
         }
         self.finish();
         Poll::Ready(())
     }
 
     /// Sends an answer and gives its stream back; what there is no room for is sent later.
-    fn send(&mut self, mut answer: OutboundMessage) {
+    fn send(&mut self, mut answer: OutboundMessage, codec: Codec, is_status: bool) {
+        let whole = answer.remaining();
         match self.stream.take().map(|stream| stream.finish_with(&mut answer)) {
             Some(Ok(Some(stream))) => {
                 *self.stream = Some(stream);
-                return self.state.set(State::Answering(answer));
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
+                    let waiting = WaitingResponse::new(guard.shared(), answer, whole, codec, is_status);
+                    return self.state.set(State::Answering(waiting));
+                }
             }
             Some(Err(_)) => {
                 if let Some(guard) = self.guard.as_mut() {
@@ -377,6 +413,16 @@ impl About {
     fn too_late(&self) -> Status {
         let (method, limit) = (self.method, self.timeout.unwrap_or_default());
         Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
+    }
+
+    /// Returns what to say of a call whose memory others need.
+    fn evicted(&self, shared: &ConnectionShared, exhausted: Exhausted) -> Status {
+        let method = self.method;
+        if let Some(line) = shared.log().admit() {
+            let (peer, suppressed) = (shared.peer(), line.suppressed);
+            tracing::warn!(%method, %peer, suppressed, "a call is ended: its request has {exhausted}");
+        }
+        Status::resource_exhausted(format!("{method}: its request has {exhausted}"))
     }
 
     /// What to say of a panic, of which something may be left. It is counted here.

@@ -67,6 +67,14 @@ impl WriteHalf {
         }
     }
 
+    /// Ends both directions.
+    pub(crate) fn reset(&mut self, code: ErrorCode) {
+        match self {
+            Self::Whole(stream) => stream.reset(code),
+            Self::Half(half) => half.reset(code),
+        }
+    }
+
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
         match self {
             Self::Whole(stream) => stream.poll_reset(cx),

@@ -98,6 +98,9 @@ impl Received {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
                 Poll::Pending => {
+                    if let Poll::Ready(error) = self.reader.poll_evicted(cx) {
+                        return Poll::Ready(Err(self.no_message(&error)));
+                    }
                     let Some(expiry) = &mut self.expiry else { return Poll::Pending };
                     return expiry.poll(cx).map(Err);
                 }

@@ -8,20 +8,24 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use bytes::Buf;
 use muxado::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{About, after_drop};
+use super::{
+    About, after_drop,
+    waiting::{WaitingResponse, give_up, note_thrown_away},
+};
 use crate::{
     Body, CallService, Metadata, Request, Response, Status,
     connection::metrics::CallGuard,
     message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
     stream::body::{BodyWriter, ReadHalf, Received, WriteHalf},
     support::{
-        budget::Reservation,
+        budget::{Purpose, Reservation},
         panics::{self, CatchUnwind, Panic},
         timer::Timer,
     },
@@ -132,16 +136,15 @@ impl Apart {
 
     /// Answers with a value or a status.
     async fn answer(&mut self, result: Result<Response, Status>) {
-        self.guard.answer(result.is_err());
-        let answer = encode_response(self.about.codec, result, self.guard.shared().send_limits());
-        self.finish(answer).await;
+        let (is_status, codec) = (result.is_err(), self.about.codec);
+        let answer = encode_response(codec, result, self.guard.shared().send_limits());
+        let whole = answer.remaining();
+        self.finish(WaitingResponse::new(self.guard.shared(), answer, whole, codec, is_status)).await;
     }
 
     /// Sends the last of an answer. A caller that has gone needs none.
-    async fn finish(&mut self, mut last: OutboundMessage) {
-        if poll_fn(|cx| self.out.poll_write_final(cx, &mut last)).await.is_err() {
-            self.guard.take_back();
-        }
+    async fn finish(&mut self, mut last: WaitingResponse) {
+        poll_fn(|cx| last.poll(cx, &mut self.out, &mut self.guard)).await;
     }
 
     /// Runs the handler until it is done. A caller that still waits is told when its time limit passes.
@@ -151,18 +154,32 @@ impl Apart {
         let taken = AtomicBool::new(false);
         let mut handler = pin!(CatchUnwind::new(deadline, call(service, request, &taken)));
         let mut caller_waits = true;
+        let shared = Arc::clone(self.guard.shared());
+        let mut closed = pin!(shared.session().closed());
+        let mut detached = None;
         loop {
             let ended = poll_fn(|cx| {
                 if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
                     return Poll::Ready(Ok(self.about.result_of(self.guard.shared(), ended)));
                 }
-                if !caller_waits {
-                    return Poll::Pending;
+                if caller_waits {
+                    return self.poll_interrupted(cx, timer.as_mut()).map(Interruption::of_caller).map(Err);
                 }
-                self.poll_interrupted(cx, timer.as_mut()).map(Err)
+                if detached.is_none() && closed.as_mut().poll(cx).is_ready() {
+                    detached = shared.detached().enter();
+                    if detached.is_none() {
+                        return Poll::Ready(Err(Interruption::NoRoom));
+                    }
+                }
+                Poll::Pending
             })
             .await;
             match ended {
+                Err(Interruption::NoRoom) => {
+                    // A panic on the way is counted with it.
+                    let _ = self.drop_handler(handler);
+                    return self.note_dropped();
+                }
                 Ok(result) => {
                     let result = after_drop(result, self.drop_handler(handler.as_mut()));
                     if caller_waits {
@@ -170,7 +187,7 @@ impl Apart {
                     }
                     return;
                 }
-                Err(status) => {
+                Err(Interruption::CallerGone(status)) => {
                     caller_waits = false;
                     if let Some(scope) = &self.scope.0 {
                         scope.caller_gone();
@@ -180,6 +197,17 @@ impl Apart {
                     }
                 }
             }
+        }
+    }
+
+    /// Says in the log that a handler is dropped that was to run on without its connection.
+    fn note_dropped(&self) {
+        let shared = self.guard.shared();
+        if let Some(line) = shared.log().admit() {
+            let (method, peer, suppressed) = (self.about.method, shared.peer(), line.suppressed);
+            let limit = shared.detached().limit();
+            tracing::warn!(%method, %peer, suppressed, "a handler that must finish is dropped: its connection has \
+                ended, and {limit} others run on already (Limits::max_detached_handlers)");
         }
     }
 
@@ -235,13 +263,18 @@ impl Apart {
             push_metadata_message(codec, &metadata, &mut first);
         }
         let mut timer = pin!(Timer::default());
+        let mut held = Reservation::of(self.guard.shared().memory(), Purpose::Response);
         let mut sending = BodyWriter::new(method, items, limit, OutboundMessage::new(first));
         let ended = poll_fn(|cx| {
             match panics::catch_within(deadline, || sending.poll(cx, &mut self.out)) {
                 Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
                 // The caller has gone.
                 Ok(Poll::Ready(Err(_))) => return Poll::Ready(None),
-                Ok(Poll::Pending) => {}
+                Ok(Poll::Pending) => {
+                    if self.poll_hold_items(cx, &mut held, sending.unsent()).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                }
                 Err(panic) => return Poll::Ready(Some((Err(Failure::Panic(panic)), Metadata::new()))),
             }
             self.poll_interrupted(cx, timer.as_mut()).map(|status| Some(failed(status?)))
@@ -255,10 +288,23 @@ impl Apart {
         };
         let result = self.end_items(&mut sending, result);
         self.release();
-        self.guard.answer(matches!(result, Err(Failure::Status(_))));
+        let is_status = matches!(result, Err(Failure::Status(_)));
         let mut buf = sending.into_buf();
         push_output_end(codec, result, trailer, self.guard.shared().send_limits(), &mut buf);
-        self.finish(OutboundMessage::new(buf)).await;
+        drop(held);
+        self.finish(WaitingResponse::end_of_items(self.guard.shared(), buf, codec, is_status)).await;
+    }
+
+    /// Counts the items that wait for the caller. Ready if the call has ended because there is no room for them.
+    fn poll_hold_items(&mut self, cx: &mut Context<'_>, held: &mut Reservation, bytes: usize) -> Poll<()> {
+        if bytes == 0 {
+            held.clear();
+            return Poll::Pending;
+        }
+        let exhausted = ready!(held.poll_hold(cx, bytes));
+        note_thrown_away(self.guard.shared(), bytes, exhausted);
+        give_up(&mut self.out, &mut self.guard);
+        Poll::Ready(())
     }
 
     /// Drops what made the items, which came to this, and says how they end. Of several panics one counts.
@@ -283,10 +329,30 @@ impl Apart {
             tracing::debug!(%method, %peer, "call cancelled by the caller");
             return Poll::Ready(None);
         }
+        if !self.about.method.is_no_cancel()
+            && let Some(reserved) = &self.reserved
+            && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
+        {
+            return Poll::Ready(Some(self.about.evicted(self.guard.shared(), exhausted)));
+        }
         match self.about.deadline {
             Some(deadline) => timer.poll(cx, deadline).map(|()| Some(self.about.too_late())),
             None => Poll::Pending,
         }
+    }
+}
+
+/// What comes between a handler that must finish and its end.
+enum Interruption {
+    /// Nobody waits any more: with what to tell the caller, unless it has gone.
+    CallerGone(Option<Status>),
+    /// The connection has ended, and too many others run on already.
+    NoRoom,
+}
+
+impl Interruption {
+    const fn of_caller(status: Option<Status>) -> Self {
+        Self::CallerGone(status)
     }
 }
 

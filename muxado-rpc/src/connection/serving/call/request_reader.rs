@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    ptr,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -12,14 +13,17 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 
 use crate::{
-    Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
-    connection::shared::ConnectionShared,
+    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
+    Status,
+    connection::{serving::authorize::Authorize, shared::ConnectionShared},
     support::{
-        budget::Reservation,
+        budget::{Purpose, Reservation},
         timer::Timer,
         truncate::{self, brief},
     },
-    wire::{MessageError, MessageReader, RequestHead, decode_request, quick_request, slice_payload},
+    wire::{
+        MessageError, MessageReader, RequestHead, decode_request, early_head, quick_request, slice_payload,
+    },
 };
 
 /// A request that is being read.
@@ -30,6 +34,17 @@ pub(super) struct RequestReader {
     reader: MessageReader,
     /// Runs until the first byte is there.
     timer: Option<Pin<Box<FirstByte>>>,
+    /// What was authorised before the request was whole.
+    authorised: Option<Box<Authorised>>,
+    /// With how many bytes the head is looked for again.
+    look_at: usize,
+}
+
+/// The head of a call that may be served.
+struct Authorised {
+    method: &'static MethodInfo,
+    metadata: Metadata,
+    extensions: Extensions,
 }
 
 /// By when the first byte must be there.
@@ -64,12 +79,12 @@ impl RequestReader {
     ) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::new(shared.limits().max_message_size);
-        Self { service, first, reader, timer: None }
+        Self { service, first, reader, timer: None, authorised: None, look_at: 0 }
     }
 
     /// The reader, which may hold bytes behind the request.
     pub(super) fn take_reader(&mut self, shared: &ConnectionShared) -> MessageReader {
-        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(shared.request_memory())
+        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(shared.memory())
     }
 
     /// The room that the request takes, if it was buffered.
@@ -91,13 +106,17 @@ impl RequestReader {
             };
             let message = match read {
                 Poll::Ready(Ok(Some(chunk))) => match self.take(chunk, shared) {
-                    Ok(None) => continue,
-                    Ok(Some(message)) => Ok(message),
-                    Err(error) => Err(error),
+                    Ok(Ok(None)) => continue,
+                    Ok(Ok(Some(message))) => Ok(message),
+                    Ok(Err(error)) => Err(error),
+                    Err(status) => return Poll::Ready(Received::Refused(self.codec(), status)),
                 },
                 Poll::Ready(Ok(None)) => self.reader.finish(),
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
                 Poll::Pending => {
+                    if let Poll::Ready(error) = self.reader.poll_evicted(cx) {
+                        return Poll::Ready(self.received(Err(error), shared));
+                    }
                     ready!(self.poll_timer(cx, shared.limits()));
                     return Poll::Ready(Received::Nothing);
                 }
@@ -106,21 +125,53 @@ impl RequestReader {
         }
     }
 
-    /// Takes in what came; the request, once it is whole.
-    fn take(&mut self, chunk: Bytes, shared: &ConnectionShared) -> Result<Option<Bytes>, MessageError> {
+    /// Takes in what came; the request, once it is whole. Fails with a status if its head is refused.
+    fn take(
+        &mut self,
+        chunk: Bytes,
+        shared: &ConnectionShared,
+    ) -> Result<Result<Option<Bytes>, MessageError>, Status> {
         self.timer = None;
         match self.reader.take_whole(chunk) {
-            Ok(message) => Ok(Some(message)),
+            Ok(message) => Ok(Ok(Some(message))),
             Err(chunk) => {
-                self.reader.count(shared.request_memory());
+                let is_authorised = shared.authorize().is_none();
+                let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
+                self.reader.count(shared.memory(), purpose);
                 self.reader.push(chunk);
                 if self.service.is_err() {
                     // There is nobody to read on for.
-                    return Ok(Some(Bytes::new()));
+                    return Ok(Ok(Some(Bytes::new())));
                 }
-                self.reader.pop()
+                // The head mostly comes with the first piece, which need not be kept to be looked at.
+                self.authorise_early(shared)?;
+                let message = self.reader.pop();
+                if let Ok(None) = message {
+                    self.authorise_early(shared)?;
+                }
+                Ok(message)
             }
         }
+    }
+
+    /// Has the call authorised once its head is there, if that is in front of the parameters.
+    fn authorise_early(&mut self, shared: &ConnectionShared) -> Result<(), Status> {
+        let (Some(authorize), Ok(service)) = (shared.authorize(), &self.service) else { return Ok(()) };
+        let (codec, beginning) = (self.codec(), self.reader.beginning());
+        if self.authorised.is_some() || beginning.len() <= self.look_at {
+            return Ok(());
+        }
+        let Some(RequestHead { method, metadata, .. }) = early_head(codec, beginning) else {
+            // Who sends it byte by byte has it looked at a few times, not for each of them.
+            self.look_at = 2 * beginning.len();
+            return Ok(());
+        };
+        let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
+        check_metadata_size(method, &metadata, shared.limits())?;
+        let authorised = authorise(authorize, method, codec, metadata, self.reader.told_size(), shared)?;
+        self.authorised = Some(Box::new(authorised));
+        self.reader.authorise();
+        Ok(())
     }
 
     /// Ready when the first byte did not come in time.
@@ -142,12 +193,17 @@ impl RequestReader {
         self.reader.codec().unwrap_or(Codec::Json)
     }
 
-    fn received(&self, message: Result<Bytes, MessageError>, shared: &Arc<ConnectionShared>) -> Received {
+    fn received(&mut self, message: Result<Bytes, MessageError>, shared: &Arc<ConnectionShared>) -> Received {
         let codec = self.codec();
         let request = match &self.service {
-            Ok(service) => message
-                .map_err(|error| unreadable(service, &error, shared.limits()))
-                .and_then(|message| request(service, codec, message, shared)),
+            Ok(service) => {
+                message.map_err(|error| unreadable(service, &error, shared.limits())).and_then(|message| {
+                    let size = message.len();
+                    let mut request = request(service, codec, message, shared)?;
+                    authorise_whole(&mut request, size, self.authorised.take(), shared)?;
+                    Ok(request)
+                })
+            }
             Err(Unknown { id, router }) => Err(router.unknown_service(*id)),
         };
         match request {
@@ -175,12 +231,7 @@ fn request(
         Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
     })?;
     let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
-    let (size, limit) = (head.metadata.size(), limits.max_metadata_size);
-    if size > limit {
-        return Err(Status::resource_exhausted(format!(
-            "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
-        )));
-    }
+    check_metadata_size(method, &head.metadata, limits)?;
     let RequestHead { params, timeout, metadata, .. } = head;
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
@@ -193,6 +244,53 @@ fn request(
         *request.metadata_mut() = metadata;
     }
     Ok(request)
+}
+
+fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits) -> Result<(), Status> {
+    let (size, limit) = (metadata.size(), limits.max_metadata_size);
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Status::resource_exhausted(format!(
+        "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
+    )))
+}
+
+/// Has the call authorised, unless that is done.
+#[inline]
+fn authorise_whole(
+    request: &mut Request,
+    size: usize,
+    early: Option<Box<Authorised>>,
+    shared: &ConnectionShared,
+) -> Result<(), Status> {
+    let Some(authorize) = shared.authorize() else { return Ok(()) };
+    // Behind the parameters another method may have been named.
+    let early = early.filter(|early| ptr::eq(early.method, request.method()));
+    let authorised = match early {
+        Some(early) => *early,
+        None => {
+            let (metadata, _) = request.take_extras();
+            authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
+        }
+    };
+    *request.metadata_mut() = authorised.metadata;
+    *request.extensions_mut() = authorised.extensions;
+    Ok(())
+}
+
+fn authorise(
+    authorize: &Authorize,
+    method: &'static MethodInfo,
+    codec: Codec,
+    metadata: Metadata,
+    size: Option<usize>,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let (extensions, peer) = (Extensions::new(), shared.peer());
+    let mut head = CallHead { method, codec, metadata, extensions, peer, size };
+    authorize.check(&mut head)?;
+    Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
 }
 
 fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> Status {
