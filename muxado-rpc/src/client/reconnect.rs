@@ -112,7 +112,7 @@ impl Reconnect {
     ///
     /// It may be dropped and called again at any time.
     pub async fn connected(&self) -> Result<(), Status> {
-        self.handle.pool.wait().await.map(drop).map_err(End::status)
+        self.handle.pool.wait(0).await.map(drop).map_err(End::status)
     }
 
     /// Ends all connections now and makes no more: calls under way on them fail, further ones too.

@@ -91,6 +91,11 @@ impl Peer {
         self.capabilities().await
     }
 
+    /// Whether the limits of both sides let this side send a message of so many bytes, as far as they are known.
+    pub(crate) fn takes_message_of(&self, bytes: usize) -> bool {
+        bytes <= self.shared.send_limits().message_size().bytes
+    }
+
     pub(crate) fn typed(&self) -> &TypedSession {
         self.shared.typed()
     }

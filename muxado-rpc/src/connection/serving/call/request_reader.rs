@@ -19,7 +19,7 @@ use crate::{
     support::{
         budget::{Purpose, Reservation},
         timer::Timer,
-        truncate::{self, brief},
+        truncate::{push_brief, push_list},
     },
     wire::{
         MessageError, MessageReader, RequestHead, decode_request, early_head, quick_request, slice_payload,
@@ -316,9 +316,14 @@ fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> S
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
-    let known = truncate::list(service.methods().iter().map(MethodInfo::name), MAX_METHODS);
-    let (service, name) = (service.name(), brief(name, MAX_QUOTED_NAME));
-    Status::unimplemented(format!("service {service} has no method \"{name}\"; it has: {known}"))
+    let known = service.methods().iter().map(MethodInfo::name);
+    // In one piece of memory: a peer may ask for what is not there as often as it likes.
+    let mut text = String::with_capacity(service.name().len() + MAX_QUOTED_NAME + MAX_METHODS + 40);
+    text.extend(["service ", service.name(), " has no method \""]);
+    push_brief(&mut text, name, MAX_QUOTED_NAME);
+    text.push_str("\"; it has: ");
+    push_list(&mut text, known, MAX_METHODS);
+    Status::unimplemented(text)
 }
 
 /// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.
