@@ -63,7 +63,7 @@ use proc_macro::TokenStream;
 /// | `#[service(crate = "path")]` | `::muxado_rpc` | where the runtime crate is, if it was renamed |
 /// | `#[method(name = "plus")]` on a method | the method's name | name of the method on the wire |
 /// | `#[method(idempotent)]` | not | running it twice is as good as once: it may be tried again |
-/// | `#[method(no_cancel)]` | not | its handler runs to the end even if the caller goes |
+/// | `#[method(no_cancel)]` | not | its handler runs to the end even if the caller goes; of those whose connection has ended, `Limits::max_detached_handlers` |
 /// | `#[method(timeout_ms = 500)]` | none | time limit of its calls, unless the caller sets another |
 /// | `#[serde(..)]` on a parameter | | attribute of a field for serde, such as `default` or `with` |
 ///

@@ -265,7 +265,7 @@ impl<L> ServerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Listens on `tcp://host:port` (with `TCP_NODELAY` on what is accepted) or `unix:///path`.
+    /// Listens on `tcp://host:port` (with `TCP_NODELAY` and TCP keepalive on what is accepted) or `unix:///path`.
     ///
     /// A Unix socket left behind by a process that is gone is replaced. Anything else at the path, such as a
     /// file, a directory, a symbolic link or a socket in use, is an error and stays as it is. The file of the

@@ -264,7 +264,7 @@ impl<L> PeerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Connects to `tcp://host:port` (with `TCP_NODELAY`) or `unix:///path`.
+    /// Connects to `tcp://host:port` (with `TCP_NODELAY` and TCP keepalive) or `unix:///path`.
     ///
     /// # Errors
     ///

@@ -97,8 +97,7 @@ impl Limits {
     /// as the same. A line in the log says so. From then on, until half of what waited is out, further calls of
     /// the connection are refused with `resource_exhausted` as not executed.
     ///
-    /// What waits now is in [`CallStats::response_bytes`](crate::CallStats::response_bytes). A peer that never
-    /// reads is another matter: [`muxado::Config`] bounds for how long a stream may make no progress.
+    /// What waits now is in [`CallStats::response_bytes`](crate::CallStats::response_bytes).
     #[must_use]
     pub fn max_response_memory(mut self, bytes: usize) -> Self {
         self.max_response_memory = bytes;

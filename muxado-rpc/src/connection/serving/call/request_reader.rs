@@ -115,6 +115,7 @@ impl RequestReader {
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
                 Poll::Pending => {
                     if let Poll::Ready(error) = self.reader.poll_evicted(cx) {
+                        note_evicted(&error, shared);
                         return Poll::Ready(self.received(Err(error), shared));
                     }
                     ready!(self.poll_timer(cx, shared.limits()));
@@ -244,6 +245,16 @@ fn request(
         *request.metadata_mut() = metadata;
     }
     Ok(request)
+}
+
+/// Says in the log that a request that was half sent had to go.
+fn note_evicted(error: &MessageError, shared: &ConnectionShared) {
+    if let MessageError::NoRoom(exhausted) = error
+        && let Some(line) = shared.log().admit()
+    {
+        let (peer, suppressed) = (shared.peer(), line.suppressed);
+        tracing::warn!(%peer, suppressed, "a call is ended: its request, half sent, has {exhausted}");
+    }
 }
 
 fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits) -> Result<(), Status> {
