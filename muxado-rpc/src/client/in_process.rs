@@ -92,8 +92,8 @@ impl Future for Held {
     }
 }
 
-/// Has a call that nobody waits for any more come to its end.
-fn finish(method: &'static MethodInfo, call: Call) {
+/// Runs a call that nobody waits for any more to its end, in a task of its own.
+pub(crate) fn finish(method: &'static MethodInfo, call: Call) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(CatchUnwind::new(None, call))),
         Err(_) => {

@@ -1,4 +1,4 @@
-//! How many calls came, and what became of them.
+//! Counts of calls, by what became of them.
 
 use std::{
     ops::AddAssign,
@@ -10,8 +10,9 @@ use std::{
 
 use crate::connection::shared::ConnectionShared;
 
-/// What became of the calls that a peer or server was asked to serve, counted since its start, and what they hold
-/// now. Calls made by this side are counted where they are served.
+/// Counts of the calls that a peer or server was asked to serve, since its start, and the memory that they hold now.
+///
+/// Calls that this side makes are counted at the side that serves them.
 ///
 /// ```
 /// # async fn example(server: &muxado_rpc::Server) {
@@ -22,22 +23,22 @@ use crate::connection::shared::ConnectionShared;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallStats {
-    /// Calls that were taken up. A call that waits for
-    /// [`Limits::max_in_flight`](crate::Limits::max_in_flight) is not.
+    /// Calls that were accepted. A call that waits for [`Limits::max_in_flight`](crate::Limits::max_in_flight) is not
+    /// counted yet.
     pub started: u64,
-    /// Answered as the method returned, with its value or its own error: the last byte of it has been handed to
-    /// the session. A call whose response waits for its caller is under way.
+    /// Calls answered with the value or the error that the method returned: the last byte of it has been handed to the
+    /// session. A call whose response waits for its caller is under way.
     pub served: u64,
-    /// Answered with a [`Status`](crate::Status): of a handler or a layer, for a time limit, for a
-    /// request that is none. Also calls whose response had to be thrown away, for want of
+    /// Calls answered with a [`Status`](crate::Status), for instance of a layer, for a time limit or an invalid request.
+    /// Also calls whose response was dropped because of
     /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) or
     /// [`ServerBuilder::max_memory`](crate::ServerBuilder::max_memory).
     pub failed: u64,
-    /// Ended by the caller before the answer, or without a request.
+    /// Calls that the caller ended before the response, or without a request.
     pub cancelled: u64,
-    /// Ended by the end of the connection before the answer.
+    /// Calls that ended with their connection, before the response.
     pub cut: u64,
-    /// Handlers that panicked. Their calls are among those that failed.
+    /// Handlers that panicked. Their calls also count as failed.
     pub panicked: u64,
     /// Bytes held now for requests, as
     /// [`Limits::max_request_memory`](crate::Limits::max_request_memory) counts them.
@@ -48,12 +49,12 @@ pub struct CallStats {
 }
 
 impl CallStats {
-    /// Calls under way.
+    /// Returns the number of calls under way.
     pub fn in_flight(&self) -> u64 {
         self.started.saturating_sub(self.answered() + self.cancelled + self.cut)
     }
 
-    /// Calls that were answered, by whatever.
+    /// Returns the number of calls that were answered, in any way.
     pub fn answered(&self) -> u64 {
         self.served + self.failed
     }
@@ -72,7 +73,8 @@ impl AddAssign for CallStats {
     }
 }
 
-/// What became of the calls that were under way when a shutdown began.
+/// What became of the calls that were under way when a shutdown began. [`Server::shutdown`](crate::Server::shutdown)
+/// and its like return it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -87,17 +89,17 @@ impl AddAssign for CallStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Calls of the other side that were answered meanwhile.
+    /// Calls of the other side that were answered during the shutdown.
     pub finished: u64,
-    /// Calls of either side that had to be ended: they took longer than the time they were given, or
-    /// the connection was lost. Calls that still waited for
-    /// [`Limits::max_in_flight`](crate::Limits::max_in_flight) are not among them: they are refused
-    /// as not executed, and their callers may try again.
+    /// Calls of either side that were cut, because they did not finish within the grace or the connection was lost.
+    ///
+    /// Calls that still waited for [`Limits::max_in_flight`](crate::Limits::max_in_flight) are not counted. They are
+    /// refused as not executed, and their callers may try again.
     pub cut: u64,
 }
 
 impl Drained {
-    /// Whether no call was cut.
+    /// Returns whether no call was cut.
     pub fn is_clean(&self) -> bool {
         self.cut == 0
     }

@@ -1,4 +1,4 @@
-//! What peers and servers are built from alike.
+//! The settings that peers and servers share.
 
 use std::sync::Arc;
 
@@ -14,13 +14,11 @@ use crate::{
     support::log_limit::SharedLogs,
 };
 
-/// A Tower service that a peer or server can run its calls through: the [`Router`] of its services
-/// inside the layers around it.
+/// A Tower service that calls can run through: the [`Router`] of a peer or server inside its layers.
 ///
-/// Implemented for every service of the right types that can be cloned and sent; nothing is to be
-/// implemented by hand.
+/// An alias of the bounds; it is implemented for every service that meets them.
 #[diagnostic::on_unimplemented(
-    message = "the layers around the services make no `Service<Request, Response = Response>`",
+    message = "the layers around the services do not make a `Service<Request, Response = Response>`",
     note = "it must also be `Clone + Send + 'static`, with a future that is `Send` and an error \
             that is `Into<BoxError>`"
 )]

@@ -1,4 +1,4 @@
-//! Calls that the application allows, and no others.
+//! Authentication and authorisation by a check of the application.
 
 use std::{
     any::{Any, TypeId},
@@ -13,19 +13,21 @@ use tower_service::Service;
 
 use crate::{BoxError, Request, Status};
 
-/// Lets those calls through that a check allows; the others fail with the status that it gives, and
-/// no handler runs: to the caller they are [not executed](Status::may_have_executed).
+/// Lets only those calls through that a check of the application allows.
 ///
-/// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. What it gives goes
-/// into the [`extensions`](Request::extensions) of the request, for handlers to find: who calls, say,
-/// or `()` for nothing. The future does not borrow from the request: the closure takes out what it
-/// needs, which also keeps a token from handlers. By convention a caller that is not known is [`unauthenticated`](Status::unauthenticated),
-/// one that is known and may not is [`permission_denied`](Status::permission_denied).
+/// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. An `Ok` value is put into the
+/// [`extensions`](Request::extensions) of the request, where handlers find it, such as the user who calls; `()` is
+/// left out. A call that the check refuses fails with the check's status; no handler runs, so the call is
+/// [not executed](Status::may_have_executed).
 ///
-/// The check counts against the time limit of the call, and is dropped with it. The service inside is asked whether it
-/// is ready only after it: a call that is refused takes no place that a limit there gives.
+/// The future cannot borrow from the request. The closure takes out what the future needs, which also keeps a token
+/// from handlers. By convention an unknown caller gets [`unauthenticated`](Status::unauthenticated), a known one
+/// without permission gets [`permission_denied`](Status::permission_denied).
 ///
-/// A layer sees requests that are whole. What can be decided at once, by the head of a call, is better decided by
+/// The check counts against the time limit of the call and is dropped with it. The inner service is polled for
+/// readiness only after the check: a refused call takes no place in a concurrency limit inside.
+///
+/// A layer sees whole requests. A decision that needs no waiting is better made by
 /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize), before the parameters are received.
 ///
 /// ```
@@ -34,7 +36,7 @@ use crate::{BoxError, Request, Status};
 /// struct User(String);
 ///
 /// async fn user_of(token: Option<String>) -> Result<User, Status> {
-///     // A look into a database, say.
+///     // For instance by a query to a database.
 ///     token.map(User).ok_or_else(|| Status::unauthenticated("a token is needed"))
 /// }
 ///
@@ -65,7 +67,7 @@ where
     Fut: Future<Output = Result<T, Status>>,
     T: Any + Send + Sync,
 {
-    /// Checks each call by this.
+    /// Creates a layer that calls `check` for each call.
     pub fn new(check: F) -> Self {
         Self { check }
     }
@@ -85,6 +87,8 @@ pub struct Auth<S, F> {
     inner: S,
     check: F,
 }
+
+accessors!(Auth<S, F>);
 
 impl<S, F, Fut, T> Service<Request> for Auth<S, F>
 where
@@ -161,7 +165,11 @@ where
                     }
                     match allowed.take() {
                         Some((mut inner, request)) => State::Calling(inner.call(request)),
-                        None => return Poll::Ready(Err(Status::internal("polled after its end").into())),
+                        None => {
+                            return Poll::Ready(Err(
+                                Status::internal("a call was polled after its end").into()
+                            ));
+                        }
                     }
                 }
                 StateProjection::Calling(call) => return call.poll(cx).map_err(Into::into),

@@ -1,4 +1,4 @@
-//! The connections of a server, for those who count calls and end connections.
+//! The connections of a server.
 
 use std::{
     collections::HashMap,

@@ -43,17 +43,17 @@ use crate::{
     },
 };
 
-/// The items of a streaming call, as layers pass them on: encoded, and still to come.
+/// The stream of a call's items as layers see it: encoded, and still to come.
 ///
-/// A layer that wants to know when the call is over, which for a streaming method is not when its
-/// [`Response`](crate::Response) is there, leaves a hook with [`on_end`](Self::on_end).
+/// A streaming call is not over when its [`Response`](crate::Response) is there. A layer learns of its end with
+/// [`on_end`](Self::on_end).
 ///
 /// ```
 /// use muxado_rpc::{Response, Status};
 ///
 /// fn watch(mut response: Response) -> Response {
-///     if let Some(items) = response.items_mut() {
-///         items.on_end(|end| println!("the stream ended: {end:?}"));
+///     if let Some(body) = response.body_mut() {
+///         body.on_end(|end| println!("the stream ended: {end:?}"));
 ///     }
 ///     response
 /// }
@@ -72,15 +72,15 @@ struct Inner {
 
 type Hook = Box<dyn FnOnce(BodyEnd) + Send>;
 
-/// How the items of a call ended.
+/// How a [`Body`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyEnd {
-    /// All came.
+    /// All items came.
     Complete,
-    /// A failure took the place of the next one.
+    /// It ended with an error of this code.
     Failed(Code),
-    /// Nobody wanted further ones.
+    /// It was dropped before its end.
     Dropped,
 }
 
@@ -180,10 +180,16 @@ impl Body {
         Self { inner: Box::new(Inner { codec, source: Source::Over, hooks: Vec::new() }) }
     }
 
-    /// Holds the making of items on this side to a time limit.
+    /// Holds the items to a time limit, unless they are held to an earlier one. Those of a call that is still being
+    /// made are held to the limit of that call.
     pub(crate) fn expire(&mut self, expiry: Expiry) {
-        if let Source::Local(local) = &mut self.inner.source {
-            local.expiry = Some(expiry);
+        let held = match &mut self.inner.source {
+            Source::Local(local) => &mut local.expiry,
+            Source::Received(received) => received.expiry_mut(),
+            Source::Opening(_) | Source::Over => return,
+        };
+        if held.as_ref().is_none_or(|held| expiry.at() < held.at()) {
+            *held = Some(expiry);
         }
     }
 
@@ -196,12 +202,12 @@ impl Body {
         };
     }
 
-    /// Calls `hook` once there are no more items: at their end, or when they are dropped.
+    /// Calls `hook` when the stream has ended or is dropped.
     pub fn on_end(&mut self, hook: impl FnOnce(BodyEnd) + Send + 'static) {
         self.inner.hooks.push(Box::new(hook));
     }
 
-    /// The codec of the items.
+    /// Returns the codec of the items.
     pub fn codec(&self) -> Codec {
         self.inner.codec
     }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muxado::{LogLimit, LogLine};
+use muxado::rpc::{LogLimit, LogLine};
 use tokio::time::Instant;
 
 /// Limits for what connections have in common: those of a server, or those that replace one another.

@@ -14,9 +14,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::transport::address::Address;
+use crate::transport::address::{Address, AddressKind};
 
-/// A socket of either kind, as a [`Handshake`](crate::Handshake) gets it.
+/// A TCP or Unix socket, as a [`Handshake`](crate::Handshake) gets it.
 ///
 /// ```
 /// use muxado_rpc::Socket;
@@ -32,25 +32,25 @@ use crate::transport::address::Address;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Socket {
-    /// Of `tcp://`.
+    /// A socket of `tcp://`.
     Tcp(TcpStream),
-    /// Of `unix://`.
+    /// A socket of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
 impl Socket {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(host) => {
+        match address.kind() {
+            AddressKind::Tcp(host) => {
                 let stream = TcpStream::connect(host).await?;
                 configure(&stream);
                 Ok(Self::Tcp(stream))
             }
             #[cfg(unix)]
-            Address::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
+            AddressKind::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            AddressKind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

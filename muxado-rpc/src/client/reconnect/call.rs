@@ -1,4 +1,4 @@
-//! One call: waits for a connection, and tries again where that is safe.
+//! One call of a reconnecting client: waits for a connection, and tries again where that is safe.
 
 use std::{
     fmt,
@@ -23,10 +23,9 @@ use crate::{
     support::timer,
 };
 
-/// A call under way; see [`Reconnect`](super::Reconnect).
+/// A call of a [`Reconnect`](super::Reconnect).
 ///
-/// Dropping it gives its place among those who wait up, or resets the stream: the peer drops the
-/// handler.
+/// Dropping it gives up the wait for a connection, or resets the stream, and the peer drops the handler.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReconnectFuture {

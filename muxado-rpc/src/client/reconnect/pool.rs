@@ -111,7 +111,7 @@ impl Pool {
 
     /// Takes a connection into the round; false if there is to be none any more.
     pub(super) fn publish(&self, live: &Arc<Live>) -> bool {
-        self.set_state(live.slot, State::Connected { peer: live.peer.info().clone() });
+        self.set_state(live.slot, State::Connected { peer: live.peer.peer_info().clone() });
         self.connected.send_if_modified(|connected| {
             let goes_on = connected.end.is_none();
             if goes_on {

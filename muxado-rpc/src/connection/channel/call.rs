@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType};
+use muxado::{
+    OpenTyped, ReadError, RecvStream, Stream, StreamType,
+    rpc::{OpenTypedExt, StreamExt},
+};
 use pin_project::pin_project;
 use tokio::time::Instant;
 
@@ -22,12 +25,10 @@ use crate::{
     wire::{MessageError, MessageReader, decode_response, whole_message},
 };
 
-/// A call under way; see [`Channel`](crate::Channel).
+/// A call over a [`Channel`](crate::Channel).
 ///
-/// Ready with the answer; of a method that returns a stream, as soon as the request is sent.
-///
-/// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
-/// nothing was sent.
+/// Returns the response; for a method that returns a stream, as soon as the request is sent. Dropping it resets the
+/// stream, and the peer drops the handler. Before its first poll nothing is sent.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
     state: State,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{Stream, TypedStream};
+use muxado::{Stream, TypedStream, rpc::StreamExt};
 use pin_project::pin_project;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use muxado::{ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError, proto::Source};
+use muxado::{ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError, rpc::Source};
 
 /// Where messages are read.
 #[derive(Debug)]

@@ -53,6 +53,10 @@ impl Received {
         self
     }
 
+    pub(super) const fn expiry_mut(&mut self) -> &mut Option<Expiry> {
+        &mut self.expiry
+    }
+
     pub(crate) fn with_forward_task(mut self, forwarding: Option<ForwardTask>) -> Self {
         self.forwarding = forwarding;
         self
