@@ -287,7 +287,7 @@ async fn our_own_client_hears_that_there_was_no_room() {
 
 /// The bare sessions of peers that mean no good to a server.
 async fn attack(server: &Server) -> TypedSession {
-    let socket = TcpStream::connect(server.local_addr().trim_start_matches("tcp://")).await.unwrap();
+    let socket = TcpStream::connect(server.local_addr().socket_addr().unwrap()).await.unwrap();
     let (session, driver) = Session::client(socket, Config::default());
     tokio::spawn(driver);
     TypedSession::new(session)

@@ -5,3 +5,4 @@ pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod pace;
 pub(crate) mod router;
+pub(crate) mod streamed;

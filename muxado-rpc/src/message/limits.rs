@@ -4,8 +4,11 @@ mod send;
 
 use std::time::Duration;
 
-pub(crate) use self::send::{SendLimit, SendLimits};
-use crate::{message::metadata::MAX_METADATA, support::budget::MemoryLimits, wire::LENGTH_PREFIX};
+pub(crate) use self::send::{PeerLimits, SendLimit, SendLimits};
+use crate::{
+    message::{metadata::MAX_METADATA, payload::LENGTH_PREFIX},
+    support::budget::MemoryLimits,
+};
 
 /// Limits on messages, calls and connections. All are on by default, and the errors they cause name them.
 ///

@@ -366,11 +366,6 @@ impl Reservation {
         Self { memory: Some(Arc::clone(memory)), purpose, key: 0, bytes: 0 }
     }
 
-    /// Whether it is a part of a budget.
-    pub(crate) const fn is_counted(&self) -> bool {
-        self.memory.is_some()
-    }
-
     /// Makes it `bytes`, if these are more. If that is above a limit, it stays as it is.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.bytes);

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// A message that comes in one piece is passed on without a copy.
 #[derive(Debug)]
-pub(crate) struct MessageReader {
+pub(crate) struct MessageDecoder {
     limit: usize,
     codec: Option<Codec>,
     /// What was received and not looked at.
@@ -46,38 +46,26 @@ pub(crate) enum MessageError {
     Missing,
 }
 
-impl MessageReader {
+impl MessageDecoder {
     /// A reader of messages of at most `limit` bytes each.
     pub(crate) fn new(limit: usize) -> Self {
         let reserved = Reservation::default();
         Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
     }
 
-    /// Counts what the reader buffers as part of this.
-    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>) -> Self {
-        self.count(memory, Purpose::Request);
+    /// Counts what the decoder buffers as part of this.
+    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>, purpose: Purpose) -> Self {
+        self.reserved = Reservation::of(memory, purpose);
         self
     }
 
-    /// Counts what is buffered from now on as part of this, unless it is counted already.
-    pub(crate) fn count(&mut self, memory: &Arc<CallMemory>, purpose: Purpose) {
-        if !self.reserved.is_counted() {
-            self.reserved = Reservation::of(memory, purpose);
-        }
-    }
-
-    /// Returns what is known of the next message without moving anything: what was kept of it, or what came first.
-    /// In MessagePack its length is in front.
+    /// Returns the beginning of the next message: what was kept of it, or what came first. In MessagePack its length is
+    /// in front.
     pub(crate) fn beginning(&self) -> &[u8] {
         if self.partial.is_empty() { &self.chunk } else { &self.partial }
     }
 
-    /// Returns the size of the message that is not whole, if it is told in front.
-    pub(crate) fn told_size(&self) -> Option<usize> {
-        self.length().filter(|_| self.codec == Some(Codec::MessagePack))
-    }
-
-    /// Counts the message that is not whole as one that was authorised.
+    /// Counts what is buffered as that of a call that was authorised.
     pub(crate) fn authorise(&mut self) {
         self.reserved.authorise();
     }
@@ -87,15 +75,10 @@ impl MessageReader {
         self.reserved.poll_evicted(cx, true).map(MessageError::NoRoom)
     }
 
-    /// Takes the first bytes of the stream if they are one message and nothing else, as most requests and
-    /// answers come; else gives them back, for [`push`](Self::push).
-    pub(crate) fn take_whole(&mut self, chunk: Bytes) -> Result<Bytes, Bytes> {
-        if self.codec.is_some() {
-            return Err(chunk);
-        }
-        let (codec, message) = whole_message(chunk, self.limit)?;
-        self.codec = Some(codec);
-        Ok(message)
+    /// The same for a stream whose codec is known.
+    pub(crate) const fn in_codec(mut self, codec: Option<Codec>) -> Self {
+        self.codec = codec;
+        self
     }
 
     /// The part of the budget that holds the last message, if that was buffered. Without this it is
@@ -105,6 +88,7 @@ impl MessageReader {
     }
 
     /// The codec, once the first byte is there.
+    #[cfg(test)]
     pub(crate) fn codec(&self) -> Option<Codec> {
         self.codec
     }
@@ -289,9 +273,9 @@ pub(crate) fn whole_message(mut chunk: Bytes, limit: usize) -> Result<(Codec, By
             chunk.advance(LENGTH_PREFIX);
         }
         Codec::Json => {
-            // To cut the line feed off would cost a count of references.
+            // Empty lines are passed over, so one is no message. To cut the line feed off would cost a count of references.
             let end = memchr::memchr(b'\n', &chunk);
-            if end.is_none_or(|end| end + 1 != chunk.len() || end > limit) {
+            if end.is_none_or(|end| end == 0 || end + 1 != chunk.len() || end > limit) {
                 return Err(chunk);
             }
         }

@@ -1,29 +1,29 @@
 //! Reads the request of a call.
 
 use std::{
-    pin::Pin,
     ptr,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use muxado::Stream;
-use pin_project::pin_project;
+use muxado::ReadError;
 use tokio::time::Instant;
 
 use crate::{
     CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
     Status,
     connection::{serving::authorize::Authorize, shared::ConnectionShared},
+    stream::{
+        deadline::{Deadline, TimeLimit},
+        half::{ReadChunks, WriteHalf},
+        reader::{Bounds, MessageReader, NoMessage, over_limit},
+    },
     support::{
         budget::{Purpose, Reservation},
-        timer::Timer,
         truncate::{push_brief, push_list},
     },
-    wire::{
-        MessageError, MessageReader, RequestHead, decode_request, early_head, quick_request, slice_payload,
-    },
+    wire::{MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload},
 };
 
 /// A request that is being read.
@@ -33,7 +33,7 @@ pub(super) struct RequestReader {
     first: Option<Bytes>,
     reader: MessageReader,
     /// Runs until the first byte is there.
-    timer: Option<Pin<Box<FirstByte>>>,
+    first_byte: Option<Deadline>,
     /// What was authorised before the request was whole.
     authorised: Option<Box<Authorised>>,
     /// With how many bytes the head is looked for again.
@@ -45,14 +45,6 @@ struct Authorised {
     method: &'static MethodInfo,
     metadata: Metadata,
     extensions: Extensions,
-}
-
-/// By when the first byte must be there.
-#[pin_project]
-struct FirstByte {
-    by: Option<Instant>,
-    #[pin]
-    timer: Timer,
 }
 
 /// A service that is not here, and those that are.
@@ -70,24 +62,40 @@ pub(super) enum Received {
     Nothing,
 }
 
+/// The bytes of a request: those that came with its stream, then the others.
+struct Chunks<'a> {
+    first: &'a mut Option<Bytes>,
+    stream: &'a mut WriteHalf,
+}
+
+impl ReadChunks for Chunks<'_> {
+    type Error = ReadError;
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        if let Some(chunk) = self.first.take() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match self.stream {
+            WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
+            // The body has the other half, which is not split off before the request is whole.
+            WriteHalf::Half(_) => Poll::Ready(Ok(None)),
+        }
+    }
+}
+
 impl RequestReader {
-    pub(super) fn new(
-        id: ServiceId,
-        first: Option<Bytes>,
-        router: &Router,
-        shared: &ConnectionShared,
-    ) -> Self {
+    pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
-        let reader = MessageReader::new(shared.limits().max_message_size);
-        Self { service, first, reader, timer: None, authorised: None, look_at: 0 }
+        let reader = MessageReader::default();
+        Self { service, first, reader, first_byte: None, authorised: None, look_at: 0 }
     }
 
-    /// The reader, which may hold bytes behind the request.
-    pub(super) fn take_reader(&mut self, shared: &ConnectionShared) -> MessageReader {
-        std::mem::replace(&mut self.reader, MessageReader::new(0)).counted(shared.memory())
+    /// Returns the reader, which may hold bytes behind the request.
+    pub(super) fn take_reader(&mut self) -> MessageReader {
+        std::mem::take(&mut self.reader)
     }
 
-    /// The room that the request takes, if it was buffered.
+    /// Returns the room that the request takes, if it was buffered.
     pub(super) fn take_reserved(&mut self) -> Option<Reservation> {
         self.reader.take_reserved()
     }
@@ -96,121 +104,160 @@ impl RequestReader {
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut Stream,
+        stream: &mut WriteHalf,
         shared: &Arc<ConnectionShared>,
     ) -> Poll<Received> {
-        loop {
-            let read = match self.first.take() {
-                Some(chunk) => Poll::Ready(Ok(Some(chunk))),
-                None => stream.poll_read_chunk(cx, usize::MAX),
-            };
-            let message = match read {
-                Poll::Ready(Ok(Some(chunk))) => match self.take(chunk, shared) {
-                    Ok(Ok(None)) => continue,
-                    Ok(Ok(Some(message))) => Ok(message),
-                    Ok(Err(error)) => Err(error),
-                    Err(status) => return Poll::Ready(Received::Refused(self.codec(), status)),
-                },
-                Poll::Ready(Ok(None)) => self.reader.finish(),
-                Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
-                Poll::Pending => {
-                    if let Poll::Ready(error) = self.reader.poll_evicted(cx) {
-                        note_evicted(&error, shared);
-                        return Poll::Ready(self.received(Err(error), shared));
-                    }
-                    ready!(self.poll_timer(cx, shared.limits()));
-                    return Poll::Ready(Received::Nothing);
-                }
-            };
-            return Poll::Ready(self.received(message, shared));
-        }
-    }
-
-    /// Takes in what came; the request, once it is whole. Fails with a status if its head is refused.
-    fn take(
-        &mut self,
-        chunk: Bytes,
-        shared: &ConnectionShared,
-    ) -> Result<Result<Option<Bytes>, MessageError>, Status> {
-        self.timer = None;
-        match self.reader.take_whole(chunk) {
-            Ok(message) => Ok(Ok(Some(message))),
-            Err(chunk) => {
-                let is_authorised = shared.authorize().is_none();
+        let mut refused = match shared.authorize() {
+            Some(authorize) => self.authorise_first(cx, stream, authorize, shared),
+            None => Ok(()),
+        };
+        let mut chunks = Chunks { first: &mut self.first, stream };
+        let received = match &self.service {
+            Ok(_) if refused.is_err() => Poll::Pending,
+            Ok(service) => {
+                let is_authorised = shared.authorize().is_none() || self.authorised.is_some();
                 let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
-                self.reader.count(shared.memory(), purpose);
-                self.reader.push(chunk);
-                if self.service.is_err() {
-                    // There is nobody to read on for.
-                    return Ok(Ok(Some(Bytes::new())));
-                }
-                // The head mostly comes with the first piece, which need not be kept to be looked at.
-                self.authorise_early(shared)?;
-                let message = self.reader.pop();
-                if let Ok(None) = message {
-                    self.authorise_early(shared)?;
-                }
-                Ok(message)
+                let max_message_size = shared.limits().max_message_size;
+                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
+                let read = self.reader.poll_message(cx, &mut chunks, bounds);
+                read.map(|read| received(service, &mut self.reader, read, self.authorised.take(), shared))
             }
+            Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
+        };
+        if let Poll::Ready(received) = received {
+            return Poll::Ready(received);
         }
+        if let (Some(authorize), Ok(())) = (shared.authorize(), &refused) {
+            refused = self.authorise_rest(authorize, shared);
+        }
+        if let Err((codec, status)) = refused {
+            return Poll::Ready(Received::Refused(codec, status));
+        }
+        self.poll_first_byte(cx, shared).map(|()| Received::Nothing)
     }
 
-    /// Has the call authorised once its head is there, if that is in front of the parameters.
-    fn authorise_early(&mut self, shared: &ConnectionShared) -> Result<(), Status> {
-        let (Some(authorize), Ok(service)) = (shared.authorize(), &self.service) else { return Ok(()) };
-        let (codec, beginning) = (self.codec(), self.reader.beginning());
+    /// Has the call authorised by the first piece of its request, which need not be kept for that.
+    fn authorise_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut WriteHalf,
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        if self.reader.has_begun() {
+            return Ok(());
+        }
+        if let Poll::Ready(Ok(Some(first))) = (Chunks { first: &mut self.first, stream }).poll_chunk(cx) {
+            self.first = Some(first.clone());
+            return self.authorise_early(&first, authorize, shared);
+        }
+        Ok(())
+    }
+
+    /// Has the call authorised by what has been kept of its request.
+    fn authorise_rest(
+        &mut self,
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        let Some(decoder) = self.reader.decoder() else { return Ok(()) };
+        if self.authorised.is_some() || decoder.beginning().len() <= self.look_at {
+            return Ok(());
+        }
+        let beginning = Bytes::copy_from_slice(decoder.beginning());
+        self.authorise_early(&beginning, authorize, shared)?;
+        if let (Some(_), Some(decoder)) = (&self.authorised, self.reader.decoder()) {
+            decoder.authorise();
+        }
+        Ok(())
+    }
+
+    /// Has the call authorised if its head is in this beginning of its request, in front of the parameters.
+    fn authorise_early(
+        &mut self,
+        beginning: &[u8],
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        let (Some(first), Ok(service)) = (beginning.first(), &self.service) else { return Ok(()) };
         if self.authorised.is_some() || beginning.len() <= self.look_at {
             return Ok(());
         }
-        let Some(RequestHead { method, metadata, .. }) = early_head(codec, beginning) else {
+        let codec = Codec::of_first_byte(*first);
+        let Some(head) = early_head(codec, beginning) else {
             // Who sends it byte by byte has it looked at a few times, not for each of them.
             self.look_at = 2 * beginning.len();
             return Ok(());
         };
-        let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
-        check_metadata_size(method, &metadata, shared.limits())?;
-        let authorised = authorise(authorize, method, codec, metadata, self.reader.told_size(), shared)?;
-        self.authorised = Some(Box::new(authorised));
-        self.reader.authorise();
+        let size = told_size(codec, beginning);
+        let authorised = authorise_head(service, codec, head, size, authorize, shared);
+        self.authorised = Some(Box::new(authorised.map_err(|status| (codec, status))?));
         Ok(())
     }
 
     /// Ready when the first byte did not come in time.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
-        if self.reader.codec().is_some() {
+    fn poll_first_byte(&mut self, cx: &mut Context<'_>, shared: &ConnectionShared) -> Poll<()> {
+        if self.reader.has_begun() {
+            self.first_byte = None;
             return Poll::Pending;
         }
-        let limit = limits.first_byte_timeout;
-        let begin = || Box::pin(FirstByte { by: Instant::now().checked_add(limit), timer: Timer::default() });
-        let first_byte = self.timer.get_or_insert_with(begin).as_mut().project();
+        let timeout = shared.limits().first_byte_timeout;
+        if self.first_byte.is_none() {
+            let limit = TimeLimit::from(Instant::now(), timeout);
+            self.first_byte = limit.map(Deadline::new);
+        }
         // A limit beyond the end of time is none.
-        let Some(by) = *first_byte.by else { return Poll::Pending };
-        ready!(first_byte.timer.poll(cx, by));
-        tracing::debug!("no request within {limit:?} (Limits::first_byte_timeout)");
+        let Some(first_byte) = &mut self.first_byte else { return Poll::Pending };
+        ready!(first_byte.poll_exceeded(cx));
+        tracing::debug!("no request within {timeout:?} (Limits::first_byte_timeout)");
         Poll::Ready(())
     }
+}
 
-    fn codec(&self) -> Codec {
-        self.reader.codec().unwrap_or(Codec::Json)
-    }
-
-    fn received(&mut self, message: Result<Bytes, MessageError>, shared: &Arc<ConnectionShared>) -> Received {
-        let codec = self.codec();
-        let request = match &self.service {
-            Ok(service) => {
-                message.map_err(|error| unreadable(service, &error, shared.limits())).and_then(|message| {
-                    let size = message.len();
-                    let mut request = request(service, codec, message, shared)?;
-                    authorise_whole(&mut request, size, self.authorised.take(), shared)?;
-                    Ok(request)
-                })
+impl Unknown {
+    /// Refuses a call once its codec is known: there is nobody to read on for.
+    fn poll_refuse(&self, cx: &mut Context<'_>, chunks: &mut Chunks<'_>) -> Poll<Received> {
+        let codec = match ready!(chunks.poll_chunk(cx)) {
+            Ok(chunk) => {
+                chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte)
             }
-            Err(Unknown { id, router }) => Err(router.unknown_service(*id)),
+            Err(_) => return Poll::Ready(Received::Nothing),
         };
-        match request {
-            Ok(request) => Received::Request(request),
-            Err(status) => Received::Refused(codec, status),
+        Poll::Ready(Received::Refused(codec, self.router.unknown_service(self.id)))
+    }
+}
+
+/// What became of reading a request that came to this.
+fn received(
+    service: &'static ServiceInfo,
+    reader: &mut MessageReader,
+    read: Result<Bytes, NoMessage<ReadError>>,
+    authorised: Option<Box<Authorised>>,
+    shared: &Arc<ConnectionShared>,
+) -> Received {
+    let codec = reader.codec().unwrap_or(Codec::Json);
+    let request = match read {
+        Ok(message) => {
+            let size = message.len();
+            request(service, codec, message, shared).and_then(|mut request| {
+                authorise_whole(&mut request, size, authorised, shared)?;
+                Ok(request)
+            })
         }
+        Err(NoMessage::Unreadable(error)) => {
+            note_no_room(&error, shared);
+            Err(unreadable(service, &error, shared.limits().max_message_size))
+        }
+        Err(NoMessage::Broken(_)) => return Received::Nothing,
+    };
+    match request {
+        Ok(request) => {
+            if let Some(decoder) = reader.decoder() {
+                decoder.authorise();
+            }
+            Received::Request(request)
+        }
+        Err(status) => Received::Refused(codec, status),
     }
 }
 
@@ -225,7 +272,7 @@ fn request(
         && let Some(method) = service.method_named(method)
     {
         let params = params..message.len();
-        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared)));
+        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared) as _));
     }
     let limits = shared.limits();
     let head = decode_request(codec, &message).map_err(|error| {
@@ -238,23 +285,44 @@ fn request(
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
     let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
-    let mut request = Request::received(method, codec, params, Arc::clone(shared));
+    let mut request = Request::received(method, codec, params, Arc::clone(shared) as _);
     request.set_timeout(timeout);
-    request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+    let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
+    request.set_deadline(limit.map(TimeLimit::at));
     if !metadata.is_empty() {
         *request.metadata_mut() = metadata;
     }
     Ok(request)
 }
 
-/// Says in the log that a request that was half sent had to go.
-fn note_evicted(error: &MessageError, shared: &ConnectionShared) {
+/// Says in the log that there is no room for a request, or for what was sent of it.
+fn note_no_room(error: &MessageError, shared: &ConnectionShared) {
     if let MessageError::NoRoom(exhausted) = error
         && let Some(line) = shared.log().admit()
     {
         let (peer, suppressed) = (shared.peer(), line.suppressed);
-        tracing::warn!(%peer, suppressed, "a call is ended: its request, half sent, has {exhausted}");
+        tracing::warn!(%peer, suppressed, "a call is refused: its request has {exhausted}");
     }
+}
+
+/// Returns the size of a message that is not whole, if it is told in front.
+fn told_size(codec: Codec, beginning: &[u8]) -> Option<usize> {
+    let (length, _) = beginning.split_first_chunk().filter(|_| codec == Codec::MessagePack)?;
+    Some(u32::from_be_bytes(*length) as usize)
+}
+
+fn authorise_head(
+    service: &'static ServiceInfo,
+    codec: Codec,
+    head: RequestHead<'_>,
+    size: Option<usize>,
+    authorize: &Authorize,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let RequestHead { method, metadata, .. } = head;
+    let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
+    check_metadata_size(method, &metadata, shared.limits())?;
+    authorise(authorize, method, codec, metadata, size, shared)
 }
 
 fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits) -> Result<(), Status> {
@@ -304,26 +372,15 @@ fn authorise(
     Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
 }
 
-fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> Status {
-    let service = service.name();
-    match error {
-        MessageError::TooLarge { size } => {
-            let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
-            Status::resource_exhausted(format!(
-                "{service}: a request of {size} bytes, over the serving side's limit of {} (Limits::max_message_size)",
-                limits.max_message_size
-            ))
-        }
-        MessageError::NoRoom(exhausted) => {
-            Status::resource_exhausted(format!("{service}: a request has {exhausted}"))
-        }
-        MessageError::CutShort => {
-            Status::invalid_argument(format!("{service}: the request ended in the middle"))
-        }
-        MessageError::Missing => {
-            Status::invalid_argument(format!("{service}: the stream ended without a request"))
-        }
+fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
+    let name = service.name();
+    if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
+        return status;
     }
+    Status::invalid_argument(match error {
+        MessageError::Missing => format!("{name}: the stream ended without a request"),
+        _ => format!("{name}: the request ended in the middle"),
+    })
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {

@@ -3,55 +3,16 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use muxado::{ErrorCode, Stream, WriteError};
+use muxado::ErrorCode;
 
 use crate::{
     Codec, Status,
     connection::{metrics::CallGuard, shared::ConnectionShared},
     message::payload::OutboundMessage,
-    stream::body::WriteHalf,
+    stream::half::WriteHalf,
     support::budget::{Exhausted, Purpose, Reservation},
     wire::encode_response,
 };
-
-/// Where a response goes.
-pub(super) trait Out {
-    fn poll_final(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: &mut OutboundMessage,
-    ) -> Poll<Result<(), WriteError>>;
-
-    fn reset(&mut self, code: ErrorCode);
-}
-
-impl Out for Stream {
-    fn poll_final(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: &mut OutboundMessage,
-    ) -> Poll<Result<(), WriteError>> {
-        self.poll_write_final(cx, message)
-    }
-
-    fn reset(&mut self, code: ErrorCode) {
-        Self::reset(self, code);
-    }
-}
-
-impl Out for WriteHalf {
-    fn poll_final(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: &mut OutboundMessage,
-    ) -> Poll<Result<(), WriteError>> {
-        self.poll_write_final(cx, message)
-    }
-
-    fn reset(&mut self, code: ErrorCode) {
-        Self::reset(self, code);
-    }
-}
 
 /// The last message of a response, which its stream has not taken yet.
 #[derive(Debug)]
@@ -94,12 +55,12 @@ impl WaitingResponse {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut impl Out,
+        out: &mut WriteHalf,
         guard: &mut CallGuard,
     ) -> Poll<()> {
         loop {
             guard.answer(self.is_status);
-            let written = out.poll_final(cx, &mut self.message);
+            let written = out.poll_write_final(cx, &mut self.message);
             if let Poll::Ready(Ok(())) = written {
                 return Poll::Ready(());
             }
@@ -109,7 +70,7 @@ impl WaitingResponse {
                 return Poll::Ready(());
             }
             let exhausted = ready!(self.held.poll_hold(cx, self.whole));
-            note_thrown_away(guard.shared(), self.whole, exhausted);
+            note_thrown_away(guard.shared(), exhausted);
             if self.message.remaining() < self.whole {
                 give_up(out, guard);
                 return Poll::Ready(());
@@ -125,15 +86,15 @@ impl WaitingResponse {
 }
 
 /// Ends a call of whose response a part is sent.
-pub(super) fn give_up(out: &mut impl Out, guard: &mut CallGuard) {
+pub(super) fn give_up(out: &mut WriteHalf, guard: &mut CallGuard) {
     out.reset(ErrorCode::ENHANCE_YOUR_CALM);
     guard.answer(true);
 }
 
-/// Says in the log that a response of so many bytes is not sent.
-pub(super) fn note_thrown_away(shared: &ConnectionShared, bytes: usize, exhausted: Exhausted) {
+/// Says in the log that a response is not sent.
+pub(super) fn note_thrown_away(shared: &ConnectionShared, exhausted: Exhausted) {
     if let Some(line) = shared.log().admit() {
         let (peer, suppressed) = (shared.peer(), line.suppressed);
-        tracing::warn!(%peer, bytes, suppressed, "a response that waited for its caller has {exhausted}");
+        tracing::warn!(%peer, suppressed, "a response that waited for its caller has {exhausted}");
     }
 }
