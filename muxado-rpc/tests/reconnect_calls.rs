@@ -322,7 +322,7 @@ async fn a_large_request_goes_where_it_is_taken() {
             let made = Arc::clone(&made);
             async move {
                 let (near, far) = duplex(64 * 1024);
-                let is_small = made.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+                let is_small = made.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
                 let limits = Limits::default().max_message_size(if is_small { 0 } else { 1 << 20 });
                 let peer = Peer::builder().limits(limits).serve(WorkServer::new(Worker::default()));
                 let peer = peer.server(far).map_err(io::Error::other)?;

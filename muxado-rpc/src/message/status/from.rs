@@ -54,7 +54,8 @@ pub(crate) fn from_read_error(method: &MethodInfo, error: &ReadError) -> Status 
             Status::cancelled(format!("{method}: cancelled by the peer")).with_origin(Origin::Peer)
         }
         ReadError::Reset(ErrorCode::ENHANCE_YOUR_CALM) => Status::resource_exhausted(format!(
-            "{method}: {error}: the serving side had no room for what waited to be read"
+            "{method}: {error}: the other side had no room for what waited to be read (its \
+             Limits::max_response_memory, ServerBuilder::max_memory or muxado::Config::session_receive_memory)"
         ))
         .with_origin(Origin::Peer),
         ReadError::Reset(_) => unavailable().with_origin(Origin::Peer),
