@@ -59,11 +59,13 @@ impl Heartbeat {
     /// The heartbeat stays sent when the future is dropped.
     pub async fn beat(&self) -> Result<Duration, BeatError> {
         let now = Instant::now().into_std();
-        let seen = self.shared.with_poke(|core| {
+        let (seen, is_refused) = self.shared.with_poke(|core| {
             core.proto.beat(now);
-            core.proto.heartbeat_event().0
+            let (seen, last) = core.proto.heartbeat_event();
+            let is_beating = core.proto.is_beating() || core.proto.has_ended();
+            (seen, !is_beating && last == Some(HeartbeatEvent::Unsupported))
         });
-        if self.is_unsupported() {
+        if is_refused {
             return Err(BeatError::Unsupported);
         }
         match self.next_event(seen).await {
@@ -98,12 +100,6 @@ impl Heartbeat {
             _ => Poll::Pending,
         };
         Wait::new(&self.shared, Signal::Heartbeat, next).await
-    }
-
-    fn is_unsupported(&self) -> bool {
-        self.shared.with(|core| {
-            !core.proto.has_ended() && core.proto.heartbeat_event().1 == Some(HeartbeatEvent::Unsupported)
-        })
     }
 
     fn end(&self) -> SessionError {

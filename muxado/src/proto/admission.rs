@@ -53,6 +53,7 @@ impl Session {
         if let Some(stream) = self.stream_mut(key) {
             stream.id = Some(id);
             stream.on_wire = true;
+            stream.came_at = Some(now);
         }
         if self.typed {
             self.untyped_len += 1;

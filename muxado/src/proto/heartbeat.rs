@@ -93,7 +93,8 @@ pub enum HeartbeatEvent {
     RoundTrip(Duration),
     /// It did not come back within the tolerance.
     TimedOut,
-    /// The peer closed the heartbeat stream: it does not answer heartbeats.
+    /// The peer closed the heartbeat stream. It is asked again after [`HeartbeatConfig::interval`], on a new
+    /// stream: a peer that does not answer heartbeats closes that, too, and so shows that it is alive.
     Unsupported,
     /// The session ended.
     Ended,
@@ -172,10 +173,6 @@ impl Session {
         let alive = self.end.is_none();
         let idle = |requester: &&mut Requester| alive && requester.outstanding.is_none();
         let Some(requester) = self.heartbeat.as_mut().filter(idle) else { return };
-        if requester.last == Some(HeartbeatEvent::Unsupported) {
-            requester.next_at = None;
-            return;
-        }
         if requester.stream.is_none() && self.remote.is_some() {
             // The peer takes no new streams, so none for heartbeats either.
             self.heartbeat_refused();
@@ -192,6 +189,11 @@ impl Session {
         }
         // A failed write shows as a reset of the stream, which is handled where it happens.
         self.write(key, &mut &token[..]).ok();
+    }
+
+    /// Whether a heartbeat is on its way.
+    pub fn is_beating(&self) -> bool {
+        self.heartbeat.as_ref().is_some_and(|requester| requester.outstanding.is_some())
     }
 
     /// How many heartbeat events there have been, and the last one.
@@ -282,11 +284,15 @@ impl Session {
         }
     }
 
-    /// The peer closed this side's heartbeat stream.
+    /// The peer closed this side's heartbeat stream, or takes none any more. As long as it takes streams it is asked
+    /// again: what it answers then, a reset included, is a sign of life, and silence is none.
     pub(super) fn heartbeat_refused(&mut self) {
+        let (now, takes_streams) = (self.now, self.remote.is_none());
         let Some(requester) = &mut self.heartbeat else { return };
-        requester.next_at = None;
+        let next_at = now.and_then(|now| now.checked_add(requester.config.interval));
+        requester.next_at = next_at.filter(|_| takes_streams);
         requester.outstanding = None;
+        requester.have = 0;
         requester.report(HeartbeatEvent::Unsupported);
         self.events.push_back(Event::Heartbeat);
         if let Some(key) = requester.stream.take() {

@@ -333,9 +333,7 @@ impl Session {
         };
         self.stats.resets_received += 1;
         let owner = self.stream(key).map(|stream| stream.owner);
-        if owner == Some(Owner::Backlog) {
-            self.lose_patience("streams that are reset before they are accepted")?;
-        }
+        let charged = self.charge_reset(key, owner == Some(Owner::Backlog));
         self.recently_reset.insert(id);
         if let Some(stream) = self.stream_mut(key) {
             // A reset is never answered with one.
@@ -345,7 +343,7 @@ impl Session {
         if owner == Some(Owner::HeartbeatRequester) {
             self.heartbeat_refused();
         }
-        Ok(())
+        charged
     }
 
     fn handle_wndinc(&mut self, id: StreamId, credit: u32) -> Result<(), ProtocolError> {

@@ -140,6 +140,7 @@ impl Session {
             if earns && id.is_some() {
                 self.patience = self.patience.saturating_add(PATIENCE_PER_STREAM).min(PATIENCE);
             }
+            self.reward_answer(key);
         }
         let Some(stream) = self.stream_mut(key) else { return };
         match stream.owner {

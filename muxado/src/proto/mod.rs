@@ -57,6 +57,7 @@ mod outbox;
 mod output;
 mod patience;
 mod payload;
+mod reset_budget;
 mod session;
 mod stats;
 mod stream;

@@ -16,6 +16,7 @@ use super::{
     ids::{RecentlyReset, Side},
     incoming::Incoming,
     outbox::Outbox,
+    reset_budget::ResetBudget,
     stats::SessionStats,
     stream::{Owner, SendState, Stream, StreamKey, Typing},
 };
@@ -70,6 +71,7 @@ pub struct Session {
     pub(super) first_bytes_seen: bool,
     /// Useless frames that the peer may still send.
     pub(super) patience: u32,
+    pub(super) reset_budget: ResetBudget,
     /// Bytes of payload that have not earned any yet.
     pub(super) unrewarded: u32,
     /// Frames of credit, and resets for streams that are closed, that came.
@@ -162,6 +164,7 @@ impl Session {
             recently_reset: RecentlyReset::default(),
             first_bytes_seen: false,
             patience: PATIENCE,
+            reset_budget: ResetBudget::default(),
             unrewarded: 0,
             control_received: 0,
             touched: 0,
@@ -300,8 +303,8 @@ impl Session {
         }
     }
 
-    /// Has streams that are reset before the peer's FIN leave the backlog at once, with what came on them: whoever
-    /// accepts takes whole messages.
+    /// Has streams that are reset leave the backlog at once, with what came on them: whoever accepts takes whole
+    /// messages, and answers them.
     pub fn accept_whole_only(&mut self) {
         self.whole_only = true;
     }

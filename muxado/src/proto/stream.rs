@@ -9,6 +9,8 @@
 //!            └──reset, either side──▶ Reset
 //! ```
 
+use std::time::Instant;
+
 use super::{buffer::RecvBuffer, frame::StreamId, growth::Growth, outbox::SendQueue};
 use crate::error::ErrorCode;
 
@@ -121,6 +123,8 @@ pub(super) struct Stream {
     pub(super) data_sent: bool,
     pub(super) typing: Typing,
     pub(super) reset: Option<Reset>,
+    /// Of a stream of the peer's: when it came.
+    pub(super) came_at: Option<Instant>,
 
     pub(super) send: SendState,
     pub(super) send_window: u64,
@@ -170,6 +174,7 @@ impl Stream {
             data_sent: false,
             typing: Typing::Untyped,
             reset: None,
+            came_at: None,
             send: SendState::Open,
             send_window: u64::from(window),
             queue: SendQueue::default(),
@@ -197,10 +202,10 @@ impl Stream {
     }
 
     /// There is something for whoever accepts it, though nothing more comes: its end, or bytes that came before it
-    /// was cut. With `whole_only` the latter do not count.
+    /// was cut. With `whole_only` the latter do not count, nor does what cannot be answered any more.
     pub(super) fn is_worth_accepting(&self, whole_only: bool) -> bool {
-        !matches!(self.typing, Typing::Awaiting { .. })
-            && (self.recv == RecvState::Finished || (self.buffer.len() > 0 && !whole_only))
+        let is_whole = self.recv == RecvState::Finished && !(whole_only && self.reset.is_some());
+        !matches!(self.typing, Typing::Awaiting { .. }) && (is_whole || (self.buffer.len() > 0 && !whole_only))
     }
 
     /// Both directions have ended on the wire.

@@ -204,29 +204,85 @@ fn dropped_beat_leaves_heartbeats_running() {
 }
 
 #[test]
-fn peer_that_ends_the_heartbeat_stream_does_not_support_heartbeats() {
+fn peer_that_ends_heartbeat_streams_is_asked_again_and_lives_as_long_as_it_ends_them() {
     for end in [Frame::fin(0), Frame::rst(0, 5), Frame::rst(0, 6)] {
         each_side(|side| {
             let end = end.clone();
             async move {
                 let (session, mut heartbeat, mut peer) = started(side, HeartbeatConfig::default());
-                let id = local_id(side, 0);
-                first_token(&mut peer, id).await;
                 let fin = end.kind == muxado_tests::DATA;
-                peer.send(Frame { id, ..end }).await;
-                assert_eq!(heartbeat.changed().await, HeartbeatEvent::Unsupported);
-                assert_eq!(heartbeat.beat().await, Err(BeatError::Unsupported));
-                // Never a FIN alone: one implementation answers that with an endless flood.
-                if fin {
-                    peer.expect(Frame::rst(id, 6)).await;
+                for n in 0..100 {
+                    let (id, since) = (local_id(side, n), Instant::now());
+                    first_token(&mut peer, id).await;
+                    assert_eq!(since.elapsed().as_secs(), 10);
+                    peer.send(Frame { id, ..end.clone() }).await;
+                    assert_eq!(heartbeat.changed().await, HeartbeatEvent::Unsupported);
+                    // Never a FIN alone: one implementation answers that with an endless flood.
+                    if fin {
+                        peer.expect(Frame::rst(id, 6)).await;
+                    }
+                    assert_eq!(session.session().stats().streams_open, 0);
                 }
-                sleep(Duration::from_secs(100)).await;
-                peer.expect_silence().await;
                 assert!(!session.session().is_closed());
-                assert_eq!(session.session().stats().streams_open, 0);
             }
         });
     }
+}
+
+#[test]
+fn heartbeat_that_is_asked_for_goes_on_a_new_stream_where_the_last_was_refused() {
+    each_side(|side| async move {
+        let (_session, heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        for n in 0..3 {
+            let beating = tokio::spawn({
+                let heartbeat = heartbeat.clone();
+                async move { heartbeat.beat().await }
+            });
+            first_token(&mut peer, local_id(side, n)).await;
+            peer.send(Frame::rst(local_id(side, n), 6)).await;
+            assert_eq!(beating.await.unwrap(), Err(BeatError::Unsupported));
+        }
+    });
+}
+
+#[test]
+fn peer_that_refuses_heartbeats_and_falls_silent_is_dead_whatever_is_open() {
+    for end in [Frame::fin(0), Frame::rst(0, 6)] {
+        each_side(|side| {
+            let end = end.clone();
+            async move {
+                let (session, _heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+                peer.send(Frame::syn(remote_id(side, 0), [0, 0, 0, 1])).await;
+                let _open = session.accept_typed().await.unwrap();
+                let id = local_id(side, 0);
+                first_token(&mut peer, id).await;
+                peer.send(Frame { id, ..end }).await;
+                let refused = Instant::now();
+                let reason = session.session().closed().await.local;
+                assert_eq!(reason, SessionError::HeartbeatTimeout(Duration::from_secs(15)));
+                // An interval, the tolerance, and the time that closing may take.
+                assert_eq!(refused.elapsed(), Duration::from_secs(10 + 15 + 2));
+            }
+        });
+    }
+}
+
+#[test]
+fn peer_that_refuses_heartbeats_and_sends_on_something_else_lives() {
+    each_side(|side| async move {
+        let (session, _heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        let id = remote_id(side, 0);
+        peer.send(Frame::syn(id, [0, 0, 0, 1])).await;
+        let _open = session.accept_typed().await.unwrap();
+        first_token(&mut peer, local_id(side, 0)).await;
+        peer.send(Frame::rst(local_id(side, 0), 6)).await;
+        // The second stream of heartbeats is left as it is.
+        for _ in 0..30 {
+            sleep(Duration::from_secs(14)).await;
+            peer.send(Frame::data(id, "x")).await;
+        }
+        assert!(!session.session().is_closed());
+    });
 }
 
 #[test]
