@@ -1,5 +1,6 @@
 //! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
 
+mod head;
 mod item;
 mod message;
 mod request;
@@ -10,6 +11,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 pub(crate) use self::{
+    head::{Beginning, MAX_BEGINNING, codec_of, peek_request},
     item::{
         ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,

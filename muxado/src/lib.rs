@@ -50,6 +50,9 @@
 //! `tokio` (default): everything but [`proto`].
 
 #[cfg(feature = "tokio")]
+#[doc(hidden)]
+pub mod backlog;
+#[cfg(feature = "tokio")]
 mod control;
 #[cfg(feature = "tokio")]
 mod driver;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::OpenError,
-    proto::{Side, Source},
+    proto::{OpenLevel, Side, Source},
     session::{Opening, Session},
     stream::Stream,
 };
@@ -100,7 +100,14 @@ impl TypedSession {
     ///
     /// When either side goes away or the session has ended.
     pub fn open_typed(&self, stream_type: StreamType) -> OpenTyped {
-        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0)), stream_type }
+        self.open_typed_at(stream_type, OpenLevel::ALL)
+    }
+
+    /// The same within the limits of a level: for `muxado-rpc`, whose calls may wait for others.
+    #[doc(hidden)]
+    pub fn open_typed_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped {
+        let opening = Opening::new(&self.session.shared, Some(stream_type.0), level);
+        OpenTyped { opening, stream_type }
     }
 
     /// Takes the next stream of the peer's whose type has come; `None` once the session has ended.
@@ -227,7 +234,7 @@ pub struct TypedStream {
 
 impl TypedStream {
     /// Streams of a typed session are not accepted without their type.
-    fn accepted((stream, stream_type): (Stream, Option<u32>)) -> Self {
+    pub(crate) fn accepted((stream, stream_type): (Stream, Option<u32>)) -> Self {
         Self { stream, stream_type: StreamType(stream_type.unwrap_or_default()) }
     }
 

@@ -16,7 +16,7 @@ use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
     Origin, PeerCapabilities, PeerInfo, Request, Response, Status, connection::shared::ConnectionShared,
-    wire::encode_request,
+    support::depth::Depth, wire::encode_request,
 };
 
 /// Calls the services of the peer: a Tower service from [`Request`] to [`Response`].
@@ -45,22 +45,34 @@ pub struct Channel {
 enum Hold {
     /// The connection closes with the last of these.
     Owning(Arc<Owner>),
-    /// It is there as long as others own it.
-    Lent(Arc<ConnectionShared>),
+    /// It is there as long as others own it. Calls have this depth at least.
+    Lent(Depth, Arc<ConnectionShared>),
 }
 
 impl Hold {
     fn shared(&self) -> &Arc<ConnectionShared> {
         match self {
             Self::Owning(owner) => &owner.shared,
-            Self::Lent(shared) => shared,
+            Self::Lent(_, shared) => shared,
+        }
+    }
+
+    const fn depth(&self) -> Depth {
+        match self {
+            Self::Owning(_) => Depth::ZERO,
+            Self::Lent(depth, _) => *depth,
         }
     }
 }
 
 impl Channel {
     pub(crate) fn new(shared: Arc<ConnectionShared>) -> Self {
-        Self { hold: Some(Hold::Lent(shared)) }
+        Self::at_depth(shared, Depth::ZERO)
+    }
+
+    /// A channel of a handler, whose calls have this depth at least.
+    pub(crate) fn at_depth(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
+        Self { hold: Some(Hold::Lent(depth, shared)) }
     }
 
     /// A channel that owns its connection together with its clones.
@@ -151,8 +163,10 @@ impl Channel {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
+        let depth = request.outgoing_depth().max(hold.depth());
+        request.set_depth(depth);
         let message = encode_request(request, hold.shared().send_limits())?;
-        let call = Call::new(method, codec, hold.clone());
+        let call = Call::new(method, codec, depth, hold.clone());
         Ok(CallFuture::new(call, timeout, message, input))
     }
 }

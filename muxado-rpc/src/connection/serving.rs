@@ -1,6 +1,8 @@
 //! The serving end of calls: which service, how its handler runs, what the handler sees.
 
+pub(crate) mod admission;
 pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod pace;
+pub(crate) mod rooms;
 pub(crate) mod router;

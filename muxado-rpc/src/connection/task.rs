@@ -7,22 +7,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use muxado::{
-    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, TypedSession,
-    TypedStream,
+    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession, TypedStream,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
-use tokio_util::sync::PollSemaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     CallService, PeerInfo, Router,
     connection::{
         capabilities::CapabilityStreams,
         serving::{
+            admission::{Admission, Next},
             call::{New, ServerCall},
             pace::{Batch, Pace},
         },
@@ -50,9 +45,8 @@ struct Calls<S: CallService> {
     shared: Arc<ConnectionShared>,
     router: Router,
     service: CatchDrop<S>,
-    /// One permit per call that may be served; the call holds it until nothing of it is left.
-    permits: PollSemaphore,
-    permit: Option<OwnedSemaphorePermit>,
+    /// The calls that wait, and the places of those that are served: a call holds its own until nothing of it is left.
+    admission: Admission,
     /// A call that is done: the next one takes its place in memory, and its service.
     spare: Option<Pin<Box<ServerCall<S>>>>,
     pace: Pace,
@@ -79,12 +73,11 @@ where
         if let Some(heartbeat) = &setup.heartbeat {
             Heartbeat::start(&typed, *heartbeat);
         }
-        let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(ConnectionShared::new(typed, peer, setup));
-        let permits = PollSemaphore::new(permits);
+        let admission = Admission::new(&setup.limits);
         let capabilities = CapabilityStreams::new(shared.typed(), shared.remote());
         let pace = Pace::default();
-        let calls = Calls { shared, router, service, permits, permit: None, spare: None, pace, capabilities };
+        let calls = Calls { shared, router, service, admission, spare: None, pace, capabilities };
         Self { driver, calls, logs: Arc::clone(&setup.logs) }
     }
 
@@ -132,23 +125,17 @@ impl<S: CallService> Calls<S> {
         let mut batch = None;
         let mut accepted = Poll::Ready(());
         for _ in 0..CALLS_PER_TURN {
-            if self.permit.is_none() {
-                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else {
+            match self.admission.poll_next(cx, &self.shared, &self.router) {
+                Poll::Ready(Next::Call(new)) => {
+                    let batch = batch.get_or_insert_with(|| self.pace.begin());
+                    self.start(cx, new, batch);
+                }
+                Poll::Ready(Next::Control(stream)) => refuse_control(stream, self.shared.peer()),
+                Poll::Pending => {
                     accepted = Poll::Pending;
                     break;
-                };
-                self.permit = permit;
+                }
             }
-            let Some((stream, first)) = self.shared.typed().try_accept_with_chunk() else {
-                accepted = Poll::Pending;
-                break;
-            };
-            if stream.stream_type() == StreamType::CONTROL {
-                refuse_control(stream, self.shared.peer());
-                continue;
-            }
-            let batch = batch.get_or_insert_with(|| self.pace.begin());
-            self.start(cx, stream, first, batch);
         }
         if let Some(batch) = batch {
             self.pace.end(&batch);
@@ -161,19 +148,14 @@ impl<S: CallService> Calls<S> {
     ///
     /// The tasks need no owner: each waits for nothing but its handler and its stream, which fails
     /// when the session ends or the connection is dropped.
-    fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, first: Option<Bytes>, batch: &mut Batch) {
+    fn start(&mut self, cx: &mut Context<'_>, new: New, batch: &mut Batch) {
         let spare = self.spare.take();
         let mut serve = spare.unwrap_or_else(|| Box::pin(ServerCall::new(self.service.clone())));
-        let permit = self.permit.take();
         if !batch.takes_another() {
-            serve.as_mut().take_up(&self.shared, &self.router, New { stream, first, permit });
+            serve.as_mut().take_up(&self.shared, &self.router, new);
             tokio::spawn(serve);
-        } else if serve
-            .as_mut()
-            .poll_new(cx, &self.shared, &self.router, New { stream, first, permit })
-            .is_ready()
-        {
-            self.permit = serve.as_mut().take_permit();
+        } else if serve.as_mut().poll_new(cx, &self.shared, &self.router, new).is_ready() {
+            self.admission.give_back(serve.as_mut().take_permit());
             if serve.may_serve_again() {
                 self.spare = Some(serve);
             }

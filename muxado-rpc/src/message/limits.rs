@@ -22,6 +22,8 @@ pub struct Limits {
     pub(crate) max_metadata_size: usize,
     pub(crate) max_request_memory: usize,
     pub(crate) max_in_flight: usize,
+    pub(crate) max_streaming_calls: usize,
+    pub(crate) queue_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) handshake_timeout: Duration,
@@ -34,6 +36,8 @@ impl Default for Limits {
             max_metadata_size: 16 * 1024,
             max_request_memory: 256 * 1024 * 1024,
             max_in_flight: 1024,
+            max_streaming_calls: 1024,
+            queue_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
             max_connections: 10_000,
             handshake_timeout: Duration::from_secs(10),
@@ -87,14 +91,50 @@ impl Limits {
         self
     }
 
-    /// Calls of the peer that are served at a time on one connection. Default 1024, at least 1.
+    /// Calls of the peer that are served at a time on one connection, without those that stream items, which
+    /// [`max_streaming_calls`](Self::max_streaming_calls) bounds. Default 1024, at least 1.
     ///
-    /// Further calls wait in the session's backlog ([`muxado::Config::accept_backlog`]); beyond it
-    /// they are refused as not executed. A call counts until its handler is gone and its answer is
-    /// sent.
+    /// Further calls wait in the session's backlog ([`muxado::Config::accept_backlog`]), for
+    /// [`queue_timeout`](Self::queue_timeout) at most; beyond it they are refused as not executed. A call
+    /// counts until its handler is gone and its answer is sent. As long as the queue moves, the oldest call is
+    /// begun first; once that one has waited for half of its time, the newest ones are, so that those that are
+    /// begun can still be answered in time.
+    ///
+    /// A call that the peer makes while it serves one of this side's says so (its depth is 1, that of one made
+    /// while serving that one 2, and so on up to 8), and does not count here: each depth has a room of its own,
+    /// of an eighth of this limit and at least one call, so that calls never wait for those that wait for them.
+    /// Depth 8, which those deeper still belong to, refuses instead of waiting. So all together there are at
+    /// most `limit + 8 × max(1, limit / 8)` calls, whatever the peer says.
     #[must_use]
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls.max(1);
+        self
+    }
+
+    /// Calls of the peer that stream items, in either direction, and are served at a time on one connection.
+    /// Default 1024, at least 1.
+    ///
+    /// Such calls may last as long as somebody listens, so they do not count in
+    /// [`max_in_flight`](Self::max_in_flight). Otherwise they are treated as those: further ones wait, and
+    /// each depth has a room of its own.
+    #[must_use]
+    pub fn max_streaming_calls(mut self, calls: usize) -> Self {
+        self.max_streaming_calls = calls.max(1);
+        self
+    }
+
+    /// How long a call may wait before it begins, or its own time limit if that is less. Default 10 s; with zero
+    /// no call waits.
+    ///
+    /// It holds for calls of the peer that wait for room among those that are served
+    /// ([`max_in_flight`](Self::max_in_flight), [`max_streaming_calls`](Self::max_streaming_calls)), and for
+    /// calls of this side that wait for a stream ([`muxado::Config::max_open_streams`],
+    /// [`muxado::Config::max_unacknowledged_opens`]), each on its own. After that the call fails with
+    /// `resource_exhausted`, was not executed, and the error names the limit and whose it is; it fails with
+    /// `deadline_exceeded` if its own time limit is over first.
+    #[must_use]
+    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.queue_timeout = timeout;
         self
     }
 

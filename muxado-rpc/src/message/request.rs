@@ -11,7 +11,7 @@ use crate::{
     connection::shared::ConnectionShared,
     message::{payload::Payload, scope::Scope},
     stream::body::Limit,
-    support::deadline,
+    support::{deadline, depth::Depth},
 };
 
 /// A call: the method, its encoded parameters, and what goes with them.
@@ -32,6 +32,7 @@ pub struct Request {
     pub(crate) params: Payload,
     timeout: Option<Duration>,
     inherits: bool,
+    depth: Depth,
     /// The items that follow.
     input: Option<Body>,
     extras: Option<Box<Extras>>,
@@ -88,7 +89,18 @@ impl Request {
         params: Payload,
         arrival: Option<Arrival>,
     ) -> Self {
-        Self { method, codec, params, timeout: None, inherits: true, input: None, extras: None, arrival }
+        let depth = Depth::current();
+        Self {
+            method,
+            codec,
+            params,
+            timeout: None,
+            inherits: true,
+            depth,
+            input: None,
+            extras: None,
+            arrival,
+        }
     }
 
     fn extras(&self) -> &Extras {
@@ -116,6 +128,7 @@ impl Request {
             params: self.params.clone(),
             timeout: self.timeout,
             inherits: self.inherits,
+            depth: self.depth,
             input: None,
             extras: self.extras.clone(),
             arrival: self.arrival.clone(),
@@ -179,6 +192,21 @@ impl Request {
         }
     }
 
+    /// How deep the call stands among those that are served for the sake of others.
+    pub(crate) const fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    pub(crate) const fn set_depth(&mut self, depth: Depth) {
+        self.depth = depth;
+    }
+
+    /// The depth with which it is sent from here. One that came is passed on, and stands one deeper.
+    pub(crate) fn outgoing_depth(&self) -> Depth {
+        let own = if self.arrival.is_some() { self.depth.next() } else { self.depth };
+        own.max(Depth::current())
+    }
+
     /// Values for handlers and layers further in; they are not sent.
     pub fn extensions(&self) -> &Extensions {
         &self.extras().extensions
@@ -238,7 +266,8 @@ impl Request {
     /// The channel back to the caller; a detached one if the request did not come by a connection.
     pub(crate) fn channel(&self) -> Channel {
         let shared = self.arrival.as_ref().and_then(|arrival| arrival.shared.clone());
-        shared.map_or_else(Channel::detached, Channel::new)
+        let depth = self.depth.next();
+        shared.map_or_else(Channel::detached, |shared| Channel::at_depth(shared, depth))
     }
 
     /// The encoded parameters: a map by name or an array by position.

@@ -53,6 +53,7 @@ mod ids;
 mod incoming;
 mod input;
 mod lifecycle;
+mod open_level;
 mod outbox;
 mod output;
 mod patience;
@@ -62,6 +63,7 @@ mod session;
 mod stats;
 mod stream;
 mod time;
+mod waiting;
 
 pub(crate) use self::output::FRAME;
 pub use self::{
@@ -70,8 +72,10 @@ pub use self::{
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, MAX_FRAME_LEN, ProtocolError, StreamId},
     heartbeat::{HeartbeatConfig, HeartbeatEvent, OnFailure},
     ids::Side,
+    open_level::OpenLevel,
     outbox::{Outbox, Source},
     session::Session,
     stats::SessionStats,
     stream::StreamKey,
+    waiting::Waiting,
 };

@@ -15,10 +15,11 @@ use super::{
     heartbeat::{DEFAULT_HEARTBEAT_TYPE, Requester},
     ids::{RecentlyReset, Side},
     incoming::Incoming,
+    open_level::OpenLevel,
     outbox::Outbox,
     reset_budget::ResetBudget,
     stats::SessionStats,
-    stream::{Owner, SendState, Stream, StreamKey, Typing},
+    stream::{Owner, SendState, Stream, StreamKey},
 };
 use crate::{
     config::Config,
@@ -254,9 +255,14 @@ impl Session {
 
     /// How many more streams may be opened now.
     pub fn open_capacity(&self) -> usize {
+        self.open_capacity_at(OpenLevel::ALL)
+    }
+
+    /// How many more streams may be opened now by those of this level.
+    pub fn open_capacity_at(&self, level: OpenLevel) -> usize {
         let (open, unacknowledged) = self.open_limits();
-        open.saturating_sub(self.open_here - self.heartbeats_here)
-            .min(unacknowledged.saturating_sub(self.unacknowledged))
+        (level.of(open).saturating_sub(self.open_here - self.heartbeats_here))
+            .min(level.of(unacknowledged).saturating_sub(self.unacknowledged))
     }
 
     fn open_limits(&self) -> (usize, usize) {
@@ -272,21 +278,9 @@ impl Session {
     ///
     /// It must be given back with [`release`](Self::release).
     pub fn accept(&mut self) -> Option<(StreamKey, Option<u32>)> {
-        while let Some(key) = self.backlog.pop_front() {
-            let Some(stream) = self.stream_mut(key).filter(|stream| stream.owner == Owner::Backlog) else {
-                continue;
-            };
-            stream.owner = Owner::Handle;
-            let stream_type = match stream.typing {
-                Typing::Typed(stream_type) => Some(stream_type),
-                Typing::Untyped | Typing::Awaiting { .. } => None,
-            };
-            self.backlog_len -= 1;
-            self.handles += 1;
-            self.note_accepted(key);
-            return Some((key, stream_type));
-        }
-        None
+        let key = self.look_at_next()?;
+        let stream_type = self.waiting(key)?.stream_type;
+        self.accept_waiting(key).then_some((key, stream_type))
     }
 
     /// Reads the first four bytes of every stream of the peer's as its type, from now on and of
@@ -312,9 +306,9 @@ impl Session {
     /// Refuses every stream that the peer opens from now on: nobody can accept any more.
     pub fn refuse_streams(&mut self) {
         self.refuse_streams = true;
-        for key in std::mem::take(&mut self.backlog) {
-            let in_backlog = |stream: &&mut Stream| stream.owner == Owner::Backlog;
-            let Some(stream) = self.stream_mut(key).filter(in_backlog) else { continue };
+        self.backlog.clear();
+        for key in self.waiting_keys() {
+            let Some(stream) = self.stream_mut(key) else { continue };
             stream.owner = Owner::Nobody;
             self.backlog_len -= 1;
             self.reset(key, ErrorCode::STREAM_REFUSED);

@@ -4,6 +4,9 @@
 //! the driver: whoever comes later must not take it from under their noses again and again. After that turn it is
 //! anybody's, and the next ones are called, too. A future that nobody polls therefore holds nobody up: it is called
 //! once, and passed by.
+//!
+//! Each [`OpenLevel`] has a queue of its own: those of a level that may go on are not behind those of one that may
+//! not.
 
 use std::{
     collections::VecDeque,
@@ -11,12 +14,13 @@ use std::{
 };
 
 use super::{Core, Wakes};
+use crate::proto::OpenLevel;
 
 /// The queue of those who wait to open a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Openers {
-    /// Those who were not called since they last asked, by rising tickets.
-    waiting: VecDeque<Opener>,
+    /// Those of each level who were not called since they last asked, by rising tickets.
+    waiting: [VecDeque<Opener>; OpenLevel::COUNT],
     next_ticket: u64,
     /// Streams that those may open who were called in this turn of the driver.
     reserved: usize,
@@ -32,11 +36,11 @@ struct Opener {
 
 impl Openers {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.iter().all(VecDeque::is_empty)
     }
 
     pub(super) fn shrink(&mut self) {
-        self.waiting.shrink_to_fit();
+        self.waiting.iter_mut().for_each(VecDeque::shrink_to_fit);
     }
 
     pub(super) fn take_turn_wanted(&mut self) -> bool {
@@ -48,47 +52,65 @@ impl Openers {
     }
 
     /// The place of a ticket, or where it belongs: tickets rise along the queue.
-    fn place(&self, ticket: u64) -> Result<usize, usize> {
-        self.waiting.binary_search_by_key(&ticket, |opener| opener.ticket)
+    fn place(&self, level: OpenLevel, ticket: u64) -> Result<usize, usize> {
+        self.waiting[level.index()].binary_search_by_key(&ticket, |opener| opener.ticket)
     }
 
     /// Wakes all, for an answer that does not depend on room.
     pub(super) fn call_all(&mut self, wakes: &mut Wakes) {
-        self.waiting.drain(..).for_each(|opener| wakes.push(opener.waker));
+        let waiting = self.waiting.iter_mut().flat_map(|waiting| waiting.drain(..));
+        waiting.for_each(|opener| wakes.push(opener.waker));
     }
 
-    /// Wakes as many as there is room for, beside those called before in this turn.
-    pub(super) fn call(&mut self, room: usize, wakes: &mut Wakes) {
-        let count = room.saturating_sub(self.reserved).min(self.waiting.len());
-        self.reserved += count;
-        self.waiting.drain(..count).for_each(|opener| wakes.push(opener.waker));
+    /// Wakes as many as there is room for at their level, beside those called before in this turn.
+    pub(super) fn call(&mut self, room_at: impl Fn(OpenLevel) -> usize, wakes: &mut Wakes) {
+        for level in OpenLevel::all() {
+            let waiting = &mut self.waiting[level.index()];
+            if waiting.is_empty() {
+                continue;
+            }
+            let count = room_at(level).saturating_sub(self.reserved).min(waiting.len());
+            self.reserved += count;
+            waiting.drain(..count).for_each(|opener| wakes.push(opener.waker));
+        }
         // Those who were called may never come.
-        self.turn_wanted |= self.reserved > 0 && !self.waiting.is_empty();
+        self.turn_wanted |= self.reserved > 0 && !self.is_empty();
+    }
+
+    /// Whether somebody waits for whom there is room.
+    fn may_call(&self, room_at: impl Fn(OpenLevel) -> usize) -> bool {
+        OpenLevel::all().any(|level| !self.waiting[level.index()].is_empty() && room_at(level) > 0)
     }
 }
 
 impl Core {
     /// Whether the opener may go on; if not, it has a place in the queue now.
-    pub(crate) fn poll_open_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> bool {
+    pub(crate) fn poll_open_turn(
+        &mut self,
+        level: OpenLevel,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> bool {
         if self.proto.refuses_opens() {
-            self.leave_openers(ticket);
+            self.leave_openers(level, ticket);
             return true;
         }
-        let room = self.proto.open_capacity();
+        let room = self.proto.open_capacity_at(level);
         let openers = &mut self.openers;
-        let place = ticket.map(|ticket| openers.place(ticket));
+        let place = ticket.map(|ticket| openers.place(level, ticket));
         let called = matches!(place, Some(Err(_)));
         if called {
             openers.reserved = openers.reserved.saturating_sub(1);
         }
         if room > openers.reserved {
-            self.leave_openers(ticket);
+            self.leave_openers(level, ticket);
             return true;
         }
         openers.turn_wanted |= room > 0;
+        let waiting = &mut openers.waiting[level.index()];
         match place {
             Some(Ok(index)) => {
-                let waker = &mut openers.waiting[index].waker;
+                let waker = &mut waiting[index].waker;
                 if !waker.will_wake(cx.waker()) {
                     self.replaced.push(std::mem::replace(waker, cx.waker().clone()));
                 }
@@ -96,12 +118,12 @@ impl Core {
             Some(Err(index)) => {
                 // It was called, and others were faster: it has its old place again.
                 let ticket = ticket.expect("a place is that of a ticket");
-                openers.waiting.insert(index, Opener { ticket, waker: cx.waker().clone() });
+                waiting.insert(index, Opener { ticket, waker: cx.waker().clone() });
             }
             None => {
                 *ticket = Some(openers.next_ticket);
                 let waker = cx.waker().clone();
-                openers.waiting.push_back(Opener { ticket: openers.next_ticket, waker });
+                waiting.push_back(Opener { ticket: openers.next_ticket, waker });
                 openers.next_ticket += 1;
             }
         }
@@ -109,19 +131,20 @@ impl Core {
     }
 
     /// An opener gives its place up, because it may go on or does not wait any longer.
-    pub(crate) fn leave_openers(&mut self, ticket: &mut Option<u64>) {
-        let Some(place) = ticket.take().map(|ticket| self.openers.place(ticket)) else { return };
+    pub(crate) fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<u64>) {
+        let Some(place) = ticket.take().map(|ticket| self.openers.place(level, ticket)) else { return };
         if let Ok(index) = place {
-            self.replaced.extend(self.openers.waiting.remove(index).map(|opener| opener.waker));
+            let left = self.openers.waiting[level.index()].remove(index);
+            self.replaced.extend(left.map(|opener| opener.waker));
         }
     }
 
     /// An opener is dropped before it could go on. If it had been called, its turn is the next one's.
-    pub(crate) fn abandon_opening(&mut self, ticket: &mut Option<u64>) {
-        if ticket.is_some_and(|ticket| self.openers.place(ticket).is_err()) {
+    pub(crate) fn abandon_opening(&mut self, level: OpenLevel, ticket: &mut Option<u64>) {
+        if ticket.is_some_and(|ticket| self.openers.place(level, ticket).is_err()) {
             self.openers.reserved = self.openers.reserved.saturating_sub(1);
         }
-        self.leave_openers(ticket);
+        self.leave_openers(level, ticket);
         self.proto.announce_capacity();
     }
 
@@ -129,7 +152,7 @@ impl Core {
     pub(crate) fn begin_turn(&mut self) {
         self.openers.reserved = 0;
         self.openers.turn_wanted = false;
-        if !self.openers.is_empty() && self.proto.open_capacity() > 0 {
+        if self.openers.may_call(|level| self.proto.open_capacity_at(level)) {
             self.proto.announce_capacity();
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType};
+use muxado::{OpenTyped, ReadError, RecvStream, Stream, StreamType, proto::OpenLevel};
 use pin_project::pin_project;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
     Body, Codec, Limits, MethodInfo, Origin, Response, Status,
     message::{payload::OutboundMessage, response::Outcome, status},
     stream::body::{BodyWriter, ForwardTask, Limit, ReadHalf, Received, WriteHalf, forward},
-    support::timer::Timer,
+    support::{depth::Depth, timer::Timer},
     wire::{MessageError, MessageReader, decode_response, whole_message},
 };
 
@@ -48,6 +48,8 @@ enum State {
         message: OutboundMessage,
         input: Option<Body>,
         call: Call,
+        /// Begins when there is no stream at once.
+        wait: Option<Pin<Box<OpenWait>>>,
     },
     /// Writing the request and reading the answer.
     Exchanging(Exchange),
@@ -58,6 +60,7 @@ enum State {
 pub(super) struct Call {
     method: &'static MethodInfo,
     codec: Codec,
+    depth: Depth,
     /// A call under way keeps the connection open as its channel does.
     hold: Hold,
 }
@@ -66,6 +69,15 @@ pub(super) struct Call {
 struct Deadline {
     limit: Limit,
     method: &'static MethodInfo,
+    #[pin]
+    timer: Timer,
+}
+
+/// How long a call waits for a stream.
+#[pin_project]
+struct OpenWait {
+    /// `None` beyond the end of time.
+    until: Option<Instant>,
     #[pin]
     timer: Timer,
 }
@@ -104,13 +116,15 @@ impl CallFuture {
         input: Option<Body>,
     ) -> Self {
         let method = call.method;
-        let opening = call.hold.shared().typed().open_typed(StreamType::new(method.service_id().as_u32()));
+        let (stream_type, level) =
+            (StreamType::new(method.service_id().as_u32()), OpenLevel::new(call.depth.as_u8()));
+        let opening = call.hold.shared().typed().open_typed_at(stream_type, level);
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| {
             let at = Instant::now().checked_add(timeout)?;
             Some(Box::pin(Deadline { limit: Limit { at, timeout }, method, timer: Timer::default() }))
         });
-        let state = State::Opening { opening, message, input, call };
+        let state = State::Opening { opening, message, input, call, wait: None };
         Self { state, deadline }
     }
 
@@ -156,14 +170,33 @@ impl Deadline {
     }
 }
 
+impl OpenWait {
+    /// Ready when it has been too long.
+    fn poll(wait: &mut Option<Pin<Box<Self>>>, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
+        let wait = wait.get_or_insert_with(|| {
+            let until = Instant::now().checked_add(limits.queue_timeout);
+            Box::pin(Self { until, timer: Timer::default() })
+        });
+        let wait = wait.as_mut().project();
+        match *wait.until {
+            Some(until) => wait.timer.poll(cx, until),
+            None => Poll::Pending,
+        }
+    }
+}
+
 impl State {
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Limit>) -> Poll<Result<Response, Status>> {
         loop {
             match self {
-                Self::Opening { opening, message, input, call } => {
+                Self::Opening { opening, message, input, call, wait } => {
                     let opened = match input {
-                        None => ready!(opening.poll_with_final(cx, message)),
-                        Some(_) => ready!(Pin::new(opening).poll(cx)),
+                        None => opening.poll_with_final(cx, message),
+                        Some(_) => Pin::new(opening).poll(cx),
+                    };
+                    let Poll::Ready(opened) = opened else {
+                        ready!(OpenWait::poll(wait, cx, call.limits()));
+                        return Poll::Ready(Err(call.no_stream()));
                     };
                     let stream =
                         opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
@@ -356,12 +389,22 @@ impl Answer {
 }
 
 impl Call {
-    pub(super) fn new(method: &'static MethodInfo, codec: Codec, hold: Hold) -> Self {
-        Self { method, codec, hold }
+    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
+        Self { method, codec, depth, hold }
     }
 
     fn limits(&self) -> &Limits {
         self.hold.shared().limits()
+    }
+
+    /// There was no stream for too long.
+    fn no_stream(&self) -> Status {
+        let (method, limit) = (self.method, self.limits().queue_timeout);
+        Status::resource_exhausted(format!(
+            "{method}: no stream within {limit:?} (Limits::queue_timeout), over the calling side's limits \
+             (muxado::Config::max_open_streams, muxado::Config::max_unacknowledged_opens)"
+        ))
+        .not_executed()
     }
 
     fn send_items(&self, message: OutboundMessage, input: Body, mut out: WriteHalf) -> Sends {

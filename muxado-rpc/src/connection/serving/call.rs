@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use muxado::{Stream, TypedStream};
 use pin_project::pin_project;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use self::{
     apart::Apart,
@@ -22,10 +22,15 @@ use self::{
 };
 use crate::{
     CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
-    connection::{metrics::CallGuard, shared::ConnectionShared},
+    connection::{
+        metrics::CallGuard,
+        serving::rooms::{Class, Permit},
+        shared::ConnectionShared,
+    },
     message::{payload::OutboundMessage, status},
     support::{
         budget::Reservation,
+        depth::Depth,
         panics::{self, CatchDrop, CatchUnwind, Panic},
         timer::Timer,
     },
@@ -51,7 +56,7 @@ pub(crate) struct ServerCall<S: CallService> {
     guard: Option<CallGuard>,
     /// The memory of a request that was buffered, until its handler is gone.
     reserved: Option<Reservation>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
     /// A panic went through the service.
     panicked: bool,
 }
@@ -76,7 +81,9 @@ enum State<F> {
 pub(crate) struct New {
     pub(crate) stream: TypedStream,
     pub(crate) first: Option<Bytes>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<Permit>,
+    /// When its first frame was read.
+    pub(crate) arrived: Instant,
 }
 
 /// What must be known of a request once it is with its handler.
@@ -86,6 +93,7 @@ struct About {
     codec: Codec,
     deadline: Option<Instant>,
     timeout: Option<Duration>,
+    depth: Depth,
 }
 
 impl<S: CallService> ServerCall<S> {
@@ -130,7 +138,7 @@ impl<S: CallService> ServerCall<S> {
     }
 
     /// The permit of a call that is done.
-    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
         self.project().permit.take()
     }
 
@@ -162,7 +170,7 @@ impl<S: CallService> Future for ServerCall<S> {
 
 impl<S: CallService> ServerCallProj<'_, S> {
     fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
-        let New { stream, first, permit } = new;
+        let New { stream, first, permit, arrived } = new;
         let id = ServiceId::new(stream.stream_type().as_u32());
         match self.guard.as_mut() {
             Some(guard) => guard.begin_again(),
@@ -170,7 +178,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
         *self.stream = Some(stream.into_inner());
         *self.permit = permit;
-        RequestReader::new(id, first, router, shared)
+        RequestReader::new(id, first, arrived, router, shared)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -187,10 +195,13 @@ impl<S: CallService> ServerCallProj<'_, S> {
 
     fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reception: RequestReader) {
         match received {
-            Received::Request(request) => {
-                *self.reserved = reception.take_reserved();
-                self.start(cx, request, reception);
-            }
+            Received::Request(request) => match self.find_room(&request) {
+                Ok(()) => {
+                    *self.reserved = reception.take_reserved();
+                    self.start(cx, request, reception);
+                }
+                Err(status) => self.answer(request.codec(), Err(status.not_executed())),
+            },
             Received::Refused(codec, status) => {
                 if let Some(guard) = self.guard.as_ref() {
                     tracing::debug!(peer = %guard.shared().peer(), "call refused: {status}");
@@ -201,6 +212,24 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
     }
 
+    /// A call whose beginning did not tell that it streams needs a place among those that do.
+    fn find_room(&mut self, request: &Request) -> Result<(), Status> {
+        let method = request.method();
+        if method.shape() == Shape::Unary {
+            return Ok(());
+        }
+        let Some(permit) = self.permit.as_mut().filter(|permit| !permit.class().streams) else {
+            return Ok(());
+        };
+        if permit.turn_into_streaming() {
+            return Ok(());
+        }
+        let class = Class { streams: true, ..permit.class() };
+        let room = self.guard.as_ref().map(|guard| class.describe_limit(guard.shared().limits()));
+        let room = room.unwrap_or_default();
+        Err(Status::resource_exhausted(format!("{method}: no room beside {room}")))
+    }
+
     /// Gives the request to the service.
     fn start(&mut self, cx: &mut Context<'_>, request: Request, reception: RequestReader) {
         let about = About::of(&request);
@@ -208,14 +237,16 @@ impl<S: CallService> ServerCallProj<'_, S> {
             return self.set_apart(about, request, reception);
         }
         let Some(service) = self.service.as_mut() else { return self.answer_panic(about, None) };
-        let started = panics::catch_within(about.deadline, || match service.poll_ready(cx) {
+        let depth = about.depth.next();
+        let begin = || match service.poll_ready(cx) {
             Poll::Ready(Ok(())) => Start::Running(service.call(request)),
             Poll::Ready(Err(error)) => Start::Refused(status::from_box_error(error.into())),
             Poll::Pending => Start::Busy(request),
-        });
+        };
+        let started = panics::catch_within(about.deadline, || depth.within(begin));
         match started {
             Ok(Start::Running(future)) => {
-                let handler = CatchUnwind::new(about.deadline, future);
+                let handler = CatchUnwind::new(about.deadline, future).at_depth(depth);
                 self.state.set(State::Handling { handler, about, timer: None });
             }
             Ok(Start::Refused(status)) => self.answer(about.codec, Err(status.not_executed())),
@@ -365,6 +396,7 @@ impl About {
             codec: request.codec(),
             deadline: request.deadline(),
             timeout: request.timeout(),
+            depth: request.depth(),
         }
     }
 

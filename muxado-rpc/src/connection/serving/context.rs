@@ -10,8 +10,10 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, layers::TraceContext,
-    message::scope::Scope, support::deadline,
+    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request,
+    layers::TraceContext,
+    message::scope::Scope,
+    support::{deadline, depth::Depth},
 };
 
 /// The call that a handler serves: an argument of type `&Context`, which is not sent.
@@ -45,6 +47,7 @@ struct Inner {
     metadata: Metadata,
     extensions: Extensions,
     deadline: Option<Instant>,
+    depth: Depth,
     scope: Arc<Scope>,
     answer: Mutex<ResponseMetadata>,
 }
@@ -66,6 +69,7 @@ impl Context {
             metadata,
             extensions,
             deadline: request.deadline(),
+            depth: request.depth(),
             scope: request.scope(),
             answer: Mutex::default(),
         };
@@ -149,7 +153,7 @@ impl Context {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let future = deadline::scope(self.inner.deadline, future);
+        let future = deadline::scope(self.inner.deadline, self.inner.depth.next().scope(future));
         self.inner.scope.spawn(TraceContext::inherit(future))
     }
 

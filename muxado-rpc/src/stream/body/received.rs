@@ -17,7 +17,7 @@ use crate::{
     Codec, Limits, Metadata, MethodInfo, Origin, Status,
     connection::shared::ConnectionShared,
     message::{response::Failure, status},
-    support::panics::CatchUnwind,
+    support::{depth::Depth, panics::CatchUnwind},
     wire::{MessageError, MessageReader, check_metadata, decode_item_message},
 };
 
@@ -194,7 +194,8 @@ impl ForwardTask {
     ) -> Self {
         let failure = Arc::new(OnceLock::new());
         let report = Report { method, failure: Arc::clone(&failure), done: false };
-        let forward = CatchUnwind::new(None, Forward { report, sending, out }.run());
+        let forward =
+            CatchUnwind::new(None, Forward { report, sending, out }.run()).at_depth(Depth::current());
         let task = shared.spawn(async move { drop(forward.await) });
         Self { task, failure }
     }

@@ -12,12 +12,11 @@ use std::{
 };
 
 use muxado::Stream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{About, after_drop};
 use crate::{
     Body, CallService, Metadata, Request, Response, Status,
-    connection::metrics::CallGuard,
+    connection::{metrics::CallGuard, serving::rooms::Permit},
     message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
     stream::body::{BodyWriter, ReadHalf, Received, WriteHalf},
     support::{
@@ -39,9 +38,9 @@ pub(super) struct Apart {
     /// The memory of a request that was buffered.
     reserved: Option<Reservation>,
     /// Given back when the call is over.
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
     /// The same of a call whose items come: given back when nobody reads them any more, either.
-    _shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
+    _shared_permit: Option<Arc<Option<Permit>>>,
 }
 
 /// Ends what belongs to a call, however the call ends.
@@ -62,7 +61,7 @@ impl Apart {
         guard: CallGuard,
         stream: Stream,
         reader: MessageReader,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Permit>,
     ) -> Self {
         let (mut permit, mut shared_permit) = (permit, None);
         let (out, input) = if about.method.shape().streams_input() {
@@ -149,7 +148,9 @@ impl Apart {
         let deadline = self.about.deadline;
         let mut timer = pin!(Timer::default());
         let taken = AtomicBool::new(false);
-        let mut handler = pin!(CatchUnwind::new(deadline, call(service, request, &taken)));
+        let mut handler = pin!(
+            CatchUnwind::new(deadline, call(service, request, &taken)).at_depth(self.about.depth.next())
+        );
         let mut caller_waits = true;
         loop {
             let ended = poll_fn(|cx| {
@@ -193,7 +194,9 @@ impl Apart {
         let deadline = self.about.deadline;
         let mut timer = pin!(Timer::default());
         let taken = AtomicBool::new(false);
-        let mut handler = pin!(CatchUnwind::new(deadline, call(service, request, &taken)));
+        let mut handler = pin!(
+            CatchUnwind::new(deadline, call(service, request, &taken)).at_depth(self.about.depth.next())
+        );
         let ended = poll_fn(|cx| {
             if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
                 return Poll::Ready(Some(self.about.result_of(self.guard.shared(), ended)));
@@ -220,6 +223,7 @@ impl Apart {
     /// Sends items until their end, the time limit, or until the caller goes.
     async fn send_items(&mut self, mut items: Body, metadata: Metadata) {
         let About { method, codec, deadline, .. } = self.about;
+        let depth = self.about.depth.next();
         let limits = self.guard.shared().send_limits();
         let limit = limits.message_size();
         if let Err(problem) = check_metadata(&metadata, limits) {
@@ -237,7 +241,7 @@ impl Apart {
         let mut timer = pin!(Timer::default());
         let mut sending = BodyWriter::new(method, items, limit, OutboundMessage::new(first));
         let ended = poll_fn(|cx| {
-            match panics::catch_within(deadline, || sending.poll(cx, &mut self.out)) {
+            match panics::catch_within(deadline, || depth.within(|| sending.poll(cx, &mut self.out))) {
                 Ok(Poll::Ready(Ok(end))) => return Poll::Ready(Some(end)),
                 // The caller has gone.
                 Ok(Poll::Ready(Err(_))) => return Poll::Ready(None),

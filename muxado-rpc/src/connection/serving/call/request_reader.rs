@@ -27,6 +27,8 @@ pub(super) struct RequestReader {
     service: Result<&'static ServiceInfo, Unknown>,
     /// What came with the stream.
     first: Option<Bytes>,
+    /// When its first frame was read: time limits count from then.
+    arrived: Instant,
     reader: MessageReader,
     /// Runs until the first byte is there.
     timer: Option<Pin<Box<FirstByte>>>,
@@ -59,12 +61,13 @@ impl RequestReader {
     pub(super) fn new(
         id: ServiceId,
         first: Option<Bytes>,
+        arrived: Instant,
         router: &Router,
         shared: &ConnectionShared,
     ) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::new(shared.limits().max_message_size);
-        Self { service, first, reader, timer: None }
+        Self { service, first, arrived, reader, timer: None }
     }
 
     /// The reader, which may hold bytes behind the request.
@@ -147,7 +150,7 @@ impl RequestReader {
         let request = match &self.service {
             Ok(service) => message
                 .map_err(|error| unreadable(service, &error, shared.limits()))
-                .and_then(|message| request(service, codec, message, shared)),
+                .and_then(|message| request(service, codec, message, self.arrived, shared)),
             Err(Unknown { id, router }) => Err(router.unknown_service(*id)),
         };
         match request {
@@ -161,6 +164,7 @@ fn request(
     service: &'static ServiceInfo,
     codec: Codec,
     message: Bytes,
+    arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
     if codec == Codec::MessagePack
@@ -181,14 +185,16 @@ fn request(
             "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
         )));
     }
-    let RequestHead { params, timeout, metadata, .. } = head;
-    if timeout.is_some_and(|timeout| timeout.is_zero()) {
+    let RequestHead { params, timeout, depth, metadata, .. } = head;
+    let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
     let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
     let mut request = Request::received(method, codec, params, Arc::clone(shared));
     request.set_timeout(timeout);
-    request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+    request.set_deadline(deadline);
+    request.set_depth(depth);
     if !metadata.is_empty() {
         *request.metadata_mut() = metadata;
     }
