@@ -28,7 +28,7 @@ pub struct CallStats {
     /// Answered as the method returned: with its value or its own error.
     pub served: u64,
     /// Answered with a [`Status`](crate::Status): of a handler or a layer, for a time limit, for a
-    /// request that is none.
+    /// request that is none, for want of room.
     pub failed: u64,
     /// Ended by the caller before the answer, or without a request.
     pub cancelled: u64,

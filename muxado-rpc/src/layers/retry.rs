@@ -18,7 +18,8 @@ use crate::{
 /// Tells `tower::retry` to try a call again that surely was not executed, or that was lost with its
 /// connection and whose method is [idempotent](crate::MethodInfo::is_idempotent).
 ///
-/// Only `unavailable` is tried again, after a pause ([`Backoff`], 10 ms to 1 s by default), and never
+/// A call that waited too long for room ([`Limits::queue_timeout`](crate::Limits::queue_timeout)) is not: to try it
+/// again would add to the load. Only `unavailable` is tried again, after a pause ([`Backoff`], 10 ms to 1 s by default), and never
 /// beyond the time limit of the call: each attempt is given what is left of it. Requests that stream
 /// items cannot be sent twice and are tried once. So are methods whose answer streams, once the stream
 /// has begun: `tower::retry` decides before the first item, and a refusal shows in its place.
