@@ -117,7 +117,9 @@ pub use self::{
         setup::CallService,
     },
     message::{
+        BoxError,
         app_error::AppError,
+        body::{Body, BodyEnd},
         call_error::CallError,
         extensions::Extensions,
         layered::Layered,
@@ -131,10 +133,7 @@ pub use self::{
         status::{Code, Executed, Origin, Status},
     },
     server::{Handshake, ListenError, Server, ServerBuilder},
-    stream::{
-        body::{Body, BodyEnd},
-        streaming::Streaming,
-    },
+    stream::streaming::Streaming,
     transport::{address::AddressError, socket::Socket},
 };
 
@@ -156,6 +155,3 @@ pub type RemoteService = ServiceCapability;
 
 /// What a method that streams its answer returns: `-> impl Stream<Item = T>`.
 pub use futures_core::Stream;
-
-/// The error of Tower layers.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

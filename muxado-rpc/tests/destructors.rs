@@ -22,7 +22,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use muxado::{Config, Session, StreamType, TypedSession};
 use muxado_rpc::{
-    BoxError, Code, Codec, Context, Handshake, BodyEnd, NamedService, Peer, PeerInfo, Reconnect, Request,
+    BodyEnd, BoxError, Code, Codec, Context, Handshake, NamedService, Peer, PeerInfo, Reconnect, Request,
     Response, Server, Socket, Status, Stream, Streaming,
     reconnect::{BoxIo, Connector, State},
 };

@@ -3,6 +3,7 @@
 mod call;
 
 use std::{
+    any::Any,
     fmt,
     future::pending,
     sync::Arc,
@@ -73,6 +74,17 @@ impl Channel {
     /// A channel of a handler, whose calls have this depth at least.
     pub(crate) fn at_depth(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
         Self { hold: Some(Hold::Lent(depth, shared)) }
+    }
+
+    /// Returns the channel back to who sent a request; a detached one if the request did not come by a connection.
+    pub(crate) fn back(request: &Request) -> Self {
+        let connection: Option<Arc<dyn Any + Send + Sync>> = match request.connection() {
+            Some(connection) => Some(connection),
+            None => None,
+        };
+        let shared = connection.and_then(|connection| connection.downcast().ok());
+        let depth = request.depth().next();
+        shared.map_or_else(Self::detached, |shared| Self::at_depth(shared, depth))
     }
 
     /// A channel that owns its connection together with its clones.

@@ -6,3 +6,4 @@ pub(crate) mod context;
 pub(crate) mod pace;
 pub(crate) mod rooms;
 pub(crate) mod router;
+pub(crate) mod streamed;

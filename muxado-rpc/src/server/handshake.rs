@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     BoxError, PeerInfo, Socket,
-    client::reconnect::BoxIo,
     support::{panics::CatchUnwind, timer},
+    transport::connector::BoxIo,
 };
 
 /// What a server does with each connection before anything is sent or read on it: TLS, a token, a

@@ -33,7 +33,7 @@ pub(crate) const MAX_BEGINNING: usize = 512;
 
 /// The codec of the request that begins so; `None` before its first byte.
 pub(crate) fn codec_of(bytes: &[u8]) -> Option<Codec> {
-    bytes.first().map(|first| if *first == b'{' { Codec::Json } else { Codec::MessagePack })
+    bytes.first().copied().map(Codec::of_first_byte)
 }
 
 /// Reads the beginning of a request. Never allocates.

@@ -256,7 +256,7 @@ impl WaitingCall {
         match stream.into_inner().finish_with(&mut response) {
             Ok(None) => response.recycle(),
             Ok(Some(mut stream)) => {
-                shared.spawn(async move {
+                shared.runtime().spawn(async move {
                     if poll_fn(|cx| stream.poll_write_final(cx, &mut response)).await.is_err() {
                         guard.take_back();
                     }

@@ -10,9 +10,8 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request,
-    layers::TraceContext,
-    message::scope::Scope,
+    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, Response,
+    message::{scope::Scope, trace_context::TraceContext},
     support::{deadline, depth::Depth},
 };
 
@@ -49,7 +48,7 @@ struct Inner {
     deadline: Option<Instant>,
     depth: Depth,
     scope: Arc<Scope>,
-    answer: Mutex<ResponseMetadata>,
+    response: Mutex<ResponseMetadata>,
 }
 
 /// What a handler wants to travel with its answer.
@@ -62,16 +61,17 @@ struct ResponseMetadata {
 impl Context {
     /// Takes what is known out of a request.
     pub(crate) fn of(request: &mut Request) -> Self {
+        let scope = request.scope();
         let (metadata, extensions) = request.take_extras();
         let inner = Inner {
             method: request.method(),
-            channel: request.channel(),
+            channel: Channel::back(request),
             metadata,
             extensions,
             deadline: request.deadline(),
             depth: request.depth(),
-            scope: request.scope(),
-            answer: Mutex::default(),
+            scope,
+            response: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -160,24 +160,31 @@ impl Context {
     /// Sends a value along with the answer; of a method that returns a stream, in front of its items,
     /// if it is set before the method returns.
     pub fn insert_metadata(&self, name: impl Into<String>, value: impl Into<String>) {
-        self.answer().head.insert(name, value);
+        self.response().head.insert(name, value);
     }
 
     /// Sends a value along with the answer; of a method that returns a stream, behind its items.
     pub fn insert_trailer(&self, name: impl Into<String>, value: impl Into<String>) {
-        self.answer().trailer.insert(name, value);
+        self.response().trailer.insert(name, value);
+    }
+
+    /// Adds to a response what the handler put here for it.
+    pub(crate) fn add_metadata_to(&self, response: &mut Response) {
+        for metadata in [self.take_metadata(), self.take_trailer()] {
+            response.metadata_mut().extend(metadata);
+        }
     }
 
     pub(crate) fn take_metadata(&self) -> Metadata {
-        std::mem::take(&mut self.answer().head)
+        std::mem::take(&mut self.response().head)
     }
 
     pub(crate) fn take_trailer(&self) -> Metadata {
-        std::mem::take(&mut self.answer().trailer)
+        std::mem::take(&mut self.response().trailer)
     }
 
-    fn answer(&self) -> std::sync::MutexGuard<'_, ResponseMetadata> {
-        self.inner.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn response(&self) -> std::sync::MutexGuard<'_, ResponseMetadata> {
+        self.inner.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
