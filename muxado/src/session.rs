@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    num::NonZeroU64,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -329,12 +330,16 @@ pub(crate) struct Opening {
     shared: Option<Arc<Shared>>,
     stream_type: Option<u32>,
     level: OpenLevel,
-    ticket: Option<u64>,
+    ticket: Option<NonZeroU64>,
 }
 
 impl Opening {
     pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>, level: OpenLevel) -> Self {
         Self { shared: Some(Arc::clone(shared)), stream_type, level, ticket: None }
+    }
+
+    pub(crate) const fn stream_type(&self) -> Option<u32> {
+        self.stream_type
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {

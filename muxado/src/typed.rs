@@ -106,8 +106,7 @@ impl TypedSession {
     /// The same within the limits of a level: for `muxado-rpc`, whose calls may wait for others.
     #[doc(hidden)]
     pub fn open_typed_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped {
-        let opening = Opening::new(&self.session.shared, Some(stream_type.0), level);
-        OpenTyped { opening, stream_type }
+        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0), level) }
     }
 
     /// Takes the next stream of the peer's whose type has come; `None` once the session has ended.
@@ -170,7 +169,6 @@ impl TypedSession {
 #[must_use = "futures do nothing unless polled"]
 pub struct OpenTyped {
     opening: Opening,
-    stream_type: StreamType,
 }
 
 impl OpenTyped {
@@ -211,7 +209,7 @@ impl OpenTyped {
         cx: &mut Context<'_>,
         data: &mut impl Source,
     ) -> Poll<Result<TypedStream, OpenError>> {
-        let stream_type = self.stream_type;
+        let stream_type = StreamType(self.opening.stream_type().unwrap_or_default());
         self.opening.poll_final(cx, data).map_ok(|stream| TypedStream { stream, stream_type })
     }
 }
@@ -220,7 +218,7 @@ impl Future for OpenTyped {
     type Output = Result<TypedStream, OpenError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let stream_type = self.stream_type;
+        let stream_type = StreamType(self.opening.stream_type().unwrap_or_default());
         self.opening.poll(cx).map_ok(|stream| TypedStream { stream, stream_type })
     }
 }

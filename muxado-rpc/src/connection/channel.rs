@@ -46,23 +46,62 @@ pub struct Channel {
 enum Hold {
     /// The connection closes with the last of these.
     Owning(Arc<Owner>),
-    /// It is there as long as others own it. Calls have this depth at least.
-    Lent(Depth, Arc<ConnectionShared>),
+    /// It is there as long as others own it.
+    Lent(Arc<ConnectionShared>),
+    /// The same of a handler, whose calls have this depth at least. The depth is part of the tag, which is a word
+    /// this way: the futures of calls find room in it.
+    Depth1(Arc<ConnectionShared>),
+    Depth2(Arc<ConnectionShared>),
+    Depth3(Arc<ConnectionShared>),
+    Depth4(Arc<ConnectionShared>),
+    Depth5(Arc<ConnectionShared>),
+    Depth6(Arc<ConnectionShared>),
+    Depth7(Arc<ConnectionShared>),
+    Depth8(Arc<ConnectionShared>),
 }
 
 impl Hold {
-    fn shared(&self) -> &Arc<ConnectionShared> {
-        match self {
-            Self::Owning(owner) => &owner.shared,
-            Self::Lent(_, shared) => shared,
+    fn lent(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
+        match depth.as_u8() {
+            0 => Self::Lent(shared),
+            1 => Self::Depth1(shared),
+            2 => Self::Depth2(shared),
+            3 => Self::Depth3(shared),
+            4 => Self::Depth4(shared),
+            5 => Self::Depth5(shared),
+            6 => Self::Depth6(shared),
+            7 => Self::Depth7(shared),
+            _ => Self::Depth8(shared),
         }
     }
 
-    const fn depth(&self) -> Depth {
+    fn shared(&self) -> &Arc<ConnectionShared> {
         match self {
-            Self::Owning(_) => Depth::ZERO,
-            Self::Lent(depth, _) => *depth,
+            Self::Owning(owner) => &owner.shared,
+            Self::Lent(shared)
+            | Self::Depth1(shared)
+            | Self::Depth2(shared)
+            | Self::Depth3(shared)
+            | Self::Depth4(shared)
+            | Self::Depth5(shared)
+            | Self::Depth6(shared)
+            | Self::Depth7(shared)
+            | Self::Depth8(shared) => shared,
         }
+    }
+
+    fn depth(&self) -> Depth {
+        Depth::from_wire(match self {
+            Self::Owning(_) | Self::Lent(_) => 0,
+            Self::Depth1(_) => 1,
+            Self::Depth2(_) => 2,
+            Self::Depth3(_) => 3,
+            Self::Depth4(_) => 4,
+            Self::Depth5(_) => 5,
+            Self::Depth6(_) => 6,
+            Self::Depth7(_) => 7,
+            Self::Depth8(_) => 8,
+        })
     }
 }
 
@@ -73,7 +112,7 @@ impl Channel {
 
     /// A channel of a handler, whose calls have this depth at least.
     pub(crate) fn at_depth(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
-        Self { hold: Some(Hold::Lent(depth, shared)) }
+        Self { hold: Some(Hold::lent(shared, depth)) }
     }
 
     /// Returns the channel back to who sent a request; a detached one if the request did not come by a connection.

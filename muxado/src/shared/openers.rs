@@ -10,6 +10,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     task::{Context, Waker},
 };
 
@@ -21,7 +22,8 @@ use crate::proto::OpenLevel;
 pub(crate) struct Openers {
     /// Those of each level who were not called since they last asked, by rising tickets.
     waiting: [VecDeque<Opener>; OpenLevel::COUNT],
-    next_ticket: u64,
+    /// How many tickets there were.
+    tickets: u64,
     /// Streams that those may open who were called in this turn of the driver.
     reserved: usize,
     /// Somebody waits for the end of the turn.
@@ -30,7 +32,7 @@ pub(crate) struct Openers {
 
 #[derive(Debug)]
 struct Opener {
-    ticket: u64,
+    ticket: NonZeroU64,
     waker: Waker,
 }
 
@@ -52,7 +54,7 @@ impl Openers {
     }
 
     /// The place of a ticket, or where it belongs: tickets rise along the queue.
-    fn place(&self, level: OpenLevel, ticket: u64) -> Result<usize, usize> {
+    fn place(&self, level: OpenLevel, ticket: NonZeroU64) -> Result<usize, usize> {
         self.waiting[level.index()].binary_search_by_key(&ticket, |opener| opener.ticket)
     }
 
@@ -88,7 +90,7 @@ impl Core {
     pub(crate) fn poll_open_turn(
         &mut self,
         level: OpenLevel,
-        ticket: &mut Option<u64>,
+        ticket: &mut Option<NonZeroU64>,
         cx: &Context<'_>,
     ) -> bool {
         if self.proto.refuses_opens() {
@@ -121,17 +123,17 @@ impl Core {
                 waiting.insert(index, Opener { ticket, waker: cx.waker().clone() });
             }
             None => {
-                *ticket = Some(openers.next_ticket);
-                let waker = cx.waker().clone();
-                waiting.push_back(Opener { ticket: openers.next_ticket, waker });
-                openers.next_ticket += 1;
+                openers.tickets += 1;
+                let last = NonZeroU64::new(openers.tickets).expect("it was counted up");
+                *ticket = Some(last);
+                waiting.push_back(Opener { ticket: last, waker: cx.waker().clone() });
             }
         }
         false
     }
 
     /// An opener gives its place up, because it may go on or does not wait any longer.
-    pub(crate) fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<u64>) {
+    pub(crate) fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
         let Some(place) = ticket.take().map(|ticket| self.openers.place(level, ticket)) else { return };
         if let Ok(index) = place {
             let left = self.openers.waiting[level.index()].remove(index);
@@ -140,7 +142,7 @@ impl Core {
     }
 
     /// An opener is dropped before it could go on. If it had been called, its turn is the next one's.
-    pub(crate) fn abandon_opening(&mut self, level: OpenLevel, ticket: &mut Option<u64>) {
+    pub(crate) fn abandon_opening(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
         if ticket.is_some_and(|ticket| self.openers.place(level, ticket).is_err()) {
             self.openers.reserved = self.openers.reserved.saturating_sub(1);
         }
