@@ -326,7 +326,6 @@ async fn goodput(codec: Codec, callers: usize) -> usize {
     over.store(true, Ordering::Relaxed);
     let good = answered.load(Ordering::Relaxed);
     join_all(callers).await;
-    println!("goodput: {} begun, {good} answered", pair.counter.served().len());
     good
 }
 
