@@ -2,6 +2,7 @@
 
 mod early_head;
 mod envelope;
+mod head;
 mod item;
 mod message;
 mod request;
@@ -13,6 +14,7 @@ use bytes::{Buf, Bytes};
 
 pub(crate) use self::{
     early_head::early_head,
+    head::{Beginning, MAX_BEGINNING, codec_of, peek_request},
     item::{
         ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,

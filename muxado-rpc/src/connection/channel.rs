@@ -17,7 +17,7 @@ use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
     Origin, PeerCapabilities, PeerInfo, Request, Response, Status, connection::shared::ConnectionShared,
-    wire::encode_request,
+    support::depth::Depth, wire::encode_request,
 };
 
 /// A Tower service from [`Request`] to [`Response`] that calls the services of the peer.
@@ -46,20 +46,71 @@ enum Hold {
     Owning(Arc<Owner>),
     /// It is there as long as others own it.
     Lent(Arc<ConnectionShared>),
+    /// The same of a handler, whose calls have this depth at least. The depth is part of the tag, which is a word
+    /// this way: the futures of calls find room in it.
+    Depth1(Arc<ConnectionShared>),
+    Depth2(Arc<ConnectionShared>),
+    Depth3(Arc<ConnectionShared>),
+    Depth4(Arc<ConnectionShared>),
+    Depth5(Arc<ConnectionShared>),
+    Depth6(Arc<ConnectionShared>),
+    Depth7(Arc<ConnectionShared>),
+    Depth8(Arc<ConnectionShared>),
 }
 
 impl Hold {
+    fn lent(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
+        match depth.as_u8() {
+            0 => Self::Lent(shared),
+            1 => Self::Depth1(shared),
+            2 => Self::Depth2(shared),
+            3 => Self::Depth3(shared),
+            4 => Self::Depth4(shared),
+            5 => Self::Depth5(shared),
+            6 => Self::Depth6(shared),
+            7 => Self::Depth7(shared),
+            _ => Self::Depth8(shared),
+        }
+    }
+
     fn shared(&self) -> &Arc<ConnectionShared> {
         match self {
             Self::Owning(owner) => &owner.shared,
-            Self::Lent(shared) => shared,
+            Self::Lent(shared)
+            | Self::Depth1(shared)
+            | Self::Depth2(shared)
+            | Self::Depth3(shared)
+            | Self::Depth4(shared)
+            | Self::Depth5(shared)
+            | Self::Depth6(shared)
+            | Self::Depth7(shared)
+            | Self::Depth8(shared) => shared,
         }
+    }
+
+    fn depth(&self) -> Depth {
+        Depth::from_wire(match self {
+            Self::Owning(_) | Self::Lent(_) => 0,
+            Self::Depth1(_) => 1,
+            Self::Depth2(_) => 2,
+            Self::Depth3(_) => 3,
+            Self::Depth4(_) => 4,
+            Self::Depth5(_) => 5,
+            Self::Depth6(_) => 6,
+            Self::Depth7(_) => 7,
+            Self::Depth8(_) => 8,
+        })
     }
 }
 
 impl Channel {
     pub(crate) fn new(shared: Arc<ConnectionShared>) -> Self {
-        Self { hold: Some(Hold::Lent(shared)) }
+        Self::at_depth(shared, Depth::ZERO)
+    }
+
+    /// A channel of a handler, whose calls have this depth at least.
+    pub(crate) fn at_depth(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
+        Self { hold: Some(Hold::lent(shared, depth)) }
     }
 
     /// Returns the channel back to who sent a request; a detached one if the request did not come by a connection.
@@ -69,7 +120,8 @@ impl Channel {
             None => None,
         };
         let shared = connection.and_then(|connection| connection.downcast().ok());
-        shared.map_or_else(Self::detached, Self::new)
+        let depth = request.depth().next();
+        shared.map_or_else(Self::detached, |shared| Self::at_depth(shared, depth))
     }
 
     /// A channel that owns its connection together with its clones.
@@ -173,8 +225,10 @@ impl Channel {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
+        let depth = request.outgoing_depth().max(hold.depth());
+        request.set_depth(depth);
         let message = encode_request(request, hold.shared().send_limits())?;
-        let call = Call::new(method, codec, hold.clone());
+        let call = Call::new(method, codec, depth, hold.clone());
         Ok(CallFuture::new(call, timeout, message, input))
     }
 }

@@ -29,7 +29,7 @@ pub struct CallStats {
     /// Calls answered with the value or the error that the method returned: the last byte of it has been handed to the
     /// session. A call whose response waits for its caller is under way.
     pub served: u64,
-    /// Calls answered with a [`Status`](crate::Status), for instance of a layer, for a time limit or an invalid request.
+    /// Calls answered with a [`Status`](crate::Status), for instance of a layer, for a time limit, an invalid request or want of room.
     /// Also calls whose response was dropped because of
     /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) or
     /// [`ServerBuilder::max_memory`](crate::ServerBuilder::max_memory).

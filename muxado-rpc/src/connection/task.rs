@@ -6,20 +6,17 @@ mod monitor;
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use muxado::{
-    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, Turn, TypedSession,
-    TypedStream, rpc::TypedSessionExt,
+    Driver, Heartbeat, Session, SessionEnd, SessionError, Side, Turn, TypedSession, rpc::TypedSessionExt,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::{Handle, RuntimeFlavor},
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::sync::PollSemaphore;
 
 use self::{
     handover::{Handover, Holder},
@@ -30,8 +27,10 @@ use crate::{
     connection::{
         capabilities::CapabilityStreams,
         serving::{
-            call::{New, ServerCall},
+            admission::{Admission, Next},
+            call::ServerCall,
             inline_policy::InlinePolicy,
+            rooms::Permit,
         },
         setup::Setup,
         shared::ConnectionShared,
@@ -55,8 +54,8 @@ pub(crate) struct Connection<T, S: CallService> {
 struct TaskShared<T, S: CallService> {
     connection: Arc<ConnectionShared>,
     router: Router,
-    /// One permit per call that may be served; the call holds it until nothing of it is left.
-    permits: Arc<Semaphore>,
+    /// The calls that wait, and the places of those that are served: a call holds its own until nothing of it is left.
+    admission: Mutex<Admission>,
     policy: InlinePolicy,
     handover: Handover<Work<T, S>>,
     /// Where another task can go on; `None` if there is but one thread.
@@ -68,16 +67,15 @@ struct TaskShared<T, S: CallService> {
 struct Work<T, S: CallService> {
     driver: Driver<T>,
     service: CatchDrop<S>,
-    permits: PollSemaphore,
     capabilities: CapabilityStreams,
-    next: Next<S>,
+    spare: Spare<S>,
 }
 
-/// What the next call is served with.
-struct Next<S: CallService> {
-    permit: Option<OwnedSemaphorePermit>,
-    /// A call that is done: the next one takes its place in memory, and its service.
-    spare: Option<Pin<Box<ServerCall<S>>>>,
+/// What a call that is done has left to the next one.
+struct Spare<S: CallService> {
+    permit: Option<Permit>,
+    /// Its place in memory, with its service.
+    call: Option<Pin<Box<ServerCall<S>>>>,
 }
 
 impl<T, S> Connection<T, S>
@@ -101,21 +99,20 @@ where
         if let Some(heartbeat) = &setup.heartbeat {
             Heartbeat::start(&typed, *heartbeat);
         }
-        let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
         let connection = Arc::new(ConnectionShared::new(typed, peer, setup));
         let capabilities = CapabilityStreams::new(connection.typed(), connection.remote());
         let runtime = Some(Handle::current());
         let shared = Arc::new(TaskShared {
             connection,
             router,
-            permits: Arc::clone(&permits),
+            admission: Mutex::new(Admission::new(&setup.limits)),
             policy: InlinePolicy::new(setup.inline),
             handover: Handover::new(),
             runtime: runtime.filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
             logs: Arc::clone(&setup.logs),
         });
-        let permits = PollSemaphore::new(permits);
-        let work = Work { driver, service, permits, capabilities, next: Next { permit: None, spare: None } };
+        let spare = Spare { permit: None, call: None };
+        let work = Work { driver, service, capabilities, spare };
         Self { shared, work: Box::new(work) }
     }
 
@@ -130,6 +127,13 @@ where
         if !(Seat { shared, holder: Holder::OWNER, work: Some(work) }).run().await {
             poll_fn(|cx| owner.0.handover.poll_finished(cx)).await;
         }
+    }
+}
+
+impl<T, S: CallService> TaskShared<T, S> {
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        // Nothing that panics runs under the lock.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,7 +210,7 @@ where
         self.take_back();
         let Self { shared, work, .. } = self;
         let Some(work) = work else { return false };
-        let Work { driver, service, permits, capabilities, next } = *work;
+        let Work { driver, service, capabilities, spare } = *work;
         // Without its driver the session has ended, whatever happened.
         panics::discard(driver);
         let (connection, logs) = (&shared.connection, &shared.logs);
@@ -216,7 +220,8 @@ where
             let suppressed = line.suppressed;
             tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
         }
-        panics::discard((service, permits, capabilities, next));
+        panics::discard((service, capabilities, spare));
+        shared.admission().end();
         report(&connection.session().closed().await, connection.peer(), &logs.connections);
         connection.log().write_count();
         true
@@ -241,11 +246,11 @@ where
         let Some(work) = &mut self.work else { return Poll::Ready(()) };
         let (connection, router) = (&self.shared.connection, &self.shared.router);
         work.capabilities.poll(cx, connection.remote(), connection.limits(), router);
-        let mut next = Next { permit: work.next.permit.take(), spare: work.next.spare.take() };
-        let accepted = self.accept(cx, &mut next);
+        let mut spare = Spare { permit: work.spare.permit.take(), call: work.spare.call.take() };
+        let accepted = self.accept(cx, &mut spare);
         self.take_back();
         if let Some(work) = &mut self.work {
-            work.next = next;
+            work.spare = spare;
         }
         accepted
     }
@@ -256,7 +261,7 @@ where
     /// A call whose method has proved quick is polled once where it is: if its handler has nothing to wait for, it is
     /// done, and costs no task. Others get one. The tasks need no owner: each waits for nothing but its handler and its
     /// stream, which fails when the session ends or the connection is dropped.
-    fn accept(&mut self, cx: &mut Context<'_>, next: &mut Next<S>) -> Poll<()> {
+    fn accept(&mut self, cx: &mut Context<'_>, spare: &mut Spare<S>) -> Poll<()> {
         let shared = Arc::clone(&self.shared);
         let (connection, router) = (&shared.connection, &shared.router);
         let mut batch = shared.policy.batch();
@@ -264,25 +269,23 @@ where
         let mut watch = None;
         let mut has_spawned = false;
         for _ in 0..CALLS_PER_TURN {
-            if next.permit.is_none() {
-                next.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
-            }
-            if next.permit.is_none() || next.spare.is_none() {
+            if spare.call.is_none() {
                 drop(watch.take());
                 self.take_back();
                 let Some(work) = &mut self.work else { return Poll::Ready(()) };
-                ready!(next.poll_complete(cx, work));
+                spare.call = Some(Box::pin(ServerCall::new(work.service.clone())));
             }
-            let Some((stream, first)) = connection.typed().try_accept_with_chunk() else {
-                return Poll::Pending;
+            let new = match self.poll_next(cx, &mut spare.permit) {
+                Poll::Ready(Some(Next::Call(new))) => new,
+                Poll::Ready(Some(other)) => {
+                    other.refuse(connection);
+                    continue;
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             };
-            if stream.stream_type() == StreamType::CONTROL {
-                refuse_control(stream, connection.peer());
-                continue;
-            }
-            let Some(mut serve) = next.spare.take() else { return Poll::Ready(()) };
-            let new = New { stream, first, permit: next.permit.take() };
-            let polled = serve.as_mut().poll_new(cx, connection, router, new, |method| {
+            let Some(mut call) = spare.call.take() else { return Poll::Ready(()) };
+            let polled = call.as_mut().poll_new(cx, connection, router, new, |method| {
                 let runs_here = batch.runs_here(method, router);
                 if runs_here && watch.is_none() {
                     watch = self.lend();
@@ -294,17 +297,29 @@ where
             });
             batch.note(polled.is_pending());
             if polled.is_pending() {
-                tokio::spawn(serve);
+                tokio::spawn(call);
                 has_spawned = true;
             } else {
-                next.permit = serve.as_mut().take_permit();
-                next.spare = serve.may_serve_again().then_some(serve);
+                spare.permit = call.as_mut().take_permit().filter(Permit::is_of_first_class);
+                spare.call = call.may_serve_again().then_some(call);
             }
             if batch.is_long() || !shared.handover.is_holder(self.holder) {
                 return Poll::Ready(());
             }
         }
         Poll::Ready(())
+    }
+
+    /// Polls for the next call that may begin; `None` if another task has taken the work over.
+    ///
+    /// Whoever takes it over polls after this, so that the task that is woken later is the one that works.
+    fn poll_next(&self, cx: &mut Context<'_>, spare: &mut Option<Permit>) -> Poll<Option<Next>> {
+        let Self { shared, holder, .. } = self;
+        let mut admission = shared.admission();
+        if !shared.handover.is_holder(*holder) {
+            return Poll::Ready(None);
+        }
+        admission.poll_next(cx, spare, &shared.connection, &shared.router).map(Some)
     }
 
     /// Lends the work while handlers run, if another task can take it over.
@@ -322,19 +337,6 @@ where
     }
 }
 
-impl<S: CallService> Next<S> {
-    /// Waits until a call may be served, and makes a place for it.
-    fn poll_complete<T>(&mut self, cx: &mut Context<'_>, work: &mut Work<T, S>) -> Poll<()> {
-        if self.permit.is_none() {
-            self.permit = ready!(work.permits.poll_acquire(cx));
-        }
-        if self.spare.is_none() {
-            self.spare = Some(Box::pin(ServerCall::new(work.service.clone())));
-        }
-        Poll::Ready(())
-    }
-}
-
 /// Has the task that was spawned last run on any thread: the runtime keeps the last one for the thread that spawned it,
 /// which may be held up now.
 fn release_spawned() {
@@ -343,12 +345,6 @@ fn release_spawned() {
 
 /// Calls that are started before the answers of those among them that are done already are sent.
 const CALLS_PER_TURN: usize = 64;
-
-/// A peer has one control stream, which does not come this way (`PROTOCOL §10.13`).
-fn refuse_control(stream: TypedStream, peer: &PeerInfo) {
-    tracing::debug!(%peer, "a second control stream is refused");
-    stream.into_inner().reset(ErrorCode::STREAM_REFUSED);
-}
 
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
 ///

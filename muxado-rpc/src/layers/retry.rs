@@ -20,7 +20,8 @@ use crate::{
 /// A call is tried again if it failed as `unavailable`, and either was surely not executed, or was lost with its
 /// connection while its method is [idempotent](crate::MethodInfo::is_idempotent). Between attempts there is a pause
 /// ([`Backoff`], 10 ms to 1 s by default). Each attempt gets what is left of the call's time limit, and none begins
-/// after it.
+/// after it. A call that waited too long for room ([`Limits::queue_timeout`](crate::Limits::queue_timeout)) is not tried
+/// again, because that would add to the load.
 ///
 /// A request that streams items cannot be sent twice and is tried once. A method that returns a stream is tried once
 /// as well: `tower::retry` decides before the first item, and a refusal comes in place of that item.

@@ -27,6 +27,8 @@ pub struct Limits {
     pub(crate) max_response_memory: usize,
     pub(crate) max_detached_handlers: usize,
     pub(crate) max_in_flight: usize,
+    pub(crate) max_streaming_calls: usize,
+    pub(crate) queue_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
@@ -42,6 +44,8 @@ impl Default for Limits {
             max_response_memory: 256 * 1024 * 1024,
             max_detached_handlers: 1024,
             max_in_flight: 1024,
+            max_streaming_calls: 1024,
+            queue_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
             max_connections: 10_000,
             max_connections_per_address: 1_000,
@@ -139,13 +143,50 @@ impl Limits {
         self
     }
 
-    /// Sets how many calls of the peer are served at a time on one connection. Default 1024, at least 1.
+    /// Sets how many calls of the peer are served at a time on one connection, not counting those that stream items, which
+    /// [`max_streaming_calls`](Self::max_streaming_calls) bounds. Default 1024, at least 1.
     ///
-    /// Further calls wait in the session's backlog ([`muxado::Config::accept_backlog`]); calls beyond that are refused
-    /// as not executed. A call counts until its handler is gone and its response is sent.
+    /// Further calls wait in the session's backlog ([`muxado::Config::accept_backlog`]), for at most
+    /// [`queue_timeout`](Self::queue_timeout); calls beyond the backlog are refused as not executed. A call counts until
+    /// its handler is gone and its response is sent. As long as the queue moves, the oldest call begins first. Once that
+    /// one has waited for half of its time, the newest calls begin first, so that those that begin can still be answered in
+    /// time.
+    ///
+    /// A call that the peer makes while it serves a call of this side has a depth of 1, one made while serving that one a
+    /// depth of 2, and so on up to 8. Such calls do not count here: each depth has a room of its own, of an eighth of this
+    /// limit and at least one call, so that calls never wait for those that wait for them. Calls of depth 8 and
+    /// deeper are refused instead of waiting. In total there are at most `limit + 8 × max(1, limit / 8)` calls, whatever
+    /// depth the peer tells.
     #[must_use]
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls.max(1);
+        self
+    }
+
+    /// Sets how many calls of the peer that stream items, in either direction, are served at a time on one connection.
+    /// Default 1024, at least 1.
+    ///
+    /// Such calls may last as long as somebody listens, so they do not count in
+    /// [`max_in_flight`](Self::max_in_flight). Otherwise they are treated like those: further ones wait, and each depth has
+    /// a room of its own.
+    #[must_use]
+    pub fn max_streaming_calls(mut self, calls: usize) -> Self {
+        self.max_streaming_calls = calls.max(1);
+        self
+    }
+
+    /// Sets how long a call may wait before it begins; its own time limit counts if that is less. Default 10 s; with zero
+    /// no call waits.
+    ///
+    /// It applies to calls of the peer that wait for room among those that are served
+    /// ([`max_in_flight`](Self::max_in_flight), [`max_streaming_calls`](Self::max_streaming_calls)), and to calls of this
+    /// side that wait for a stream ([`muxado::Config::max_open_streams`],
+    /// [`muxado::Config::max_unacknowledged_opens`]), separately. After that the call fails with `resource_exhausted`,
+    /// was not executed, and the error names the limit and whose it is; it fails with `deadline_exceeded` if its own time
+    /// limit passes first.
+    #[must_use]
+    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.queue_timeout = timeout;
         self
     }
 

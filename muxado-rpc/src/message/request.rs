@@ -9,7 +9,7 @@ use crate::{
     Body, Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status,
     codec::CodecError,
     message::{payload::Payload, scope::Scope},
-    support::deadline,
+    support::{deadline, depth::Depth},
 };
 
 /// The request of a call: the method, its encoded parameters, metadata, and a time limit.
@@ -29,6 +29,7 @@ pub struct Request {
     pub(crate) params: Payload,
     timeout: Option<Duration>,
     inherits: bool,
+    depth: Depth,
     /// The items that follow: behind a pointer, because few requests have any.
     input: Option<Box<Body>>,
     extras: Option<Box<Extras>>,
@@ -96,7 +97,18 @@ impl Request {
         params: Payload,
         arrival: Option<Arrival>,
     ) -> Self {
-        Self { method, codec, params, timeout: None, inherits: true, input: None, extras: None, arrival }
+        let depth = Depth::current();
+        Self {
+            method,
+            codec,
+            params,
+            timeout: None,
+            inherits: true,
+            depth,
+            input: None,
+            extras: None,
+            arrival,
+        }
     }
 
     fn extras(&self) -> &Extras {
@@ -125,6 +137,7 @@ impl Request {
             params: self.params.clone(),
             timeout: self.timeout,
             inherits: self.inherits,
+            depth: self.depth,
             input: None,
             extras: self.extras.clone(),
             arrival: self.arrival.clone(),
@@ -256,6 +269,21 @@ impl Request {
     #[deprecated(note = "renamed to `peer_info`")]
     pub fn peer(&self) -> Option<&PeerInfo> {
         self.peer_info()
+    }
+
+    /// Returns how deep the call stands among those that are served for the sake of others.
+    pub(crate) const fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    pub(crate) const fn set_depth(&mut self, depth: Depth) {
+        self.depth = depth;
+    }
+
+    /// Returns the depth with which the request is sent from here. One that came is passed on, one deeper.
+    pub(crate) fn outgoing_depth(&self) -> Depth {
+        let own = if self.arrival.is_some() { self.depth.next() } else { self.depth };
+        own.max(Depth::current())
     }
 
     /// Returns the connection that the request came by.

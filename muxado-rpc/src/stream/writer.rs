@@ -20,7 +20,10 @@ use super::{
 use crate::{
     Body, Metadata, MethodInfo, Status,
     message::{limits::SendLimit, payload::OutboundMessage, response::Failure},
-    support::panics::{CatchUnwind, Panic},
+    support::{
+        depth::Depth,
+        panics::{CatchUnwind, Panic},
+    },
     wire::push_input_end,
 };
 
@@ -156,7 +159,7 @@ impl ForwardTask {
     ) -> Self {
         let failure = Arc::new(OnceLock::new());
         let report = Report { method, failure: Arc::clone(&failure), done: false };
-        let work = CatchUnwind::new(None, Work { report, forward }.run(limit));
+        let work = CatchUnwind::new(None, Work { report, forward }.run(limit)).at_depth(Depth::current());
         let current = Handle::try_current();
         let runtime = current.as_ref().unwrap_or(runtime);
         let task = runtime.spawn(async move { drop(work.await) }).abort_handle();

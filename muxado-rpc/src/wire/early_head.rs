@@ -7,6 +7,7 @@ use crate::{
         json::{self, Scanner},
         msgpack::Cursor,
     },
+    support::depth::Depth,
 };
 
 /// Finds the method and the metadata in the beginning of a request, with its length in front in MessagePack. `None`
@@ -18,7 +19,7 @@ pub(crate) fn early_head(codec: Codec, beginning: &[u8]) -> Option<RequestHead<'
         Codec::Json => json_head(beginning)?,
         Codec::MessagePack => packed_head(beginning.get(LENGTH_PREFIX..)?)?,
     };
-    Some(RequestHead { method: method.into(), params: None, timeout: None, metadata })
+    Some(RequestHead { method: method.into(), params: None, timeout: None, depth: Depth::ZERO, metadata })
 }
 
 type Found<'a> = (&'a str, Metadata);

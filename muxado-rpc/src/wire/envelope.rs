@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::Metadata;
 
-/// `{"method":..,"params":..,"timeout_ms":..,"metadata":..}`, keys in any order, others ignored.
+/// `{"method":..,"params":..,"timeout_ms":..,"depth":..,"metadata":..}`, keys in any order, others ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct JsonRequest<'a> {
     #[serde(borrow)]
@@ -16,6 +16,8 @@ pub(crate) struct JsonRequest<'a> {
     pub(crate) params: Option<&'a RawValue>,
     #[serde(default)]
     pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) depth: Option<u64>,
     #[serde(default)]
     pub(crate) metadata: Option<Metadata>,
 }

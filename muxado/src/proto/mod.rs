@@ -59,6 +59,7 @@ mod flow_control;
 mod frame;
 mod growth;
 mod heartbeat;
+mod open_level;
 mod outbox;
 mod recv;
 mod reset_budget;
@@ -68,6 +69,7 @@ mod stats;
 mod store;
 mod stream;
 mod timers;
+mod waiting;
 
 #[doc(hidden)]
 pub use self::outbox::Source;
@@ -77,10 +79,12 @@ pub use self::{
     event::Event,
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, MAX_FRAME_LEN, StreamId},
     heartbeat::{HeartbeatConfig, HeartbeatEvent, OnFailure},
+    open_level::OpenLevel,
     outbox::Outbox,
     recv::Read,
     send::Finish,
     session::Session,
     stats::SessionStats,
     store::{Side, StreamKey},
+    waiting::Waiting,
 };

@@ -24,6 +24,7 @@ const CRATES: [Crate; 3] = [
     Crate {
         name: "muxado",
         floors: &[
+            &[&["backlog"]],
             &[&["session", "stream", "split", "typed", "heartbeat", "control"]],
             &[&["driver"]],
             &[&["shared"]],

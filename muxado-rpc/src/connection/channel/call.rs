@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{OpenTyped, ReadError, Stream, StreamType, rpc::OpenTypedExt};
+use muxado::{
+    OpenTyped, ReadError, Stream, StreamType,
+    rpc::{OpenLevel, OpenTypedExt, TypedSessionExt},
+};
 use tokio::time::Instant;
 
 use super::Hold;
@@ -23,6 +26,7 @@ use crate::{
         reader::{Bounds, MessageReader, NoMessage, over_limit},
         writer::{BodyWriter, Forward, ForwardTask, forward},
     },
+    support::depth::Depth,
     wire::{MessageDecoder, MessageError, decode_response},
 };
 
@@ -49,6 +53,8 @@ enum State {
         message: OutboundMessage,
         body: Option<Box<Body>>,
         call: Call,
+        /// How long it waits for a stream, once there is none at once.
+        wait: Option<Deadline>,
     },
     /// Writing the request and reading the response.
     Exchanging(Exchange),
@@ -59,6 +65,7 @@ enum State {
 pub(super) struct Call {
     method: &'static MethodInfo,
     codec: Codec,
+    depth: Depth,
     /// A call under way keeps the connection open as its channel does.
     hold: Hold,
 }
@@ -89,10 +96,11 @@ impl CallFuture {
         body: Option<Box<Body>>,
     ) -> Self {
         let service = StreamType::new(call.method.service_id().as_u32());
-        let opening = call.hold.shared().typed().open_typed(service);
+        let level = OpenLevel::new(call.depth.as_u8());
+        let opening = call.hold.shared().typed().open_typed_at(service, level);
         let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
         let deadline = limit.map(Deadline::new);
-        let state = State::Opening { opening, message, body, call };
+        let state = State::Opening { opening, message, body, call, wait: None };
         Self { state, deadline }
     }
 
@@ -127,10 +135,14 @@ impl State {
     ) -> Poll<Result<Response, Status>> {
         loop {
             match self {
-                Self::Opening { opening, message, body, call } => {
+                Self::Opening { opening, message, body, call, wait } => {
                     let opened = match body {
-                        None => ready!(opening.poll_with_final(cx, message)),
-                        Some(_) => ready!(Pin::new(opening).poll(cx)),
+                        None => opening.poll_with_final(cx, message),
+                        Some(_) => Pin::new(opening).poll(cx),
+                    };
+                    let Poll::Ready(opened) = opened else {
+                        ready!(call.poll_wait(cx, wait));
+                        return Poll::Ready(Err(call.no_stream()));
                     };
                     let stream =
                         opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
@@ -270,12 +282,31 @@ impl Exchange {
 }
 
 impl Call {
-    pub(super) fn new(method: &'static MethodInfo, codec: Codec, hold: Hold) -> Self {
-        Self { method, codec, hold }
+    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
+        Self { method, codec, depth, hold }
     }
 
     fn limits(&self) -> &Limits {
         self.hold.shared().limits()
+    }
+
+    /// Ready when it has waited for a stream for too long.
+    fn poll_wait(&self, cx: &mut Context<'_>, wait: &mut Option<Deadline>) -> Poll<()> {
+        if wait.is_none() {
+            *wait = TimeLimit::from(Instant::now(), self.limits().queue_timeout).map(Deadline::new);
+        }
+        // A limit beyond the end of time is none.
+        wait.as_mut().map_or(Poll::Pending, |wait| wait.poll_exceeded(cx))
+    }
+
+    /// There was no stream for too long.
+    fn no_stream(&self) -> Status {
+        let (method, limit) = (self.method, self.limits().queue_timeout);
+        Status::resource_exhausted(format!(
+            "{method}: no stream within {limit:?} (Limits::queue_timeout), over the calling side's limits \
+             (muxado::Config::max_open_streams, muxado::Config::max_unacknowledged_opens)"
+        ))
+        .not_executed()
     }
 
     fn send_body(

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use muxado::TypedStream;
 use pin_project::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use self::{
     orphan::Orphan,
@@ -22,8 +22,12 @@ use self::{
     waiting::{WaitingResponse, give_up, note_thrown_away},
 };
 use crate::{
-    Body, CallService, Codec, Metadata, MethodInfo, Request, Response, Router, ServiceId, Status,
-    connection::{metrics::CallGuard, shared::ConnectionShared},
+    Body, CallService, Codec, Metadata, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
+    connection::{
+        metrics::CallGuard,
+        serving::rooms::{Class, Permit},
+        shared::ConnectionShared,
+    },
     message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
     stream::{
         body::{BodyStream, ReceivedBody},
@@ -33,6 +37,7 @@ use crate::{
     },
     support::{
         budget::{Exhausted, Purpose, Reservation},
+        depth::Depth,
         panics::{self, CatchDrop, CatchUnwind, Panic},
     },
     wire::{check_metadata, encode_response, push_metadata_message, push_output_end},
@@ -67,9 +72,9 @@ pub(crate) struct ServerCall<S: CallService> {
     reserved: Option<Reservation>,
     /// A handler that must finish runs without its caller.
     orphan: Option<Box<Orphan>>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
     /// The permit of a call with a body: it is given back when nobody reads that any more, either.
-    shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
+    shared_permit: Option<Arc<Option<Permit>>>,
     /// The service must not be called again: it panicked, or has a place in a queue.
     is_spent: bool,
 }
@@ -106,7 +111,9 @@ enum State<F> {
 pub(crate) struct New {
     pub(crate) stream: TypedStream,
     pub(crate) first: Option<Bytes>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<Permit>,
+    /// When its first frame was read.
+    pub(crate) arrived: Instant,
 }
 
 /// What must be known of a request once it is with its handler.
@@ -114,6 +121,7 @@ pub(crate) struct New {
 struct About {
     method: &'static MethodInfo,
     codec: Codec,
+    depth: Depth,
 }
 
 /// Ends what belongs to a call, however the call ends.
@@ -176,7 +184,7 @@ impl<S: CallService> ServerCall<S> {
     }
 
     /// Returns the permit of a call that is done.
-    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
         self.project().permit.take()
     }
 
@@ -212,7 +220,7 @@ impl<S: CallService> Future for ServerCall<S> {
 /// The request.
 impl<S: CallService> ServerCallProj<'_, S> {
     fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
-        let New { stream, first, permit } = new;
+        let New { stream, first, permit, arrived } = new;
         let id = ServiceId::new(stream.stream_type().as_u32());
         match self.guard.as_mut() {
             Some(guard) => guard.begin_again(),
@@ -220,7 +228,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
         *self.out = Some(WriteHalf::Whole(stream.into_inner()));
         *self.permit = permit;
-        RequestReader::new(id, first, router)
+        RequestReader::new(id, first, arrived, router)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -271,7 +279,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
 
     /// Gives a request to the service, or waits until that is ready.
     fn hand_over(&mut self, cx: &mut Context<'_>, mut request: Request) {
-        if let Some(status) = self.refusal(&request) {
+        if let Some(status) = self.find_room(&request).err().or_else(|| self.refusal(&request)) {
             panics::discard(request.take_input());
             return self.respond(request.codec(), Err(status.not_executed()));
         }
@@ -296,6 +304,24 @@ impl<S: CallService> ServerCallProj<'_, S> {
                  limit of {limit} (Limits::max_detached_handlers)"
             ))
         })
+    }
+
+    /// Takes room for a request that turned out to stream: a call whose beginning did not tell that it streams needs a place among those that do.
+    fn find_room(&mut self, request: &Request) -> Result<(), Status> {
+        let method = request.method();
+        if method.shape() == Shape::Unary {
+            return Ok(());
+        }
+        let Some(permit) = self.permit.as_mut().filter(|permit| !permit.class().streams) else {
+            return Ok(());
+        };
+        if permit.turn_into_streaming() {
+            return Ok(());
+        }
+        let class = Class { streams: true, ..permit.class() };
+        let room = self.guard.as_ref().map(|guard| class.describe_limit(guard.shared().limits()));
+        let room = room.unwrap_or_default();
+        Err(Status::resource_exhausted(format!("{method}: no room beside {room}")))
     }
 
     /// Gives the request the half of the stream on which its body comes.
@@ -326,16 +352,19 @@ impl<S: CallService> ServerCallProj<'_, S> {
             return Poll::Ready(self.respond_panic(about, None));
         };
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
-        let started = panics::catch_within(at, || match (service.poll_ready(cx), &mut *request) {
+        let depth = about.depth.next();
+        let begin = || match (service.poll_ready(cx), &mut *request) {
             (Poll::Ready(Ok(())), request) => {
                 Poll::Ready(Ok(request.take().map(|request| service.call(request))))
             }
             (Poll::Ready(Err(error)), _) => Poll::Ready(Err(status::from_box_error(error.into()))),
             (Poll::Pending, _) => Poll::Pending,
-        });
+        };
+        let started = panics::catch_within(at, || depth.within(begin));
         match started {
             Ok(Poll::Ready(Ok(Some(future)))) => {
-                self.state.set(State::Handling { handler: CatchUnwind::new(at, future), about });
+                let handler = CatchUnwind::new(at, future).at_depth(depth);
+                self.state.set(State::Handling { handler, about });
             }
             Ok(Poll::Ready(Ok(None))) => self.close(),
             Ok(Poll::Ready(Err(status))) => self.respond(about.codec, Err(status.not_executed())),
@@ -548,8 +577,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
         };
         let about = *about;
         let Some(out) = self.out.as_mut() else { return Poll::Ready(self.close()) };
+        let depth = about.depth.next();
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
-        let end = match panics::catch_within(at, || writer.poll_write(cx, out)) {
+        let end = match panics::catch_within(at, || depth.within(|| writer.poll_write(cx, out))) {
             Ok(Poll::Ready(Ok(end))) => Some(end),
             Ok(Poll::Ready(Err(_))) => None,
             Ok(Poll::Pending) => match poll_hold_items(cx, held, writer.unsent()) {
@@ -690,7 +720,7 @@ fn poll_hold_items(cx: &mut Context<'_>, held: &mut Reservation, bytes: usize) -
 
 impl About {
     fn of(request: &Request) -> Self {
-        Self { method: request.method(), codec: request.codec() }
+        Self { method: request.method(), codec: request.codec(), depth: request.depth() }
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use crate::{
     Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, Response,
     message::{scope::Scope, trace_context::TraceContext},
-    support::deadline,
+    support::{deadline, depth::Depth},
 };
 
 /// The call that a handler serves: who calls, metadata, deadline, a channel back.
@@ -46,6 +46,7 @@ struct Inner {
     metadata: Metadata,
     extensions: Extensions,
     deadline: Option<Instant>,
+    depth: Depth,
     scope: Arc<Scope>,
     response: Mutex<ResponseMetadata>,
 }
@@ -68,6 +69,7 @@ impl Context {
             metadata,
             extensions,
             deadline: request.deadline(),
+            depth: request.depth(),
             scope,
             response: Mutex::default(),
         };
@@ -159,7 +161,7 @@ impl Context {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let future = deadline::scope(self.inner.deadline, future);
+        let future = deadline::scope(self.inner.deadline, self.inner.depth.next().scope(future));
         self.inner.scope.spawn(TraceContext::inherit(future))
     }
 

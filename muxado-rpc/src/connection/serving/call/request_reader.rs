@@ -31,6 +31,8 @@ pub(super) struct RequestReader {
     service: Result<&'static ServiceInfo, Unknown>,
     /// What came with the stream.
     first: Option<Bytes>,
+    /// When its first frame was read: time limits count from then.
+    arrived: Instant,
     reader: MessageReader,
     /// Runs until the first byte is there.
     first_byte: Option<Deadline>,
@@ -84,10 +86,10 @@ impl ReadChunks for Chunks<'_> {
 }
 
 impl RequestReader {
-    pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router) -> Self {
+    pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::default();
-        Self { service, first, reader, first_byte: None, authorised: None, look_at: 0 }
+        Self { service, first, arrived, reader, first_byte: None, authorised: None, look_at: 0 }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -120,7 +122,9 @@ impl RequestReader {
                 let max_message_size = shared.limits().max_message_size;
                 let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
                 let read = self.reader.poll_message(cx, &mut chunks, bounds);
-                read.map(|read| received(service, &mut self.reader, read, self.authorised.take(), shared))
+                read.map(|read| {
+                    received(service, &mut self.reader, read, self.authorised.take(), self.arrived, shared)
+                })
             }
             Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
         };
@@ -233,13 +237,14 @@ fn received(
     reader: &mut MessageReader,
     read: Result<Bytes, NoMessage<ReadError>>,
     authorised: Option<Box<Authorised>>,
+    arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Received {
     let codec = reader.codec().unwrap_or(Codec::Json);
     let request = match read {
         Ok(message) => {
             let size = message.len();
-            request(service, codec, message, shared).and_then(|mut request| {
+            request(service, codec, message, arrived, shared).and_then(|mut request| {
                 authorise_whole(&mut request, size, authorised, shared)?;
                 Ok(request)
             })
@@ -265,6 +270,7 @@ fn request(
     service: &'static ServiceInfo,
     codec: Codec,
     message: Bytes,
+    arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
     if codec == Codec::MessagePack
@@ -280,15 +286,16 @@ fn request(
     })?;
     let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
     check_metadata_size(method, &head.metadata, limits)?;
-    let RequestHead { params, timeout, metadata, .. } = head;
-    if timeout.is_some_and(|timeout| timeout.is_zero()) {
+    let RequestHead { params, timeout, depth, metadata, .. } = head;
+    let limit = timeout.and_then(|timeout| TimeLimit::from(arrived, timeout));
+    if limit.is_some_and(|limit| limit.at() <= Instant::now()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
     let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
     let mut request = Request::received(method, codec, params, Arc::clone(shared) as _);
     request.set_timeout(timeout);
-    let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
     request.set_deadline(limit.map(TimeLimit::at));
+    request.set_depth(depth);
     if !metadata.is_empty() {
         *request.metadata_mut() = metadata;
     }
