@@ -212,7 +212,7 @@ async fn limits_on_streams_keep_room_for_calls_back() {
         Config::default().max_open_streams(1),
         Config::default().max_unacknowledged_opens(1),
         Config::default().max_open_streams(8).max_unacknowledged_opens(2),
-        Config::default().family_extension(false),
+        Config::default().extensions(false),
     ];
     for codec in CODECS {
         for config in &configs {
