@@ -149,6 +149,12 @@ where
 {
     fn note_late(self: Arc<Self>, number: u64) {
         let Some(runtime) = &self.runtime else { return };
+        if number == NOTHING_LENT {
+            // The thread may be the one that waited for the system's events, and the others may sleep: one of them takes
+            // its place.
+            drop(runtime.spawn(async {}));
+            return;
+        }
         let deputy = runtime.spawn(stand_in(Arc::clone(&self), number));
         self.handover.add_deputy(deputy.abort_handle());
     }
@@ -294,7 +300,7 @@ where
             });
             batch.note(polled.is_pending());
             if polled.is_pending() {
-                tokio::spawn(serve);
+                tokio::spawn(CallTask { call: serve, shared: Arc::clone(&shared) });
                 has_spawned = true;
             } else {
                 next.permit = serve.as_mut().take_permit();
@@ -334,6 +340,29 @@ impl<S: CallService> Next<S> {
         Poll::Ready(())
     }
 }
+
+/// A call in a task of its own.
+struct CallTask<T, S: CallService> {
+    call: Pin<Box<ServerCall<S>>>,
+    shared: Arc<TaskShared<T, S>>,
+}
+
+impl<T, S> Future for CallTask<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = &self.shared;
+        let _watch = shared.runtime.as_ref().map(|_| monitor::watch(shared, NOTHING_LENT));
+        self.call.as_mut().poll(cx)
+    }
+}
+
+/// The number of a turn for which the work of the connection is not lent.
+const NOTHING_LENT: u64 = 0;
 
 /// Has the task that was spawned last run on any thread: the runtime keeps the last one for the thread that spawned it,
 /// which may be held up now.
