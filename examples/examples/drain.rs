@@ -1,11 +1,11 @@
-//! A rolling restart under load: two servers, one client, not one failed call.
+//! A rolling restart under load: two servers, one client, no failed call.
 //!
 //! ```text
 //! cargo run --release -p examples --example drain
 //! ```
 //!
-//! The servers are replaced in turn, each drained before it ends, while the client calls as fast as it
-//! can. Every call is a deposit with a number: at the end each must have been made exactly once.
+//! The servers are replaced in turn, each drained before it ends, while the client calls as fast as it can. Each call
+//! is a deposit with a number. At the end each deposit must have been made exactly once.
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,11 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 
 #[muxado_rpc::service]
 pub trait Bank {
-    /// Not idempotent: to deposit twice would be wrong.
+    /// Makes a deposit. Not idempotent: to deposit twice would be wrong.
     async fn deposit(&self, number: u64) -> u64;
 }
 
-/// How often each deposit was made, on all servers together.
+/// Counts how often each deposit was made, on all servers together.
 #[derive(Clone, Default)]
 struct Vault(Arc<Mutex<HashMap<u64, u32>>>);
 
@@ -43,7 +43,7 @@ async fn listen(vault: &Vault, address: Address) -> Result<Server> {
     Ok(Server::builder().serve(BankServer::new(vault.clone())).listen(address).await?)
 }
 
-/// Calls until it is told to stop.
+/// Makes calls until `stop` is set.
 async fn call(bank: BankClient<Reconnect>, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +63,7 @@ async fn main() -> Result<()> {
     let channel =
         Reconnect::builder().address(&addresses[0]).address(&addresses[1]).connections(2).build()?;
 
-    // No call takes as long: a lost one would end the example with an error.
+    // No call takes this long. A lost call would end the example with an error.
     let bank = BankClient::new(channel).with_timeout(Duration::from_secs(10));
 
     let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));

@@ -135,7 +135,9 @@ pub use self::{
         setup::CallService,
     },
     message::{
+        BoxError,
         app_error::AppError,
+        body::{Body, BodyEnd},
         call_error::CallError,
         extensions::Extensions,
         layered::Layered,
@@ -149,10 +151,7 @@ pub use self::{
         status::{Code, Executed, Origin, Status},
     },
     server::{Handshake, ListenError, Server, ServerBuilder},
-    stream::{
-        body::{Body, BodyEnd},
-        streaming::Streaming,
-    },
+    stream::streaming::Streaming,
     transport::{
         address::{Address, AddressError},
         connector::BoxIo,
@@ -178,6 +177,3 @@ pub type RemoteService = ServiceCapability;
 
 /// The trait of streams. A method that streams its response returns `impl Stream<Item = T>`.
 pub use futures_core::Stream;
-
-/// The boxed error of Tower layers and handshakes.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,6 +1,7 @@
 //! What a Tower layer sees of a call: requests, responses, metadata, statuses.
 
 pub(crate) mod app_error;
+pub(crate) mod body;
 pub(crate) mod call_error;
 pub(crate) mod extensions;
 pub(crate) mod layered;
@@ -14,3 +15,6 @@ pub(crate) mod response;
 pub(crate) mod scope;
 pub(crate) mod status;
 pub(crate) mod trace_context;
+
+/// The error of Tower layers.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

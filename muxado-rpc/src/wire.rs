@@ -1,5 +1,6 @@
 //! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
 
+mod envelope;
 mod item;
 mod message;
 mod request;
@@ -15,7 +16,7 @@ pub(crate) use self::{
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,
         received_size, single_response,
     },
-    message::{MessageError, MessageReader, whole_message},
+    message::{MessageDecoder, MessageError, whole_message},
     request::{RequestHead, decode_request, encode_request, quick_request},
     response::{decode_response, encode_response},
 };
@@ -24,12 +25,9 @@ use crate::{
     codec::{Append, CodecError, msgpack::Cursor},
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, Payload},
+        payload::{Framed, Head, LENGTH_PREFIX, Payload},
     },
 };
-
-/// Bytes in front of a MessagePack message: its length.
-pub(crate) const LENGTH_PREFIX: usize = 4;
 
 /// Puts the length in front of a MessagePack message whose head left room for it.
 fn set_length(framed: &mut Framed) {

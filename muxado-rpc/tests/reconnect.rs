@@ -220,7 +220,7 @@ async fn a_connection_without_a_sign_of_life_is_none() {
     assert_eq!(begin.elapsed(), SECOND);
     assert_eq!(
         error.to_string(),
-        "cannot connect to the peer: no sign of life within 1s (ReconnectBuilder::connect_timeout)"
+        "cannot connect to the peer: no answered heartbeat within 1s (ReconnectBuilder::connect_timeout)"
     );
 }
 

@@ -1,5 +1,5 @@
 //! Layers that limit calls to the end of their streams: how many are under way, and for how long.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     future::{Future, poll_fn},

@@ -16,7 +16,8 @@ use tower_service::Service;
 
 use crate::{
     Body, BoxError, CallError, Codec, Metadata, MethodInfo, Request, Response, Status, Streaming,
-    message::status::from_box_error, stream::body::StreamBody,
+    message::status::from_box_error,
+    stream::body::{BodyStream, StreamBody},
 };
 
 /// The part of a client that is the same for all services.
@@ -147,7 +148,7 @@ where
         T: Serialize,
         S: Stream<Item = T> + Send + 'static,
     {
-        Some(Body::local(self.codec, StreamBody::new(method, self.codec, stream)))
+        Some(BodyStream::local(self.codec, StreamBody::new(method, self.codec, stream)))
     }
 
     fn start<P: Serialize, A>(
@@ -287,7 +288,7 @@ impl<T: DeserializeOwned> CallOutput for Streams<T> {
     type Output = Result<Streaming<T>, CallError>;
 
     fn of(method: &'static MethodInfo, result: Result<Response, Status>) -> Self::Output {
-        result?.into_streaming(method)
+        Streaming::of_response(method, result?)
     }
 }
 
@@ -295,6 +296,6 @@ impl<T: DeserializeOwned, E: DeserializeOwned> CallOutput for FallibleStreams<T,
     type Output = Result<Streaming<T, E>, CallError<E>>;
 
     fn of(method: &'static MethodInfo, result: Result<Response, Status>) -> Self::Output {
-        result?.into_streaming_fallible(method)
+        Streaming::of_fallible_response(method, result?)
     }
 }

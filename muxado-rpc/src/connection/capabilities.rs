@@ -26,7 +26,6 @@ use std::{
 use muxado::{ControlStreams, Session, StreamType, TypedSession};
 use tokio::sync::Notify;
 
-pub(crate) use self::line::AdvertisedLimits;
 pub use self::peer::{PeerCapabilities, ServiceCapability};
 use self::{
     line::Line,
@@ -34,7 +33,7 @@ use self::{
     sender::{ControlSender, Listener, Wishes},
     signal::Signal,
 };
-use crate::{Limits, Router};
+use crate::{Limits, Router, message::limits::PeerLimits};
 
 /// What is known of the peer, for all handles of a connection.
 #[derive(Debug)]
@@ -78,9 +77,9 @@ impl RemoteCapabilities {
         }
     }
 
-    /// The limits that the peer told.
-    pub(crate) fn limits(&self) -> Option<&AdvertisedLimits> {
-        self.info.get().map(|info| info.limits())
+    /// Returns the limits that the peer advertised for messages to it.
+    pub(crate) fn limits(&self) -> PeerLimits {
+        self.info.get().map_or_else(PeerLimits::default, |info| info.limits())
     }
 
     /// The connection drains, and calls under way have so much time.

@@ -3,6 +3,7 @@
 mod call;
 
 use std::{
+    any::Any,
     fmt,
     future::pending,
     sync::Arc,
@@ -59,6 +60,16 @@ impl Hold {
 impl Channel {
     pub(crate) fn new(shared: Arc<ConnectionShared>) -> Self {
         Self { hold: Some(Hold::Lent(shared)) }
+    }
+
+    /// Returns the channel back to who sent a request; a detached one if the request did not come by a connection.
+    pub(crate) fn back(request: &Request) -> Self {
+        let connection: Option<Arc<dyn Any + Send + Sync>> = match request.connection() {
+            Some(connection) => Some(connection),
+            None => None,
+        };
+        let shared = connection.and_then(|connection| connection.downcast().ok());
+        shared.map_or_else(Self::detached, Self::new)
     }
 
     /// A channel that owns its connection together with its clones.

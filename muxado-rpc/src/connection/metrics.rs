@@ -62,6 +62,7 @@ impl AddAssign for CallStats {
 }
 
 /// What became of the calls that were under way when a shutdown began. [`Server::shutdown`](crate::Server::shutdown)
+/// and its like return it. [`Server::shutdown`](crate::Server::shutdown)
 /// and its like return it.
 ///
 /// ```

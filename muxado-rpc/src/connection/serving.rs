@@ -4,3 +4,4 @@ pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod inline_policy;
 pub(crate) mod router;
+pub(crate) mod streamed;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use muxado::{Session, SessionError, TypedSession};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::runtime::Handle;
 
 use crate::{
     Limits, PeerInfo,
@@ -12,7 +12,7 @@ use crate::{
         metrics::{CallMetrics, Drained},
         setup::Setup,
     },
-    message::limits::SendLimits,
+    message::{limits::SendLimits, request::Connection},
     support::{budget::Budget, log_limit::LogLimiter, timer},
 };
 
@@ -42,12 +42,9 @@ impl ConnectionShared {
         Self { typed, limits, request_memory, peer, panic_messages, metrics, remote, log, runtime }
     }
 
-    /// Spawns a task on the runtime of who asks for it; for those who have none, on that of the connection.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        match Handle::try_current() {
-            Ok(runtime) => runtime.spawn(task).abort_handle(),
-            Err(_) => self.runtime.spawn(task).abort_handle(),
-        }
+    /// Returns the runtime of the connection's task.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
@@ -102,5 +99,11 @@ impl ConnectionShared {
 
     pub(crate) fn metrics(&self) -> &CallMetrics {
         &self.metrics
+    }
+}
+
+impl Connection for ConnectionShared {
+    fn peer(&self) -> &PeerInfo {
+        &self.peer
     }
 }

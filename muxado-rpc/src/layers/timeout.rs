@@ -16,8 +16,11 @@ use crate::{
     BoxError, MethodInfo, Request, Response, Status,
     client::in_process::finish,
     message::status::from_box_error,
-    stream::body::{Expiry, Limit},
-    support::{deadline, panics, timer::Timer},
+    stream::{
+        body::BodyStream,
+        deadline::{Deadline, LazyDeadline, TimeLimit},
+    },
+    support::{deadline, panics},
 };
 
 /// Limits how long a call may take, from its start to its end: of a streaming call, to the end of its stream.
@@ -89,27 +92,26 @@ where
         } else {
             Call::Droppable(future)
         };
-        let inherited = limit.filter(|_| is_served).map(|limit| limit.at);
-        TimeoutFuture { method, limit, inherited, call, timer: Timer::default() }
+        let inherited = limit.filter(|_| is_served).map(TimeLimit::at);
+        TimeoutFuture { method, deadline: limit.map(LazyDeadline::new), inherited, call }
     }
 }
 
 /// Gives a request this time limit. Returns the limit that is to be kept here; `None` if a deadline of the request
 /// holds already, or for a limit beyond the end of time.
-fn limit_time(request: &mut Request, timeout: Duration) -> Option<Limit> {
-    let now = Instant::now();
-    if request.has_arrived() {
-        let at = now.checked_add(timeout)?;
-        if request.deadline().is_some_and(|deadline| deadline <= at) {
+fn limit_time(request: &mut Request, timeout: Duration) -> Option<TimeLimit> {
+    let (now, is_served) = (Instant::now(), request.has_arrived());
+    let own = if is_served { None } else { request.effective_timeout() };
+    let timeout = own.map_or(timeout, |own| own.min(timeout));
+    let limit = TimeLimit::from(now, timeout)?;
+    if is_served {
+        if request.deadline().is_some_and(|deadline| deadline <= limit.at()) {
             return None;
         }
-        request.set_deadline(Some(at));
-        return Some(Limit { at, timeout });
+        request.set_deadline(Some(limit.at()));
     }
-    let timeout = request.effective_timeout().map_or(timeout, |own| own.min(timeout));
-    let at = now.checked_add(timeout)?;
     request.set_timeout(Some(timeout));
-    Some(Limit { at, timeout })
+    Some(limit)
 }
 
 /// A call through a [`Timeout`].
@@ -118,13 +120,11 @@ fn limit_time(request: &mut Request, timeout: Duration) -> Option<Limit> {
 #[expect(missing_debug_implementations, reason = "futures on their way have no more to show")]
 pub struct TimeoutFuture<F> {
     method: &'static MethodInfo,
-    limit: Option<Limit>,
+    deadline: Option<LazyDeadline>,
     /// The deadline for calls of the handler.
     inherited: Option<Instant>,
     #[pin]
     call: Call<F>,
-    #[pin]
-    timer: Timer,
 }
 
 #[pin_project(project = CallProjection)]
@@ -162,19 +162,17 @@ where
         let mut this = self.project();
         if let Poll::Ready(mut result) = deadline::within(*this.inherited, || this.call.as_mut().poll(cx)) {
             let body = result.as_mut().ok().and_then(Response::body_mut);
-            if let (Some(body), Some(limit)) = (body, *this.limit) {
-                body.expire(Expiry::new(this.method, limit));
+            if let (Some(body), Some(deadline)) = (body, this.deadline) {
+                BodyStream::hold_to(body, this.method, Deadline::new(deadline.limit()));
             }
             return Poll::Ready(result);
         }
-        let Some(limit) = *this.limit else { return Poll::Pending };
-        ready!(this.timer.poll(cx, limit.at));
-        let (method, timeout) = (*this.method, limit.timeout);
+        let Some(deadline) = this.deadline else { return Poll::Pending };
+        ready!(deadline.poll_exceeded(cx));
+        let method = *this.method;
         // A panic in a destructor does not change what became of the call.
         drop(panics::catch(|| give_up(method, this.call)));
-        Poll::Ready(Err(Status::deadline_exceeded(format!(
-            "{method}: no answer within the time limit of {timeout:?} (TimeoutLayer)"
-        ))))
+        Poll::Ready(Err(deadline.limit().status(method, "no answer within TimeoutLayer's time limit")))
     }
 }
 

@@ -15,7 +15,7 @@ use super::TraceContext;
 use crate::{
     Body, BodyEnd, BoxError, Code, PeerInfo, Request, Response, Status,
     message::{limits::SendLimit, status},
-    stream::body::{BodySource, BoxBodySource, Step},
+    stream::body::{BodySource, BodyStream, BoxBodySource, Step},
 };
 
 /// Creates a `tracing` span for each call and passes W3C trace context on in its metadata.
@@ -224,7 +224,7 @@ fn record(span: &Span, failed: Option<Code>) {
 fn trace_items(items: &mut Body, span: &Span, context: Option<&TraceContext>) {
     if !span.is_disabled() || context.is_some() {
         let (span, context) = (span.clone(), context.cloned());
-        items.wrap(|items| Box::pin(TracedItems { items, span, context }));
+        BodyStream::wrap(items, |items| Box::pin(TracedItems { items, span, context }));
     }
     if !span.is_disabled() {
         let span = span.clone();

@@ -4,8 +4,8 @@ mod send;
 
 use std::time::Duration;
 
-pub(crate) use self::send::{SendLimit, SendLimits};
-use crate::{message::metadata::MAX_METADATA, wire::LENGTH_PREFIX};
+pub(crate) use self::send::{PeerLimits, SendLimit, SendLimits};
+use crate::message::{metadata::MAX_METADATA, payload::LENGTH_PREFIX};
 
 /// Limits on messages, calls and connections. All are on by default, and the errors they cause name them.
 ///

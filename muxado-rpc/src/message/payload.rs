@@ -246,6 +246,9 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Bytes in front of a MessagePack message: its length.
+pub(crate) const LENGTH_PREFIX: usize = 4;
+
 /// Room for the envelope in front of an encoded value, in bytes: enough for a method name of 35
 /// bytes in JSON; with a longer one, or metadata, the value is copied once.
 const HEADROOM: usize = 64;

@@ -1,16 +1,14 @@
 //! The request of a call, as layers and services see it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Body, Channel, Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status,
+    Body, Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status,
     codec::CodecError,
-    connection::shared::ConnectionShared,
     message::{payload::Payload, scope::Scope},
-    stream::body::Limit,
     support::deadline,
 };
 
@@ -31,8 +29,8 @@ pub struct Request {
     pub(crate) params: Payload,
     timeout: Option<Duration>,
     inherits: bool,
-    /// The items that follow.
-    input: Option<Body>,
+    /// The items that follow: behind a pointer, because few requests have any.
+    input: Option<Box<Body>>,
     extras: Option<Box<Extras>>,
     arrival: Option<Arrival>,
 }
@@ -42,17 +40,24 @@ pub struct Request {
 struct Extras {
     metadata: Metadata,
     extensions: Extensions,
+    /// What ends with the call, if the connection that this came by will end it.
+    scope: Option<Arc<Scope>>,
 }
 
-static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Extensions::new() };
+static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Extensions::new(), scope: None };
+
+/// A connection, as far as the requests that came by it know it.
+pub(crate) trait Connection: Any + Send + Sync {
+    /// Returns who is at the other end.
+    fn peer(&self) -> &PeerInfo;
+}
 
 /// Where a request came from.
 #[derive(Clone)]
 struct Arrival {
     /// `None` if it came by no connection.
-    shared: Option<Arc<ConnectionShared>>,
+    connection: Option<Arc<dyn Connection>>,
     deadline: Option<Instant>,
-    scope: Option<Arc<Scope>>,
 }
 
 impl Request {
@@ -74,11 +79,15 @@ impl Request {
         method: &'static MethodInfo,
         codec: Codec,
         params: Payload,
-        shared: Arc<ConnectionShared>,
+        connection: Arc<dyn Connection>,
     ) -> Self {
         // Only who asks for the context can ask for the end of the call.
-        let scope = method.takes_context().then(Arc::default);
-        Self::from_parts(method, codec, params, Some(Arrival { shared: Some(shared), deadline: None, scope }))
+        let arrival = Arrival { connection: Some(connection), deadline: None };
+        let mut request = Self::from_parts(method, codec, params, Some(arrival));
+        if method.takes_context() {
+            request.extras_mut().scope = Some(Arc::default());
+        }
+        request
     }
 
     fn from_parts(
@@ -124,7 +133,7 @@ impl Request {
 
     /// Returns the stream of items that follows the parameters, if the method takes one.
     pub fn body_mut(&mut self) -> Option<&mut Body> {
-        self.input.as_mut()
+        self.input.as_deref_mut()
     }
 
     /// The former name of [`body_mut`](Self::body_mut).
@@ -134,10 +143,10 @@ impl Request {
     }
 
     pub(crate) fn set_input(&mut self, input: Option<Body>) {
-        self.input = input;
+        self.input = input.map(Box::new);
     }
 
-    pub(crate) fn take_input(&mut self) -> Option<Body> {
+    pub(crate) fn take_input(&mut self) -> Option<Box<Body>> {
         self.input.take()
     }
 
@@ -154,16 +163,19 @@ impl Request {
         }
     }
 
-    /// Sets the deadline of a request that came by no connection, if it has a time limit.
-    pub(crate) fn arrive_in_process(&mut self) -> Option<Limit> {
+    /// Lets a request that came by no connection arrive now; returns whether it has a time limit from here on.
+    pub(crate) fn arrive_in_process(&mut self) -> bool {
         if self.arrival.is_some() {
-            return None;
+            return false;
         }
-        let timeout = self.effective_timeout()?;
+        let timeout = self.effective_timeout();
         // A deadline beyond the end of time is none.
-        let at = Instant::now().checked_add(timeout)?;
-        self.arrival = Some(Arrival { shared: None, deadline: Some(at), scope: None });
-        Some(Limit { at, timeout })
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if deadline.is_some() {
+            self.timeout = timeout;
+            self.arrival = Some(Arrival { connection: None, deadline });
+        }
+        deadline.is_some()
     }
 
     /// Sets the time limit of a request that is still to be sent; `None` for no limit.
@@ -197,12 +209,12 @@ impl Request {
 
     /// Returns the scope of the call.
     pub(crate) fn scope(&self) -> Arc<Scope> {
-        self.arrival.as_ref().and_then(|arrival| arrival.scope.clone()).unwrap_or_default()
+        self.arrival_scope().unwrap_or_default()
     }
 
     /// Returns the scope of the call, if the connection that the request came by will end it.
     pub(crate) fn arrival_scope(&self) -> Option<Arc<Scope>> {
-        self.arrival.as_ref()?.scope.clone()
+        self.extras().scope.clone()
     }
 
     /// Returns a mutable reference to the metadata.
@@ -237,7 +249,7 @@ impl Request {
 
     /// Returns who sent the request. `None` on the calling side, and for a request that came by no connection.
     pub fn peer_info(&self) -> Option<&PeerInfo> {
-        Some(self.arrival.as_ref()?.shared.as_ref()?.peer())
+        Some(self.arrival.as_ref()?.connection.as_ref()?.peer())
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
@@ -246,10 +258,9 @@ impl Request {
         self.peer_info()
     }
 
-    /// Returns a channel to the caller; a detached one if the request did not come by a connection.
-    pub(crate) fn channel(&self) -> Channel {
-        let shared = self.arrival.as_ref().and_then(|arrival| arrival.shared.clone());
-        shared.map_or_else(Channel::detached, Channel::new)
+    /// Returns the connection that the request came by.
+    pub(crate) fn connection(&self) -> Option<Arc<dyn Connection>> {
+        self.arrival.as_ref()?.connection.clone()
     }
 
     /// Returns the encoded parameters: a map by name or an array by position.

@@ -1,19 +1,17 @@
 //! The response of a call, as layers and clients see it.
 
+use std::any::Any;
+
 use bytes::Bytes;
-use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, Status, Streaming,
-    message::payload::Payload,
+    Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, Status,
+    message::{app_error::Description, payload::Payload},
     support::{
         panics::Panic,
         truncate::{Brief, MAX_SHOWN, brief},
     },
-    wire::single_response,
 };
 
 /// The response of a call: a value, a stream of items still to come, or the application's own error.
@@ -48,6 +46,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The failure that an error of a method is. A [`Status`] is none of the application's own errors: it goes as
+    /// what it is, so that callers of any kind see its code.
+    pub(crate) fn of_error<E>(codec: Codec, error: &E, describe: fn(&E) -> Description) -> Self
+    where
+        E: Serialize + 'static,
+    {
+        match (error as &dyn Any).downcast_ref::<Status>() {
+            // That of another call which was refused says nothing of this one.
+            Some(status) => Self::Status(status.clone().maybe_executed()),
+            None => {
+                let Description { code, message } = describe(error);
+                EncodedError::encode(codec, error, code, message).map_or_else(Self::Status, Self::App)
+            }
+        }
+    }
+
     /// The code that it shows.
     pub(crate) fn code(&self) -> Code {
         match self {
@@ -138,7 +152,7 @@ impl Response {
     /// Returns the stream of items, if the method returns one.
     pub fn body_mut(&mut self) -> Option<&mut Body> {
         match &mut self.outcome {
-            Outcome::Body(items) => Some(items),
+            Outcome::Body(body) => Some(body),
             _ => None,
         }
     }
@@ -149,14 +163,14 @@ impl Response {
         self.body_mut()
     }
 
-    /// Takes the items of a streaming method, and the metadata that goes in front of them.
-    pub(crate) fn take_items(&mut self) -> Option<(Body, Metadata)> {
+    /// Takes the body of a streaming method, and the metadata that goes in front of its items.
+    pub(crate) fn take_body(&mut self) -> Option<(Body, Metadata)> {
         if !matches!(self.outcome, Outcome::Body(_)) {
             return None;
         }
         let outcome = std::mem::replace(&mut self.outcome, Outcome::Value(Bytes::new().into()));
-        let Outcome::Body(items) = outcome else { return None };
-        Some((items, std::mem::take(&mut self.metadata)))
+        let Outcome::Body(body) = outcome else { return None };
+        Some((body, std::mem::take(&mut self.metadata)))
     }
 
     /// The value, if there is nothing else and it is in this codec.
@@ -176,7 +190,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
-            Outcome::Body(_) => Err(items_unasked(method).into()),
+            Outcome::Body(_) => Err(body_unasked(method).into()),
         }
     }
 
@@ -189,40 +203,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(error.decode(self.codec, method)),
-            Outcome::Body(_) => Err(items_unasked(method).into()),
-        }
-    }
-}
-
-/// What a method that returns a stream came to.
-impl Response {
-    pub(crate) fn into_streaming<T: DeserializeOwned>(
-        mut self,
-        method: &'static MethodInfo,
-    ) -> Result<Streaming<T>, CallError> {
-        match self.take_items() {
-            Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
-            // It failed before the first item.
-            None => {
-                Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| single_response(method).into()))
-            }
-        }
-    }
-
-    pub(crate) fn into_streaming_fallible<T, E>(
-        mut self,
-        method: &'static MethodInfo,
-    ) -> Result<Streaming<T, E>, CallError<E>>
-    where
-        T: DeserializeOwned,
-        E: DeserializeOwned,
-    {
-        match self.take_items() {
-            Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
-            None => {
-                let result = self.decode_result::<IgnoredAny, E>(method);
-                Err(result.err().unwrap_or_else(|| single_response(method).into()))
-            }
+            Outcome::Body(_) => Err(body_unasked(method).into()),
         }
     }
 }
@@ -249,7 +230,7 @@ impl EncodedError {
     }
 }
 
-fn items_unasked(method: &MethodInfo) -> Status {
+fn body_unasked(method: &MethodInfo) -> Status {
     Status::internal(format!("{method}: items came where one answer was expected"))
 }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     BoxError, PeerInfo, Socket,
-    client::reconnect::BoxIo,
     support::{panics::CatchUnwind, timer},
+    transport::connector::BoxIo,
 };
 
 /// A step of a server between accepting a socket and starting its session: TLS, a token, the credentials of a Unix

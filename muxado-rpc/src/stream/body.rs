@@ -1,11 +1,7 @@
-//! The items of a call on their way, whatever their type.
+//! The items of a body on their way, whatever their type: made here, or sent by the peer.
 
-mod expiry;
 mod fill;
-mod half;
 mod received;
-mod send;
-mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,75 +16,42 @@ use std::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-pub use self::sink::ItemSink;
 pub(crate) use self::{
-    expiry::{Expiry, Limit},
-    half::{ReadHalf, WriteHalf},
-    received::{ForwardTask, Received},
-    send::{BodyWriter, forward},
-    sink::serve,
+    fill::{encode, fill},
+    received::ReceivedBody,
     source::StreamBody,
 };
+use super::deadline::Deadline;
 use crate::{
-    Code, Codec, Metadata, MethodInfo, Status,
+    Body, BodyEnd, Code, Codec, Metadata, MethodInfo, Status,
     codec::msgpack::decode_sound,
-    message::{limits::SendLimit, response::Failure},
+    message::{
+        body::{BodyEngine, Hook},
+        limits::SendLimit,
+        response::Failure,
+    },
     support::{
         deadline,
         panics::{self, Panic},
     },
     wire::{
-        ItemMessage, MessageReader, decode_item_message, push_message, quick_item, quick_json, quick_packed,
+        ItemMessage, MessageDecoder, decode_item_message, push_message, quick_item, quick_json, quick_packed,
         received_size,
     },
 };
 
-/// The stream of a call's items as layers see it: encoded, and still to come.
-///
-/// A streaming call is not over when its [`Response`](crate::Response) is there. A layer learns of its end with
-/// [`on_end`](Self::on_end).
-///
-/// ```
-/// use muxado_rpc::{Response, Status};
-///
-/// fn watch(mut response: Response) -> Response {
-///     if let Some(body) = response.body_mut() {
-///         body.on_end(|end| println!("the stream ended: {end:?}"));
-///     }
-///     response
-/// }
-/// # let _ = watch;
-/// ```
-pub struct Body {
-    // Boxed, so that requests and responses without items have no room for them.
-    inner: Box<Inner>,
-}
-
-struct Inner {
+/// What is in every [`Body`]: where its items come from, and who wants to know of its end.
+pub(crate) struct BodyStream {
     codec: Codec,
     source: Source,
     hooks: Vec<Hook>,
-}
-
-type Hook = Box<dyn FnOnce(BodyEnd) + Send>;
-
-/// How a [`Body`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BodyEnd {
-    /// All items came.
-    Complete,
-    /// It ended with an error of this code.
-    Failed(Code),
-    /// It was dropped before its end.
-    Dropped,
 }
 
 enum Source {
     /// Made on this side.
     Local(Local),
     /// Made by the peer.
-    Received(Received),
+    Received(ReceivedBody),
     /// Those of a call that is still being made.
     Opening(Opening),
     /// Nothing more to come.
@@ -96,14 +59,20 @@ enum Source {
 }
 
 /// Gives items whose first arrival was taken out, and that arrival.
-type Opening = Pin<Box<dyn Future<Output = (Body, BodyEvent)> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = (Box<BodyStream>, BodyEvent)> + Send>>;
 
 struct Local {
     items: BoxBodySource,
     /// Finds the messages again, for a receiver on this side.
-    reader: MessageReader,
+    decoder: MessageDecoder,
     /// The time limit, if no connection holds the call to it.
-    expiry: Option<Expiry>,
+    limit: Option<Limit>,
+}
+
+/// The time limit of a body that is made on this side, and the method that it is of.
+struct Limit {
+    method: &'static MethodInfo,
+    deadline: Deadline,
 }
 
 /// Items of whatever make.
@@ -152,69 +121,76 @@ impl BodyEvent {
     }
 }
 
-impl Body {
-    /// Items made on this side.
-    pub(crate) fn local(codec: Codec, items: impl BodySource + 'static) -> Self {
-        let reader = MessageReader::new(u32::MAX as usize);
-        let source = Source::Local(Local { items: Box::pin(items), reader, expiry: None });
-        Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+impl BodyStream {
+    /// A body whose items are made on this side.
+    pub(crate) fn local(codec: Codec, items: impl BodySource + 'static) -> Body {
+        let decoder = MessageDecoder::new(u32::MAX as usize);
+        Self::with(codec, Source::Local(Local { items: Box::pin(items), decoder, limit: None }))
     }
 
-    /// Items that the peer sends.
-    pub(crate) fn received(codec: Codec, received: Received) -> Self {
-        let source = Source::Received(received);
-        Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+    /// A body that the peer sends.
+    pub(crate) fn received(codec: Codec, received: ReceivedBody) -> Body {
+        Self::with(codec, Source::Received(received))
     }
 
-    /// Items that turn out with the first thing that comes. `opening` gives them, and that.
+    /// A body that turns out with the first thing that comes. `opening` gives it, and that.
     pub(crate) fn opening(
         codec: Codec,
-        opening: impl Future<Output = (Self, BodyEvent)> + Send + 'static,
-    ) -> Self {
-        let source = Source::Opening(Box::pin(opening));
-        Self { inner: Box::new(Inner { codec, source, hooks: Vec::new() }) }
+        opening: impl Future<Output = (Box<Self>, BodyEvent)> + Send + 'static,
+    ) -> Body {
+        Self::with(codec, Source::Opening(Box::pin(opening)))
     }
 
-    /// No items.
-    pub(crate) fn over(codec: Codec) -> Self {
-        Self { inner: Box::new(Inner { codec, source: Source::Over, hooks: Vec::new() }) }
+    /// An empty body.
+    pub(crate) fn over(codec: Codec) -> Body {
+        Self::with(codec, Source::Over)
+    }
+
+    fn with(codec: Codec, source: Source) -> Body {
+        Body::new(Self { codec, source, hooks: Vec::new() })
+    }
+
+    /// Returns what is in a body.
+    pub(crate) fn of(body: Body) -> Box<Self> {
+        body.into_engine()
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Holds the items to a time limit, unless they are held to an earlier one. Those of a call that is still being
     /// made are held to the limit of that call.
-    pub(crate) fn expire(&mut self, expiry: Expiry) {
-        let held = match &mut self.inner.source {
-            Source::Local(local) => &mut local.expiry,
-            Source::Received(received) => received.expiry_mut(),
-            Source::Opening(_) | Source::Over => return,
-        };
-        if held.as_ref().is_none_or(|held| expiry.at() < held.at()) {
-            *held = Some(expiry);
+    pub(crate) fn hold_to(body: &mut Body, method: &'static MethodInfo, deadline: Deadline) {
+        match &mut body.engine_mut::<Self>().source {
+            Source::Local(local) => {
+                if local.limit.as_ref().is_none_or(|held| deadline.limit().at() < held.deadline.limit().at())
+                {
+                    local.limit = Some(Limit { method, deadline });
+                }
+            }
+            Source::Received(received) => received.hold_to(deadline),
+            Source::Opening(_) | Source::Over => {}
         }
     }
 
+    /// Lets go of what makes the items of a body that nobody reads.
+    pub(crate) fn end_of(body: &mut Body, result: &Result<(), Failure>) -> Result<(), Panic> {
+        body.engine_mut::<Self>().end(result)
+    }
+
     /// Puts something around the making of items on this side.
-    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(BoxBodySource) -> BoxBodySource) {
-        let source = &mut self.inner.source;
+    pub(crate) fn wrap(body: &mut Body, wrap: impl FnOnce(BoxBodySource) -> BoxBodySource) {
+        let source = &mut body.engine_mut::<Self>().source;
         *source = match std::mem::replace(source, Source::Over) {
             Source::Local(local) => Source::Local(Local { items: wrap(local.items), ..local }),
             other => other,
         };
     }
 
-    /// Calls `hook` when the stream has ended or is dropped.
-    pub fn on_end(&mut self, hook: impl FnOnce(BodyEnd) + Send + 'static) {
-        self.inner.hooks.push(Box::new(hook));
-    }
-
-    /// Returns the codec of the items.
-    pub fn codec(&self) -> Codec {
-        self.inner.codec
-    }
-
     /// Metadata of a peer is bounded; none is of this side.
     pub(crate) fn check_metadata(&self, method: &MethodInfo, metadata: &Metadata) -> Result<(), Status> {
-        match &self.inner.source {
+        match &self.source {
             Source::Received(received) => received.check_metadata(method, metadata),
             Source::Local(_) | Source::Opening(_) | Source::Over => Ok(()),
         }
@@ -222,7 +198,7 @@ impl Body {
 
     /// The end that a message stated, as far as it is to be believed.
     pub(crate) fn believed(&self, end: Result<(), Failure>) -> Result<(), Failure> {
-        match &self.inner.source {
+        match &self.source {
             Source::Received(received) => received.believed(end),
             Source::Local(_) | Source::Opening(_) | Source::Over => end,
         }
@@ -232,17 +208,17 @@ impl Body {
     /// Otherwise, [`poll_event`](Self::poll_event) tells.
     #[inline]
     pub(crate) fn next_quick<T: DeserializeOwned>(&mut self) -> Option<T> {
-        let reader = match &mut self.inner.source {
-            Source::Received(received) => received.reader(),
-            Source::Local(local) => &mut local.reader,
+        let decoder = match &mut self.source {
+            Source::Received(received) => received.decoder()?,
+            Source::Local(local) => &mut local.decoder,
             Source::Opening(_) | Source::Over => return None,
         };
-        pop_item(self.inner.codec, reader)
+        pop_item(self.codec, decoder)
     }
 
     /// The next message for a receiver on this side.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<BodyEvent> {
-        match &mut self.inner.source {
+        match &mut self.source {
             Source::Received(received) => match ready!(received.poll_message(cx)) {
                 Ok(message) => Poll::Ready(BodyEvent::Message(message)),
                 Err(status) => Poll::Ready(BodyEvent::End(Err(Failure::Status(status)), Metadata::new())),
@@ -265,10 +241,10 @@ impl Body {
         limit: SendLimit,
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
-        let mut step = match &mut self.inner.source {
+        let mut step = match &mut self.source {
             Source::Local(local) => ready!(local.poll_step(cx, limit, buf)),
             Source::Received(received) => match ready!(received.poll_message(cx)) {
-                Ok(message) => match pass_on(method, self.inner.codec, &message, limit, buf) {
+                Ok(message) => match pass_on(method, self.codec, &message, limit, buf) {
                     Step::End(result, trailer) => Step::End(received.believed(result), trailer),
                     filled => filled,
                 },
@@ -278,7 +254,7 @@ impl Body {
                 let (items, arrival) = ready!(opening.as_mut().poll(cx));
                 self.take_over(items);
                 match arrival {
-                    BodyEvent::Message(message) => pass_on(method, self.inner.codec, &message, limit, buf),
+                    BodyEvent::Message(message) => pass_on(method, self.codec, &message, limit, buf),
                     BodyEvent::End(result, trailer) => Step::End(result, trailer),
                 }
             }
@@ -293,8 +269,8 @@ impl Body {
     }
 
     /// Goes on with the items of another.
-    fn take_over(&mut self, mut items: Self) {
-        self.inner.source = std::mem::replace(&mut items.inner.source, Source::Over);
+    fn take_over(&mut self, mut items: Box<Self>) {
+        self.source = std::mem::replace(&mut items.source, Source::Over);
     }
 
     /// Lets go of what makes the items, and tells those who want to know. A panic of what makes them is an end, too.
@@ -311,14 +287,14 @@ impl Body {
     }
 
     fn close(&mut self, end: BodyEnd) -> Result<(), Panic> {
-        let source = std::mem::replace(&mut self.inner.source, Source::Over);
+        let source = std::mem::replace(&mut self.source, Source::Over);
         let dropped = panics::catch(|| drop(source));
         self.tell(if dropped.is_ok() { end } else { BodyEnd::Failed(Code::Internal) });
         dropped
     }
 
     fn tell(&mut self, end: BodyEnd) {
-        for hook in self.inner.hooks.drain(..) {
+        for hook in self.hooks.drain(..) {
             // One that panics must not keep the others from hearing of it.
             if panics::catch(|| hook(end)).is_err() {
                 panics::report("a hook of Body::on_end panicked");
@@ -329,10 +305,10 @@ impl Body {
 
 /// The item in the next message, if it is here in one piece and there is nothing else in it.
 #[inline(always)]
-fn pop_item<T: DeserializeOwned>(codec: Codec, reader: &mut MessageReader) -> Option<T> {
+fn pop_item<T: DeserializeOwned>(codec: Codec, decoder: &mut MessageDecoder) -> Option<T> {
     match codec {
-        Codec::MessagePack => reader.pop_packed(|message| decode_sound(quick_packed(message)?)),
-        Codec::Json => reader.pop_json(|message| codec.decode(quick_json(message)?).ok()),
+        Codec::MessagePack => decoder.pop_packed(|message| decode_sound(quick_packed(message)?)),
+        Codec::Json => decoder.pop_json(|message| codec.decode(quick_json(message)?).ok()),
     }
 }
 
@@ -366,23 +342,24 @@ impl Local {
     /// As [`BodySource::poll_fill`], within the time limit.
     fn poll_step(&mut self, cx: &mut Context<'_>, limit: SendLimit, buf: &mut Vec<u8>) -> Poll<Step> {
         let items = self.items.as_mut();
-        let Some(expiry) = &mut self.expiry else { return items.poll_fill(cx, limit, buf) };
-        let status = match expiry.passed() {
-            Some(status) => status,
-            None => match deadline::within(Some(expiry.at()), || items.poll_fill(cx, limit, buf)) {
-                Poll::Ready(step) => {
-                    expiry.note_taken(buf.len());
-                    return Poll::Ready(step);
-                }
-                Poll::Pending => ready!(expiry.poll(cx)),
-            },
+        let Some(Limit { method, deadline }) = &mut self.limit else {
+            return items.poll_fill(cx, limit, buf);
         };
+        let at = deadline.limit().at();
+        if !deadline.has_run_out() {
+            if let Poll::Ready(step) = deadline::within(Some(at), || items.poll_fill(cx, limit, buf)) {
+                deadline.note_taken(buf.len());
+                return Poll::Ready(step);
+            }
+            ready!(deadline.poll_exceeded(cx));
+        }
+        let status = deadline.limit().status(method, NOT_OVER);
         Poll::Ready(Step::End(Err(Failure::Status(status)), Metadata::new()))
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<BodyEvent> {
         loop {
-            match self.reader.pop() {
+            match self.decoder.pop() {
                 Ok(Some(message)) => return Poll::Ready(BodyEvent::Message(message)),
                 Ok(None) => {}
                 Err(_) => {
@@ -392,14 +369,33 @@ impl Local {
             }
             let mut buf = Vec::new();
             match ready!(self.poll_step(cx, SendLimit::LARGEST, &mut buf)) {
-                Step::Filled => self.reader.push(buf.into()),
+                Step::Filled => self.decoder.push(buf.into()),
                 Step::End(result, trailer) => return Poll::Ready(BodyEvent::End(result, trailer)),
             }
         }
     }
 }
 
-impl Drop for Body {
+impl BodyEngine for BodyStream {
+    fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    fn on_end(&mut self, hook: Hook) {
+        self.hooks.push(hook);
+    }
+
+    fn kind(&self) -> &'static str {
+        match &self.source {
+            Source::Local(_) => "local",
+            Source::Received(_) => "received",
+            Source::Opening(_) => "opening",
+            Source::Over => "over",
+        }
+    }
+}
+
+impl Drop for BodyStream {
     fn drop(&mut self) {
         if self.abandon().is_err() {
             panics::report("what makes items panicked when it was dropped");
@@ -407,14 +403,12 @@ impl Drop for Body {
     }
 }
 
-impl fmt::Debug for Body {
+impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = match &self.inner.source {
-            Source::Local(_) => "local",
-            Source::Received(_) => "received",
-            Source::Opening(_) => "opening",
-            Source::Over => "over",
-        };
-        f.debug_struct("Body").field("codec", &self.codec()).field("source", &source).finish_non_exhaustive()
+        let (codec, source) = (self.codec, self.kind());
+        f.debug_struct("BodyStream").field("codec", &codec).field("source", &source).finish_non_exhaustive()
     }
 }
+
+/// What is said of a body that is not over in time.
+const NOT_OVER: &str = "the items did not end within the time limit";

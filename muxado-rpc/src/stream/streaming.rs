@@ -10,13 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::body::{BodyEvent, BodyStream};
 use crate::{
-    Body, CallError, Codec, Metadata, MethodInfo, Status,
+    Body, CallError, Codec, Metadata, MethodInfo, Response, Status,
     message::response::{EncodedError, Failure, undecodable_error},
-    stream::body::BodyEvent,
-    wire::{ItemMessage, decode_item_message, quick_item},
+    wire::{ItemMessage, decode_item_message, quick_item, single_response},
 };
 
 /// A stream of items of type `T` from the other side: an argument of a method, or the response that a client gets.
@@ -61,7 +61,7 @@ use crate::{
 pub struct Streaming<T, E = Infallible> {
     method: &'static MethodInfo,
     /// `None` once it is over.
-    items: Option<Body>,
+    body: Option<Box<BodyStream>>,
     next_quick: NextQuick<T>,
     decode_item: DecodeItem<T>,
     decode_error: DecodeError<E>,
@@ -69,7 +69,7 @@ pub struct Streaming<T, E = Infallible> {
     trailer: Metadata,
 }
 
-type NextQuick<T> = fn(&mut Body) -> Option<T>;
+type NextQuick<T> = fn(&mut BodyStream) -> Option<T>;
 type DecodeItem<T> = fn(Codec, &MethodInfo, &Bytes) -> Result<Decoded<T>, Status>;
 type DecodeError<E> = fn(Codec, &MethodInfo, EncodedError) -> CallError<E>;
 
@@ -80,48 +80,85 @@ enum Decoded<T> {
 }
 
 impl<T: DeserializeOwned> Streaming<T> {
+    /// Returns the items of a response of a method without errors of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the response says instead.
+    pub(crate) fn of_response(
+        method: &'static MethodInfo,
+        mut response: Response,
+    ) -> Result<Self, CallError> {
+        match response.take_body() {
+            Some((body, metadata)) => Ok(Self::new(method, body, metadata)),
+            // It failed before the first item.
+            None => {
+                let error = response.decode::<IgnoredAny>(method).err();
+                Err(error.unwrap_or_else(|| single_response(method).into()))
+            }
+        }
+    }
+
     /// Items of a method without errors of its own.
-    pub(crate) fn new(method: &'static MethodInfo, items: Body, metadata: Metadata) -> Self {
-        Self::infallible(method, items, metadata, decode::<T>)
+    fn new(method: &'static MethodInfo, body: Body, metadata: Metadata) -> Self {
+        Self::infallible(method, body, metadata, decode::<T>)
     }
 
     /// Items of an argument: one that cannot be decoded is the caller's fault.
-    pub(crate) fn argument(method: &'static MethodInfo, items: Body) -> Self {
-        Self::infallible(method, items, Metadata::new(), |codec, method, message| {
+    pub(crate) fn argument(method: &'static MethodInfo, body: Body) -> Self {
+        Self::infallible(method, body, Metadata::new(), |codec, method, message| {
             decode(codec, method, message).map_err(|status| Status::invalid_argument(status.message()))
         })
     }
 
     fn infallible(
         method: &'static MethodInfo,
-        items: Body,
+        body: Body,
         metadata: Metadata,
         decode_item: DecodeItem<T>,
     ) -> Self {
         let decode_error =
             |codec, method: &MethodInfo, error: EncodedError| undecodable_error(codec, method, &error).into();
-        Self { decode_item, ..Self::with(method, items, metadata, decode_error) }
+        Self { decode_item, ..Self::with(method, body, metadata, decode_error) }
     }
 }
 
 impl<T: DeserializeOwned, E: DeserializeOwned> Streaming<T, E> {
+    /// Returns the items of a response of a method with an error type of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the response says instead.
+    pub(crate) fn of_fallible_response(
+        method: &'static MethodInfo,
+        mut response: Response,
+    ) -> Result<Self, CallError<E>> {
+        match response.take_body() {
+            Some((body, metadata)) => Ok(Self::fallible(method, body, metadata)),
+            None => {
+                let error = response.decode_result::<IgnoredAny, E>(method).err();
+                Err(error.unwrap_or_else(|| single_response(method).into()))
+            }
+        }
+    }
+
     /// Items of a method with an error type of its own.
-    pub(crate) fn fallible(method: &'static MethodInfo, items: Body, metadata: Metadata) -> Self {
-        Self::with(method, items, metadata, |codec, method, error| error.decode(codec, method))
+    fn fallible(method: &'static MethodInfo, body: Body, metadata: Metadata) -> Self {
+        Self::with(method, body, metadata, |codec, method, error| error.decode(codec, method))
     }
 }
 
 impl<T: DeserializeOwned, E> Streaming<T, E> {
     fn with(
         method: &'static MethodInfo,
-        items: Body,
+        body: Body,
         metadata: Metadata,
         decode_error: DecodeError<E>,
     ) -> Self {
         Self {
             method,
-            items: Some(items),
-            next_quick: Body::next_quick::<T>,
+            body: Some(BodyStream::of(body)),
+            next_quick: BodyStream::next_quick::<T>,
             decode_item: decode::<T>,
             decode_error,
             metadata,
@@ -186,15 +223,15 @@ impl<T, E> Streaming<T, E> {
     /// The next item, if it is here and nothing else has to be done for it.
     #[inline]
     fn next_quick(&mut self) -> Option<T> {
-        (self.next_quick)(self.items.as_mut()?)
+        (self.next_quick)(self.body.as_mut()?)
     }
 
     #[inline(never)]
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         loop {
-            let Some(items) = &mut self.items else { return Poll::Ready(None) };
-            let codec = items.codec();
-            let decoded = match ready!(items.poll_event(cx)) {
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let codec = body.codec();
+            let decoded = match ready!(body.poll_event(cx)) {
                 BodyEvent::Message(message) => (self.decode_item)(codec, self.method, &message),
                 BodyEvent::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
             };
@@ -202,7 +239,7 @@ impl<T, E> Streaming<T, E> {
                 if let Decoded::Other(ItemMessage::Metadata(metadata) | ItemMessage::End(_, metadata)) =
                     &decoded
                 {
-                    items.check_metadata(self.method, metadata)?;
+                    body.check_metadata(self.method, metadata)?;
                 }
                 Ok(decoded)
             });
@@ -210,7 +247,7 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Item(item)) => return Poll::Ready(Some(Ok(item))),
                 Ok(Decoded::Other(ItemMessage::End(result, trailer))) => {
                     self.trailer = trailer;
-                    items.believed(result)
+                    body.believed(result)
                 }
                 Ok(Decoded::Other(ItemMessage::Metadata(metadata))) => {
                     self.metadata = metadata;
@@ -219,8 +256,8 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Other(ItemMessage::Item(_))) => continue,
                 Err(status) => Err(Failure::Status(status)),
             };
-            let ended = items.end(&result);
-            self.items = None;
+            let ended = body.end(&result);
+            self.body = None;
             if let Err(panic) = ended {
                 // Of a service in this process: its panics are the caller's.
                 panic.resume();
@@ -272,7 +309,7 @@ impl<T, E> fmt::Debug for Streaming<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streaming")
             .field("method", &self.method)
-            .field("over", &self.items.is_none())
+            .field("over", &self.body.is_none())
             .finish_non_exhaustive()
     }
 }

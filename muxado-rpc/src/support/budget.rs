@@ -43,11 +43,6 @@ impl Reservation {
         Self { budget: Some(budget), bytes: 0 }
     }
 
-    /// Whether it is a part of a budget.
-    pub(crate) const fn is_counted(&self) -> bool {
-        self.budget.is_some()
-    }
-
     /// Makes it `bytes`, if these are more. If that is above the limit, it stays as it is.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.bytes);

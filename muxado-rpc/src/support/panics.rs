@@ -94,10 +94,6 @@ impl<T> CatchDrop<T> {
     pub(crate) const fn as_mut(&mut self) -> Option<&mut T> {
         self.0.as_mut()
     }
-
-    pub(crate) const fn take(&mut self) -> Option<T> {
-        self.0.take()
-    }
 }
 
 /// A clone of nothing, if cloning the value panics.
@@ -227,7 +223,7 @@ mod tests {
             }
         }
         let mut value = CatchDrop::new(Unclonable);
-        assert!(value.clone().take().is_none());
+        assert!(value.clone().as_mut().is_none());
         assert!(value.as_mut().is_some());
         drop(CatchDrop::new(Endless));
     }

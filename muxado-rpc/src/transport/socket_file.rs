@@ -35,7 +35,7 @@ pub(crate) async fn bind(path: &Path) -> io::Result<UnixListener> {
             bound => return bound,
         }
     }
-    Err(in_use(format!("{} is taken by others again and again", path.display())))
+    Err(in_use(format!("{} is bound by other processes again and again", path.display())))
 }
 
 /// How often to bind when each time somebody else was faster, and was gone again when looked at.
@@ -259,7 +259,7 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
         _ if is_abstract(path) => return error,
         io::ErrorKind::InvalidInput => return unusable(path, error),
         io::ErrorKind::WouldBlock => {
-            format!("the server at {shown} has as many connections waiting as it can")
+            format!("the server at {shown} has a full backlog")
         }
         _ => match (look(path), fs::metadata(path)) {
             (Ok(Some(_)), Ok(found)) if !found.file_type().is_socket() => {

@@ -259,13 +259,13 @@ const PACKED_BEGIN: &[u8] = b"\0\0\0\0\x81\xa4item";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Limits, wire::MessageReader};
+    use crate::{Code, Limits, wire::MessageDecoder};
 
     static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
     fn messages(bytes: Vec<u8>) -> Vec<Bytes> {
-        let mut reader = MessageReader::new(1 << 20);
+        let mut reader = MessageDecoder::new(1 << 20);
         reader.push(bytes.into());
         std::iter::from_fn(|| reader.pop().unwrap()).collect()
     }

@@ -5,14 +5,14 @@ use std::{borrow::Cow, ops::Range, time::Duration};
 use serde_json::value::RawValue;
 
 use super::{
-    LENGTH_PREFIX, check_metadata, expect_end, message_size, packed_head, push_metadata, range_of,
-    read_metadata, set_length,
+    LENGTH_PREFIX, check_metadata, envelope::JsonRequest, expect_end, message_size, packed_head,
+    push_metadata, range_of, read_metadata, set_length,
 };
 use crate::{
     Codec, Metadata, Request, Status,
     codec::{
         Append, CodecError,
-        json::{self, JsonRequest, Scanner, push_string},
+        json::{self, Scanner, push_string},
         msgpack::{Cursor, push_array, push_map, push_str, push_u64},
     },
     message::{
@@ -218,7 +218,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Code, Limits, MethodInfo, wire::MessageReader};
+    use crate::{Code, Limits, MethodInfo, wire::MessageDecoder};
 
     static ADD: MethodInfo = MethodInfo::new("Calculator", 1, "add", 0);
 
@@ -249,7 +249,7 @@ mod tests {
             request.set_timeout(Some(Duration::from_micros(1_499_001)));
             request.metadata_mut().insert("k", "v".repeat(300));
             let params = request.params().to_vec();
-            let mut reader = MessageReader::new(1 << 20);
+            let mut reader = MessageDecoder::new(1 << 20);
             reader.push(encode(request));
             let message = reader.pop().unwrap().unwrap();
             let head = decode_request(codec, &message).unwrap();

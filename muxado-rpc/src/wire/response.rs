@@ -5,14 +5,14 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    check_metadata, expect_end, message_size, no_payload, packed_head, push_metadata, range_of,
-    read_metadata, set_length, slice_payload,
+    check_metadata, envelope::JsonResponse, expect_end, message_size, no_payload, packed_head, push_metadata,
+    range_of, read_metadata, set_length, slice_payload,
 };
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         Append, CodecError,
-        json::{self, JsonResponse, Scanner, push_string},
+        json::{self, Scanner, push_string},
         msgpack::{Cursor, push_bool, push_map, push_str},
     },
     message::{
@@ -105,7 +105,7 @@ impl OutboundResponse {
         match outcome {
             Outcome::Value(payload) => Ok(Self { error: None, payload, metadata }),
             Outcome::Error(error) => Ok(Self { metadata, ..Self::of_app_error(error) }),
-            Outcome::Body(_) => Err(Status::internal("a method of one answer returned items")),
+            Outcome::Body(_) => Err(Status::internal("a method with a single response returned a stream")),
         }
     }
 
@@ -352,7 +352,7 @@ fn decode_packed_error(message: &Bytes, cursor: &mut Cursor<'_>) -> Result<Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CallError, wire::MessageReader};
+    use crate::{CallError, wire::MessageDecoder};
 
     static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
@@ -362,7 +362,7 @@ mod tests {
     }
 
     fn decode(bytes: Bytes) -> Result<Response, Status> {
-        let mut reader = MessageReader::new(1 << 20);
+        let mut reader = MessageDecoder::new(1 << 20);
         reader.push(bytes);
         let message = reader.pop().unwrap().expect("a whole message");
         decode_response(&METHOD, reader.codec().unwrap(), message, &Limits::default())

@@ -29,6 +29,7 @@ mod open_accept;
 mod reset;
 mod reset_budget;
 mod reset_late;
+mod rooms;
 mod seeds;
 mod simulation;
 mod stopped;

@@ -183,7 +183,7 @@ impl Attempts {
         if self.request.is_none() && !self.maybe_executed {
             return response;
         }
-        let Some((items, metadata)) = response.take_items() else { return response };
+        let Some((items, metadata)) = response.take_body() else { return response };
         let attempts = Self { handle: Arc::clone(&self.handle), request: self.request.take(), ..*self };
         let items = until_begun(attempts, Arc::clone(live), items);
         Response::from_outcome(items.codec(), Outcome::Body(items)).with_metadata(metadata)

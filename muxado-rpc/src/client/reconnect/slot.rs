@@ -105,7 +105,8 @@ impl<S: CallService> Slot<S> {
         match timer::within(limit, connecting).await {
             Some(connected) => connected.unwrap_or_else(|_| Err(panicked())),
             None => {
-                let problem = format!("no sign of life within {limit:?} (ReconnectBuilder::connect_timeout)");
+                let problem =
+                    format!("no answered heartbeat within {limit:?} (ReconnectBuilder::connect_timeout)");
                 Err(io::Error::new(io::ErrorKind::TimedOut, problem))
             }
         }

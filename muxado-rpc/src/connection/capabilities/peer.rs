@@ -5,7 +5,7 @@ use std::{fmt, sync::OnceLock, time::Duration};
 use serde_json::value::RawValue;
 
 use super::line::{AdvertisedLimits, Drain, saturating, services};
-use crate::{Codec, ServiceId, support::truncate::Brief};
+use crate::{Codec, ServiceId, message::limits::PeerLimits, support::truncate::Brief};
 
 /// What a peer tells about itself on its control stream (`PROTOCOL §10.13`): limits, codecs, services, and whether it
 /// drains.
@@ -120,8 +120,11 @@ impl PeerCapabilities {
         let _ = self.drain.set(drain);
     }
 
-    pub(super) const fn limits(&self) -> &AdvertisedLimits {
-        &self.limits
+    pub(super) fn limits(&self) -> PeerLimits {
+        PeerLimits {
+            max_message_size: self.limits.max_message_size(),
+            max_metadata_size: self.limits.max_metadata_size(),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
-//! The serving side of one call: reads the request, runs the handler, sends the answer.
+//! The serving side of one call: reads the request, runs the handler, sends the response.
 
-mod apart;
 mod request_reader;
 
 use std::{
@@ -8,70 +7,91 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use muxado::{Stream, TypedStream, rpc::StreamExt};
+use muxado::TypedStream;
 use pin_project::pin_project;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
-use self::{
-    apart::Apart,
-    request_reader::{Received, RequestReader},
-};
+use self::request_reader::{Received, RequestReader};
 use crate::{
-    CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
+    Body, CallService, Codec, Metadata, MethodInfo, Request, Response, Router, ServiceId, Status,
     connection::{metrics::CallGuard, shared::ConnectionShared},
-    message::{payload::OutboundMessage, status},
+    message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
+    stream::{
+        body::{BodyStream, ReceivedBody},
+        deadline::{LazyDeadline, TimeLimit},
+        half::{ReadHalf, WriteHalf},
+        writer::{BodyWriter, End},
+    },
     support::{
         budget::Reservation,
         panics::{self, CatchDrop, CatchUnwind, Panic},
-        timer::Timer,
     },
-    wire::{MessageReader, encode_response},
+    wire::{check_metadata, encode_response, push_metadata_message, push_output_end},
 };
 
 /// One call of the peer's, or the place for the next. Dropping it drops the handler and resets the stream.
 /// The permit is given back last.
 ///
 /// ```text
-/// Done ──▶ Receiving ──▶ Handling ──▶ Answering ──▶ Done
-///   │ │      ├────────────────────────▲            ▲
-///   │ │      └──────▶ Apart (items, contexts, ..) ─┘
-///   │ └──▶ as from Receiving, if the request is here already
-///   └──▶ Received ──▶ the same in a task of its own
+/// Done ──▶ Receiving ──▶ Starting ──▶ Handling ──▶ Streaming ──▶ Responding ──▶ Closing ──▶ Done
+///              │            │             └──────────────────────▲  ▲ ▲            ▲
+///              └────────────┴───────────────────────────────────────┘ └─ interrupted ┘
 /// ```
+///
+/// A call whose handler does not run in the task of its connection goes from Receiving to Received, and on in a task of
+/// its own.
+///
+/// In each state that waits, what it waits for is polled first. After that [`poll_interrupted`] says whether there
+/// is any use in going on: whether the caller is still there, and its time is not over. This covers the call until
+/// the last byte of its response is on its way.
+///
+/// [`poll_interrupted`]: ServerCallProj::poll_interrupted
 #[pin_project(project = ServerCallProj)]
 pub(crate) struct ServerCall<S: CallService> {
     #[pin]
     state: State<S::Future>,
     /// None, if it could not be cloned.
     service: CatchDrop<S>,
-    stream: Option<Stream>,
+    /// Where the response goes; `None` when the caller waits for none any more.
+    out: Option<WriteHalf>,
+    deadline: Option<LazyDeadline>,
     guard: Option<CallGuard>,
+    scope: EndScope,
     /// The memory of a request that was buffered, until its handler is gone.
     reserved: Option<Reservation>,
     permit: Option<OwnedSemaphorePermit>,
-    /// A panic went through the service.
-    panicked: bool,
+    /// The permit of a call with a body: it is given back when nobody reads that any more, either.
+    shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
+    /// The service must not be called again: it panicked, or has a place in a queue.
+    is_spent: bool,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
 enum State<F> {
+    /// Reading the request.
     Receiving(RequestReader),
-    /// The request is here.
-    Received(Request, MessageReader),
-    /// The handler of a plain call runs.
+    /// The request is here; its handler is to begin in the task of the call.
+    Received(Request),
+    /// Waiting until the service is ready.
+    Starting(Box<Option<Request>>),
+    /// Running the handler. If it must finish, it runs on after its caller has gone.
     Handling {
         #[pin]
         handler: CatchUnwind<F>,
         about: About,
-        timer: Option<Pin<Box<Timer>>>,
     },
-    Answering(OutboundMessage),
-    /// What not every call needs, in a future of its own.
-    Apart(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Writing the items of the response.
+    Streaming {
+        writer: Box<BodyWriter>,
+        about: About,
+    },
+    /// Writing the response, or the end of its items.
+    Responding(OutboundMessage),
+    /// Waiting for the tasks of the call.
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
 }
 
@@ -87,8 +107,17 @@ pub(crate) struct New {
 struct About {
     method: &'static MethodInfo,
     codec: Codec,
-    deadline: Option<Instant>,
-    timeout: Option<Duration>,
+}
+
+/// Ends what belongs to a call, however the call ends.
+#[derive(Default)]
+struct EndScope(Option<Arc<Scope>>);
+
+/// Why there is no use in going on.
+enum Interruption {
+    CallerGone,
+    /// The time of the call is over, which its caller is told with this.
+    Late(Status),
 }
 
 impl<S: CallService> ServerCall<S> {
@@ -97,11 +126,14 @@ impl<S: CallService> ServerCall<S> {
         Self {
             state: State::Done,
             service,
-            stream: None,
+            out: None,
+            deadline: None,
             guard: None,
+            scope: EndScope::default(),
             reserved: None,
             permit: None,
-            panicked: false,
+            shared_permit: None,
+            is_spent: false,
         }
     }
 
@@ -117,31 +149,32 @@ impl<S: CallService> ServerCall<S> {
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
         let mut reader = this.begin(shared, router, new);
-        let polled = match this.stream.as_mut() {
-            Some(stream) => reader.poll_request(cx, stream, shared),
+        let polled = match this.out.as_mut() {
+            Some(out) => reader.poll_request(cx, out, shared),
             None => Poll::Pending,
         };
-        match polled {
-            Poll::Pending => this.state.set(State::Receiving(reader)),
-            Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
-                this.state.set(State::Received(request, reader.into_reader()));
+        let Poll::Ready(received) = polled else {
+            this.state.set(State::Receiving(reader));
+            return Poll::Pending;
+        };
+        if let Some(request) = this.received(received, reader) {
+            if !runs_here(request.method()) {
+                this.state.set(State::Received(request));
+                return Poll::Pending;
             }
-            Poll::Ready(received) => {
-                this.received(cx, received, reader);
-                return self.poll(cx);
-            }
+            this.handle(cx, request);
         }
-        Poll::Pending
+        self.poll(cx)
     }
 
-    /// The permit of a call that is done.
+    /// Returns the permit of a call that is done.
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<OwnedSemaphorePermit> {
         self.project().permit.take()
     }
 
-    /// Whether another call may be served here, once this one is done: by a service that saw no panic.
+    /// Whether another call may be served here, once this one is done.
     pub(crate) const fn may_serve_again(&self) -> bool {
-        !self.panicked
+        !self.is_spent
     }
 }
 
@@ -153,11 +186,13 @@ impl<S: CallService> Future for ServerCall<S> {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 StateProj::Receiving(_) => ready!(this.poll_receive(cx)),
-                StateProj::Received(..) => this.begin_handler(cx),
+                StateProj::Received(_) => this.begin_handler(cx),
+                StateProj::Starting(_) => ready!(this.poll_start(cx)),
                 StateProj::Handling { .. } => ready!(this.poll_handle(cx)),
-                StateProj::Answering(_) => ready!(this.poll_answer(cx)),
-                StateProj::Apart(apart) => {
-                    ready!(apart.as_mut().poll(cx));
+                StateProj::Streaming { .. } => ready!(this.poll_stream(cx)),
+                StateProj::Responding(_) => ready!(this.poll_respond(cx)),
+                StateProj::Closing(tasks) => {
+                    ready!(tasks.as_mut().poll(cx));
                     this.finish();
                 }
                 StateProj::Done => return Poll::Ready(()),
@@ -166,6 +201,7 @@ impl<S: CallService> Future for ServerCall<S> {
     }
 }
 
+/// The request.
 impl<S: CallService> ServerCallProj<'_, S> {
     fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
         let New { stream, first, permit } = new;
@@ -174,18 +210,20 @@ impl<S: CallService> ServerCallProj<'_, S> {
             Some(guard) => guard.begin_again(),
             None => *self.guard = Some(CallGuard::begin(Arc::clone(shared))),
         }
-        *self.stream = Some(stream.into_inner());
+        *self.out = Some(WriteHalf::Whole(stream.into_inner()));
         *self.permit = permit;
-        RequestReader::new(id, first, router, shared)
+        RequestReader::new(id, first, router)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Receiving(reception) = self.state.as_mut().project()
-            && let (Some(stream), Some(guard)) = (self.stream.as_mut(), self.guard.as_ref())
+        if let StateProj::Receiving(reader) = self.state.as_mut().project()
+            && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_ref())
         {
-            let received = ready!(reception.poll_request(cx, stream, guard.shared()));
-            if let StateOwned::Receiving(reception) = self.state.as_mut().project_replace(State::Done) {
-                self.received(cx, received, reception);
+            let received = ready!(reader.poll_request(cx, out, guard.shared()));
+            if let StateOwned::Receiving(reader) = self.state.as_mut().project_replace(State::Done) {
+                if let Some(request) = self.received(received, reader) {
+                    self.handle(cx, request);
+                }
             }
         }
         Poll::Ready(())
@@ -193,105 +231,163 @@ impl<S: CallService> ServerCallProj<'_, S> {
 
     /// Gives the request to its handler, in the task of the call.
     fn begin_handler(&mut self, cx: &mut Context<'_>) {
-        if let StateOwned::Received(request, reader) = self.state.as_mut().project_replace(State::Done) {
-            self.start(cx, request, reader);
+        if let StateOwned::Received(request) = self.state.as_mut().project_replace(State::Done) {
+            self.handle(cx, request);
         }
     }
 
-    fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
+    fn handle(&mut self, cx: &mut Context<'_>, request: Request) {
+        let mut request = Some(request);
+        if self.start(cx, &mut request).is_pending() {
+            self.state.set(State::Starting(Box::new(request)));
+        }
+    }
+
+    /// Returns the request, unless the call is over without a handler. Runs no user code.
+    fn received(&mut self, received: Received, mut reader: RequestReader) -> Option<Request> {
         match received {
-            Received::Request(request) => {
-                self.start(cx, request, reader.into_reader());
+            Received::Request(mut request) => {
+                *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
+                *self.reserved = reader.take_reserved();
+                self.scope.0 = request.arrival_scope();
+                if request.method().shape().streams_input() {
+                    self.split(&mut request, reader);
+                }
+                return Some(request);
             }
             Received::Refused(codec, status) => {
                 if let Some(guard) = self.guard.as_ref() {
                     tracing::debug!(peer = %guard.shared().peer(), "call refused: {status}");
                 }
-                self.answer(codec, Err(status.not_executed()));
+                self.respond(codec, Err(status.not_executed()));
             }
-            Received::Nothing => self.finish(),
+            Received::Nothing => self.close(),
         }
+        None
     }
 
-    /// Gives the request to the service.
-    fn start(&mut self, cx: &mut Context<'_>, request: Request, mut reader: MessageReader) {
-        *self.reserved = reader.take_reserved();
-        let about = About::of(&request);
-        if !about.is_plain() {
-            return self.set_apart(about, request, reader);
-        }
-        let Some(service) = self.service.as_mut() else { return self.answer_panic(about, None) };
-        let started = panics::catch_within(about.deadline, || match service.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Start::Running(service.call(request)),
-            Poll::Ready(Err(error)) => Start::Refused(status::from_box_error(error.into())),
-            Poll::Pending => Start::Busy(request),
+    /// Gives the request the half of the stream on which its body comes.
+    fn split(&mut self, request: &mut Request, mut reader: RequestReader) {
+        let Some(guard) = self.guard.as_ref() else { return };
+        let stream = match self.out.take() {
+            Some(WriteHalf::Whole(stream)) => stream,
+            other => return *self.out = other,
+        };
+        let (send, receive) = stream.into_split();
+        *self.out = Some(WriteHalf::Half(send));
+        let permit = Arc::new(self.permit.take());
+        let (read, reader, limits) = (ReadHalf::Half(receive), reader.take_reader(), guard.shared().limits());
+        let received = ReceivedBody::new(request.method(), read, reader, limits)
+            .counted(guard.shared().request_memory())
+            .keeping(Arc::clone(&permit));
+        *self.shared_permit = Some(permit);
+        request.set_input(Some(BodyStream::received(request.codec(), received)));
+    }
+}
+
+/// The handler.
+impl<S: CallService> ServerCallProj<'_, S> {
+    /// Gives the request to the service, once that is ready.
+    fn start(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) -> Poll<()> {
+        let Some(about) = request.as_ref().map(About::of) else { return Poll::Ready(()) };
+        let Some(service) = self.service.as_mut() else {
+            return Poll::Ready(self.respond_panic(about, None));
+        };
+        let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
+        let started = panics::catch_within(at, || match (service.poll_ready(cx), &mut *request) {
+            (Poll::Ready(Ok(())), request) => {
+                Poll::Ready(Ok(request.take().map(|request| service.call(request))))
+            }
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(status::from_box_error(error.into()))),
+            (Poll::Pending, _) => Poll::Pending,
         });
         match started {
-            Ok(Start::Running(future)) => {
-                let handler = CatchUnwind::new(about.deadline, future);
-                self.state.set(State::Handling { handler, about, timer: None });
+            Ok(Poll::Ready(Ok(Some(future)))) => {
+                self.state.set(State::Handling { handler: CatchUnwind::new(at, future), about });
             }
-            Ok(Start::Refused(status)) => self.answer(about.codec, Err(status.not_executed())),
-            Ok(Start::Busy(request)) => self.set_apart(about, request, reader),
-            Err(panic) => self.answer_panic(about, Some(&panic)),
+            Ok(Poll::Ready(Ok(None))) => self.close(),
+            Ok(Poll::Ready(Err(status))) => self.respond(about.codec, Err(status.not_executed())),
+            Ok(Poll::Pending) => return Poll::Pending,
+            Err(panic) => self.respond_panic(about, Some(&panic)),
         }
+        Poll::Ready(())
     }
 
-    fn set_apart(&mut self, about: About, request: Request, reader: MessageReader) {
-        // A service that is not ready has a place in a queue: it is the one to be asked again.
-        let fresh = self.service.clone();
-        let Some(service) = std::mem::replace(&mut *self.service, fresh).take() else {
-            return self.answer_panic(about, None);
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = self.state.as_mut().project_replace(State::Done);
+        let StateOwned::Starting(mut request) = state else { return Poll::Ready(()) };
+        let Some(about) = request.as_ref().as_ref().map(About::of) else { return Poll::Ready(()) };
+        if self.start(cx, &mut request).is_ready() {
+            return Poll::Ready(());
+        }
+        let Poll::Ready(interruption) = self.poll_interrupted(cx, about) else {
+            self.state.set(State::Starting(request));
+            return Poll::Pending;
         };
-        let (Some(stream), Some(guard)) = (self.stream.take(), self.guard.take()) else { return };
-        let reader = reader.counted(guard.shared().request_memory());
-        let apart = Apart::new(about, guard, stream, reader, self.permit.take());
-        let apart = apart.keeping(self.reserved.take());
-        let apart = Box::pin(apart.run(service, request));
-        self.state.set(State::Apart(apart));
+        // Whoever gave the service its place in a queue waits for it no longer.
+        *self.is_spent = true;
+        panics::discard(request);
+        match interruption {
+            Interruption::CallerGone => self.close(),
+            Interruption::Late(status) => self.respond(about.codec, Err(status.not_executed())),
+        }
+        Poll::Ready(())
     }
 
     /// Runs the handler until it is done, the time limit passes, or the caller goes.
     fn poll_handle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Handling { mut handler, about, timer } = self.state.as_mut().project() else {
+        let StateProj::Handling { handler, about } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
         let about = *about;
-        if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-            match ended {
-                Ok(result) => self.answer_handled(about, result),
-                Err(panic) => self.answer_panic(about, Some(&panic)),
-            }
+        if let Poll::Ready(ended) = handler.poll(cx) {
+            self.handled(about, ended);
             return Poll::Ready(());
         }
-        if self.stream.as_mut().is_none_or(|stream| stream.poll_reset(cx).is_ready()) {
-            if let Some(guard) = self.guard.as_ref() {
-                let (method, peer) = (about.method, guard.shared().peer());
-                tracing::debug!(%method, %peer, "call cancelled by the caller");
-            }
-            drop(self.drop_handler(about));
-            self.finish();
-            return Poll::Ready(());
+        let interruption = ready!(self.poll_interrupted(cx, about));
+        if about.method.is_no_cancel() {
+            self.detach(about, interruption);
+            return Poll::Pending;
         }
-        let Some(deadline) = about.deadline else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| Box::pin(Timer::default()));
-        ready!(timer.as_mut().poll(cx, deadline));
+        // Of a handler that is cut off a panic is only counted.
         drop(self.drop_handler(about));
-        self.answer(about.codec, Err(about.too_late()));
+        match interruption {
+            Interruption::CallerGone => self.close(),
+            Interruption::Late(status) => self.respond(about.codec, Err(status)),
+        }
         Poll::Ready(())
     }
 
-    /// Answers as the handler did, which is dropped before.
-    fn answer_handled(&mut self, about: About, result: Result<Response, S::Error>) {
-        let result = match result {
-            Ok(response) => Ok(response),
-            Err(error) => match panics::catch(|| status::from_box_error(error.into())) {
-                Ok(status) => Err(status),
-                Err(panic) => return self.answer_panic(about, Some(&panic)),
-            },
+    /// Lets a handler run on that must finish, and whose caller waits no longer.
+    fn detach(&mut self, about: About, interruption: Interruption) {
+        if let Some(scope) = &self.scope.0 {
+            scope.caller_gone();
+        }
+        if let (Interruption::Late(status), Some(guard)) = (interruption, self.guard.as_mut()) {
+            guard.answer(true);
+            let mut message = encode_response(about.codec, Err(status), guard.shared().send_limits());
+            // There is no time to wait for room.
+            let sent = self.out.take().map(|out| out.finish_with(&mut message));
+            if !matches!(sent, Some(Ok(None))) {
+                guard.take_back();
+            }
+        }
+        *self.out = None;
+    }
+
+    /// Responds as the handler did, which is dropped before.
+    fn handled(&mut self, about: About, ended: Result<Result<Response, S::Error>, Panic>) {
+        let result = match ended.and_then(|result| panics::catch(|| to_status(result))) {
+            Ok(result) => result,
+            Err(panic) => return self.respond_panic(about, Some(&panic)),
         };
         let dropped = self.drop_handler(about);
-        self.answer(about.codec, after_drop(result, dropped));
+        // A panic of a destructor takes the place of a response, not that of a failure.
+        let mut result = result.and_then(|response| dropped.map(|()| response));
+        match result.as_mut().ok().and_then(Response::take_body) {
+            Some((body, metadata)) => self.respond_with_body(about, body, &metadata),
+            None => self.respond(about.codec, result),
+        }
     }
 
     /// Drops the handler. A panic of its destructors is one of the handler, with this status.
@@ -300,103 +396,23 @@ impl<S: CallService> ServerCallProj<'_, S> {
             StateProj::Handling { handler, .. } => handler.clear(),
             _ => Ok(()),
         };
-        let (Err(panic), Some(guard)) = (dropped, self.guard.as_ref()) else { return Ok(()) };
-        *self.panicked = true;
-        Err(about.panicked(guard.shared(), Some(&panic)))
+        dropped.map_err(|panic| self.panicked(about, Some(&panic)))
     }
 
-    fn answer_panic(&mut self, about: About, panic: Option<&Panic>) {
-        *self.panicked = true;
-        if let Some(guard) = self.guard.as_ref() {
-            let status = about.panicked(guard.shared(), panic);
-            self.answer(about.codec, Err(status));
-        }
+    fn respond_panic(&mut self, about: About, panic: Option<&Panic>) {
+        let status = self.panicked(about, panic);
+        self.respond(about.codec, Err(status));
     }
 
-    /// Drops the handler and has the answer sent.
-    fn answer(&mut self, codec: Codec, result: Result<Response, Status>) {
-        let Some(guard) = self.guard.as_mut() else { return };
-        guard.answer(result.is_err());
-        let answer = encode_response(codec, result, guard.shared().send_limits());
-        // The handler is gone before its answer is sent.
-        self.state.set(State::Done);
-        *self.reserved = None;
-        self.send(answer);
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Answering(answer) = self.state.as_mut().project()
-            && let (Some(stream), Some(guard)) = (self.stream.as_mut(), self.guard.as_mut())
-            && ready!(stream.poll_write_final(cx, answer)).is_err()
-        {
-            // A caller that has gone needs no answer.
-            guard.take_back();
-        }
-        self.finish();
-        Poll::Ready(())
-    }
-
-    /// Sends an answer and gives its stream back; what there is no room for is sent later.
-    fn send(&mut self, mut answer: OutboundMessage) {
-        match self.stream.take().map(|stream| stream.finish_with(&mut answer)) {
-            Some(Ok(Some(stream))) => {
-                *self.stream = Some(stream);
-                return self.state.set(State::Answering(answer));
-            }
-            Some(Err(_)) => {
-                if let Some(guard) = self.guard.as_mut() {
-                    guard.take_back();
-                }
-            }
-            Some(Ok(None)) => answer.recycle(),
-            None => {}
-        }
-        self.finish();
-    }
-
-    /// The call is over: nothing of it is left but the permit, and the counter for the next.
-    fn finish(&mut self) {
-        self.state.set(State::Done);
-        *self.reserved = None;
-        *self.stream = None;
-        self.guard.take_if(|guard| !guard.is_answered());
-    }
-}
-
-/// What a service made of a request.
-enum Start<F> {
-    Running(F),
-    Refused(Status),
-    /// It is not ready.
-    Busy(Request),
-}
-
-impl About {
-    fn of(request: &Request) -> Self {
-        Self {
-            method: request.method(),
-            codec: request.codec(),
-            deadline: request.deadline(),
-            timeout: request.timeout(),
-        }
-    }
-
-    /// Whether there is nothing to do but to run the handler and to answer.
-    fn is_plain(&self) -> bool {
-        let method = self.method;
-        method.shape() == Shape::Unary && !method.is_no_cancel() && !method.takes_context()
-    }
-
-    fn too_late(&self) -> Status {
-        let (method, limit) = (self.method, self.timeout.unwrap_or_default());
-        Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
-    }
-
-    /// What to say of a panic, of which something may be left. It is counted here.
-    fn panicked(&self, shared: &ConnectionShared, panic: Option<&Panic>) -> Status {
-        let method = self.method;
+    /// Counts a panic, of which something may be left, and returns what to say of it.
+    fn panicked(&mut self, about: About, panic: Option<&Panic>) -> Status {
+        *self.is_spent = true;
+        let method = about.method;
+        let status = Status::internal(format!("{method}: the handler panicked"));
+        let Some(shared) = self.guard.as_ref().map(CallGuard::shared) else { return status };
         if let Some(line) = shared.log().admit() {
-            tracing::error!(%method, peer = %shared.peer(), suppressed = line.suppressed, "a handler panicked");
+            let suppressed = line.suppressed;
+            tracing::error!(%method, peer = %shared.peer(), suppressed, "a handler panicked");
         }
         shared.metrics().note_panic();
         match panic.and_then(Panic::message) {
@@ -404,23 +420,209 @@ impl About {
             Some(message) if shared.panic_messages() => {
                 Status::internal(format!("{method}: the handler panicked: {message}"))
             }
-            _ => Status::internal(format!("{method}: the handler panicked")),
+            _ => status,
         }
-    }
-
-    fn result_of(
-        &self,
-        shared: &ConnectionShared,
-        ended: Result<Result<Response, Status>, Panic>,
-    ) -> Result<Response, Status> {
-        ended.unwrap_or_else(|panic| Err(self.panicked(shared, Some(&panic))))
     }
 }
 
-/// What a call comes to whose handler came to this, and then was dropped: a panic of a destructor takes the place of
-/// an answer, not that of a failure.
-fn after_drop(result: Result<Response, Status>, dropped: Result<(), Status>) -> Result<Response, Status> {
-    result.and_then(|response| dropped.map(|()| response))
+/// The response.
+impl<S: CallService> ServerCallProj<'_, S> {
+    /// Ready when there is no use in going on. Never, if nobody waits for the response any more.
+    fn poll_interrupted(&mut self, cx: &mut Context<'_>, about: About) -> Poll<Interruption> {
+        let Some(out) = self.out.as_mut() else { return Poll::Pending };
+        if out.poll_reset(cx).is_ready() {
+            if let Some(guard) = self.guard.as_ref() {
+                let (method, peer) = (about.method, guard.shared().peer());
+                tracing::debug!(%method, %peer, "call cancelled by the caller");
+            }
+            return Poll::Ready(Interruption::CallerGone);
+        }
+        let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+        ready!(deadline.poll_exceeded(cx));
+        let status = deadline.limit().status(about.method, "not done within the caller's time limit");
+        Poll::Ready(Interruption::Late(status))
+    }
+
+    /// Responds with a value or a status. The handler is gone before that is sent.
+    fn respond(&mut self, codec: Codec, result: Result<Response, Status>) {
+        let Some(guard) = self.guard.as_mut() else { return };
+        if self.out.is_none() {
+            panics::discard(result);
+            return self.close();
+        }
+        guard.answer(result.is_err());
+        let message = encode_response(codec, result, guard.shared().send_limits());
+        self.state.set(State::Done);
+        self.release();
+        self.send(message);
+    }
+
+    /// Responds with items, in front of which their metadata goes.
+    fn respond_with_body(&mut self, about: About, mut body: Body, metadata: &Metadata) {
+        let Some(guard) = self.guard.as_ref() else { return };
+        if self.out.is_none() {
+            panics::discard(body);
+            return self.close();
+        }
+        let limits = guard.shared().send_limits();
+        if let Err(problem) = check_metadata(metadata, limits) {
+            let status = Status::internal(format!("{}: the items have {problem}", about.method));
+            if let Err(panic) = BodyStream::end_of(&mut body, &Err(Failure::Status(status.clone()))) {
+                self.panicked(about, Some(&panic));
+            }
+            return self.respond(about.codec, Err(status));
+        }
+        let mut first = Vec::new();
+        if !metadata.is_empty() {
+            push_metadata_message(about.codec, metadata, &mut first);
+        }
+        let first = OutboundMessage::new(first);
+        let writer = Box::new(BodyWriter::new(about.method, body, limits.message_size(), first));
+        self.state.set(State::Streaming { writer, about });
+    }
+
+    /// Writes items until their end, the time limit, or until the caller goes.
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let StateProj::Streaming { writer, about } = self.state.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        let about = *about;
+        let Some(out) = self.out.as_mut() else { return Poll::Ready(self.close()) };
+        let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
+        let end = match panics::catch_within(at, || writer.poll_write(cx, out)) {
+            Ok(Poll::Ready(Ok(end))) => Some(end),
+            Ok(Poll::Ready(Err(_))) => None,
+            Ok(Poll::Pending) => match ready!(self.poll_interrupted(cx, about)) {
+                Interruption::CallerGone => None,
+                Interruption::Late(status) => Some((Err(Failure::Status(status)), Metadata::new())),
+            },
+            Err(panic) => Some((Err(Failure::Panic(panic)), Metadata::new())),
+        };
+        if let StateOwned::Streaming { writer, .. } = self.state.as_mut().project_replace(State::Done) {
+            self.end_stream(about, *writer, end);
+        }
+        Poll::Ready(())
+    }
+
+    /// Drops what made the items, and writes how they ended, unless the caller has gone.
+    fn end_stream(&mut self, about: About, mut writer: BodyWriter, end: Option<End>) {
+        let Some((result, trailer)) = end else {
+            if let Err(panic) = writer.abandon() {
+                self.panicked(about, Some(&panic));
+            }
+            return self.close();
+        };
+        // Of several panics one counts.
+        let result = match (writer.end(&result), result) {
+            (_, Err(Failure::Panic(panic))) | (Err(panic), Ok(())) => {
+                Err(Failure::Status(self.panicked(about, Some(&panic))))
+            }
+            (Err(panic), failed) => {
+                self.panicked(about, Some(&panic));
+                failed
+            }
+            (Ok(()), result) => result,
+        };
+        self.release();
+        let Some(guard) = self.guard.as_mut() else { return };
+        guard.answer(matches!(result, Err(Failure::Status(_))));
+        let mut buf = writer.take_buf();
+        push_output_end(about.codec, result, trailer, guard.shared().send_limits(), &mut buf);
+        self.state.set(State::Responding(OutboundMessage::new(buf)));
+    }
+
+    /// Writes the rest of the response, as long as there is time.
+    fn poll_respond(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let StateProj::Responding(message) = self.state.as_mut().project()
+            && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut())
+        {
+            let written = match (out.poll_write_final(cx, message), self.deadline.as_mut()) {
+                (Poll::Ready(written), _) => written.is_ok(),
+                (Poll::Pending, None) => return Poll::Pending,
+                (Poll::Pending, Some(deadline)) => {
+                    ready!(deadline.poll_exceeded(cx));
+                    let peer = guard.shared().peer();
+                    tracing::debug!(%peer, "a response was not taken within the caller's time limit");
+                    false
+                }
+            };
+            if !written {
+                // A caller that has gone needs no response.
+                guard.take_back();
+            }
+        }
+        self.close();
+        Poll::Ready(())
+    }
+
+    /// Sends a response and lets go of its stream; what there is no room for is sent later.
+    fn send(&mut self, mut message: OutboundMessage) {
+        match self.out.take().map(|out| out.finish_with(&mut message)) {
+            Some(Ok(Some(out))) => {
+                *self.out = Some(out);
+                return self.state.set(State::Responding(message));
+            }
+            Some(Err(_)) => {
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
+                }
+            }
+            Some(Ok(None)) => message.recycle(),
+            None => {}
+        }
+        self.close();
+    }
+
+    /// Gives back the memory of the request, now that the handler is gone: a caller that does not read
+    /// the response holds none of it. Tasks of the call may have parts of it still.
+    fn release(&mut self) {
+        if self.scope.0.as_ref().is_none_or(|scope| !scope.has_tasks()) {
+            *self.reserved = None;
+        }
+    }
+
+    /// Ends the stream, and the tasks of the call.
+    fn close(&mut self) {
+        self.state.set(State::Done);
+        *self.out = None;
+        *self.deadline = None;
+        match self.scope.0.take() {
+            Some(scope) => {
+                scope.end();
+                if scope.has_tasks() {
+                    return self.state.set(State::Closing(Box::pin(async move { scope.wait().await })));
+                }
+            }
+            None => {}
+        }
+        self.finish();
+    }
+
+    /// The call is over: nothing of it is left but the permit, and the guard for the next.
+    fn finish(&mut self) {
+        self.state.set(State::Done);
+        *self.reserved = None;
+        *self.shared_permit = None;
+        self.guard.take_if(|guard| !guard.is_answered());
+    }
+}
+
+impl About {
+    fn of(request: &Request) -> Self {
+        Self { method: request.method(), codec: request.codec() }
+    }
+}
+
+impl Drop for EndScope {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.0 {
+            scope.end();
+        }
+    }
+}
+
+fn to_status<E: Into<crate::BoxError>>(result: Result<Response, E>) -> Result<Response, Status> {
+    result.map_err(|error| status::from_box_error(error.into()))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, layers::TraceContext,
-    message::scope::Scope, support::deadline,
+    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, Response,
+    message::{scope::Scope, trace_context::TraceContext},
+    support::deadline,
 };
 
 /// The call that a handler serves: who calls, metadata, deadline, a channel back.
@@ -46,7 +47,7 @@ struct Inner {
     extensions: Extensions,
     deadline: Option<Instant>,
     scope: Arc<Scope>,
-    answer: Mutex<ResponseMetadata>,
+    response: Mutex<ResponseMetadata>,
 }
 
 /// What a handler wants to travel with its answer.
@@ -59,15 +60,16 @@ struct ResponseMetadata {
 impl Context {
     /// Takes what is known out of a request.
     pub(crate) fn of(request: &mut Request) -> Self {
+        let scope = request.scope();
         let (metadata, extensions) = request.take_extras();
         let inner = Inner {
             method: request.method(),
-            channel: request.channel(),
+            channel: Channel::back(request),
             metadata,
             extensions,
             deadline: request.deadline(),
-            scope: request.scope(),
-            answer: Mutex::default(),
+            scope,
+            response: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -164,24 +166,31 @@ impl Context {
     /// Adds metadata to the response. For a method that returns a stream it goes before the first item, and must be added
     /// before the method returns.
     pub fn insert_metadata(&self, name: impl Into<String>, value: impl Into<String>) {
-        self.answer().head.insert(name, value);
+        self.response().head.insert(name, value);
     }
 
     /// Adds metadata to the end of the response: behind the last item, for a method that returns a stream.
     pub fn insert_trailer(&self, name: impl Into<String>, value: impl Into<String>) {
-        self.answer().trailer.insert(name, value);
+        self.response().trailer.insert(name, value);
+    }
+
+    /// Adds to a response what the handler put here for it.
+    pub(crate) fn add_metadata_to(&self, response: &mut Response) {
+        for metadata in [self.take_metadata(), self.take_trailer()] {
+            response.metadata_mut().extend(metadata);
+        }
     }
 
     pub(crate) fn take_metadata(&self) -> Metadata {
-        std::mem::take(&mut self.answer().head)
+        std::mem::take(&mut self.response().head)
     }
 
     pub(crate) fn take_trailer(&self) -> Metadata {
-        std::mem::take(&mut self.answer().trailer)
+        std::mem::take(&mut self.response().trailer)
     }
 
-    fn answer(&self) -> std::sync::MutexGuard<'_, ResponseMetadata> {
-        self.inner.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn response(&self) -> std::sync::MutexGuard<'_, ResponseMetadata> {
+        self.inner.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

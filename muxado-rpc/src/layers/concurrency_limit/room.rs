@@ -251,7 +251,6 @@ fn wake(wakers: Vec<Waker>) {
 }
 
 #[cfg(test)]
-#[expect(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

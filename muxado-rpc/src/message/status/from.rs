@@ -16,10 +16,9 @@ pub(crate) fn from_box_error(error: BoxError) -> Status {
         Err(error) => error,
     };
     if error.is::<Elapsed>() {
-        Status::deadline_exceeded("a timeout layer's time limit passed")
+        Status::deadline_exceeded("the time limit of a timeout layer passed")
     } else if error.is::<Overloaded>() {
-        Status::resource_exhausted("overloaded: a load shedding layer let no more calls through")
-            .not_executed()
+        Status::resource_exhausted("overloaded: a load shedding layer refused the call").not_executed()
     } else if let Some(status) = source_status(&*error) {
         status
     } else {

@@ -17,7 +17,7 @@ use crate::{
 
 /// Appends what `stream` has now, about [`BATCH`] bytes of it at most. Ready at its end, or when an
 /// item is a failure or cannot be encoded.
-pub(super) fn fill<S: Stream>(
+pub(crate) fn fill<S: Stream>(
     mut stream: Pin<&mut S>,
     cx: &mut Context<'_>,
     buf: &mut Vec<u8>,
@@ -41,7 +41,7 @@ pub(super) fn fill<S: Stream>(
 
 /// Appends one item.
 #[inline]
-pub(super) fn encode<T: Serialize>(
+pub(crate) fn encode<T: Serialize>(
     method: &MethodInfo,
     codec: Codec,
     limit: SendLimit,

@@ -1,42 +1,81 @@
-//! Items that the peer sends.
+//! A body that the peer sends.
 
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, OnceLock},
-    task::{Context, Poll},
-    thread,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use muxado::ReadError;
-use tokio::task::AbortHandle;
 
-use super::{BodyWriter, Expiry, Limit, ReadHalf, WriteHalf, forward};
+use super::{
+    super::{
+        deadline::{Deadline, TimeLimit},
+        half::{ReadChunks, ReadHalf},
+        reader::{Bounds, MessageReader, NoMessage, over_limit},
+        writer::ForwardTask,
+    },
+    NOT_OVER,
+};
 use crate::{
     Codec, Limits, Metadata, MethodInfo, Origin, Status,
-    connection::shared::ConnectionShared,
     message::{response::Failure, status},
-    support::panics::CatchUnwind,
-    wire::{MessageError, MessageReader, check_metadata, decode_item_message},
+    support::budget::Budget,
+    wire::{MessageDecoder, MessageError, check_metadata, decode_item_message},
 };
 
-/// The reading side of a stream of items.
-pub(crate) struct Received {
+/// The reading side of a body.
+pub(crate) struct ReceivedBody {
     method: &'static MethodInfo,
-    read: ReadHalf,
+    chunks: Chunks,
     reader: MessageReader,
     limits: Limits,
-    expiry: Option<Expiry>,
-    /// What sends items the other way meanwhile.
+    /// Where the room of what is buffered is counted.
+    memory: Option<Arc<Budget>>,
+    /// What sends a body the other way meanwhile.
     forwarding: Option<ForwardTask>,
     /// Messages that came, but for those that were taken where they lay.
     messages: u64,
-    /// What lives as long as the items do.
+    /// What lives as long as the body does.
     _keep: Option<Box<dyn Any + Send + Sync>>,
 }
 
-impl Received {
+/// The bytes of a body, within its time limit.
+struct Chunks {
+    read: ReadHalf,
+    deadline: Option<Deadline>,
+}
+
+/// Why there are no more bytes.
+enum Broken {
+    Stream(ReadError),
+    /// The time limit has passed.
+    Late(TimeLimit),
+}
+
+impl ReadChunks for Chunks {
+    type Error = Broken;
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        let Some(deadline) = &mut self.deadline else {
+            return self.read.poll_chunk(cx).map_err(Broken::Stream);
+        };
+        if !deadline.has_run_out() {
+            if let Poll::Ready(read) = self.read.poll_chunk(cx) {
+                if let Ok(Some(chunk)) = &read {
+                    deadline.note_taken(chunk.len());
+                }
+                return Poll::Ready(read.map_err(Broken::Stream));
+            }
+            ready!(deadline.poll_exceeded(cx));
+        }
+        Poll::Ready(Err(Broken::Late(deadline.limit())))
+    }
+}
+
+impl ReceivedBody {
     /// Reads on where the reader is.
     pub(crate) fn new(
         method: &'static MethodInfo,
@@ -44,17 +83,27 @@ impl Received {
         reader: MessageReader,
         limits: &Limits,
     ) -> Self {
-        let limits = limits.clone();
-        Self { method, read, reader, limits, expiry: None, forwarding: None, messages: 0, _keep: None }
+        let (chunks, limits) = (Chunks { read, deadline: None }, limits.clone());
+        Self { method, chunks, reader, limits, memory: None, forwarding: None, messages: 0, _keep: None }
     }
 
-    pub(crate) fn with_deadline(mut self, deadline: Option<Limit>) -> Self {
-        self.expiry = deadline.map(|limit| Expiry::new(self.method, limit));
+    /// Counts the room of what is buffered in this budget.
+    pub(crate) fn counted(mut self, memory: &Arc<Budget>) -> Self {
+        self.memory = Some(Arc::clone(memory));
         self
     }
 
-    pub(super) const fn expiry_mut(&mut self) -> &mut Option<Expiry> {
-        &mut self.expiry
+    pub(crate) fn with_deadline(mut self, deadline: Option<Deadline>) -> Self {
+        self.chunks.deadline = deadline;
+        self
+    }
+
+    /// Holds the body to a time limit, unless it is held to an earlier one.
+    pub(super) fn hold_to(&mut self, deadline: Deadline) {
+        let held = &mut self.chunks.deadline;
+        if held.as_ref().is_none_or(|held| deadline.limit().at() < held.limit().at()) {
+            *held = Some(deadline);
+        }
     }
 
     pub(crate) fn with_forward_task(mut self, forwarding: Option<ForwardTask>) -> Self {
@@ -67,46 +116,22 @@ impl Received {
         self
     }
 
-    /// What was received, for those who take messages where they lie.
+    /// Returns what was received, for those who take messages where they lie.
     #[inline]
-    pub(super) fn reader(&mut self) -> &mut MessageReader {
-        &mut self.reader
+    pub(super) fn decoder(&mut self) -> Option<&mut MessageDecoder> {
+        self.reader.decoder()
     }
 
-    /// The next message. After an error there is none.
+    /// Returns the next message. After an error there is none.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
-        loop {
-            match self.reader.pop() {
-                Ok(Some(message)) => {
-                    self.messages += 1;
-                    return Poll::Ready(Ok(message));
-                }
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Err(self.no_message(&error))),
-            }
-            if let Some(status) = self.expiry.as_ref().and_then(Expiry::passed) {
-                return Poll::Ready(Err(status));
-            }
-            match self.read.poll_read_chunk(cx) {
-                Poll::Ready(Ok(Some(chunk))) => {
-                    if let Some(expiry) = &mut self.expiry {
-                        expiry.note_taken(chunk.len());
-                    }
-                    self.reader.push(chunk);
-                }
-                // JSON text needs no line feed at the end of the stream.
-                Poll::Ready(Ok(None)) => {
-                    let last = self.reader.finish().and_then(|last| self.whole(last));
-                    self.messages += 1;
-                    return Poll::Ready(last.map_err(|error| self.no_message(&error)));
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
-                Poll::Pending => {
-                    let Some(expiry) = &mut self.expiry else { return Poll::Pending };
-                    return expiry.poll(cx).map(Err);
-                }
-            }
-        }
+        let bounds = Bounds { max_message_size: self.limits.max_message_size, memory: self.memory.as_ref() };
+        let read = match ready!(self.reader.poll_message(cx, &mut self.chunks, bounds)) {
+            // In JSON what comes last may be cut off, and look whole.
+            Ok(last) if self.reader.is_over() => self.whole(last).map_err(NoMessage::Unreadable),
+            read => read,
+        };
+        self.messages += u64::from(read.is_ok());
+        Poll::Ready(read.map_err(|error| self.no_message(&error)))
     }
 
     /// The end that the last message stated, as far as it is to be believed: where something came before it,
@@ -128,13 +153,26 @@ impl Received {
         }
     }
 
+    fn no_message(&self, error: &NoMessage<Broken>) -> Status {
+        let (method, limit) = (self.method, self.limits.max_message_size);
+        match error {
+            NoMessage::Broken(Broken::Late(limit)) => limit.status(method, NOT_OVER),
+            NoMessage::Broken(Broken::Stream(error)) => self.broken(error),
+            NoMessage::Unreadable(error) => over_limit(error, method, "an item", "receiving", limit)
+                .unwrap_or_else(|| {
+                    Status::data_loss(format!("{method}: the items stopped without an end"))
+                        .with_origin(Origin::Peer)
+                }),
+        }
+    }
+
     /// The stream ended without an end of the items.
     fn broken(&self, error: &ReadError) -> Status {
-        let own = self.forwarding.as_ref().and_then(|forwarding| forwarding.failure.get().cloned());
+        let own = self.forwarding.as_ref().and_then(ForwardTask::failure);
         let status = own.unwrap_or_else(|| status::from_read_error(self.method, error));
-        if self.read.is_unheard_of() {
+        if self.chunks.read.is_unheard_of() {
             status.not_executed()
-        } else if self.reader.codec().is_some() {
+        } else if self.reader.has_begun() {
             // Who has begun to answer has not refused.
             status.maybe_executed()
         } else {
@@ -146,106 +184,19 @@ impl Received {
         check_metadata(metadata, (&self.limits).into())
             .map_err(|problem| Status::resource_exhausted(format!("the items of {method} have {problem}")))
     }
-
-    fn no_message(&self, error: &MessageError) -> Status {
-        let method = self.method;
-        match error {
-            MessageError::TooLarge { size } => {
-                let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
-                Status::resource_exhausted(format!(
-                    "{method}: an item of {size} bytes, over the receiving side's limit of {} (Limits::max_message_size)",
-                    self.limits.max_message_size
-                ))
-            }
-            MessageError::NoRoom(exhausted) => {
-                Status::resource_exhausted(format!("{method}: an item has {exhausted}"))
-            }
-            MessageError::CutShort | MessageError::Missing => {
-                Status::data_loss(format!("{method}: the items stopped without an end"))
-                    .with_origin(Origin::Peer)
-            }
-        }
-    }
 }
 
-impl Drop for Received {
-    /// With the items over or unwanted, so is what goes the other way.
+impl Drop for ReceivedBody {
+    /// With the body over or unwanted, so is what goes the other way.
     fn drop(&mut self) {
         if self.forwarding.is_some() {
-            self.read.cancel();
+            self.chunks.read.cancel();
         }
     }
 }
 
-impl fmt::Debug for Received {
+impl fmt::Debug for ReceivedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Received").field("method", &self.method).finish_non_exhaustive()
-    }
-}
-
-/// A task that sends the items of a request while those of the answer are read. Ends when dropped.
-pub(crate) struct ForwardTask {
-    task: AbortHandle,
-    failure: Arc<OnceLock<Status>>,
-}
-
-impl ForwardTask {
-    pub(crate) fn spawn(
-        shared: &ConnectionShared,
-        method: &'static MethodInfo,
-        sending: BodyWriter,
-        out: WriteHalf,
-    ) -> Self {
-        let failure = Arc::new(OnceLock::new());
-        let report = Report { method, failure: Arc::clone(&failure), done: false };
-        let forward = CatchUnwind::new(None, Forward { report, sending, out }.run());
-        let task = shared.spawn(async move { drop(forward.await) });
-        Self { task, failure }
-    }
-}
-
-impl Drop for ForwardTask {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The work of the task. Dropped in this order: the failure is known before the stream is reset.
-struct Forward {
-    report: Report,
-    sending: BodyWriter,
-    out: WriteHalf,
-}
-
-impl Forward {
-    async fn run(self) {
-        let Self { report, sending, out } = self;
-        let mut out = out;
-        let mut report = report;
-        if let Err(status) = forward(sending, &mut out).await {
-            let _ = report.failure.set(status);
-        }
-        report.done = true;
-    }
-}
-
-/// Tells of a forward that panicked, or whose runtime has ended.
-struct Report {
-    method: &'static MethodInfo,
-    failure: Arc<OnceLock<Status>>,
-    done: bool,
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let method = self.method;
-        let _ = self.failure.set(if thread::panicking() {
-            Status::internal(format!("{method}: the stream of items to send stopped"))
-        } else {
-            Status::unavailable(format!("{method}: the runtime that sent the items has ended"))
-        });
+        f.debug_struct("ReceivedBody").field("method", &self.method).finish_non_exhaustive()
     }
 }

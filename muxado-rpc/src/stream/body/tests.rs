@@ -11,7 +11,7 @@ static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
 /// The messages of `bytes` up to the first that is no item the one way, and what they are the other way.
 fn compare(codec: Codec, bytes: &[u8]) -> usize {
     let [mut quick, mut slow] = [(); 2].map(|()| {
-        let mut reader = MessageReader::new(1 << 20);
+        let mut reader = MessageDecoder::new(1 << 20);
         reader.push(Bytes::copy_from_slice(bytes));
         reader
     });

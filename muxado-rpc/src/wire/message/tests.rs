@@ -2,7 +2,7 @@ use super::*;
 
 /// Feeds `bytes` in pieces of `step`, then the end of the stream.
 fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> {
-    let mut reader = MessageReader::new(limit);
+    let mut reader = MessageDecoder::new(limit);
     for piece in bytes.chunks(step) {
         reader.push(Bytes::copy_from_slice(piece));
         if let Some(message) = reader.pop()? {
@@ -12,7 +12,7 @@ fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> 
     reader.finish()
 }
 
-fn without_feed(reader: &MessageReader, mut message: Bytes) -> Bytes {
+fn without_feed(reader: &MessageDecoder, mut message: Bytes) -> Bytes {
     if reader.codec() == Some(Codec::Json) && message.ends_with(b"\n") {
         message.truncate(message.len() - 1);
     }
@@ -21,7 +21,7 @@ fn without_feed(reader: &MessageReader, mut message: Bytes) -> Bytes {
 
 /// All messages of `bytes`, which come in pieces of `step`.
 fn read_all(bytes: &[u8], step: usize) -> Vec<Bytes> {
-    let mut reader = MessageReader::new(100);
+    let mut reader = MessageDecoder::new(100);
     let mut messages = Vec::new();
     for piece in bytes.chunks(step) {
         reader.push(Bytes::copy_from_slice(piece));
@@ -72,11 +72,11 @@ fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
 
 #[test]
 fn what_is_too_large_is_never_buffered() {
-    let mut reader = MessageReader::new(1024);
+    let mut reader = MessageDecoder::new(1024);
     reader.push(Bytes::from_static(b"\x10\0\0\0abc"));
     assert!(reader.pop().is_err());
     assert_eq!(reader.partial.capacity(), 0);
-    let mut reader = MessageReader::new(1024);
+    let mut reader = MessageDecoder::new(1024);
     reader.push(vec![b'{'; 4096].into());
     assert_eq!(reader.pop(), Err(MessageError::TooLarge { size: None }));
     assert_eq!(reader.partial.capacity(), 0);
@@ -84,7 +84,7 @@ fn what_is_too_large_is_never_buffered() {
 
 #[test]
 fn what_is_announced_is_not_allocated_at_once() {
-    let mut reader = MessageReader::new(1 << 30);
+    let mut reader = MessageDecoder::new(1 << 30);
     let mut chunk = vec![0; 1000];
     chunk[0] = 0x10;
     reader.push(chunk.into());
@@ -97,13 +97,13 @@ fn a_message_in_one_piece_is_not_copied() {
     for (bytes, begin) in [(&b"\0\0\0\x03abc"[..], 4), (b"{}\n", 0)] {
         let chunk = Bytes::from(bytes.to_vec());
         let at = chunk[begin..].as_ptr();
-        let mut reader = MessageReader::new(10);
+        let mut reader = MessageDecoder::new(10);
         reader.push(chunk);
         assert_eq!(reader.pop().unwrap().unwrap().as_ptr(), at);
     }
 }
 
-fn pop_with<R>(reader: &mut MessageReader, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+fn pop_with<R>(reader: &mut MessageDecoder, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
     match reader.codec()? {
         Codec::Json => reader.pop_json(take),
         Codec::MessagePack => reader.pop_packed(take),
@@ -116,7 +116,7 @@ fn what_is_taken_where_it_lies_is_what_would_be_popped() {
         (&b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01d\0\0\0\x02e"[..], [&b"abc"[..], b"", b"d"]),
         (b"{abc\n\nd\ne", [b"{abc", b"", b"d"]),
     ] {
-        let mut reader = MessageReader::new(10);
+        let mut reader = MessageDecoder::new(10);
         reader.push(Bytes::from_static(bytes));
         assert_eq!(pop_with(&mut reader, |_| None::<()>), None);
         for message in messages {
@@ -130,11 +130,11 @@ fn what_is_taken_where_it_lies_is_what_would_be_popped() {
 #[test]
 fn what_is_not_whole_or_too_large_is_not_taken() {
     for bytes in [&b"\0\0\0\x03ab"[..], b"\0\0", b"{", b"\0\0\0\x0412345", b"{234\n", b""] {
-        let mut reader = MessageReader::new(3);
+        let mut reader = MessageDecoder::new(3);
         reader.push(Bytes::copy_from_slice(bytes));
         assert_eq!(pop_with(&mut reader, |_| Some(())), None, "{bytes:?}");
     }
-    let mut reader = MessageReader::new(3);
+    let mut reader = MessageDecoder::new(3);
     reader.push(Bytes::from_static(b"\0\0\0\x02a"));
     assert_eq!(reader.pop(), Ok(None));
     reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
@@ -146,7 +146,7 @@ fn what_is_not_whole_or_too_large_is_not_taken() {
 #[test]
 fn a_message_of_one_codec_is_not_taken_as_one_of_the_other() {
     for bytes in [&b"\0\0\0\x01\n"[..], b"{\0\0\0\n"] {
-        let mut reader = MessageReader::new(usize::MAX);
+        let mut reader = MessageDecoder::new(usize::MAX);
         reader.push(Bytes::from_static(bytes));
         match reader.codec() {
             Some(Codec::MessagePack) => assert_eq!(reader.pop_json(|_| Some(())), None),
@@ -157,8 +157,8 @@ fn a_message_of_one_codec_is_not_taken_as_one_of_the_other() {
 }
 
 /// A reader of messages of at most 1 000 bytes, which shares a budget.
-fn counted(budget: &Arc<Budget>) -> MessageReader {
-    MessageReader::new(1000).counted(budget)
+fn counted(budget: &Arc<Budget>) -> MessageDecoder {
+    MessageDecoder::new(1000).counted(budget)
 }
 
 #[test]

@@ -1,24 +1,27 @@
 //! Reads the request of a call.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use muxado::Stream;
-use pin_project::pin_project;
+use muxado::ReadError;
 use tokio::time::Instant;
 
 use crate::{
-    Codec, Limits, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
+    Codec, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
     connection::shared::ConnectionShared,
+    stream::{
+        deadline::{Deadline, TimeLimit},
+        half::{ReadChunks, WriteHalf},
+        reader::{Bounds, MessageReader, NoMessage, over_limit},
+    },
     support::{
-        timer::Timer,
+        budget::Reservation,
         truncate::{self, brief},
     },
-    wire::{MessageError, MessageReader, RequestHead, decode_request, quick_request, slice_payload},
+    wire::{MessageError, RequestHead, decode_request, quick_request, slice_payload},
 };
 
 /// A request that is being read.
@@ -28,15 +31,7 @@ pub(super) struct RequestReader {
     first: Option<Bytes>,
     reader: MessageReader,
     /// Runs until the first byte is there.
-    timer: Option<Pin<Box<FirstByte>>>,
-}
-
-/// By when the first byte must be there.
-#[pin_project]
-struct FirstByte {
-    by: Option<Instant>,
-    #[pin]
-    timer: Timer,
+    first_byte: Option<Deadline>,
 }
 
 /// A service that is not here, and those that are.
@@ -54,100 +49,116 @@ pub(super) enum Received {
     Nothing,
 }
 
+/// The bytes of a request: those that came with its stream, then the others.
+struct Chunks<'a> {
+    first: &'a mut Option<Bytes>,
+    stream: &'a mut WriteHalf,
+}
+
+impl ReadChunks for Chunks<'_> {
+    type Error = ReadError;
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        if let Some(chunk) = self.first.take() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match self.stream {
+            WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
+            // The body has the other half, which is not split off before the request is whole.
+            WriteHalf::Half(_) => Poll::Ready(Ok(None)),
+        }
+    }
+}
+
 impl RequestReader {
-    pub(super) fn new(
-        id: ServiceId,
-        first: Option<Bytes>,
-        router: &Router,
-        shared: &ConnectionShared,
-    ) -> Self {
+    pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
-        let reader = MessageReader::new(shared.limits().max_message_size);
-        Self { service, first, reader, timer: None }
+        Self { service, first, reader: MessageReader::default(), first_byte: None }
     }
 
-    /// Returns the reader, which may hold bytes behind the request, and the room that the request takes.
-    pub(super) fn into_reader(self) -> MessageReader {
-        self.reader
+    /// Returns the reader, which may hold bytes behind the request.
+    pub(super) fn take_reader(&mut self) -> MessageReader {
+        std::mem::take(&mut self.reader)
+    }
+
+    /// Returns the room that the request takes, if it was buffered.
+    pub(super) fn take_reserved(&mut self) -> Option<Reservation> {
+        self.reader.take_reserved()
     }
 
     /// Reads until the request is whole, or it is clear that it never will be.
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut Stream,
+        stream: &mut WriteHalf,
         shared: &Arc<ConnectionShared>,
     ) -> Poll<Received> {
-        loop {
-            let read = match self.first.take() {
-                Some(chunk) => Poll::Ready(Ok(Some(chunk))),
-                None => stream.poll_read_chunk(cx, usize::MAX),
-            };
-            let message = match read {
-                Poll::Ready(Ok(Some(chunk))) => match self.take(chunk, shared) {
-                    Ok(None) => continue,
-                    Ok(Some(message)) => Ok(message),
-                    Err(error) => Err(error),
-                },
-                Poll::Ready(Ok(None)) => self.reader.finish(),
-                Poll::Ready(Err(_)) => return Poll::Ready(Received::Nothing),
-                Poll::Pending => {
-                    ready!(self.poll_timer(cx, shared.limits()));
-                    return Poll::Ready(Received::Nothing);
-                }
-            };
-            return Poll::Ready(self.received(message, shared));
-        }
-    }
-
-    /// Takes in what came; the request, once it is whole.
-    fn take(&mut self, chunk: Bytes, shared: &ConnectionShared) -> Result<Option<Bytes>, MessageError> {
-        self.timer = None;
-        match self.reader.take_whole(chunk) {
-            Ok(message) => Ok(Some(message)),
-            Err(chunk) => {
-                self.reader.count(shared.request_memory());
-                self.reader.push(chunk);
-                if self.service.is_err() {
-                    // There is nobody to read on for.
-                    return Ok(Some(Bytes::new()));
-                }
-                self.reader.pop()
+        let mut chunks = Chunks { first: &mut self.first, stream };
+        let received = match &self.service {
+            Ok(service) => {
+                let max_message_size = shared.limits().max_message_size;
+                let bounds = Bounds { max_message_size, memory: Some(shared.request_memory()) };
+                let read = self.reader.poll_message(cx, &mut chunks, bounds);
+                read.map(|read| received(service, &self.reader, read, shared))
             }
+            Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
+        };
+        match received {
+            Poll::Ready(received) => Poll::Ready(received),
+            Poll::Pending => self.poll_first_byte(cx, shared).map(|()| Received::Nothing),
         }
     }
 
     /// Ready when the first byte did not come in time.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
-        if self.reader.codec().is_some() {
+    fn poll_first_byte(&mut self, cx: &mut Context<'_>, shared: &ConnectionShared) -> Poll<()> {
+        if self.reader.has_begun() {
+            self.first_byte = None;
             return Poll::Pending;
         }
-        let limit = limits.first_byte_timeout;
-        let begin = || Box::pin(FirstByte { by: Instant::now().checked_add(limit), timer: Timer::default() });
-        let first_byte = self.timer.get_or_insert_with(begin).as_mut().project();
+        let timeout = shared.limits().first_byte_timeout;
+        if self.first_byte.is_none() {
+            let limit = TimeLimit::from(Instant::now(), timeout);
+            self.first_byte = limit.map(Deadline::new);
+        }
         // A limit beyond the end of time is none.
-        let Some(by) = *first_byte.by else { return Poll::Pending };
-        ready!(first_byte.timer.poll(cx, by));
-        tracing::debug!("no request within {limit:?} (Limits::first_byte_timeout)");
+        let Some(first_byte) = &mut self.first_byte else { return Poll::Pending };
+        ready!(first_byte.poll_exceeded(cx));
+        tracing::debug!("no request within {timeout:?} (Limits::first_byte_timeout)");
         Poll::Ready(())
     }
+}
 
-    fn codec(&self) -> Codec {
-        self.reader.codec().unwrap_or(Codec::Json)
-    }
-
-    fn received(&self, message: Result<Bytes, MessageError>, shared: &Arc<ConnectionShared>) -> Received {
-        let codec = self.codec();
-        let request = match &self.service {
-            Ok(service) => message
-                .map_err(|error| unreadable(service, &error, shared.limits()))
-                .and_then(|message| request(service, codec, message, shared)),
-            Err(Unknown { id, router }) => Err(router.unknown_service(*id)),
+impl Unknown {
+    /// Refuses a call once its codec is known: there is nobody to read on for.
+    fn poll_refuse(&self, cx: &mut Context<'_>, chunks: &mut Chunks<'_>) -> Poll<Received> {
+        let codec = match ready!(chunks.poll_chunk(cx)) {
+            Ok(chunk) => {
+                chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte)
+            }
+            Err(_) => return Poll::Ready(Received::Nothing),
         };
-        match request {
-            Ok(request) => Received::Request(request),
-            Err(status) => Received::Refused(codec, status),
+        Poll::Ready(Received::Refused(codec, self.router.unknown_service(self.id)))
+    }
+}
+
+/// What became of reading a request that came to this.
+fn received(
+    service: &'static ServiceInfo,
+    reader: &MessageReader,
+    read: Result<Bytes, NoMessage<ReadError>>,
+    shared: &Arc<ConnectionShared>,
+) -> Received {
+    let codec = reader.codec().unwrap_or(Codec::Json);
+    let request = match read {
+        Ok(message) => request(service, codec, message, shared),
+        Err(NoMessage::Unreadable(error)) => {
+            Err(unreadable(service, &error, shared.limits().max_message_size))
         }
+        Err(NoMessage::Broken(_)) => return Received::Nothing,
+    };
+    match request {
+        Ok(request) => Received::Request(request),
+        Err(status) => Received::Refused(codec, status),
     }
 }
 
@@ -162,7 +173,7 @@ fn request(
         && let Some(method) = service.method_named(method)
     {
         let params = params..message.len();
-        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared)));
+        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared) as _));
     }
     let limits = shared.limits();
     let head = decode_request(codec, &message).map_err(|error| {
@@ -180,35 +191,25 @@ fn request(
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
     }
     let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
-    let mut request = Request::received(method, codec, params, Arc::clone(shared));
+    let mut request = Request::received(method, codec, params, Arc::clone(shared) as _);
     request.set_timeout(timeout);
-    request.set_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+    let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
+    request.set_deadline(limit.map(TimeLimit::at));
     if !metadata.is_empty() {
         *request.metadata_mut() = metadata;
     }
     Ok(request)
 }
 
-fn unreadable(service: &ServiceInfo, error: &MessageError, limits: &Limits) -> Status {
-    let service = service.name();
-    match error {
-        MessageError::TooLarge { size } => {
-            let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
-            Status::resource_exhausted(format!(
-                "{service}: a request of {size} bytes, over the serving side's limit of {} (Limits::max_message_size)",
-                limits.max_message_size
-            ))
-        }
-        MessageError::NoRoom(exhausted) => {
-            Status::resource_exhausted(format!("{service}: a request has {exhausted}"))
-        }
-        MessageError::CutShort => {
-            Status::invalid_argument(format!("{service}: the request ended in the middle"))
-        }
-        MessageError::Missing => {
-            Status::invalid_argument(format!("{service}: the stream ended without a request"))
-        }
+fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
+    let name = service.name();
+    if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
+        return status;
     }
+    Status::invalid_argument(match error {
+        MessageError::Missing => format!("{name}: the stream ended without a request"),
+        _ => format!("{name}: the request ended in the middle"),
+    })
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {

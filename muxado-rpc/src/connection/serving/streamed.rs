@@ -1,4 +1,4 @@
-//! The items of an answer: made by a handler that may borrow from its service, its parameters and
+//! The body of a response: made by a handler that may borrow from its service, its parameters and
 //! its context, so that the stream it returns lives inside the handler's own future.
 
 use std::{
@@ -11,18 +11,14 @@ use std::{
 use futures_core::Stream;
 use serde::Serialize;
 
-use super::{
-    Body, BodySource, Step,
-    fill::{encode, fill},
-};
 use crate::{
-    __private::{failure, with_metadata},
     Codec, Context, MethodInfo, Response, Status,
     message::{
         app_error::Description,
         limits::SendLimit,
         response::{Failure, Outcome},
     },
+    stream::body::{BodySource, BodyStream, Step, encode, fill},
     support::panics,
 };
 
@@ -47,19 +43,19 @@ where
     match serving.end.take() {
         // It failed before the first item: that is an answer by itself.
         Some(Err(Failure::App(error))) => {
-            let answer = Ok(Response::of_app_error(codec, error));
-            match &serving.context {
-                Some(context) => with_metadata(context, answer),
-                None => answer,
+            let mut response = Response::of_app_error(codec, error);
+            if let Some(context) = &serving.context {
+                context.add_metadata_to(&mut response);
             }
+            Ok(response)
         }
         Some(Err(Failure::Status(status))) => Err(status),
         Some(Err(Failure::Panic(panic))) => panic.resume(),
         end => {
             serving.end = end;
             let metadata = serving.context.as_ref().map(Context::take_metadata).unwrap_or_default();
-            let items = Body::local(codec, serving);
-            Ok(Response::from_outcome(codec, Outcome::Body(items)).with_metadata(metadata))
+            let body = BodyStream::local(codec, serving);
+            Ok(Response::from_outcome(codec, Outcome::Body(body)).with_metadata(metadata))
         }
     }
 }
@@ -114,7 +110,7 @@ impl ItemSink {
         let (method, codec) = (self.method, self.codec);
         self.send_with(stream, |item, limit, buf| match item {
             Ok(item) => encode(method, codec, limit, &item, buf),
-            Err(error) => Err(failure(codec, error, describe)),
+            Err(error) => Err(Failure::of_error(codec, &error, describe)),
         })
         .await
     }
