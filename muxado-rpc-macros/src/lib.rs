@@ -62,7 +62,7 @@ use proc_macro::TokenStream;
 /// | `#[service(crate = "path")]` | `::muxado_rpc` | path of the crate `muxado_rpc`, if it was renamed |
 /// | `#[method(name = "plus")]` on a method | the method's name | name of the method on the wire |
 /// | `#[method(idempotent)]` | off | a call may be executed twice without harm, so it may be tried again |
-/// | `#[method(no_cancel)]` | off | the handler runs to its end even if the call is cancelled |
+/// | `#[method(no_cancel)]` | off | the handler runs to its end even if the call is cancelled; after its connection has ended, if `Limits::max_detached_handlers` lets it |
 /// | `#[method(timeout_ms = 500)]` | none | time limit of the method's calls, unless the caller sets another |
 /// | `#[serde(..)]` on a parameter | none | a serde attribute for the parameter's field, such as `default` or `with` |
 ///

@@ -128,6 +128,7 @@ pub use self::{
         metrics::{CallStats, Drained},
         peer::{ConnectError, Peer, PeerBuilder},
         serving::{
+            authorize::CallHead,
             context::Context,
             inline_policy::Inline,
             router::{RegistrationError, Router, RouterFuture},
@@ -150,7 +151,7 @@ pub use self::{
         response::Response,
         status::{Code, Executed, Origin, Status},
     },
-    server::{Handshake, ListenError, Server, ServerBuilder},
+    server::{Handshake, ListenError, Server, ServerBuilder, ServerStats},
     stream::streaming::Streaming,
     transport::{
         address::{Address, AddressError},

@@ -1,9 +1,11 @@
 //! A server: listens on an address and serves any number of connections.
 
 mod accept;
+mod addresses;
 mod connections;
 mod handshake;
 mod listener;
+mod stats;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -11,11 +13,13 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
-pub use self::handshake::Handshake;
 use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
+pub use self::{handshake::Handshake, stats::ServerStats};
 use crate::{
-    Address, AddressError, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
-    RegistrationError, Router, connection::setup::Setup, support::truncate::Escaped,
+    Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
+    RegistrationError, Router, Status,
+    connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
+    support::truncate::Escaped,
 };
 
 /// A server: listens on an address and serves its services to any number of connections.
@@ -42,6 +46,7 @@ pub struct Server {
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     live: Arc<LiveConnections>,
+    bounds: Bounds,
 }
 
 /// An order for the task of a server.
@@ -101,6 +106,16 @@ impl Server {
     pub fn call_stats(&self) -> CallStats {
         self.live.call_stats()
     }
+
+    /// Returns how many connections there are and were, and what they hold together.
+    pub fn stats(&self) -> ServerStats {
+        ServerStats {
+            connections: self.live.count(),
+            refused_connections: self.live.refused(),
+            call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
+            detached_handlers: self.bounds.detached.count() as u64,
+        }
+    }
 }
 
 impl fmt::Debug for Server {
@@ -143,9 +158,62 @@ impl<L> ServerBuilder<L> {
         ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), hooks: self.hooks }
     }
 
+    /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
+    /// fails with the status that the check returns, as not executed.
+    ///
+    /// The check runs before the layers, in the task of the connection. Where the metadata come before the parameters,
+    /// as in MessagePack from our clients, the parameters of a request that arrives in several pieces are not buffered
+    /// before the check has run. Where they come after the parameters, as in JSON from our clients, requests that are
+    /// not checked yet may take a quarter of [`Limits::max_request_memory`] on each connection. A refused call takes no
+    /// place in a layer and has no handler.
+    ///
+    /// The check must not block. A check that has to wait is for a layer, such as
+    /// [`AuthLayer`](crate::layers::AuthLayer), which sees whole requests. A panic of the check refuses the call.
+    /// Calls in the same process that do not come over a connection are not checked.
+    ///
+    /// ```
+    /// use muxado_rpc::{CallHead, Server, Status};
+    ///
+    /// struct User(String);
+    ///
+    /// let builder = Server::builder().authorize(|call: &mut CallHead<'_>| {
+    ///     match call.metadata_mut().remove("token").as_deref() {
+    ///         Some("open sesame") => Ok(call.extensions_mut().insert(User("Ali Baba".to_owned()))),
+    ///         _ => Err(Status::unauthenticated("a token is needed")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn authorize(
+        mut self,
+        check: impl Fn(&mut CallHead<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.authorize = Some(Authorize::new(check));
+        self
+    }
+
     /// Sets the limits of calls and connections.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setup.limits = limits;
+        self
+    }
+
+    /// Sets how many bytes the calls of all connections may hold together. Default 1 GiB.
+    ///
+    /// This counts what [`Limits::max_request_memory`] and [`Limits::max_response_memory`] limit for one connection:
+    /// requests that arrive in several pieces, until their handlers are gone, and responses that wait for their
+    /// callers.
+    ///
+    /// Over the limit, the connection that holds most loses the call that has held most for longest: first of the calls
+    /// that wait for their peer, then of those whose handler runs. That call fails with `resource_exhausted`, with a
+    /// line in the log. A new call of that connection is refused, as not executed; calls of other connections go on.
+    /// Handlers of methods with `#[method(no_cancel)]` keep what they hold.
+    ///
+    /// The sessions underneath are not counted. Calls and sessions together hold at most
+    /// `max_memory + connections × (what one session holds)`; `SECURITY.md` has the formula. What handlers allocate is
+    /// not counted. [`Server::stats`] returns how much is held.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.setup.max_memory = bytes;
         self
     }
 
@@ -204,7 +272,7 @@ where
 {
     /// Listens on `tcp://host:port` or `unix:///path`.
     ///
-    /// Accepted TCP connections have `TCP_NODELAY`. A Unix socket that no process has open any more is replaced. Anything
+    /// Accepted TCP connections have `TCP_NODELAY` and TCP keepalive. A Unix socket that no process has open any more is replaced. Anything
     /// else at the path, such as a file, a directory, a symbolic link or a socket in use, is an error and stays as it is.
     /// The file of the socket is removed when the server ends, unless another file has its name by then.
     ///
@@ -227,8 +295,8 @@ where
         let listener = Listener::bind(&address).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
         let service = self.layer.layer(router.clone());
-        // Clones of a builder make servers that have nothing to do with each other.
-        self.setup.logs = Arc::default();
+        self.setup.begin_anew(true);
+        let bounds = self.setup.bounds.clone();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let live = Arc::new(LiveConnections::default());
@@ -238,7 +306,7 @@ where
             let drained = acceptor.run(listener, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound, orders, outcome: ended, live })
+        Ok(Server { local_addr: bound, orders, outcome: ended, live, bounds })
     }
 }
 

@@ -115,7 +115,7 @@ impl Reconnect {
     ///
     /// The future may be dropped and the method called again at any time.
     pub async fn connected(&self) -> Result<(), Status> {
-        self.handle.pool.wait().await.map(drop).map_err(End::status)
+        self.handle.pool.wait(0).await.map(drop).map_err(End::status)
     }
 
     /// Closes the client and its connections at once. Calls under way on them fail, and so do further calls. Calls on

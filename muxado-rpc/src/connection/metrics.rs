@@ -10,7 +10,7 @@ use std::{
 
 use crate::connection::shared::ConnectionShared;
 
-/// Counts of the calls that a peer or server was asked to serve, since its start.
+/// Counts of the calls that a peer or server was asked to serve, since its start, and the memory that they hold now.
 ///
 /// Calls that this side makes are counted at the side that serves them.
 ///
@@ -26,9 +26,13 @@ pub struct CallStats {
     /// Calls that were accepted. A call that waits for [`Limits::max_in_flight`](crate::Limits::max_in_flight) is not
     /// counted yet.
     pub started: u64,
-    /// Calls answered with the value or the error that the method returned.
+    /// Calls answered with the value or the error that the method returned: the last byte of it has been handed to the
+    /// session. A call whose response waits for its caller is under way.
     pub served: u64,
     /// Calls answered with a [`Status`](crate::Status), for instance of a layer, for a time limit or an invalid request.
+    /// Also calls whose response was dropped because of
+    /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) or
+    /// [`ServerBuilder::max_memory`](crate::ServerBuilder::max_memory).
     pub failed: u64,
     /// Calls that the caller ended before the response, or without a request.
     pub cancelled: u64,
@@ -36,6 +40,12 @@ pub struct CallStats {
     pub cut: u64,
     /// Handlers that panicked. Their calls also count as failed.
     pub panicked: u64,
+    /// Bytes held now for requests, as
+    /// [`Limits::max_request_memory`](crate::Limits::max_request_memory) counts them.
+    pub request_bytes: u64,
+    /// Bytes held now of responses that wait for their callers, as
+    /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) counts them.
+    pub response_bytes: u64,
 }
 
 impl CallStats {
@@ -58,6 +68,8 @@ impl AddAssign for CallStats {
         self.cancelled += other.cancelled;
         self.cut += other.cut;
         self.panicked += other.panicked;
+        self.request_bytes += other.request_bytes;
+        self.response_bytes += other.response_bytes;
     }
 }
 
@@ -132,6 +144,8 @@ impl CallMetrics {
             cut: read(&self.cut),
             panicked: read(&self.panicked),
             started: read(&self.started),
+            request_bytes: 0,
+            response_bytes: 0,
         }
     }
 
@@ -178,15 +192,16 @@ impl CallGuard {
         &self.shared
     }
 
-    /// The answer is about to be sent: what the method returned, or a status. It is counted before,
-    /// because with its last byte the connection may be over.
+    /// The answer is about to be sent: what the method returned, or a status. It is counted before, because with
+    /// its last byte the connection may be over; if that byte has to wait, the count is [taken
+    /// back](Self::take_back).
     pub(crate) fn answer(&mut self, is_status: bool) {
         let answer = if is_status { Answered::Failed } else { Answered::Served };
         count(self.counter(answer));
         self.answer = Some(answer);
     }
 
-    /// The answer could not be sent.
+    /// The answer is not out: it could not be sent, or waits for its caller.
     pub(crate) fn take_back(&mut self) {
         if let Some(answer) = self.answer.take() {
             self.counter(answer).fetch_sub(1, Ordering::Relaxed);

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    Address, AddressError, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
-    PeerCapabilities, PeerInfo, RegistrationError, Router, Socket,
-    connection::{setup::Setup, shared::ConnectionShared, task::Connection},
+    Address, AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
+    PeerCapabilities, PeerInfo, RegistrationError, Router, Socket, Status,
+    connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
         truncate::{Brief, Escaped},
@@ -102,6 +102,11 @@ impl Peer {
         self.capabilities().await
     }
 
+    /// Whether the limits of both sides let this side send a message of so many bytes, as far as they are known.
+    pub(crate) fn takes_message_of(&self, bytes: usize) -> bool {
+        bytes <= self.shared.send_limits().message_size().bytes
+    }
+
     pub(crate) fn typed(&self) -> &TypedSession {
         self.shared.typed()
     }
@@ -113,7 +118,7 @@ impl Peer {
 
     /// Returns counts of the other side's calls, by what became of them.
     pub fn call_stats(&self) -> CallStats {
-        self.shared.metrics().stats()
+        self.shared.call_stats()
     }
 
     /// Shuts the connection down gracefully. Returns what became of the calls under way.
@@ -201,6 +206,40 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
+    /// fails with the status that the check returns, as not executed.
+    ///
+    /// The check runs before the layers, in the task of the connection. Where the metadata come before the parameters,
+    /// as in MessagePack from our clients, the parameters of a request that arrives in several pieces are not buffered
+    /// before the check has run. Where they come after the parameters, as in JSON from our clients, requests that are
+    /// not checked yet may take a quarter of [`Limits::max_request_memory`] on each connection. A refused call takes no
+    /// place in a layer and has no handler.
+    ///
+    /// The check must not block. A check that has to wait is for a layer, such as
+    /// [`AuthLayer`](crate::layers::AuthLayer), which sees whole requests. A panic of the check refuses the call.
+    /// Calls in the same process that do not come over a connection are not checked.
+    ///
+    /// ```
+    /// use muxado_rpc::{CallHead, Peer, Status};
+    ///
+    /// struct User(String);
+    ///
+    /// let builder = Peer::builder().authorize(|call: &mut CallHead<'_>| {
+    ///     match call.metadata_mut().remove("token").as_deref() {
+    ///         Some("open sesame") => Ok(call.extensions_mut().insert(User("Ali Baba".to_owned()))),
+    ///         _ => Err(Status::unauthenticated("a token is needed")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn authorize(
+        mut self,
+        check: impl Fn(&mut CallHead<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.authorize = Some(Authorize::new(check));
+        self
+    }
+
     /// Sets the limits of calls.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setup.limits = limits;
@@ -244,7 +283,7 @@ impl<L> PeerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Connects to `tcp://host:port`, with `TCP_NODELAY`, or to `unix:///path`.
+    /// Connects to `tcp://host:port`, with `TCP_NODELAY` and TCP keepalive, or to `unix:///path`.
     ///
     /// # Errors
     ///
@@ -319,7 +358,7 @@ where
     pub(crate) fn prepare(mut self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
         let service = CatchDrop::new(self.layer.layer(router.clone()));
-        self.setup.logs = Arc::default();
+        self.setup.begin_anew(false);
         Ok(Prepared { setup: self.setup, router, service })
     }
 }

@@ -7,6 +7,10 @@ use tower_service::Service;
 
 use crate::{
     BoxError, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
+    connection::{
+        bounds::{Bounds, DEFAULT_MAX_MEMORY},
+        serving::authorize::Authorize,
+    },
     support::log_limit::SharedLogs,
 };
 
@@ -41,6 +45,10 @@ pub(crate) struct Setup {
     pub(crate) panic_messages: bool,
     pub(crate) inline: Inline,
     pub(crate) logs: Arc<SharedLogs>,
+    /// Bytes that all connections of a server may hold together.
+    pub(crate) max_memory: usize,
+    pub(crate) authorize: Option<Authorize>,
+    pub(crate) bounds: Bounds,
 }
 
 impl Setup {
@@ -53,6 +61,9 @@ impl Setup {
             panic_messages: false,
             inline: Inline::default(),
             logs: Arc::default(),
+            max_memory: DEFAULT_MAX_MEMORY,
+            authorize: None,
+            bounds: Bounds::new(None, Limits::default().max_detached_handlers),
         }
     }
 
@@ -61,6 +72,14 @@ impl Setup {
         S: CallService + NamedService + Sync,
     {
         self.router = self.router.clone().and_then(|router| router.add(service));
+    }
+
+    /// Gives the connections that are made from now on what they share: clones of a builder make peers and servers
+    /// that have nothing to do with each other.
+    pub(crate) fn begin_anew(&mut self, is_server: bool) {
+        self.logs = Arc::default();
+        let max_memory = is_server.then_some(self.max_memory);
+        self.bounds = Bounds::new(max_memory, self.limits.max_detached_handlers);
     }
 
     pub(crate) fn router(&self) -> Result<Router, RegistrationError> {

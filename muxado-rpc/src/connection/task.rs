@@ -273,11 +273,13 @@ where
             if next.permit.is_none() {
                 next.permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
             }
-            if next.permit.is_none() || next.spare.is_none() {
+            if next.permit.is_none() || (next.spare.is_none() && self.work.is_none()) {
                 drop(watch.take());
                 self.take_back();
                 let Some(work) = &mut self.work else { return Poll::Ready(()) };
-                ready!(next.poll_complete(cx, work));
+                if next.permit.is_none() {
+                    next.permit = ready!(work.permits.poll_acquire(cx));
+                }
             }
             let Some((stream, first)) = connection.typed().try_accept_with_chunk() else {
                 return Poll::Pending;
@@ -286,7 +288,10 @@ where
                 refuse_control(stream, connection.peer());
                 continue;
             }
-            let Some(mut serve) = next.spare.take() else { return Poll::Ready(()) };
+            let work = self.work.as_ref();
+            let spare = next.spare.take();
+            let place = spare.or_else(|| Some(Box::pin(ServerCall::new(work?.service.clone()))));
+            let Some(mut serve) = place else { return Poll::Ready(()) };
             let new = New { stream, first, permit: next.permit.take() };
             let polled = serve.as_mut().poll_new(cx, connection, router, new, |method| {
                 let runs_here = batch.runs_here(method, router);
@@ -325,19 +330,6 @@ where
         if self.work.is_none() {
             self.work = self.shared.handover.take_back(self.holder);
         }
-    }
-}
-
-impl<S: CallService> Next<S> {
-    /// Waits until a call may be served, and makes a place for it.
-    fn poll_complete<T>(&mut self, cx: &mut Context<'_>, work: &mut Work<T, S>) -> Poll<()> {
-        if self.permit.is_none() {
-            self.permit = ready!(work.permits.poll_acquire(cx));
-        }
-        if self.spare.is_none() {
-            self.spare = Some(Box::pin(ServerCall::new(work.service.clone())));
-        }
-        Poll::Ready(())
     }
 }
 

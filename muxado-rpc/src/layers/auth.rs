@@ -24,7 +24,11 @@ use crate::{BoxError, Request, Status};
 /// from handlers. By convention an unknown caller gets [`unauthenticated`](Status::unauthenticated), a known one
 /// without permission gets [`permission_denied`](Status::permission_denied).
 ///
-/// The check counts against the time limit of the call and is dropped with it.
+/// The check counts against the time limit of the call and is dropped with it. The inner service is polled for
+/// readiness only after the check: a refused call takes no place in a concurrency limit inside.
+///
+/// A layer sees whole requests. A decision that needs no waiting is better made by
+/// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize), before the parameters are received.
 ///
 /// ```
 /// use muxado_rpc::{Context, Request, Status, layers::AuthLayer};
@@ -97,16 +101,14 @@ where
     type Error = BoxError;
     type Future = AuthFuture<S, Fut>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    /// Always ready: the service inside is asked once a call is allowed.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request) -> AuthFuture<S, Fut> {
         let check = (self.check)(&mut request);
-        // The service that was ready goes with the call, a clone takes its place.
-        let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
-        AuthFuture { state: State::Checking { check, allowed: Some((inner, request)) } }
+        AuthFuture { state: State::Checking { check, allowed: Some((self.inner.clone(), request)) } }
     }
 }
 
@@ -130,6 +132,8 @@ enum State<S: Service<Request>, Fut> {
         /// What happens if the call is allowed.
         allowed: Option<(S, Request)>,
     },
+    /// Waits until the service takes the call.
+    Waiting(Option<(S, Request)>),
     Calling(#[pin] S::Future),
 }
 
@@ -144,16 +148,23 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let call = match state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProjection::Checking { check, allowed } => {
                     let granted = ready!(check.poll(cx)).map_err(Status::not_executed)?;
+                    let mut allowed = allowed.take();
+                    if let Some((_, request)) = &mut allowed
+                        && TypeId::of::<T>() != TypeId::of::<()>()
+                    {
+                        request.extensions_mut().insert(granted);
+                    }
+                    State::Waiting(allowed)
+                }
+                StateProjection::Waiting(allowed) => {
+                    if let Some((inner, _)) = allowed {
+                        ready!(inner.poll_ready(cx)).map_err(Into::into)?;
+                    }
                     match allowed.take() {
-                        Some((mut inner, mut request)) => {
-                            if TypeId::of::<T>() != TypeId::of::<()>() {
-                                request.extensions_mut().insert(granted);
-                            }
-                            inner.call(request)
-                        }
+                        Some((mut inner, request)) => State::Calling(inner.call(request)),
                         None => {
                             return Poll::Ready(Err(
                                 Status::internal("a call was polled after its end").into()
@@ -163,7 +174,7 @@ where
                 }
                 StateProjection::Calling(call) => return call.poll(cx).map_err(Into::into),
             };
-            state.set(State::Calling(call));
+            state.set(next);
         }
     }
 }

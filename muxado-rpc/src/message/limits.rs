@@ -5,7 +5,10 @@ mod send;
 use std::time::Duration;
 
 pub(crate) use self::send::{PeerLimits, SendLimit, SendLimits};
-use crate::message::{metadata::MAX_METADATA, payload::LENGTH_PREFIX};
+use crate::{
+    message::{metadata::MAX_METADATA, payload::LENGTH_PREFIX},
+    support::budget::MemoryLimits,
+};
 
 /// Limits on messages, calls and connections. All are on by default, and the errors they cause name them.
 ///
@@ -21,9 +24,12 @@ pub struct Limits {
     pub(crate) max_message_size: usize,
     pub(crate) max_metadata_size: usize,
     pub(crate) max_request_memory: usize,
+    pub(crate) max_response_memory: usize,
+    pub(crate) max_detached_handlers: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
     pub(crate) handshake_timeout: Duration,
 }
 
@@ -33,9 +39,12 @@ impl Default for Limits {
             max_message_size: 16 * 1024 * 1024,
             max_metadata_size: 16 * 1024,
             max_request_memory: 256 * 1024 * 1024,
+            max_response_memory: 256 * 1024 * 1024,
+            max_detached_handlers: 1024,
             max_in_flight: 1024,
             first_byte_timeout: Duration::from_secs(10),
             max_connections: 10_000,
+            max_connections_per_address: 1_000,
             handshake_timeout: Duration::from_secs(10),
         }
     }
@@ -72,7 +81,54 @@ impl Limits {
 
     /// Returns the limit on the memory of requests that is in effect, in whichever order the limits were set.
     pub(crate) fn request_memory(&self) -> usize {
-        self.max_request_memory.max(self.max_message_size + LENGTH_PREFIX)
+        self.max_request_memory.max(self.largest_message())
+    }
+
+    /// Sets how many bytes of responses may wait for their callers on one connection, all together. Default 256 MiB;
+    /// raised to one message of [`max_message_size`](Self::max_message_size) with the 4 bytes of its length.
+    ///
+    /// A response is counted from when its stream does not take all of it, because the caller does not read or the
+    /// network is slow, until its last byte is sent. Of a stream of items, the encoded items that wait are counted. A
+    /// response that is sent at once is not counted, nor is one of less than 1 KiB.
+    ///
+    /// Over the limit, the call whose response has held most bytes for longest fails with `resource_exhausted`. If a
+    /// part of its response is sent already, its stream is reset, which its caller sees as the same status. A line in
+    /// the log says so. Then, until half of the waiting bytes are sent, further calls of the connection are refused
+    /// with `resource_exhausted`, as not executed.
+    ///
+    /// [`CallStats::response_bytes`](crate::CallStats::response_bytes) tells how many bytes wait now.
+    #[must_use]
+    pub fn max_response_memory(mut self, bytes: usize) -> Self {
+        self.max_response_memory = bytes;
+        self
+    }
+
+    fn largest_message(&self) -> usize {
+        self.max_message_size + LENGTH_PREFIX
+    }
+
+    /// Returns what the calls of one connection may hold.
+    pub(crate) fn memory(&self) -> MemoryLimits {
+        let (requests, largest) = (self.request_memory(), self.largest_message());
+        MemoryLimits {
+            requests,
+            unauthorised: (requests / 4).max(largest),
+            responses: self.max_response_memory.max(largest),
+        }
+    }
+
+    /// Sets how many handlers of methods with `#[method(no_cancel)]` may run on after their connection has ended: those
+    /// of all connections of a [`Server`](crate::Server) or a [`Reconnect`](crate::Reconnect) together, or of one
+    /// [`Peer`](crate::Peer). Default 1024; with 0 none runs on, and no call of such a method is served.
+    ///
+    /// While there are this many, further calls of such methods are refused with `resource_exhausted`, as not executed.
+    /// Of the handlers that run when their connection ends, those over the limit are dropped, with a line in the log.
+    /// Without a limit, a peer that calls, disconnects and connects again could have any number of handlers running.
+    /// A method that must not be dropped even then spawns a task of its own and limits the number of such tasks.
+    #[must_use]
+    pub fn max_detached_handlers(mut self, handlers: usize) -> Self {
+        self.max_detached_handlers = handlers;
+        self
     }
 
     /// Sets the size of the metadata of one message, sent or received: the bytes of all names and values. Default
@@ -108,6 +164,23 @@ impl Limits {
         self.max_connections = connections.max(1);
         self
     }
+
+    /// Sets how many connections of a [`Server`](crate::Server) may come from one address at a time. Default 1000, a
+    /// tenth of [`max_connections`](Self::max_connections); at least 1, `usize::MAX` turns the limit off.
+    ///
+    /// Further connections are closed at once, with a line in the log;
+    /// [`ServerStats::refused_connections`](crate::ServerStats::refused_connections) counts them. An IPv4 address counts
+    /// by itself, an IPv6 address by its first 64 bits, since a host may use any address of its network. Connections of
+    /// Unix sockets have no address and no such limit.
+    ///
+    /// Behind a proxy all connections come from the address of the proxy: set the limit to
+    /// [`max_connections`](Self::max_connections) there, and have the proxy limit its clients.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.max_connections_per_address = connections.max(1);
+        self
+    }
+
     /// Sets how long the [`Handshake`](crate::Handshake) of a connection may take. Default 10 s. After that the
     /// connection is closed. Until then it counts as one of [`max_connections`](Self::max_connections).
     #[must_use]

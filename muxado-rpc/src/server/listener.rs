@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Address, PeerInfo, Socket,
-    transport::{address::AddressKind, socket::no_delay},
+    transport::{address::AddressKind, socket::configure},
 };
 
 /// A source of connections.
@@ -51,7 +51,7 @@ impl Accept for Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                no_delay(&stream);
+                configure(&stream);
                 Ok((Socket::Tcp(stream), PeerInfo::new(Address::from(from).to_string())))
             }
             #[cfg(unix)]
@@ -113,12 +113,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn neither_end_of_a_tcp_connection_delays_small_messages() {
+    async fn both_ends_of_a_tcp_connection_delay_no_small_messages_and_notice_that_the_other_is_gone() {
         let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_address().unwrap();
         let (connected, accepted) = tokio::join!(Socket::connect(&address), listener.accept());
         for end in [connected.unwrap(), accepted.unwrap().0] {
-            assert!(matches!(end, Socket::Tcp(stream) if stream.nodelay().unwrap()));
+            let Socket::Tcp(stream) = end else { panic!("not TCP") };
+            assert!(stream.nodelay().unwrap() && socket2::SockRef::from(&stream).keepalive().unwrap());
         }
     }
 }

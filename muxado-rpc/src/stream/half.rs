@@ -87,6 +87,14 @@ impl WriteHalf {
         }
     }
 
+    /// Ends both directions.
+    pub(crate) fn reset(&mut self, code: ErrorCode) {
+        match self {
+            Self::Whole(stream) => stream.reset(code),
+            Self::Half(half) => half.reset(code),
+        }
+    }
+
     /// Writes the last bytes of a whole stream and lets go of it. It comes back if there is no room for all of
     /// them, or if it is a half: the rest is for [`poll_write_final`](Self::poll_write_final).
     pub(crate) fn finish_with(self, data: &mut impl Source) -> Result<Option<Self>, WriteError> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::half::ReadChunks;
 use crate::{
     Codec, Status,
-    support::budget::{Budget, Reservation},
+    support::budget::{CallMemory, Purpose, Reservation},
     wire::{MessageDecoder, MessageError, whole_message},
 };
 
@@ -34,8 +34,8 @@ pub(crate) struct MessageReader<D = MessageDecoder> {
 pub(crate) struct Bounds<'a> {
     /// Bytes of one message.
     pub(crate) max_message_size: usize,
-    /// Where the room of what is buffered is counted.
-    pub(crate) memory: Option<&'a Arc<Budget>>,
+    /// Where the room of what is buffered is counted, and as what.
+    pub(crate) memory: Option<(&'a Arc<CallMemory>, Purpose)>,
 }
 
 /// Why there is no further message.
@@ -74,7 +74,11 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
             if let Some(message) = self.pop().transpose() {
                 return Poll::Ready(message.map_err(NoMessage::Unreadable));
             }
-            match ready!(chunks.poll_chunk(cx)) {
+            let Poll::Ready(read) = chunks.poll_chunk(cx) else {
+                let error = ready!(self.poll_evicted(cx));
+                return Poll::Ready(Err(NoMessage::Unreadable(error)));
+            };
+            match read {
                 Ok(Some(chunk)) => {
                     if let Some(message) = self.push(chunk, bounds) {
                         return Poll::Ready(Ok(message));
@@ -109,12 +113,18 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
         let decoder = self.decoder.get_or_insert_with(|| {
             let decoder = MessageDecoder::new(bounds.max_message_size).in_codec(codec);
             D::from(match bounds.memory {
-                Some(memory) => decoder.counted(memory),
+                Some((memory, purpose)) => decoder.counted(memory, purpose),
                 None => decoder,
             })
         });
         decoder.borrow_mut().push(chunk);
         None
+    }
+
+    /// Ready if the beginning of a message has to go, while the rest of it is waited for.
+    fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<MessageError> {
+        let Some(decoder) = &mut self.decoder else { return Poll::Pending };
+        decoder.borrow_mut().poll_evicted(cx)
     }
 
     fn finish(&mut self) -> Result<Bytes, MessageError> {

@@ -1,13 +1,16 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::{Buf, Bytes};
 
 use super::LENGTH_PREFIX;
 use crate::{
     Codec,
-    support::budget::{Budget, Exhausted, Reservation},
+    support::budget::{CallMemory, Exhausted, Purpose, Reservation},
 };
 
 /// Cuts the bytes of a stream into messages. The first byte of all tells the codec.
@@ -50,10 +53,26 @@ impl MessageDecoder {
         Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
     }
 
-    /// The same; what it buffers is counted in this budget.
-    pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Self {
-        self.reserved = Reservation::of(Arc::clone(budget));
+    /// Counts what the decoder buffers as part of this.
+    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>, purpose: Purpose) -> Self {
+        self.reserved = Reservation::of(memory, purpose);
         self
+    }
+
+    /// Returns the beginning of the next message: what was kept of it, or what came first. In MessagePack its length is
+    /// in front.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        if self.partial.is_empty() { &self.chunk } else { &self.partial }
+    }
+
+    /// Counts what is buffered as that of a call that was authorised.
+    pub(crate) fn authorise(&mut self) {
+        self.reserved.authorise();
+    }
+
+    /// Ready if what is buffered has to go, while the rest of it is waited for.
+    pub(crate) fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<MessageError> {
+        self.reserved.poll_evicted(cx, true).map(MessageError::NoRoom)
     }
 
     /// The same for a stream whose codec is known.

@@ -1,6 +1,8 @@
 //! The serving side of one call: reads the request, runs the handler, sends the response.
 
+mod orphan;
 mod request_reader;
+mod waiting;
 
 use std::{
     future::Future,
@@ -9,12 +11,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use muxado::TypedStream;
 use pin_project::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::request_reader::{Received, RequestReader};
+use self::{
+    orphan::Orphan,
+    request_reader::{Received, RequestReader},
+    waiting::{WaitingResponse, give_up, note_thrown_away},
+};
 use crate::{
     Body, CallService, Codec, Metadata, MethodInfo, Request, Response, Router, ServiceId, Status,
     connection::{metrics::CallGuard, shared::ConnectionShared},
@@ -26,7 +32,7 @@ use crate::{
         writer::{BodyWriter, End},
     },
     support::{
-        budget::Reservation,
+        budget::{Exhausted, Purpose, Reservation},
         panics::{self, CatchDrop, CatchUnwind, Panic},
     },
     wire::{check_metadata, encode_response, push_metadata_message, push_output_end},
@@ -36,13 +42,10 @@ use crate::{
 /// The permit is given back last.
 ///
 /// ```text
-/// Done ──▶ Receiving ──▶ Starting ──▶ Handling ──▶ Streaming ──▶ Responding ──▶ Closing ──▶ Done
-///              │            │             └──────────────────────▲  ▲ ▲            ▲
-///              └────────────┴───────────────────────────────────────┘ └─ interrupted ┘
+/// Done ──▶ Receiving ─┬─────────▶ Starting ──▶ Handling ──▶ Streaming ──▶ Responding ──▶ Closing ──▶ Done
+///              │      └ Received ──┘ │           └──────────────────────▲  ▲ ▲            ▲
+///              └─────────────────────┴────────────────────────────────────┘ └─ interrupted ┘
 /// ```
-///
-/// A call whose handler does not run in the task of its connection goes from Receiving to Received, and on in a task of
-/// its own.
 ///
 /// In each state that waits, what it waits for is polled first. After that [`poll_interrupted`] says whether there
 /// is any use in going on: whether the caller is still there, and its time is not over. This covers the call until
@@ -62,6 +65,8 @@ pub(crate) struct ServerCall<S: CallService> {
     scope: EndScope,
     /// The memory of a request that was buffered, until its handler is gone.
     reserved: Option<Reservation>,
+    /// A handler that must finish runs without its caller.
+    orphan: Option<Box<Orphan>>,
     permit: Option<OwnedSemaphorePermit>,
     /// The permit of a call with a body: it is given back when nobody reads that any more, either.
     shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
@@ -73,7 +78,7 @@ pub(crate) struct ServerCall<S: CallService> {
 enum State<F> {
     /// Reading the request.
     Receiving(RequestReader),
-    /// The request is here; its handler is to begin in the task of the call.
+    /// The request is here; its handler is begun by the task of the call.
     Received(Request),
     /// Waiting until the service is ready.
     Starting(Box<Option<Request>>),
@@ -87,9 +92,11 @@ enum State<F> {
     Streaming {
         writer: Box<BodyWriter>,
         about: About,
+        /// The memory of the items that wait.
+        held: Reservation,
     },
     /// Writing the response, or the end of its items.
-    Responding(OutboundMessage),
+    Responding(WaitingResponse),
     /// Waiting for the tasks of the call.
     Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
@@ -116,7 +123,7 @@ struct EndScope(Option<Arc<Scope>>);
 /// Why there is no use in going on.
 enum Interruption {
     CallerGone,
-    /// The time of the call is over, which its caller is told with this.
+    /// The time of the call is over, or others need its memory: its caller is told with this.
     Late(Status),
 }
 
@@ -131,6 +138,7 @@ impl<S: CallService> ServerCall<S> {
             guard: None,
             scope: EndScope::default(),
             reserved: None,
+            orphan: None,
             permit: None,
             shared_permit: None,
             is_spent: false,
@@ -153,18 +161,18 @@ impl<S: CallService> ServerCall<S> {
             Some(out) => reader.poll_request(cx, out, shared),
             None => Poll::Pending,
         };
-        let Poll::Ready(received) = polled else {
-            this.state.set(State::Receiving(reader));
-            return Poll::Pending;
-        };
-        if let Some(request) = this.received(received, reader) {
-            if !runs_here(request.method()) {
+        match polled {
+            Poll::Pending => this.state.set(State::Receiving(reader)),
+            Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
+                let request = this.arrived(request, reader);
                 this.state.set(State::Received(request));
-                return Poll::Pending;
             }
-            this.handle(cx, request);
+            Poll::Ready(received) => {
+                this.received(cx, received, reader);
+                return self.poll(cx);
+            }
         }
-        self.poll(cx)
+        Poll::Pending
     }
 
     /// Returns the permit of a call that is done.
@@ -221,39 +229,24 @@ impl<S: CallService> ServerCallProj<'_, S> {
         {
             let received = ready!(reader.poll_request(cx, out, guard.shared()));
             if let StateOwned::Receiving(reader) = self.state.as_mut().project_replace(State::Done) {
-                if let Some(request) = self.received(received, reader) {
-                    self.handle(cx, request);
-                }
+                self.received(cx, received, reader);
             }
         }
         Poll::Ready(())
     }
 
-    /// Gives the request to its handler, in the task of the call.
+    /// Begins the handler of a request that was left to the task of the call.
     fn begin_handler(&mut self, cx: &mut Context<'_>) {
         if let StateOwned::Received(request) = self.state.as_mut().project_replace(State::Done) {
-            self.handle(cx, request);
+            self.hand_over(cx, request);
         }
     }
 
-    fn handle(&mut self, cx: &mut Context<'_>, request: Request) {
-        let mut request = Some(request);
-        if self.start(cx, &mut request).is_pending() {
-            self.state.set(State::Starting(Box::new(request)));
-        }
-    }
-
-    /// Returns the request, unless the call is over without a handler. Runs no user code.
-    fn received(&mut self, received: Received, mut reader: RequestReader) -> Option<Request> {
+    fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
         match received {
-            Received::Request(mut request) => {
-                *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
-                *self.reserved = reader.take_reserved();
-                self.scope.0 = request.arrival_scope();
-                if request.method().shape().streams_input() {
-                    self.split(&mut request, reader);
-                }
-                return Some(request);
+            Received::Request(request) => {
+                let request = self.arrived(request, reader);
+                self.hand_over(cx, request);
             }
             Received::Refused(codec, status) => {
                 if let Some(guard) = self.guard.as_ref() {
@@ -263,7 +256,46 @@ impl<S: CallService> ServerCallProj<'_, S> {
             }
             Received::Nothing => self.close(),
         }
-        None
+    }
+
+    /// Notes what a request brings: its time limit, its scope and its body.
+    fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Request {
+        *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
+        *self.reserved = reader.take_reserved();
+        self.scope.0 = request.arrival_scope();
+        if request.method().shape().streams_input() {
+            self.split(&mut request, reader);
+        }
+        request
+    }
+
+    /// Gives a request to the service, or waits until that is ready.
+    fn hand_over(&mut self, cx: &mut Context<'_>, mut request: Request) {
+        if let Some(status) = self.refusal(&request) {
+            panics::discard(request.take_input());
+            return self.respond(request.codec(), Err(status.not_executed()));
+        }
+        let mut request = Some(request);
+        if self.start(cx, &mut request).is_pending() {
+            self.state.set(State::Starting(Box::new(request)));
+        }
+    }
+
+    /// Returns why the call is not to begin, although its request is here.
+    fn refusal(&self, request: &Request) -> Option<Status> {
+        let shared = self.guard.as_ref()?.shared();
+        let method = request.method();
+        if let Some(exhausted) = shared.memory().refusal() {
+            return Some(Status::resource_exhausted(format!("{method}: {exhausted}")));
+        }
+        let detached = shared.detached();
+        (method.is_no_cancel() && detached.is_full()).then(|| {
+            let limit = detached.limit();
+            Status::resource_exhausted(format!(
+                "{method}: handlers that must finish run on without their connections, as many as the serving side's \
+                 limit of {limit} (Limits::max_detached_handlers)"
+            ))
+        })
     }
 
     /// Gives the request the half of the stream on which its body comes.
@@ -278,7 +310,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let permit = Arc::new(self.permit.take());
         let (read, reader, limits) = (ReadHalf::Half(receive), reader.take_reader(), guard.shared().limits());
         let received = ReceivedBody::new(request.method(), read, reader, limits)
-            .counted(guard.shared().request_memory())
+            .counted(guard.shared().memory())
             .keeping(Arc::clone(&permit));
         *self.shared_permit = Some(permit);
         request.set_input(Some(BodyStream::received(request.codec(), received)));
@@ -344,10 +376,17 @@ impl<S: CallService> ServerCallProj<'_, S> {
             self.handled(about, ended);
             return Poll::Ready(());
         }
+        if let Some(orphan) = self.orphan.as_mut() {
+            ready!(orphan.poll_no_room(cx, about.method));
+            drop(self.drop_handler(about));
+            self.close();
+            return Poll::Ready(());
+        }
         let interruption = ready!(self.poll_interrupted(cx, about));
         if about.method.is_no_cancel() {
             self.detach(about, interruption);
-            return Poll::Pending;
+            // Polled again for what is to wake it from now on.
+            return Poll::Ready(());
         }
         // Of a handler that is cut off a panic is only counted.
         drop(self.drop_handler(about));
@@ -373,6 +412,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
             }
         }
         *self.out = None;
+        *self.orphan = self.guard.as_ref().map(|guard| Box::new(Orphan::new(Arc::clone(guard.shared()))));
     }
 
     /// Responds as the handler did, which is dropped before.
@@ -437,10 +477,28 @@ impl<S: CallService> ServerCallProj<'_, S> {
             }
             return Poll::Ready(Interruption::CallerGone);
         }
+        if !about.method.is_no_cancel()
+            && let Some(reserved) = self.reserved.as_ref()
+            && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
+        {
+            return Poll::Ready(Interruption::Late(self.evicted(about, exhausted)));
+        }
         let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
         ready!(deadline.poll_exceeded(cx));
         let status = deadline.limit().status(about.method, "not done within the caller's time limit");
         Poll::Ready(Interruption::Late(status))
+    }
+
+    /// Returns what to say of a call whose memory others need.
+    fn evicted(&self, about: About, exhausted: Exhausted) -> Status {
+        let method = about.method;
+        if let Some(shared) = self.guard.as_ref().map(CallGuard::shared)
+            && let Some(line) = shared.log().admit()
+        {
+            let (peer, suppressed) = (shared.peer(), line.suppressed);
+            tracing::warn!(%method, %peer, suppressed, "a call is ended: its request has {exhausted}");
+        }
+        Status::resource_exhausted(format!("{method}: its request has {exhausted}"))
     }
 
     /// Responds with a value or a status. The handler is gone before that is sent.
@@ -450,11 +508,12 @@ impl<S: CallService> ServerCallProj<'_, S> {
             panics::discard(result);
             return self.close();
         }
-        guard.answer(result.is_err());
+        let is_status = result.is_err();
+        guard.answer(is_status);
         let message = encode_response(codec, result, guard.shared().send_limits());
         self.state.set(State::Done);
         self.release();
-        self.send(message);
+        self.send(message, codec, is_status);
     }
 
     /// Responds with items, in front of which their metadata goes.
@@ -478,12 +537,13 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
         let first = OutboundMessage::new(first);
         let writer = Box::new(BodyWriter::new(about.method, body, limits.message_size(), first));
-        self.state.set(State::Streaming { writer, about });
+        let held = Reservation::of(guard.shared().memory(), Purpose::Response);
+        self.state.set(State::Streaming { writer, about, held });
     }
 
     /// Writes items until their end, the time limit, or until the caller goes.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Streaming { writer, about } = self.state.as_mut().project() else {
+        let StateProj::Streaming { writer, about, held } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
         let about = *about;
@@ -492,9 +552,15 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let end = match panics::catch_within(at, || writer.poll_write(cx, out)) {
             Ok(Poll::Ready(Ok(end))) => Some(end),
             Ok(Poll::Ready(Err(_))) => None,
-            Ok(Poll::Pending) => match ready!(self.poll_interrupted(cx, about)) {
-                Interruption::CallerGone => None,
-                Interruption::Late(status) => Some((Err(Failure::Status(status)), Metadata::new())),
+            Ok(Poll::Pending) => match poll_hold_items(cx, held, writer.unsent()) {
+                Poll::Ready(exhausted) => {
+                    self.drop_items(exhausted);
+                    None
+                }
+                Poll::Pending => match ready!(self.poll_interrupted(cx, about)) {
+                    Interruption::CallerGone => None,
+                    Interruption::Late(status) => Some((Err(Failure::Status(status)), Metadata::new())),
+                },
             },
             Err(panic) => Some((Err(Failure::Panic(panic)), Metadata::new())),
         };
@@ -502,6 +568,14 @@ impl<S: CallService> ServerCallProj<'_, S> {
             self.end_stream(about, *writer, end);
         }
         Poll::Ready(())
+    }
+
+    /// Ends a call for whose items there is no room.
+    fn drop_items(&mut self, exhausted: Exhausted) {
+        if let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut()) {
+            note_thrown_away(guard.shared(), exhausted);
+            give_up(out, guard);
+        }
     }
 
     /// Drops what made the items, and writes how they ended, unless the caller has gone.
@@ -524,43 +598,40 @@ impl<S: CallService> ServerCallProj<'_, S> {
             (Ok(()), result) => result,
         };
         self.release();
-        let Some(guard) = self.guard.as_mut() else { return };
-        guard.answer(matches!(result, Err(Failure::Status(_))));
+        let Some(shared) = self.guard.as_ref().map(CallGuard::shared) else { return };
+        let is_status = matches!(result, Err(Failure::Status(_)));
         let mut buf = writer.take_buf();
-        push_output_end(about.codec, result, trailer, guard.shared().send_limits(), &mut buf);
-        self.state.set(State::Responding(OutboundMessage::new(buf)));
+        push_output_end(about.codec, result, trailer, shared.send_limits(), &mut buf);
+        let response = WaitingResponse::end_of_items(shared, buf, about.codec, is_status);
+        self.state.set(State::Responding(response));
     }
 
     /// Writes the rest of the response, as long as there is time.
     fn poll_respond(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Responding(message) = self.state.as_mut().project()
+        if let StateProj::Responding(response) = self.state.as_mut().project()
             && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut())
+            && response.poll(cx, out, guard).is_pending()
         {
-            let written = match (out.poll_write_final(cx, message), self.deadline.as_mut()) {
-                (Poll::Ready(written), _) => written.is_ok(),
-                (Poll::Pending, None) => return Poll::Pending,
-                (Poll::Pending, Some(deadline)) => {
-                    ready!(deadline.poll_exceeded(cx));
-                    let peer = guard.shared().peer();
-                    tracing::debug!(%peer, "a response was not taken within the caller's time limit");
-                    false
-                }
-            };
-            if !written {
-                // A caller that has gone needs no response.
-                guard.take_back();
-            }
+            let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+            ready!(deadline.poll_exceeded(cx));
+            let peer = guard.shared().peer();
+            tracing::debug!(%peer, "a response was not taken within the caller's time limit");
         }
         self.close();
         Poll::Ready(())
     }
 
     /// Sends a response and lets go of its stream; what there is no room for is sent later.
-    fn send(&mut self, mut message: OutboundMessage) {
+    fn send(&mut self, mut message: OutboundMessage, codec: Codec, is_status: bool) {
+        let whole = message.remaining();
         match self.out.take().map(|out| out.finish_with(&mut message)) {
             Some(Ok(Some(out))) => {
                 *self.out = Some(out);
-                return self.state.set(State::Responding(message));
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
+                    let waiting = WaitingResponse::new(guard.shared(), message, whole, codec, is_status);
+                    return self.state.set(State::Responding(waiting));
+                }
             }
             Some(Err(_)) => {
                 if let Some(guard) = self.guard.as_mut() {
@@ -602,9 +673,19 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn finish(&mut self) {
         self.state.set(State::Done);
         *self.reserved = None;
+        *self.orphan = None;
         *self.shared_permit = None;
         self.guard.take_if(|guard| !guard.is_answered());
     }
+}
+
+/// Counts the items that wait for the caller. Ready if there is no room for them.
+fn poll_hold_items(cx: &mut Context<'_>, held: &mut Reservation, bytes: usize) -> Poll<Exhausted> {
+    if bytes == 0 {
+        held.clear();
+        return Poll::Pending;
+    }
+    held.poll_hold(cx, bytes)
 }
 
 impl About {

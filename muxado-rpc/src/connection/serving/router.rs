@@ -3,7 +3,7 @@
 mod erased;
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -110,7 +110,11 @@ impl Router {
     /// Returns the status of a call of a service that is not served.
     pub(crate) fn unknown_service(&self, id: ServiceId) -> Status {
         let served = if self.routes.list.is_empty() { "none" } else { &*self.routes.summary };
-        Status::unimplemented(format!("no service {id} here; served: {served}")).not_executed()
+        // In one piece of memory: a peer may ask for what is not there as often as it likes.
+        let mut text = String::with_capacity(served.len() + 48);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "no service {id} here; served: {served}");
+        Status::unimplemented(text).not_executed()
     }
 
     fn position(&self, id: ServiceId) -> Result<usize, usize> {

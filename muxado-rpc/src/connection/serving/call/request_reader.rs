@@ -1,6 +1,7 @@
 //! Reads the request of a call.
 
 use std::{
+    ptr,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -10,18 +11,19 @@ use muxado::ReadError;
 use tokio::time::Instant;
 
 use crate::{
-    Codec, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
-    connection::shared::ConnectionShared,
+    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
+    Status,
+    connection::{serving::authorize::Authorize, shared::ConnectionShared},
     stream::{
         deadline::{Deadline, TimeLimit},
         half::{ReadChunks, WriteHalf},
         reader::{Bounds, MessageReader, NoMessage, over_limit},
     },
     support::{
-        budget::Reservation,
-        truncate::{self, brief},
+        budget::{Purpose, Reservation},
+        truncate::{push_brief, push_list},
     },
-    wire::{MessageError, RequestHead, decode_request, quick_request, slice_payload},
+    wire::{MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload},
 };
 
 /// A request that is being read.
@@ -32,6 +34,17 @@ pub(super) struct RequestReader {
     reader: MessageReader,
     /// Runs until the first byte is there.
     first_byte: Option<Deadline>,
+    /// What was authorised before the request was whole.
+    authorised: Option<Box<Authorised>>,
+    /// With how many bytes the head is looked for again.
+    look_at: usize,
+}
+
+/// The head of a call that may be served.
+struct Authorised {
+    method: &'static MethodInfo,
+    metadata: Metadata,
+    extensions: Extensions,
 }
 
 /// A service that is not here, and those that are.
@@ -73,7 +86,8 @@ impl ReadChunks for Chunks<'_> {
 impl RequestReader {
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
-        Self { service, first, reader: MessageReader::default(), first_byte: None }
+        let reader = MessageReader::default();
+        Self { service, first, reader, first_byte: None, authorised: None, look_at: 0 }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -93,20 +107,92 @@ impl RequestReader {
         stream: &mut WriteHalf,
         shared: &Arc<ConnectionShared>,
     ) -> Poll<Received> {
+        let mut refused = match shared.authorize() {
+            Some(authorize) => self.authorise_first(cx, stream, authorize, shared),
+            None => Ok(()),
+        };
         let mut chunks = Chunks { first: &mut self.first, stream };
         let received = match &self.service {
+            Ok(_) if refused.is_err() => Poll::Pending,
             Ok(service) => {
+                let is_authorised = shared.authorize().is_none() || self.authorised.is_some();
+                let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
                 let max_message_size = shared.limits().max_message_size;
-                let bounds = Bounds { max_message_size, memory: Some(shared.request_memory()) };
+                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
                 let read = self.reader.poll_message(cx, &mut chunks, bounds);
-                read.map(|read| received(service, &self.reader, read, shared))
+                read.map(|read| received(service, &mut self.reader, read, self.authorised.take(), shared))
             }
             Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
         };
-        match received {
-            Poll::Ready(received) => Poll::Ready(received),
-            Poll::Pending => self.poll_first_byte(cx, shared).map(|()| Received::Nothing),
+        if let Poll::Ready(received) = received {
+            return Poll::Ready(received);
         }
+        if let (Some(authorize), Ok(())) = (shared.authorize(), &refused) {
+            refused = self.authorise_rest(authorize, shared);
+        }
+        if let Err((codec, status)) = refused {
+            return Poll::Ready(Received::Refused(codec, status));
+        }
+        self.poll_first_byte(cx, shared).map(|()| Received::Nothing)
+    }
+
+    /// Has the call authorised by the first piece of its request, which need not be kept for that.
+    fn authorise_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut WriteHalf,
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        if self.reader.has_begun() {
+            return Ok(());
+        }
+        if let Poll::Ready(Ok(Some(first))) = (Chunks { first: &mut self.first, stream }).poll_chunk(cx) {
+            self.first = Some(first.clone());
+            return self.authorise_early(&first, authorize, shared);
+        }
+        Ok(())
+    }
+
+    /// Has the call authorised by what has been kept of its request.
+    fn authorise_rest(
+        &mut self,
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        let Some(decoder) = self.reader.decoder() else { return Ok(()) };
+        if self.authorised.is_some() || decoder.beginning().len() <= self.look_at {
+            return Ok(());
+        }
+        let beginning = Bytes::copy_from_slice(decoder.beginning());
+        self.authorise_early(&beginning, authorize, shared)?;
+        if let (Some(_), Some(decoder)) = (&self.authorised, self.reader.decoder()) {
+            decoder.authorise();
+        }
+        Ok(())
+    }
+
+    /// Has the call authorised if its head is in this beginning of its request, in front of the parameters.
+    fn authorise_early(
+        &mut self,
+        beginning: &[u8],
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        let (Some(first), Ok(service)) = (beginning.first(), &self.service) else { return Ok(()) };
+        if self.authorised.is_some() || beginning.len() <= self.look_at {
+            return Ok(());
+        }
+        let codec = Codec::of_first_byte(*first);
+        let Some(head) = early_head(codec, beginning) else {
+            // Who sends it byte by byte has it looked at a few times, not for each of them.
+            self.look_at = 2 * beginning.len();
+            return Ok(());
+        };
+        let size = told_size(codec, beginning);
+        let authorised = authorise_head(service, codec, head, size, authorize, shared);
+        self.authorised = Some(Box::new(authorised.map_err(|status| (codec, status))?));
+        Ok(())
     }
 
     /// Ready when the first byte did not come in time.
@@ -144,20 +230,33 @@ impl Unknown {
 /// What became of reading a request that came to this.
 fn received(
     service: &'static ServiceInfo,
-    reader: &MessageReader,
+    reader: &mut MessageReader,
     read: Result<Bytes, NoMessage<ReadError>>,
+    authorised: Option<Box<Authorised>>,
     shared: &Arc<ConnectionShared>,
 ) -> Received {
     let codec = reader.codec().unwrap_or(Codec::Json);
     let request = match read {
-        Ok(message) => request(service, codec, message, shared),
+        Ok(message) => {
+            let size = message.len();
+            request(service, codec, message, shared).and_then(|mut request| {
+                authorise_whole(&mut request, size, authorised, shared)?;
+                Ok(request)
+            })
+        }
         Err(NoMessage::Unreadable(error)) => {
+            note_no_room(&error, shared);
             Err(unreadable(service, &error, shared.limits().max_message_size))
         }
         Err(NoMessage::Broken(_)) => return Received::Nothing,
     };
     match request {
-        Ok(request) => Received::Request(request),
+        Ok(request) => {
+            if let Some(decoder) = reader.decoder() {
+                decoder.authorise();
+            }
+            Received::Request(request)
+        }
         Err(status) => Received::Refused(codec, status),
     }
 }
@@ -180,12 +279,7 @@ fn request(
         Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
     })?;
     let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
-    let (size, limit) = (head.metadata.size(), limits.max_metadata_size);
-    if size > limit {
-        return Err(Status::resource_exhausted(format!(
-            "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
-        )));
-    }
+    check_metadata_size(method, &head.metadata, limits)?;
     let RequestHead { params, timeout, metadata, .. } = head;
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
@@ -201,6 +295,83 @@ fn request(
     Ok(request)
 }
 
+/// Says in the log that there is no room for a request, or for what was sent of it.
+fn note_no_room(error: &MessageError, shared: &ConnectionShared) {
+    if let MessageError::NoRoom(exhausted) = error
+        && let Some(line) = shared.log().admit()
+    {
+        let (peer, suppressed) = (shared.peer(), line.suppressed);
+        tracing::warn!(%peer, suppressed, "a call is refused: its request has {exhausted}");
+    }
+}
+
+/// Returns the size of a message that is not whole, if it is told in front.
+fn told_size(codec: Codec, beginning: &[u8]) -> Option<usize> {
+    let (length, _) = beginning.split_first_chunk().filter(|_| codec == Codec::MessagePack)?;
+    Some(u32::from_be_bytes(*length) as usize)
+}
+
+fn authorise_head(
+    service: &'static ServiceInfo,
+    codec: Codec,
+    head: RequestHead<'_>,
+    size: Option<usize>,
+    authorize: &Authorize,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let RequestHead { method, metadata, .. } = head;
+    let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
+    check_metadata_size(method, &metadata, shared.limits())?;
+    authorise(authorize, method, codec, metadata, size, shared)
+}
+
+fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits) -> Result<(), Status> {
+    let (size, limit) = (metadata.size(), limits.max_metadata_size);
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Status::resource_exhausted(format!(
+        "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
+    )))
+}
+
+/// Has the call authorised, unless that is done.
+#[inline]
+fn authorise_whole(
+    request: &mut Request,
+    size: usize,
+    early: Option<Box<Authorised>>,
+    shared: &ConnectionShared,
+) -> Result<(), Status> {
+    let Some(authorize) = shared.authorize() else { return Ok(()) };
+    // Behind the parameters another method may have been named.
+    let early = early.filter(|early| ptr::eq(early.method, request.method()));
+    let authorised = match early {
+        Some(early) => *early,
+        None => {
+            let (metadata, _) = request.take_extras();
+            authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
+        }
+    };
+    *request.metadata_mut() = authorised.metadata;
+    *request.extensions_mut() = authorised.extensions;
+    Ok(())
+}
+
+fn authorise(
+    authorize: &Authorize,
+    method: &'static MethodInfo,
+    codec: Codec,
+    metadata: Metadata,
+    size: Option<usize>,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let (extensions, peer) = (Extensions::new(), shared.peer());
+    let mut head = CallHead { method, codec, metadata, extensions, peer, size };
+    authorize.check(&mut head)?;
+    Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
+}
+
 fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
     let name = service.name();
     if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
@@ -213,9 +384,14 @@ fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Stat
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
-    let known = truncate::list(service.methods().iter().map(MethodInfo::name), MAX_METHODS);
-    let (service, name) = (service.name(), brief(name, MAX_QUOTED_NAME));
-    Status::unimplemented(format!("service {service} has no method \"{name}\"; it has: {known}"))
+    let known = service.methods().iter().map(MethodInfo::name);
+    // In one piece of memory: a peer may ask for what is not there as often as it likes.
+    let mut text = String::with_capacity(service.name().len() + MAX_QUOTED_NAME + MAX_METHODS + 40);
+    text.extend(["service ", service.name(), " has no method \""]);
+    push_brief(&mut text, name, MAX_QUOTED_NAME);
+    text.push_str("\"; it has: ");
+    push_list(&mut text, known, MAX_METHODS);
+    Status::unimplemented(text)
 }
 
 /// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.
