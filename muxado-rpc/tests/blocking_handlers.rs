@@ -116,7 +116,7 @@ const MILLI: Duration = Duration::from_millis(1);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Longer than the heartbeats below allow.
-const LONG: Duration = Duration::from_secs(3);
+const LONG: Duration = Duration::from_secs(2);
 
 fn heartbeat() -> HeartbeatConfig {
     HeartbeatConfig::default().interval(Duration::from_millis(200)).tolerance(Duration::from_millis(1200))
@@ -179,13 +179,15 @@ impl Drop for Rig {
 
 #[tokio::test]
 async fn a_handler_that_blocks_its_thread_holds_nothing_up() {
-    let rig = Rig::new(3).await;
-    let client = rig.client.clone();
-    let blocked = tokio::spawn(async move { client.block(true).await });
-    rig.blocks.until_blocked(1).await;
-    rig.assert_served().await;
-    rig.blocks.let_go();
-    timeout(LIMIT, blocked).await.unwrap().unwrap().unwrap();
+    for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
+        let rig = Rig::with(3, inline).await;
+        let client = rig.client.clone();
+        let blocked = tokio::spawn(async move { client.block(true).await });
+        rig.blocks.until_blocked(1).await;
+        rig.assert_served().await;
+        rig.blocks.let_go();
+        timeout(LIMIT, blocked).await.unwrap().unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -153,6 +153,12 @@ where
 {
     fn note_late(self: Arc<Self>, number: u64) {
         let Some(runtime) = &self.runtime else { return };
+        if number == NOTHING_LENT {
+            // The thread may be the one that waited for the system's events, and the others may sleep: one of them takes
+            // its place.
+            drop(runtime.spawn(async {}));
+            return;
+        }
         let deputy = runtime.spawn(stand_in(Arc::clone(&self), number));
         self.handover.add_deputy(deputy.abort_handle());
     }
@@ -269,11 +275,12 @@ where
         let mut watch = None;
         let mut has_spawned = false;
         for _ in 0..CALLS_PER_TURN {
-            if spare.call.is_none() {
+            if spare.call.is_none() && self.work.is_none() {
                 drop(watch.take());
                 self.take_back();
-                let Some(work) = &mut self.work else { return Poll::Ready(()) };
-                spare.call = Some(Box::pin(ServerCall::new(work.service.clone())));
+                if self.work.is_none() {
+                    return Poll::Ready(());
+                }
             }
             let new = match self.poll_next(cx, &mut spare.permit) {
                 Poll::Ready(Some(Next::Call(new))) => new,
@@ -284,7 +291,9 @@ where
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             };
-            let Some(mut call) = spare.call.take() else { return Poll::Ready(()) };
+            let work = self.work.as_ref();
+            let place = spare.call.take().or_else(|| Some(Box::pin(ServerCall::new(work?.service.clone()))));
+            let Some(mut call) = place else { return Poll::Ready(()) };
             let polled = call.as_mut().poll_new(cx, connection, router, new, |method| {
                 let runs_here = batch.runs_here(method, router);
                 if runs_here && watch.is_none() {
@@ -297,7 +306,7 @@ where
             });
             batch.note(polled.is_pending());
             if polled.is_pending() {
-                tokio::spawn(call);
+                tokio::spawn(CallTask { call, shared: Arc::clone(&shared) });
                 has_spawned = true;
             } else {
                 spare.permit = call.as_mut().take_permit().filter(Permit::is_of_first_class);
@@ -336,6 +345,29 @@ where
         }
     }
 }
+
+/// A call in a task of its own.
+struct CallTask<T, S: CallService> {
+    call: Pin<Box<ServerCall<S>>>,
+    shared: Arc<TaskShared<T, S>>,
+}
+
+impl<T, S> Future for CallTask<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = &self.shared;
+        let _watch = shared.runtime.as_ref().map(|_| monitor::watch(shared, NOTHING_LENT));
+        self.call.as_mut().poll(cx)
+    }
+}
+
+/// The number of a turn for which the work of the connection is not lent.
+const NOTHING_LENT: u64 = 0;
 
 /// Has the task that was spawned last run on any thread: the runtime keeps the last one for the thread that spawned it,
 /// which may be held up now.

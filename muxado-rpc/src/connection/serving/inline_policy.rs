@@ -52,7 +52,7 @@ pub(crate) struct InlinePolicy {
 struct Service {
     id: ServiceId,
     methods: Box<[AtomicU64]>,
-    next: OnceLock<Box<Service>>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl InlinePolicy {

@@ -66,7 +66,7 @@ impl<W> Handover<W> {
         Self { holder: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
-    /// Lends the work to whoever takes it over. The number says which time it is.
+    /// Lends the work to whoever takes it over. The number says which time it is, from 1 on.
     pub(super) fn lend(&self, work: Box<W>) -> u64 {
         let mut inner = self.lock();
         inner.lent = Some(work);
