@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muxado_rpc::{Reconnect, Server};
+use muxado_rpc::{Address, Reconnect, Server};
 use tokio::{task::JoinSet, time::sleep};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -39,7 +39,7 @@ impl Bank for Vault {
     }
 }
 
-async fn listen(vault: &Vault, address: &str) -> Result<Server> {
+async fn listen(vault: &Vault, address: Address) -> Result<Server> {
     Ok(Server::builder().serve(BankServer::new(vault.clone())).listen(address).await?)
 }
 
@@ -57,9 +57,9 @@ async fn call(bank: BankClient<Reconnect>, next: Arc<AtomicU64>, stop: Arc<Atomi
 #[tokio::main]
 async fn main() -> Result<()> {
     let vault = Vault::default();
-    let mut servers =
-        [listen(&vault, "tcp://127.0.0.1:0").await?, listen(&vault, "tcp://127.0.0.1:0").await?];
-    let addresses = servers.each_ref().map(|server| server.local_addr().to_owned());
+    let any: Address = "tcp://127.0.0.1:0".parse()?;
+    let mut servers = [listen(&vault, any.clone()).await?, listen(&vault, any).await?];
+    let addresses = servers.each_ref().map(|server| server.local_addr().clone());
     let channel =
         Reconnect::builder().address(&addresses[0]).address(&addresses[1]).connections(2).build()?;
 
@@ -84,7 +84,7 @@ async fn main() -> Result<()> {
         if !drained.is_clean() {
             return Err("a call was cut".into());
         }
-        servers[which] = listen(&vault, &addresses[which]).await?;
+        servers[which] = listen(&vault, addresses[which].clone()).await?;
     }
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = callers.join_next().await {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use muxado_rpc::{
     Code, Peer, Request, Server, Status,
-    layers::{AuthLayer, MetadataLayer, RetryPolicy, TraceContext, TraceLayer},
+    layers::{AddMetadataLayer, AuthLayer, RetryPolicy, TraceContext, TraceLayer},
 };
 use tower::{
     ServiceBuilder, buffer::BufferLayer, limit::RateLimitLayer, retry::RetryLayer, timeout::TimeoutLayer,
@@ -73,8 +73,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let channel = ServiceBuilder::new()
         .layer(RetryLayer::new(RetryPolicy::new(3)))
-        .layer(TraceLayer::client().peer(peer.info().clone()))
-        .layer(MetadataLayer::new([("word", "sesame")].into()))
+        .layer(TraceLayer::client().peer_info(peer.peer_info().clone()))
+        .layer(AddMetadataLayer::new([("word", "sesame")].into()))
         .service(peer.channel());
     let weather = WeatherClient::new(channel);
     assert_eq!(weather.temperature("here".to_owned()).await?, 21);

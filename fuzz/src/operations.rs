@@ -182,7 +182,7 @@ impl World {
             Other::StartHeartbeat if self.checked.settings.typed => {
                 self.checked.session.start_heartbeat(HeartbeatConfig::default(), now);
             }
-            Other::Beat => self.checked.session.beat(now),
+            Other::Beat => self.checked.session.ping(now),
             Other::GoAway if chance > 25 => self.open_control(),
             Other::RefuseStreams if chance > 25 => _ = self.accept_control(),
             _ if chance > 25 => {}

@@ -66,7 +66,7 @@ impl Settings {
             .session_send_buffer(self.session_send_buffer)
             .session_receive_memory(self.session_receive_memory)
             .window_growth(self.window_growth)
-            .family_extension(self.family)
+            .extensions(self.family)
             .idle_timeout(self.idle_timeout())
     }
 

@@ -1,5 +1,6 @@
 //! One connection: its task, the calls of both ends, and what all its handles share.
 
+pub(crate) mod bounds;
 pub(crate) mod capabilities;
 pub(crate) mod channel;
 pub(crate) mod metrics;

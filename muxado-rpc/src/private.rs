@@ -1,4 +1,4 @@
-//! What generated code uses. Not part of the public API: it may change with any release.
+//! The runtime of generated code. Not part of the public API: it may change with any release.
 
 use serde::de::DeserializeOwned;
 
@@ -18,12 +18,12 @@ pub use crate::{
     message::{method::MethodOptions, response::Failure},
 };
 
-/// A future behind a pointer.
+/// A boxed future.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Takes the two types of a `Result` apart, also behind a type alias.
+/// The value and error types of a `Result`, also behind a type alias.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is named `Result` but is no `core::result::Result`",
+    message = "`{Self}` is named `Result` but is not `core::result::Result`",
     label = "a method that can fail returns a `core::result::Result`, or an alias of it",
     note = "give another type another name, so that it is sent as the value it is"
 )]

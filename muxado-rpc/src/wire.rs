@@ -1,5 +1,6 @@
 //! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
 
+mod early_head;
 mod envelope;
 mod item;
 mod message;
@@ -11,6 +12,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 pub(crate) use self::{
+    early_head::early_head,
     item::{
         ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,

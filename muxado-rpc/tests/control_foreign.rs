@@ -75,14 +75,14 @@ impl Bare {
     async fn assert_unknown(&self) {
         self.call().await;
         sleep(10 * SECOND).await;
-        assert!(self.peer.remote().is_none());
+        assert!(self.peer.known_capabilities().is_none());
         self.call().await;
         assert!(!self.peer.is_going_away());
     }
 
     async fn known(&self) -> Arc<PeerCapabilities> {
         sleep(Duration::from_millis(1)).await;
-        self.peer.remote().unwrap()
+        self.peer.known_capabilities().unwrap()
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_second_control_stream_is_refused_and_the_first_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stranger_that_says_hello_is_heard_and_told() {
-    let bare = Bare::with(Config::default().family_extension(false));
+    let bare = Bare::with(Config::default().extensions(false));
     bare.call().await;
     sleep(10 * SECOND).await;
     assert_eq!(bare.opened(), 0);

@@ -560,9 +560,9 @@ async fn a_server_outlives_hooks_handshakes_and_services_that_cannot_be_dropped(
         .listen("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let address = server.local_addr().strip_prefix("tcp://").unwrap().to_owned();
+    let address = server.local_addr().socket_addr().unwrap();
     for what in [b'p', b'e', b'o', b'o', b'p', b'o'] {
-        let mut socket = TcpStream::connect(&address).await.unwrap();
+        let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(&[what]).await.unwrap();
         if what == b'o' {
             let peer = Peer::builder().client(socket).unwrap();

@@ -13,15 +13,14 @@ use crate::{
     typed::{StreamType, TypedSession},
 };
 
-/// One stream of each side's on which the peers talk about the session itself (`PROTOCOL §8`).
+/// The control streams of a session: one stream of each side that is about the session itself (`PROTOCOL §8`).
 ///
-/// What is said on it is up to the application; `muxado-rpc` tells its limits and services. The
-/// session treats it as though it were not there: it counts against no limit on streams and takes no
-/// place in the backlog, a session with nothing but control streams is idle, drains at once and is
-/// closed like any other. The peer's first stream of the type is its control stream; further ones
-/// are streams like any other.
+/// What is sent on them is up to the application; `muxado-rpc` advertises its limits and services. They count against no
+/// limit on streams and take no place in the backlog. A session with nothing but control streams is idle: it drains at
+/// once and is closed when its other handles are dropped. The peer's first stream of the type is its control stream;
+/// further ones are ordinary streams.
 ///
-/// Dropping the handle changes nothing, and it does not keep the session open.
+/// Dropping the handle changes nothing, and a handle does not keep the session open.
 ///
 /// ```
 /// use muxado::{Config, ControlStreams, Session, StreamType, TypedSession};
@@ -49,13 +48,14 @@ use crate::{
 /// ```
 pub struct ControlStreams {
     shared: Arc<Shared>,
-    /// Under this name the `poll_*` methods wait.
+    /// Names this handle while the `poll_*` methods wait.
     waiter: WaiterId,
 }
 
 impl ControlStreams {
-    /// Makes `stream_type` that of control streams, of both sides. To be called before the session's
-    /// driver runs, so that no stream comes before.
+    /// Makes `stream_type` the type of the control streams of both sides.
+    ///
+    /// Call it before the session's driver runs, so that no stream of the peer comes before.
     pub fn start(session: &TypedSession, stream_type: StreamType) -> Self {
         let shared = Arc::clone(&session.session().shared);
         let waiter = shared.with(|core| {
@@ -65,8 +65,8 @@ impl ControlStreams {
         Self { shared, waiter }
     }
 
-    /// Opens a control stream. It never waits; the peer hears of it as of [any stream](crate::Session::open).
-    /// A peer takes one of them.
+    /// Opens a control stream, of which a peer takes one. It never waits; the peer hears of the stream as it does of
+    /// [any other](crate::Session::open).
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl ControlStreams {
         Ok(Stream::new(Arc::clone(&self.shared), key))
     }
 
-    /// Takes the peer's control stream, once; `None` if the session ends before.
+    /// Takes the peer's control stream, once. Returns `None` if the session ends before.
     ///
     /// # Cancel safety
     ///
@@ -85,7 +85,9 @@ impl ControlStreams {
         Wait::new(&self.shared, Signal::Control, |core: &mut Core| self.poll_accept_from(core)).await
     }
 
-    /// Polls for the peer's control stream. Of the tasks that poll one handle, the last one is woken.
+    /// Polls for the peer's control stream. Returns `None` if the session ends before.
+    ///
+    /// If several tasks poll one handle, only the last one is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
         self.shared.with(|core| {
             let accepted = self.poll_accept_from(core);
@@ -96,6 +98,12 @@ impl ControlStreams {
         })
     }
 
+    /// Polls for the protocol extensions.
+    #[deprecated(note = "it is called `poll_extensions_negotiated` now")]
+    pub fn poll_peer_is_family(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.poll_extensions_negotiated(cx)
+    }
+
     fn poll_accept_from(&self, core: &mut Core) -> Poll<Option<Stream>> {
         match core.proto.accept_control() {
             Some(key) => Poll::Ready(Some(Stream::new(Arc::clone(&self.shared), key))),
@@ -104,14 +112,15 @@ impl ControlStreams {
         }
     }
 
-    /// Polls for the first sign that the peer is of this family: true once it came, false if the
-    /// session ends before. See [`Session::peer_is_family`](crate::Session::peer_is_family). As for
-    /// [`poll_accept`](Self::poll_accept), the last task that polled this handle is woken.
-    pub fn poll_peer_is_family(&self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Polls for the protocol extensions: true once they are negotiated, false if the session ends before.
+    ///
+    /// See [`Session::extensions_negotiated`](crate::Session::extensions_negotiated). If several tasks poll one handle,
+    /// only the last one is woken.
+    pub fn poll_extensions_negotiated(&self, cx: &mut Context<'_>) -> Poll<bool> {
         self.shared.with(|core| {
-            let is_family = core.proto.peer_is_family();
-            if is_family || core.proto.has_ended() {
-                return Poll::Ready(is_family);
+            let negotiated = core.proto.extensions_negotiated();
+            if negotiated || core.proto.has_ended() {
+                return Poll::Ready(negotiated);
             }
             core.wait(Signal::Control, self.waiter, cx);
             Poll::Pending

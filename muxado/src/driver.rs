@@ -265,7 +265,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let (inbox, now, frames) = (&mut self.inbox.bytes, self.now.into_std(), self.portion.size());
         (self.touched, self.undigested, self.expected) = self.shared.with_driver(&mut self.wakes, |core| {
             let more = core.proto.receive_part(inbox, now, frames);
-            (core.proto.touched_frames(), more, core.proto.best_read())
+            (core.proto.frames_delivered(), more, core.proto.best_read())
         });
         self.bulk = self.expected < usize::MAX;
         self.portion.note(self.touched, self.undigested);

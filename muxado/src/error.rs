@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::proto::ProtocolError;
 
-/// A reason as it travels in RST and GOAWAY frames (`PROTOCOL §6`).
+/// The reason of a reset or a go-away, as it is sent in RST and GOAWAY frames (`PROTOCOL §6`).
 ///
-/// Any 32-bit value may arrive; the ones without a name are kept as they are.
+/// Any 32-bit value may arrive; those without a name are kept as they are.
 ///
 /// ```
 /// use muxado::ErrorCode;
@@ -24,7 +24,7 @@ macro_rules! codes {
         impl ErrorCode {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// The code's name in words, if it has one.
+            /// Returns the name of the code in words, if it has one.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($value => Some($text),)*
@@ -36,7 +36,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Nothing went wrong: an orderly end.
+    /// An orderly end: nothing went wrong.
     NO_ERROR = 0, "no error";
     /// The peer broke a rule of the protocol.
     PROTOCOL_ERROR = 1, "protocol error";
@@ -46,9 +46,9 @@ codes! {
     FLOW_CONTROL_ERROR = 3, "flow control error";
     /// Data arrived for a stream that no longer takes any.
     STREAM_CLOSED = 4, "stream closed";
-    /// The stream was not taken; nothing of it was looked at.
+    /// The stream was refused; nothing of it was looked at.
     STREAM_REFUSED = 5, "stream refused";
-    /// Whoever used the stream lost interest in it.
+    /// The user of the stream is no longer interested in it.
     CANCELLED = 6, "cancelled";
     /// The stream was reset.
     STREAM_RESET = 7, "stream reset";
@@ -58,7 +58,7 @@ codes! {
     ACCEPT_QUEUE_FULL = 9, "accept queue full";
     /// The peer made too much work for too little use.
     ENHANCE_YOUR_CALM = 10, "enhance your calm";
-    /// The peer had said go-away before.
+    /// The peer had sent a go-away before.
     REMOTE_GONE_AWAY = 11, "remote gone away";
     /// No stream id was left.
     STREAMS_EXHAUSTED = 12, "streams exhausted";
@@ -73,12 +73,12 @@ codes! {
 }
 
 impl ErrorCode {
-    /// The code with this value, named or not.
+    /// Returns the code with this value, named or not.
     pub const fn new(value: u32) -> Self {
         Self(value)
     }
 
-    /// The value on the wire.
+    /// Returns the value on the wire.
     pub const fn as_u32(self) -> u32 {
         self.0
     }
@@ -99,16 +99,16 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
-/// What a GOAWAY frame said (`PROTOCOL §3.4`).
+/// The content of a GOAWAY frame (`PROTOCOL §3.4`).
 ///
 /// `Display` and `Debug` show at most 256 bytes of the text, escaped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GoAway {
-    /// Why the sender goes away.
+    /// The reason.
     pub code: ErrorCode,
-    /// The last stream of the receiver's that the sender has looked at; later ones may be retried.
+    /// The last stream of the receiver that the sender has looked at; later ones may be retried.
     pub last_stream_id: u32,
-    /// Free text for people, at most 4096 bytes of it are kept.
+    /// A text for people, of which at most 4096 bytes are kept.
     pub debug: Bytes,
 }
 
@@ -133,13 +133,13 @@ impl fmt::Debug for GoAway {
 }
 
 impl GoAway {
-    /// The beginning of the text, escaped.
+    /// Returns the beginning of the text, escaped.
     fn shown_debug(&self) -> String {
         shown(&self.debug, |char| char.escape_debug().to_string())
     }
 }
 
-/// The beginning of a text, escaped so.
+/// Returns the beginning of a text, escaped by `escape`.
 fn shown(text: &[u8], escape: impl Fn(char) -> String) -> String {
     let beginning = &text[..text.len().min(MAX_SHOWN)];
     let mut shown = String::new();
@@ -153,28 +153,28 @@ fn shown(text: &[u8], escape: impl Fn(char) -> String) -> String {
     shown
 }
 
-/// A character of a text that is shown without quotes around it.
+/// Escapes a character of a text that is shown without quotes around it.
 fn escaped_in_text(char: char) -> String {
     if matches!(char, '"' | '\'' | '\\') { char.to_string() } else { char.escape_debug().to_string() }
 }
 
-/// What stands for the rest of a text that was cut.
+/// Stands for the rest of a text that was cut.
 const REST: &str = "…";
 
-/// Bytes that are shown of a text which the peer sent.
+/// Most bytes that are shown of a text which the peer sent.
 const MAX_SHOWN: usize = 256;
 
-/// Why a session ended, seen from this side.
+/// Why a session ended, as seen from this side.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
     /// This side closed it: by `close`, or by dropping its last handle.
     #[error("session closed by this side: {0}")]
     Closed(ErrorCode),
-    /// The peer said go-away and ended the session.
+    /// The peer sent a go-away and ended the session.
     #[error("session closed by the peer: {0}")]
     ClosedByPeer(GoAway),
-    /// The peer broke the protocol or does not speak it.
+    /// The peer violated the protocol or does not speak it.
     #[error("the peer broke the protocol: {0}")]
     Protocol(ProtocolError),
     /// The transport ended without a go-away: the peer is gone.
@@ -188,16 +188,16 @@ pub enum SessionError {
     Transport {
         /// The transport's own classification.
         kind: io::ErrorKind,
-        /// The transport's own words, of which at most 256 bytes are shown, escaped: they may quote a peer.
+        /// The transport's own message. At most 256 bytes of it are shown, escaped: it may quote a peer.
         message: Arc<str>,
     },
     /// No heartbeat came back in time.
     #[error("no heartbeat answer within the tolerance of {0:?} (HeartbeatConfig::tolerance)")]
     HeartbeatTimeout(Duration),
-    /// The transport took no byte for so long: the peer has stopped reading.
+    /// The transport took no byte for this long: the peer has stopped reading.
     #[error("the transport took no byte for {0:?} (Config::write_timeout)")]
     WriteTimeout(Duration),
-    /// Nothing used the session for so long: it had no open stream, and no frame came or went.
+    /// The session was unused for this long: it had no open stream, and no frame came or went.
     #[error("no stream was open and no frame came or went for {0:?} (Config::idle_timeout)")]
     IdleTimeout(Duration),
     /// The driver was dropped before the session had ended.
@@ -206,7 +206,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// The code this end has, or would have, on the wire.
+    /// Returns the code that this reason has, or would have, on the wire.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Closed(code) => *code,
@@ -220,7 +220,7 @@ impl SessionError {
         }
     }
 
-    /// Whether the session ended in good order, with [`ErrorCode::NO_ERROR`]: nothing was cut.
+    /// Returns whether the session ended in good order, with [`ErrorCode::NO_ERROR`]: nothing was cut.
     pub fn is_clean(&self) -> bool {
         match self {
             Self::Closed(code) => *code == ErrorCode::NO_ERROR,
@@ -248,7 +248,7 @@ impl From<io::Error> for SessionError {
     }
 }
 
-/// How a session ended, with both sides' reasons.
+/// The end of a session, with both sides' reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEnd {
     /// This side's reason.
@@ -348,10 +348,10 @@ impl From<WriteError> for io::Error {
     }
 }
 
-/// Why an on-demand heartbeat has no round-trip time.
+/// Why a heartbeat sent by [`Heartbeat::ping`](crate::Heartbeat::ping) has no round-trip time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BeatError {
+pub enum PingError {
     /// No answer came within the tolerance.
     #[error("no heartbeat answer within the tolerance of {0:?} (HeartbeatConfig::tolerance)")]
     TimedOut(Duration),
@@ -362,3 +362,7 @@ pub enum BeatError {
     #[error(transparent)]
     SessionClosed(SessionError),
 }
+
+/// Why a heartbeat has no round-trip time.
+#[deprecated(note = "it is called `PingError` now")]
+pub type BeatError = PingError;

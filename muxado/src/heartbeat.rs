@@ -5,25 +5,25 @@ use std::{fmt, sync::Arc, task::Poll, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    error::{BeatError, SessionError},
+    error::{PingError, SessionError},
     proto::{HeartbeatConfig, HeartbeatEvent},
     shared::{Core, Shared, Signal, Wait},
     typed::TypedSession,
 };
 
-/// This side's heartbeats: every interval, four bytes that the peer sends back.
+/// A handle to this side's heartbeats: in every interval, four bytes that the peer sends back.
 ///
-/// They are sent by the session's driver, ahead of queued data, so neither a slow reader nor bulk
-/// data delays them. Whether or not a side runs its own, a typed session answers the peer's.
+/// They are sent by the session's driver, ahead of queued data, so neither a slow reader nor bulk data delays them. A
+/// typed session answers the peer's heartbeats in any case.
 ///
-/// Dropping the handle does not stop the heartbeats, and does not keep the session open.
+/// Dropping the handle does not stop the heartbeats, and a handle does not keep the session open.
 ///
 /// ```
 /// use muxado::{Heartbeat, HeartbeatConfig, TypedSession};
 ///
 /// # async fn example(session: TypedSession) -> Result<(), Box<dyn std::error::Error>> {
 /// let heartbeat = Heartbeat::start(&session, HeartbeatConfig::default());
-/// println!("the peer is {:?} away", heartbeat.beat().await?);
+/// println!("the peer is {:?} away", heartbeat.ping().await?);
 /// # Ok(())
 /// # }
 /// ```
@@ -35,8 +35,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts heartbeats on a session. The first is sent one interval from now. On a session that
-    /// has heartbeats already, the settings are replaced.
+    /// Starts heartbeats on a session. The first is sent one interval from now. If they were started before, the settings
+    /// are replaced.
     pub fn start(session: &TypedSession, config: HeartbeatConfig) -> Self {
         let shared = Arc::clone(&session.session().shared);
         let now = Instant::now().into_std();
@@ -47,7 +47,9 @@ impl Heartbeat {
         Self { shared, tolerance: config.tolerance, seen }
     }
 
-    /// Sends a heartbeat now and waits for it to come back; if one is on its way, waits for that.
+    /// Sends a heartbeat now and waits for it to come back. If one is on its way, waits for that one instead.
+    ///
+    /// Returns the round-trip time.
     ///
     /// # Errors
     ///
@@ -57,25 +59,36 @@ impl Heartbeat {
     /// # Cancel safety
     ///
     /// The heartbeat stays sent when the future is dropped.
-    pub async fn beat(&self) -> Result<Duration, BeatError> {
+    pub async fn ping(&self) -> Result<Duration, PingError> {
         let now = Instant::now().into_std();
-        let seen = self.shared.with_poke(|core| {
-            core.proto.beat(now);
-            core.proto.heartbeat_event().0
+        let (seen, is_refused) = self.shared.with_poke(|core| {
+            core.proto.ping(now);
+            let (seen, last) = core.proto.heartbeat_event();
+            let is_pinging = core.proto.is_pinging() || core.proto.has_ended();
+            (seen, !is_pinging && last == Some(HeartbeatEvent::Unsupported))
         });
-        if self.is_unsupported() {
-            return Err(BeatError::Unsupported);
+        if is_refused {
+            return Err(PingError::Unsupported);
         }
         match self.next_event(seen).await {
             (_, HeartbeatEvent::RoundTrip(round_trip)) => Ok(round_trip),
-            (_, HeartbeatEvent::Unsupported) => Err(BeatError::Unsupported),
-            (_, HeartbeatEvent::TimedOut) => Err(BeatError::TimedOut(self.tolerance)),
-            (_, HeartbeatEvent::Ended) => Err(BeatError::SessionClosed(self.end())),
+            (_, HeartbeatEvent::Unsupported) => Err(PingError::Unsupported),
+            (_, HeartbeatEvent::TimedOut) => Err(PingError::TimedOut(self.tolerance)),
+            (_, HeartbeatEvent::Ended) => Err(PingError::SessionClosed(self.end())),
         }
     }
 
-    /// Waits for the next thing that becomes of a heartbeat. If several have happened since the
-    /// last call, the newest is given.
+    /// Sends a heartbeat now and waits for it to come back.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    #[deprecated(note = "it is called `ping` now")]
+    pub async fn beat(&self) -> Result<Duration, PingError> {
+        self.ping().await
+    }
+
+    /// Waits for the next result of a heartbeat. If there have been several since the last call, returns the newest.
     ///
     /// # Cancel safety
     ///
@@ -86,7 +99,7 @@ impl Heartbeat {
         event
     }
 
-    /// The last round trip, if there has been one.
+    /// Returns the last round-trip time, if there has been one.
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.with(|core| core.proto.stats().round_trip)
     }
@@ -98,12 +111,6 @@ impl Heartbeat {
             _ => Poll::Pending,
         };
         Wait::new(&self.shared, Signal::Heartbeat, next).await
-    }
-
-    fn is_unsupported(&self) -> bool {
-        self.shared.with(|core| {
-            !core.proto.has_ended() && core.proto.heartbeat_event().1 == Some(HeartbeatEvent::Unsupported)
-        })
     }
 
     fn end(&self) -> SessionError {

@@ -1,7 +1,7 @@
-//! Many streams over one connection: a multiplexer that speaks the muxado protocol.
+//! A stream multiplexer: many streams over one connection, by the muxado protocol.
 //!
 //! A [`Session`] runs over any `AsyncRead + AsyncWrite`. Either side opens and accepts [`Stream`]s,
-//! each an `AsyncRead + AsyncWrite` with a window of its own. It speaks the wire protocol of the Go
+//! each an `AsyncRead + AsyncWrite` with flow control of its own. The wire protocol is that of the Go
 //! original and of ngrok's Rust crate, byte for byte.
 //!
 //! ```
@@ -40,14 +40,14 @@
 //!
 //! ```text
 //!  TypedSession, Heartbeat     a u32 in front of each stream; signs of life
-//!  Session, Stream             handles: cheap, no decisions
+//!  Session, Stream             cheap handles, which decide nothing
 //!  Driver                      the one task that owns the transport
 //!  proto                       the protocol: no I/O, no clock, no lock, no runtime
 //! ```
 //!
 //! # Features
 //!
-//! `tokio` (default): everything but [`proto`].
+//! `tokio` (default): everything except [`proto`].
 
 #[cfg(feature = "tokio")]
 mod control;
@@ -55,7 +55,7 @@ mod control;
 mod driver;
 #[cfg(feature = "tokio")]
 mod heartbeat;
-// Apart, because clippy knows tests by this very attribute.
+// Two attributes, because clippy recognises tests by this very one.
 #[cfg(test)]
 #[cfg(feature = "tokio")]
 mod models;
@@ -76,12 +76,14 @@ mod config;
 mod error;
 mod log_limit;
 pub mod proto;
-
 #[doc(hidden)]
-pub use self::log_limit::{LogLimit, LogLine};
+pub mod rpc;
+
+#[expect(deprecated, reason = "the old name of `PingError`")]
+pub use self::error::BeatError;
 pub use self::{
     config::Config,
-    error::{BeatError, ErrorCode, GoAway, OpenError, ReadError, SessionEnd, SessionError, WriteError},
+    error::{ErrorCode, GoAway, OpenError, PingError, ReadError, SessionEnd, SessionError, WriteError},
     proto::{HeartbeatConfig, HeartbeatEvent, OnFailure, SessionStats, Side, StreamId},
 };
 #[cfg(feature = "tokio")]

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Lets so many lines a minute into the log, and counts those that are left out.
+/// A limit on lines a minute, which counts those that are left out.
 ///
-/// For every place whose lines a peer can cause as often as it likes. No part of the public interface: it is here
-/// for `muxado-rpc`.
-#[doc(hidden)]
+/// It is for every place whose lines a peer can cause as often as it likes.
 #[derive(Debug)]
 pub struct LogLimit {
     most: u32,
@@ -17,7 +15,6 @@ pub struct LogLimit {
 }
 
 /// A line that may be written.
-#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// Lines that were left out before it, if any: a field of the line.
@@ -25,7 +22,7 @@ pub struct LogLine {
 }
 
 impl LogLimit {
-    /// Lines a minute that say enough of one source.
+    /// Lines a minute that tell enough of one source.
     pub const LINES: u32 = 10;
 
     /// Returns a limit of `most` lines a minute.

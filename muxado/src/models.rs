@@ -339,7 +339,7 @@ async fn end_wakes_everybody(end: End) {
         spawn(with(&client, async |client| drop(client.closed().await))),
         spawn(with(&client, async |client| drop(client.closed().await))),
         spawn(async move { while let HeartbeatEvent::RoundTrip(_) = heartbeat.changed().await {} }),
-        spawn(async move { drop(beating.beat().await) }),
+        spawn(async move { drop(beating.ping().await) }),
         spawn(with(&server, async |server| drop(server.closed().await))),
         spawn(async move {
             let mut accepted = Vec::new();

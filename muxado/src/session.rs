@@ -1,4 +1,4 @@
-//! The handle by which streams are opened and accepted.
+//! Sessions: the handles by which streams are opened and accepted.
 
 use std::{
     fmt,
@@ -19,16 +19,16 @@ use crate::{
     config::Config,
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
-    proto::{Finish, Read, SessionStats, Side, Source, StreamKey},
+    proto::{Finish, SessionStats, Side, Source, StreamKey},
     shared::{Core, Direction, Shared, Signal, Wait, WaiterId},
     stream::Stream,
 };
 
 /// One side of a connection that carries many streams.
 ///
-/// It is a handle: clones are cheap and mean the same session. The work is done by the [`Driver`]
-/// that comes with it and that the caller spawns. Once the last handle and the last stream are
-/// dropped, what was finished is sent and the session is closed.
+/// It is a handle: clones are cheap and refer to the same session. The work is done by the [`Driver`] that is returned
+/// with it, and that the caller spawns. Once the last handle and the last stream are dropped, what was finished is sent
+/// and the session is closed.
 ///
 /// ```
 /// use muxado::{Config, Session};
@@ -56,25 +56,25 @@ use crate::{
 pub struct Session {
     pub(crate) shared: Arc<Shared>,
     side: Side,
-    /// Under this name [`poll_accept`](Self::poll_accept) waits.
+    /// Names this handle while [`poll_accept`](Self::poll_accept) waits.
     waiter: WaiterId,
 }
 
 impl Session {
-    /// The side that connected.
+    /// Returns a session for the side that connected, and its driver.
     ///
-    /// The caller spawns or polls the [`Driver`]. Any transport will do; on TCP, `TCP_NODELAY`
-    /// should be set.
+    /// The session does nothing unless the [`Driver`] is spawned or polled. Any transport will do; on TCP,
+    /// `TCP_NODELAY` should be set.
     pub fn client<T: AsyncRead + AsyncWrite + Unpin>(io: T, config: Config) -> (Self, Driver<T>) {
         Self::new(Side::Client, io, config)
     }
 
-    /// The side that was connected to; otherwise as [`client`](Self::client).
+    /// Returns a session for the side that was connected to, and its driver; see [`client`](Self::client).
     pub fn server<T: AsyncRead + AsyncWrite + Unpin>(io: T, config: Config) -> (Self, Driver<T>) {
         Self::new(Side::Server, io, config)
     }
 
-    /// Either side.
+    /// Returns a session for this side, and its driver; see [`client`](Self::client).
     pub fn new<T: AsyncRead + AsyncWrite + Unpin>(
         side: Side,
         io: T,
@@ -94,12 +94,15 @@ impl Session {
         (Self { shared, side, waiter }, driver)
     }
 
-    /// Opens a stream. The peer hears of it with the first bytes written, with the first flush, or with the
-    /// first read that has to wait: so a stream on which the peer is to speak first works, too.
+    /// Opens a stream.
     ///
-    /// Waits while as many streams are open, or opened and not yet taken by the peer, as `Config`
-    /// allows. Those who wait are woken in order. A future that is woken and not polled holds nobody
-    /// up: what it does not use in a turn of the driver is anybody's.
+    /// Waits while as many streams are open, or opened and not yet accepted by the peer, as
+    /// [`Config::max_open_streams`] and [`Config::max_unacknowledged_opens`] allow. Those who wait are woken in order. A
+    /// future that is woken and not polled holds up no other: room that it does not use in one turn of the driver goes
+    /// to the next.
+    ///
+    /// The peer hears of the stream with the first bytes written, with the first flush, or with the first read that has
+    /// to wait, so a stream on which the peer is to send first works, too.
     ///
     /// # Errors
     ///
@@ -107,12 +110,12 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives its place in the queue up, and nothing else.
+    /// Dropping the future gives up its place in the queue, and nothing else.
     pub fn open(&self) -> Open {
         Open { opening: Opening::new(&self.shared, None) }
     }
 
-    /// Takes the next stream that the peer opened; `None` once the session has ended.
+    /// Takes the next stream that the peer opened. Returns `None` once the session has ended.
     ///
     /// # Cancel safety
     ///
@@ -121,33 +124,20 @@ impl Session {
         self.accept_with_type().await.map(|(stream, _)| stream)
     }
 
-    /// Polls for the next stream that the peer opened.
+    /// Polls for the next stream that the peer opened. Returns `None` once the session has ended.
     ///
-    /// Of the tasks that poll one handle, the last one is woken; several tasks each have a clone of
-    /// it, or use [`accept`](Self::accept).
+    /// If several tasks poll one handle, only the last one is woken. Give each task a clone, or use
+    /// [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
         self.poll_accept_with_type(cx).map(|accepted| accepted.map(|(stream, _)| stream))
     }
 
-    /// Takes the next stream that the peer opened, if there is one. Nobody is woken when one comes:
-    /// this is for what is polled together with the driver, see
+    /// Takes the next stream that the peer opened, if there is one.
+    ///
+    /// No task is woken when one comes: this is for work that is polled together with the driver, see
     /// [`Driver::poll_with`](crate::Driver::poll_with).
     pub fn try_accept(&self) -> Option<Stream> {
         self.try_accept_with_type().map(|(stream, _)| stream)
-    }
-
-    /// A stream with its type and what has come on it.
-    pub(crate) fn try_accept_with_chunk(&self) -> Option<(Stream, Option<u32>, Option<Bytes>)> {
-        let (key, stream_type, chunk) = self.shared.with(|core| {
-            let (key, stream_type) = core.proto.accept()?;
-            let chunk = match core.proto.read_chunk(key, usize::MAX) {
-                Ok(Read::Data(chunk)) => Some(chunk),
-                // The stream says so again when it is read.
-                Ok(Read::Finished | Read::Pending) | Err(_) => None,
-            };
-            Some((key, stream_type, chunk))
-        })?;
-        Some((Stream::new(Arc::clone(&self.shared), key), stream_type, chunk))
     }
 
     pub(crate) fn try_accept_with_type(&self) -> Option<(Stream, Option<u32>)> {
@@ -179,12 +169,12 @@ impl Session {
         }
     }
 
-    /// Says go-away: neither side opens streams any more, those that are open run on.
+    /// Sends a go-away: from now on neither side opens streams, and those that are open run on.
     pub fn go_away(&self) {
         self.shared.with(|core| core.proto.go_away());
     }
 
-    /// Whether no stream can be opened any more: either side goes away, or the session has ended.
+    /// Returns whether no stream can be opened any more: either side goes away, or the session has ended.
     pub fn is_going_away(&self) -> bool {
         self.shared.with(|core| core.proto.refuses_opens())
     }
@@ -212,23 +202,24 @@ impl Session {
         self.shared.with_poke(|core| core.proto.close_draining(code, reason));
     }
 
-    /// Says go-away, waits until all streams have ended or `grace` is over, and closes the session as
-    /// [`close`](Self::close) does: what was finished before is still sent.
-    /// True if all streams had ended, but for those that nobody had accepted: they are refused.
+    /// Closes the session gracefully: sends a go-away, waits until all streams have ended or `grace` is over, and closes
+    /// the session as [`close`](Self::close) does.
+    ///
+    /// Returns true if all streams had ended, apart from those that nobody had accepted: they are refused.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped the go-away stays said, and the session is not closed.
+    /// When the future is dropped the go-away stays in force, and the session is not closed.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         self.drain(grace).await == 0
     }
 
-    /// As [`shutdown`](Self::shutdown); how many streams, of either side, were cut. None of a session
-    /// that ended meanwhile by itself.
+    /// Closes the session gracefully as [`shutdown`](Self::shutdown) does, and returns how many streams of either side
+    /// were cut. That is 0 if the session ended for another reason meanwhile.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped the go-away stays said, and the session is not closed.
+    /// When the future is dropped the go-away stays in force, and the session is not closed.
     pub async fn drain(&self, grace: Duration) -> usize {
         self.go_away();
         // What is open is counted below: the time limit says nothing that it does not.
@@ -244,7 +235,7 @@ impl Session {
         })
     }
 
-    /// Waits for the end of the session and of its driver, and says why it ended.
+    /// Waits for the end of the session and of its driver, and returns why it ended.
     ///
     /// # Cancel safety
     ///
@@ -257,24 +248,31 @@ impl Session {
         .await
     }
 
-    /// Whether the session has ended.
+    /// Returns whether the session has ended.
     pub fn is_closed(&self) -> bool {
         self.shared.has_ended()
     }
 
-    /// Whether the peer has shown that it is of this family (`PROTOCOL §12`), and this side shows it,
-    /// too ([`Config::family_extension`]). A peer shows it with the first stream that it opens, or
-    /// with its first answer.
-    pub fn peer_is_family(&self) -> bool {
-        self.shared.with(|core| core.proto.peer_is_family())
+    /// Returns whether the protocol extensions are negotiated: both sides have them, and show it
+    /// ([`Config::extensions`], `PROTOCOL §12`).
+    ///
+    /// A peer shows them with the first stream that it opens, or with its first answer.
+    pub fn extensions_negotiated(&self) -> bool {
+        self.shared.with(|core| core.proto.extensions_negotiated())
     }
 
-    /// Counters, and what the session holds now.
+    /// Returns whether the protocol extensions are negotiated.
+    #[deprecated(note = "it is called `extensions_negotiated` now")]
+    pub fn peer_is_family(&self) -> bool {
+        self.extensions_negotiated()
+    }
+
+    /// Returns counters, and what the session holds now.
     pub fn stats(&self) -> SessionStats {
         self.shared.with(|core| core.proto.stats())
     }
 
-    /// Which side this is.
+    /// Returns which side this is.
     pub fn side(&self) -> Side {
         self.side
     }
@@ -307,7 +305,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// A stream being opened; see [`Session::open`].
+/// The future returned by [`Session::open`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Open {
@@ -340,8 +338,8 @@ impl Opening {
         self.poll_with(cx, |_, _| {})
     }
 
-    /// The same; the stream takes as much of `data` as it has room for, and its end if that is all. Then the
-    /// task is woken for what comes back, else for room.
+    /// Opens a stream, which takes as much of `data` as it has room for, and its end if that is all. Then the task is
+    /// woken for what comes back, otherwise for room.
     pub(crate) fn poll_final(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! What a session's handles and its driver share: the protocol state and who waits for what.
+//! What the handles of a session and its driver share: the protocol state, and who waits for what.
 
 mod flush;
 mod openers;
@@ -27,25 +27,25 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// One lock around everything. Nothing is awaited, read, written or woken while it is held.
+/// The state of a session, behind one lock. Nothing is awaited, read, written or woken while it is held.
 #[derive(Debug)]
 pub(crate) struct Shared {
     core: Mutex<Core>,
-    /// The session has ended: as the core has it, for whoever only asks that.
+    /// Whether the session has ended, for callers that need nothing else and so no lock.
     ended: AtomicBool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) proto: Proto,
-    /// Whom to wake for each stream, by [`StreamKey::index`].
+    /// The wakers of each stream, by [`StreamKey::index`].
     streams: Vec<StreamWakers>,
     openers: Openers,
     pub(crate) flushes: Flushes,
     /// Who waits for each [`Signal`].
     waiters: [Waiters; Signal::ALL.len()],
     next_waiter: u64,
-    /// Wakers that are not needed any more, to be dropped after the lock is released.
+    /// Wakers that are not needed any more, to be dropped after the unlock.
     replaced: Replaced,
     /// The driver's waker, and whether it sleeps until there is something to send.
     driver: Option<Waker>,
@@ -81,7 +81,7 @@ impl Shared {
         })
     }
 
-    /// Runs `f` under the lock; then wakes whom it concerns, the driver if there is output.
+    /// Runs `f` under the lock, then wakes the tasks that it concerns, and the driver if there is output.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.lock();
         let result = f(&mut core);
@@ -92,12 +92,13 @@ impl Shared {
         result
     }
 
-    /// Whether the session has ended.
+    /// Returns whether the session has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Most of what is done under the lock concerns nobody else, and does not come here.
+    /// Wakes the tasks that the events concern. Most of what is done under the lock concerns no other task, and does not
+    /// come here.
     fn wake_all_concerned(&self, mut core: MutexGuard<'_, Core>, driver: bool) {
         let mut wakes = Wakes::default();
         self.collect(&mut core, &mut wakes);
@@ -108,7 +109,7 @@ impl Shared {
         wakes.fire();
     }
 
-    /// Notes whom the protocol's events concern. One of them is the session's end.
+    /// Collects the wakers of the tasks that the protocol's events concern, and notes the session's end.
     fn collect(&self, core: &mut Core, wakes: &mut Wakes) {
         core.collect(wakes);
         if core.proto.has_ended() {
@@ -116,7 +117,8 @@ impl Shared {
         }
     }
 
-    /// The same for what the driver itself does, or must look at at once: timers, the session's end.
+    /// Runs `f` under the lock for the driver, which looks at output and timers itself; then wakes the tasks that it
+    /// concerns.
     pub(crate) fn with_driver<R>(&self, wakes: &mut Wakes, f: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.lock();
         let result = f(&mut core);
@@ -128,7 +130,7 @@ impl Shared {
         result
     }
 
-    /// As [`with`](Self::with), and the driver is woken in any case: a timer or the end concerns it.
+    /// Runs `f` under the lock as [`with`](Self::with) does, and wakes the driver in any case: a timer may have changed.
     pub(crate) fn with_poke<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.lock();
         let result = f(&mut core);
@@ -141,8 +143,8 @@ impl Shared {
         self.with_release(key, |_| ((), true));
     }
 
-    /// Runs `f` under the lock. If it says so a stream's handle is given back in the same step; whether it
-    /// was is returned.
+    /// Runs `f` under the lock, and gives a stream's handle back in the same step if `f` returns true for that. Returns
+    /// what `f` returned.
     pub(crate) fn with_release<R>(
         &self,
         key: StreamKey,
@@ -158,7 +160,7 @@ impl Shared {
         (result, released)
     }
 
-    /// Gives a session handle back; without one, nobody can accept.
+    /// Gives a session handle back. Without any, no stream can be accepted.
     pub(crate) fn release_session(&self, waiter: WaiterId) {
         let last = self.with(|core| {
             core.stop_waiting(Signal::Acceptable, waiter);
@@ -173,7 +175,7 @@ impl Shared {
         }
     }
 
-    /// The driver is done or gone: the session has ended, and nobody need wait for that any longer.
+    /// Ends the session, whose driver is done or gone, and wakes those who wait for that.
     pub(crate) fn finish(&self) {
         let mut wakes = Wakes::default();
         {
@@ -196,8 +198,8 @@ impl Shared {
 }
 
 impl Core {
-    /// Whether there is something to be done after the unlock: an event that somebody may wait for, or wakers to be
-    /// dropped.
+    /// Returns whether there is something to be done after the unlock: an event that somebody may wait for, or wakers to
+    /// be dropped.
     fn has_news(&self) -> bool {
         let somebody_opens = !self.openers.is_empty() || !self.waiters[Signal::GoingAway as usize].is_empty();
         self.proto.has_events()
@@ -207,7 +209,7 @@ impl Core {
             || (somebody_opens && self.proto.has_capacity_event())
     }
 
-    /// Gives the memory back that nothing is in. Streams keep their places.
+    /// Gives back memory that nothing is in. Streams keep their places.
     pub(crate) fn shrink(&mut self) {
         self.proto.shrink();
         let nobody = |wakers: &StreamWakers| wakers.read.is_none() && wakers.write.is_none();
@@ -218,7 +220,7 @@ impl Core {
         self.waiters.iter_mut().for_each(Waiters::shrink);
     }
 
-    /// True if it was the last handle of all.
+    /// Gives a stream's handle back; returns whether it was the last handle of all.
     fn release(&mut self, key: StreamKey) -> bool {
         if let Some(StreamWakers { read, write }) = self.streams.get_mut(key.index()) {
             self.replaced.extend(read.take());
@@ -229,7 +231,7 @@ impl Core {
         self.sessions == 0 && self.proto.handles() == 0
     }
 
-    /// Notes whom the protocol's events concern.
+    /// Collects the wakers of the tasks that the protocol's events concern.
     fn collect(&mut self, wakes: &mut Wakes) {
         while let Some(event) = self.proto.poll_event() {
             match event {
@@ -290,7 +292,7 @@ impl Core {
         }
     }
 
-    /// The driver sleeps; with `parked`, output is to wake it, else only the session's end.
+    /// Registers the driver's waker: to be woken by output if it is `parked`, otherwise only by the session's end.
     pub(crate) fn park_driver(&mut self, cx: &Context<'_>, parked: bool) {
         self.parked = parked;
         register(&mut self.driver, cx, &mut self.replaced);
@@ -308,7 +310,7 @@ impl Core {
         }
     }
 
-    /// The next bytes of a stream; without any the task is woken when they come.
+    /// Takes the next bytes of a stream. If there are none, the task is woken when they come.
     pub(crate) fn poll_read_chunk(
         &mut self,
         key: StreamKey,
@@ -325,14 +327,14 @@ impl Core {
         }
     }
 
-    /// Sends a FIN behind what was written to the stream: something new to be flushed.
+    /// Sends a FIN behind what was written to the stream, which is something new to be flushed.
     pub(crate) fn finish(&mut self, key: StreamKey) -> Result<(), WriteError> {
         self.flushes.forget(key);
         self.proto.finish(key)
     }
 
-    /// Bytes for a stream, as many as there is room for, and its end if that is all. If some are left, the writer's task
-    /// is woken when there is room for more.
+    /// Takes bytes for a stream, as many as there is room for, and its end if that is all. If some are left, the writer's
+    /// task is woken when there is room for more.
     pub(crate) fn write(
         &mut self,
         key: StreamKey,

@@ -1,4 +1,4 @@
-//! The two halves of a stream.
+//! The two halves of a stream, for two tasks.
 
 use std::{
     fmt,
@@ -29,7 +29,7 @@ pub struct SendStream {
 
 /// The receiving half of a [`Stream`].
 ///
-/// When it is dropped while the sending half lives, what still comes is thrown away.
+/// If it is dropped while the sending half lives, what still comes is thrown away.
 pub struct RecvStream {
     stream: Arc<Stream>,
 }
@@ -49,7 +49,7 @@ impl SendStream {
         poll_fn(|cx| self.stream.inner().poll_write_all(cx, &mut data, Finish::No)).await
     }
 
-    /// Takes bytes from the front of `data`; see [`Stream::poll_write_chunk`].
+    /// Takes bytes from the front of `data`. It is ready once none are left; see [`Stream::poll_write_chunk`].
     ///
     /// # Errors
     ///
@@ -62,8 +62,7 @@ impl SendStream {
         self.stream.inner().poll_write_all(cx, data, Finish::No)
     }
 
-    /// As [`poll_write_chunk`](Self::poll_write_chunk), with the FIN behind the last byte; see
-    /// [`Stream::poll_write_final`].
+    /// Takes bytes from the front of `data`, and sends a FIN behind the last byte; see [`Stream::poll_write_final`].
     ///
     /// # Errors
     ///
@@ -78,7 +77,7 @@ impl SendStream {
         polled
     }
 
-    /// Ready once the stream has failed; see [`Stream::poll_reset`].
+    /// Polls for the failure of the stream; see [`Stream::poll_reset`].
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
         self.stream.inner().poll_reset(cx)
     }
@@ -93,19 +92,19 @@ impl SendStream {
         self.stream.inner().finish()
     }
 
-    /// Ends both directions; see [`Stream::reset`].
+    /// Ends the stream in both directions; see [`Stream::reset`].
     pub fn reset(&mut self, code: ErrorCode) {
         self.stream.inner().reset(code);
     }
 }
 
 impl RecvStream {
-    /// The stream's number on the wire; see [`Stream::id`].
+    /// Returns the stream's number on the wire; see [`Stream::id`].
     pub fn id(&self) -> Option<StreamId> {
         self.stream.id()
     }
 
-    /// The next bytes as they came; see [`Stream::read_chunk`].
+    /// Reads the next bytes as they came. Returns `None` after the peer's FIN; see [`Stream::read_chunk`].
     ///
     /// # Errors
     ///
@@ -114,7 +113,8 @@ impl RecvStream {
         self.stream.inner().read_chunk().await
     }
 
-    /// Polls for the next bytes, at most `max` of them; see [`Stream::poll_read_chunk`].
+    /// Polls for the next bytes, at most `max` of them. Returns `None` after the peer's FIN; see
+    /// [`Stream::poll_read_chunk`].
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl RecvStream {
         self.stream.inner().poll_read_chunk(cx, max)
     }
 
-    /// Ends both directions; see [`Stream::reset`].
+    /// Ends the stream in both directions; see [`Stream::reset`].
     pub fn reset(&mut self, code: ErrorCode) {
         self.stream.inner().reset(code);
     }

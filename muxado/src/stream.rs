@@ -1,4 +1,4 @@
-//! Streams: [`AsyncRead`] and [`AsyncWrite`] over one part of a session.
+//! Streams: [`AsyncRead`] and [`AsyncWrite`] over one stream of a session.
 
 use std::{
     fmt,
@@ -21,39 +21,38 @@ use crate::{
 
 /// A bidirectional stream of bytes.
 ///
-/// * The peer hears of a stream that was opened here with the first bytes written, with the first flush, or with
-///   the first read (by [`AsyncRead`] or [`read_chunk`](Self::read_chunk)) that has to wait, whatever comes first:
-///   opening costs no round trip.
-/// * [`AsyncWrite::poll_shutdown`] and [`finish`](Self::finish) half-close it: the peer reads to
-///   the end and may go on sending.
-/// * [`AsyncWrite::poll_flush`] is ready once the transport has taken everything that was written
-///   before: it waits for the peer's credit where the window is full, so it may wait for as long as the
-///   peer does not read. It fails if the stream or the session ends before. Nothing needs it to get on its way: what
-///   was written is sent without it, too.
-/// * Dropping a stream that has not ended in both directions resets it with
-///   [`ErrorCode::CANCELLED`]; what was finished is still sent before. It never blocks.
-/// * What was received before a FIN can be read to the end whatever happens later. Without a FIN
-///   the end is an error, never a clean end of file.
+/// * Opening costs no round trip. The peer hears of a stream that was opened here with the first bytes written, with
+///   the first flush, or with the first read (by [`AsyncRead`] or [`read_chunk`](Self::read_chunk)) that has to wait,
+///   whichever comes first.
+/// * [`AsyncWrite::poll_shutdown`] and [`finish`](Self::finish) half-close it: the peer reads to the end and may go on
+///   sending.
+/// * [`AsyncWrite::poll_flush`] is ready once the transport has taken everything that was written before. Where the
+///   window is full it waits for the peer's credit, so for as long as the peer does not read. It fails if the stream or
+///   the session ends before. What was written is sent without a flush, too.
+/// * Dropping a stream that has not ended in both directions resets it with [`ErrorCode::CANCELLED`]; what was finished
+///   is still sent before. A drop never blocks.
+/// * What was received before a FIN can be read to the end whatever happens later. Without a FIN the end is an error,
+///   never a clean end of file.
 ///
-/// All methods are cancel safe: a future that is dropped has either done its work or nothing, with
-/// the exception of `write_all` and the like, of which a part may be done.
+/// All methods are cancel safe: a future that is dropped has either done its work or nothing. The exceptions are
+/// `write_all`, `write_chunk` and the like, of which a part may be done.
 pub struct Stream {
     inner: StreamRef,
-    /// There is nothing left to be given back.
-    spent: bool,
+    /// The handle was given back to the session.
+    released: bool,
 }
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, key: StreamKey) -> Self {
-        Self { inner: StreamRef { shared, key }, spent: false }
+        Self { inner: StreamRef { shared, key }, released: false }
     }
 
-    /// The stream's number on the wire. A stream opened by this side has none before the peer is told of it.
+    /// Returns the stream's number on the wire. A stream opened by this side has none before the peer is told of it.
     pub fn id(&self) -> Option<StreamId> {
         self.inner.id()
     }
 
-    /// The next bytes as they came, without a copy; `None` after the peer's FIN.
+    /// Reads the next bytes as they came, without a copy. Returns `None` after the peer's FIN.
     ///
     /// # Errors
     ///
@@ -62,8 +61,9 @@ impl Stream {
         self.inner.read_chunk().await
     }
 
-    /// Polls for the next bytes, at most `max` of them; `None` after the peer's FIN. Other than
-    /// [`read_chunk`](Self::read_chunk) it does not tell the peer of a stream to which nothing was written yet.
+    /// Polls for the next bytes, at most `max` of them. Returns `None` after the peer's FIN.
+    ///
+    /// Unlike [`read_chunk`](Self::read_chunk), it does not tell the peer of a stream to which nothing was written yet.
     ///
     /// # Errors
     ///
@@ -74,44 +74,6 @@ impl Stream {
         max: usize,
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
         self.inner.poll_read_chunk(cx, max)
-    }
-
-    /// As [`poll_read_chunk`](Self::poll_read_chunk), for whoever drops the stream when it has ended: one
-    /// that has ended in both directions behind the bytes returned is taken out of `stream`, which spares
-    /// a locking of the session. Of no stream there is nothing to read: `Ok(None)`.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_chunk`](Self::read_chunk).
-    ///
-    /// ```
-    /// # use std::future::poll_fn;
-    /// # use muxado::{ReadError, Stream};
-    /// # async fn example(stream: Stream) -> Result<(), ReadError> {
-    /// let mut stream = Some(stream);
-    /// while let Some(chunk) = poll_fn(|cx| Stream::poll_read_last(&mut stream, cx, usize::MAX)).await? {
-    ///     println!("{} bytes", chunk.len());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn poll_read_last(
-        stream: &mut Option<Self>,
-        cx: &mut Context<'_>,
-        max: usize,
-    ) -> Poll<Result<Option<Bytes>, ReadError>> {
-        let Some(this) = stream else { return Poll::Ready(Ok(None)) };
-        let StreamRef { shared, key } = &this.inner;
-        let (result, spent) = shared.with_release(*key, |core| {
-            let result = core.poll_read_chunk(*key, cx, max);
-            let is_over = matches!(result, Poll::Ready(Ok(_))) && core.proto.is_read_out(*key);
-            (result, is_over)
-        });
-        if spent {
-            this.spent = true;
-            *stream = None;
-        }
-        result
     }
 
     /// Writes all of `data`; large pieces are passed on without a copy.
@@ -127,7 +89,7 @@ impl Stream {
         poll_fn(|cx| self.poll_write_chunk(cx, &mut data)).await
     }
 
-    /// Takes bytes from the front of `data`, a `Bytes` or a `&[u8]`; ready once none are left.
+    /// Takes bytes from the front of `data`, a `Bytes` or a `&[u8]`. It is ready once none are left.
     ///
     /// # Errors
     ///
@@ -140,11 +102,11 @@ impl Stream {
         self.inner.poll_write_all(cx, data, Finish::No)
     }
 
-    /// As [`poll_write_chunk`](Self::poll_write_chunk), with the FIN behind the last byte. `data` is
-    /// a `Bytes`, large pieces of which are passed on without a copy, or a `&[u8]`.
+    /// Takes bytes from the front of `data` as [`poll_write_chunk`](Self::poll_write_chunk) does, and sends a FIN behind
+    /// the last byte.
     ///
-    /// A small message and its FIN leave in one frame, or in two frames of one write if they are
-    /// the first of a stream opened by this side to a peer of another kind (`PROTOCOL §4.2`).
+    /// A small message and its FIN leave in one frame. If they are the first of a stream opened by this side, and the
+    /// protocol extensions are not negotiated, they leave in two frames of one write (`PROTOCOL §4.2`).
     ///
     /// # Errors
     ///
@@ -157,40 +119,7 @@ impl Stream {
         self.inner.poll_write_all(cx, data, Finish::Yes)
     }
 
-    /// [`poll_write_final`](Self::poll_write_final) and a drop in one step: sends `data` with the FIN behind
-    /// it. The stream comes back if there was no room for all of `data`: the rest is for
-    /// [`poll_write_final`](Self::poll_write_final).
-    ///
-    /// What the peer still sends is thrown away; if it has not finished by the time of the FIN the stream
-    /// is reset behind it, as on any drop.
-    ///
-    /// # Errors
-    ///
-    /// As [`write_chunk`](Self::write_chunk); the stream is dropped.
-    ///
-    /// ```
-    /// # use std::future::poll_fn;
-    /// # use muxado::{Stream, WriteError};
-    /// # async fn example(stream: Stream) -> Result<(), WriteError> {
-    /// let mut answer = &b"42"[..];
-    /// if let Some(mut stream) = stream.finish_with(&mut answer)? {
-    ///     poll_fn(|cx| stream.poll_write_final(cx, &mut answer)).await?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn finish_with(mut self, data: &mut impl Source) -> Result<Option<Self>, WriteError> {
-        let StreamRef { shared, key } = &self.inner;
-        let (result, spent) = shared.with_release(*key, |core| {
-            let result = core.proto.write_with(*key, data, Finish::Yes);
-            (result, !data.has_remaining())
-        });
-        self.spent = spent;
-        result?;
-        Ok(Some(self).filter(|_| !spent))
-    }
-
-    /// Half-closes the stream: a FIN follows what was written. It never waits, and may be repeated.
+    /// Half-closes the stream: a FIN follows what was written. It never waits, and repeating it is harmless.
     ///
     /// # Errors
     ///
@@ -200,23 +129,25 @@ impl Stream {
     }
 
     /// Ends the stream in both directions. Unread and unsent bytes are dropped; the peer sees
-    /// `code`, if it has heard of the stream. [`ErrorCode::NO_ERROR`] goes as `CANCELLED`.
+    /// `code`, if it has heard of the stream. [`ErrorCode::NO_ERROR`] is sent as [`ErrorCode::CANCELLED`].
     pub fn reset(&mut self, code: ErrorCode) {
         self.inner.reset(code);
     }
 
-    /// Ready once the stream has failed: it was reset by either side, or the session ended. A FIN
-    /// is no failure. It shares its waker with writing.
+    /// Polls for the failure of the stream: ready once it was reset by either side, or the session ended. A FIN is no
+    /// failure.
+    ///
+    /// It shares its waker with writing: of a task that waits for this and one that writes, only the last is woken.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
         self.inner.poll_reset(cx)
     }
 
-    /// Whether both directions have ended.
+    /// Returns whether both directions have ended.
     pub fn is_finished(&self) -> bool {
         self.inner.is_finished()
     }
 
-    /// Two halves for two tasks.
+    /// Splits the stream into two halves, which different tasks can use.
     pub fn into_split(self) -> (SendStream, RecvStream) {
         split(self)
     }
@@ -224,11 +155,16 @@ impl Stream {
     pub(crate) fn inner(&self) -> &StreamRef {
         &self.inner
     }
+
+    /// Drops a stream whose handle was given back to the session already.
+    pub(crate) fn drop_released(mut self) {
+        self.released = true;
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.spent {
+        if !self.released {
             self.inner.shared.release(self.inner.key);
         }
     }
@@ -260,7 +196,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// What all kinds of stream handles do, without the duty to give the handle back.
+/// A stream as all kinds of handles use it. It does not give the handle back when it is dropped.
 pub(crate) struct StreamRef {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: StreamKey,
@@ -283,7 +219,7 @@ impl StreamRef {
         })
     }
 
-    /// The next bytes; if the task has to wait for them, the peer is told of the stream.
+    /// Reads the next bytes; if the task has to wait for them, the peer is told of the stream.
     pub(crate) async fn read_chunk(&self) -> Result<Option<Bytes>, ReadError> {
         poll_fn(|cx| {
             self.shared.with(|core| {

@@ -1,4 +1,4 @@
-//! Typed streams: the first four bytes of each say what it is for (`PROTOCOL §8`).
+//! Typed streams, whose first four bytes tell what they are for (`PROTOCOL §8`).
 
 use std::{
     fmt,
@@ -8,7 +8,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     stream::Stream,
 };
 
-/// What a stream is for: any number that the two peers agree on.
+/// The type of a stream, which tells what it is for: any number that the two peers agree on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamType(u32);
 
@@ -26,15 +25,15 @@ impl StreamType {
     /// The type of heartbeat streams, unless configured otherwise.
     pub const HEARTBEAT: Self = Self(0xFFFF_FFFF);
 
-    /// The type of control streams, where there are any ([`ControlStreams`](crate::ControlStreams)).
+    /// The type of control streams, if the application has any ([`ControlStreams`](crate::ControlStreams)).
     pub const CONTROL: Self = Self(0xFFFF_FFFE);
 
-    /// The type with this value.
+    /// Returns the type with this value.
     pub const fn new(value: u32) -> Self {
         Self(value)
     }
 
-    /// The value on the wire.
+    /// Returns the value on the wire.
     pub const fn as_u32(self) -> u32 {
         self.0
     }
@@ -54,10 +53,9 @@ impl fmt::Debug for StreamType {
 
 /// A session each of whose streams has a type.
 ///
-/// The type and the first bytes leave in one frame. A peer's stream is accepted once its type is
-/// there; one that is slow to say it holds nothing up, and is reset after
-/// [`Config::type_timeout`](crate::Config::type_timeout). Heartbeats of the peer are answered here
-/// and never accepted.
+/// The type and the first bytes leave in one frame. A stream of the peer is accepted once its type has arrived; one
+/// whose type is late holds nothing up, and is reset after [`Config::type_timeout`](crate::Config::type_timeout). A
+/// typed session answers the heartbeats of the peer by itself: they are never accepted.
 ///
 /// ```
 /// use muxado::{Config, Session, StreamType, TypedSession};
@@ -86,14 +84,14 @@ pub struct TypedSession {
 }
 
 impl TypedSession {
-    /// Makes the session a typed one, for all its handles. Streams that wait to be accepted give
-    /// their first four bytes up as the type.
+    /// Makes the session a typed one, for all its handles. The first four bytes of streams that wait to be accepted
+    /// become their type.
     pub fn new(session: Session) -> Self {
         session.set_typed();
         Self { session }
     }
 
-    /// Opens a stream of this type; see [`Session::open`]. The type leaves with the first bytes
+    /// Opens a stream of this type, as [`Session::open`] does. The type leaves with the first bytes
     /// written, with a flush, or with a read that has to wait.
     ///
     /// # Errors
@@ -103,7 +101,7 @@ impl TypedSession {
         OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0)), stream_type }
     }
 
-    /// Takes the next stream of the peer's whose type has come; `None` once the session has ended.
+    /// Takes the next stream of the peer whose type has arrived. Returns `None` once the session has ended.
     ///
     /// # Cancel safety
     ///
@@ -112,53 +110,30 @@ impl TypedSession {
         self.session.accept_with_type().await.map(TypedStream::accepted)
     }
 
-    /// Polls for the next stream of the peer whose type has arrived. As for
-    /// [`Session::poll_accept`], the last task that polled this handle is woken.
+    /// Polls for the next stream of the peer whose type has arrived. Returns `None` once the session has ended.
+    ///
+    /// If several tasks poll one handle, only the last one is woken; see [`Session::poll_accept`].
     pub fn poll_accept_typed(&self, cx: &mut Context<'_>) -> Poll<Option<TypedStream>> {
         self.session.poll_accept_with_type(cx).map(|accepted| accepted.map(TypedStream::accepted))
     }
 
-    /// Takes the next stream of the peer's whose type has come, if there is one; see
-    /// [`Session::try_accept`].
+    /// Takes the next stream of the peer whose type has arrived, if there is one; see [`Session::try_accept`].
     pub fn try_accept_typed(&self) -> Option<TypedStream> {
         self.session.try_accept_with_type().map(TypedStream::accepted)
     }
 
-    /// [`try_accept_typed`](Self::try_accept_typed), and with the stream what has come on it so far, as
-    /// [`Stream::poll_read_chunk`] would give it: one locking of the session less for a message that came
-    /// with its stream.
-    ///
-    /// ```
-    /// # fn example(session: &muxado::TypedSession) {
-    /// if let Some((stream, Some(first))) = session.try_accept_with_chunk() {
-    ///     println!("{}: {} bytes", stream.stream_type(), first.len());
-    /// }
-    /// # }
-    /// ```
-    pub fn try_accept_with_chunk(&self) -> Option<(TypedStream, Option<Bytes>)> {
-        let (stream, stream_type, chunk) = self.session.try_accept_with_chunk()?;
-        Some((TypedStream::accepted((stream, stream_type)), chunk))
-    }
-
-    /// Forgets streams that are reset before the peer's FIN, unless they were accepted before: for `muxado-rpc`, which
-    /// takes whole messages. Else what came on them waits to be accepted.
-    #[doc(hidden)]
-    pub fn accept_whole_only(&self) {
-        self.session.shared.with(|core| core.proto.accept_whole_only());
-    }
-
-    /// The session underneath.
+    /// Returns the underlying session.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Which side this is.
+    /// Returns which side this is.
     pub fn side(&self) -> Side {
         self.session.side()
     }
 }
 
-/// A typed stream being opened; see [`TypedSession::open_typed`].
+/// The future returned by [`TypedSession::open_typed`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct OpenTyped {
@@ -167,39 +142,9 @@ pub struct OpenTyped {
 }
 
 impl OpenTyped {
-    /// Opens the stream with a message that is all this side will send on it, in one step: what
-    /// [`poll_write_final`](Stream::poll_write_final) and a first
-    /// [`poll_read_chunk`](Stream::poll_read_chunk) would do behind the opening.
-    ///
-    /// As much of `data` is taken as there is room for. If that is all of it, the stream's end follows
-    /// and the task is woken when something has come back; else it is woken when there is room for more,
-    /// to be given to [`poll_write_final`](Stream::poll_write_final).
-    ///
-    /// # Errors
-    ///
-    /// As the future's. Nothing of `data` is taken then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Until it is ready nothing is taken, and dropping the future gives the place in the queue back.
-    ///
-    /// ```
-    /// # use std::{future::poll_fn, pin::pin};
-    /// use muxado::{StreamType, TypedSession};
-    ///
-    /// # async fn example(session: &TypedSession) -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut opening = session.open_typed(StreamType::new(7));
-    /// let mut question = &b"what?"[..];
-    /// let stream = poll_fn(|cx| opening.poll_with_final(cx, &mut question)).await?;
-    /// let mut stream = stream.into_inner();
-    /// if !question.is_empty() {
-    ///     poll_fn(|cx| stream.poll_write_final(cx, &mut question)).await?;
-    /// }
-    /// let answer = stream.read_chunk().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn poll_with_final(
+    /// Opens the stream with a message that is all this side will send on it; see
+    /// [`OpenTypedExt`](crate::rpc::OpenTypedExt::poll_with_final).
+    pub(crate) fn poll_final(
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
@@ -218,7 +163,7 @@ impl Future for OpenTyped {
     }
 }
 
-/// A stream and its type. It reads and writes as the [`Stream`] inside does.
+/// A stream with its type. It reads and writes as the [`Stream`] inside does.
 #[derive(Debug)]
 pub struct TypedStream {
     stream: Stream,
@@ -227,21 +172,21 @@ pub struct TypedStream {
 
 impl TypedStream {
     /// Streams of a typed session are not accepted without their type.
-    fn accepted((stream, stream_type): (Stream, Option<u32>)) -> Self {
+    pub(crate) fn accepted((stream, stream_type): (Stream, Option<u32>)) -> Self {
         Self { stream, stream_type: StreamType(stream_type.unwrap_or_default()) }
     }
 
-    /// What the stream is for.
+    /// Returns what the stream is for.
     pub fn stream_type(&self) -> StreamType {
         self.stream_type
     }
 
-    /// The stream, for what is not reading and writing.
+    /// Returns a mutable reference to the stream.
     pub fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
-    /// The stream alone.
+    /// Returns the stream without its type.
     pub fn into_inner(self) -> Stream {
         self.stream
     }

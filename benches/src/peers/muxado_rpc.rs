@@ -111,8 +111,8 @@ impl Peer for MuxadoRpc {
             });
         }
         let server = builder.listen("tcp://127.0.0.1:0").await?;
-        let address = server.local_addr().trim_start_matches("tcp://");
-        doorplate.hang(address.parse()?);
+        let address = server.local_addr().socket_addr().ok_or("a server on TCP has a socket address")?;
+        doorplate.hang(address);
         server.wait().await;
         Ok(())
     }

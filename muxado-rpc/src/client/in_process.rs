@@ -15,7 +15,7 @@ use crate::{
     MethodInfo, Request, Response, Status,
     stream::{
         body::BodyStream,
-        deadline::{Deadline, LazyDeadline, TimeLimit},
+        deadline::{LazyDeadline, TimeLimit},
     },
     support::{
         deadline,
@@ -73,7 +73,7 @@ impl Future for Held {
         if let Poll::Ready(mut result) = deadline::within(Some(limit.at()), || running.as_mut().poll(cx)) {
             *call = None;
             if let Some(body) = result.as_mut().ok().and_then(Response::body_mut) {
-                BodyStream::hold_to(body, method, Deadline::new(limit));
+                BodyStream::hold_to(body, method, limit);
             }
             return Poll::Ready(result);
         }
@@ -87,8 +87,8 @@ impl Future for Held {
     }
 }
 
-/// Has a call that nobody waits for any more come to its end.
-fn finish(method: &'static MethodInfo, call: Call) {
+/// Runs a call that nobody waits for any more to its end, in a task of its own.
+pub(crate) fn finish(method: &'static MethodInfo, call: Call) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(CatchUnwind::new(None, call))),
         Err(_) => {

@@ -1,4 +1,4 @@
-//! Why a value could not be encoded or decoded.
+//! The error of a value that cannot be encoded or decoded.
 
 use std::fmt::{self, Display};
 

@@ -1,4 +1,4 @@
-//! The client's end of a connection, as a Tower service.
+//! A channel: the Tower service that sends calls over a connection.
 
 mod call;
 
@@ -20,20 +20,18 @@ use crate::{
     wire::encode_request,
 };
 
-/// Calls the services of the peer: a Tower service from [`Request`] to [`Response`].
+/// A Tower service from [`Request`] to [`Response`] that calls the services of the peer.
 ///
-/// Clones are cheap and call over the same connection, which stays open as long as one of them, or
-/// the [`Peer`](crate::Peer) they come from, is there. A channel from
-/// [`Context::channel`](crate::Context::channel), or of a connection that a
-/// [`Server`](crate::Server) accepted, does not keep it open.
+/// Clones are cheap and share the connection. A channel from [`Peer::channel`](crate::Peer::channel) keeps the
+/// connection open. A channel from [`Context::channel`](crate::Context::channel), or of a connection that a
+/// [`Server`](crate::Server) accepted, does not.
 ///
-/// Any number of calls may be under way at once. Those above what the peer takes wait until it has
-/// taken others: for a stream, and then in the peer's backlog. Each is one stream; dropping its future
-/// resets the stream, and the peer drops the handler.
+/// Any number of calls may be under way at once. Each call is one stream; dropping its future resets the stream, and
+/// the peer drops the handler. Calls above the limits of the peer wait: for a stream, then in the peer's backlog.
 ///
-/// Calls may be awaited anywhere, also in another runtime or outside of any: the task of the connection runs where
-/// the connection was made. A time limit that is awaited outside a tokio runtime with a clock is kept by a thread
-/// of this crate, which begins with the first of them. Once the runtime of the connection has ended, calls fail as
+/// Calls may be awaited anywhere, also in another runtime or outside any runtime, because the task of the connection
+/// runs where the connection was made. Where there is no tokio runtime with a clock, a thread of this crate keeps time
+/// limits; it is started when it is first needed. Once the runtime of the connection has ended, calls fail as
 /// `unavailable`.
 #[derive(Clone)]
 pub struct Channel {
@@ -88,33 +86,46 @@ impl Channel {
         self.hold.as_ref().map(Hold::shared)
     }
 
-    /// Who is at the other end; `None` without a connection.
-    pub fn peer(&self) -> Option<&PeerInfo> {
+    /// Returns who is at the other end. `None` if the channel has no connection, as in a handler that a client
+    /// calls in the same process.
+    pub fn peer_info(&self) -> Option<&PeerInfo> {
         Some(self.shared()?.peer())
     }
 
-    /// What the peer said about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
-    /// `cx.channel().remote()` is what the caller said.
-    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer_info()
+    }
+
+    /// Returns what the peer has told about itself; see [`Peer::known_capabilities`](crate::Peer::known_capabilities).
+    ///
+    /// In a handler, `cx.channel().known_capabilities()` is what the caller has told.
+    pub fn known_capabilities(&self) -> Option<Arc<PeerCapabilities>> {
         self.shared()?.remote().info()
     }
 
-    /// Waits for what the peer says about itself. `None` if it is sure to say nothing: it refused to
-    /// hear of this side, said something that cannot be understood, or the connection has ended.
+    /// The former name of [`known_capabilities`](Self::known_capabilities).
+    #[deprecated(note = "renamed to `known_capabilities`")]
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+        self.known_capabilities()
+    }
+
+    /// Waits for what the peer tells about itself. Returns `None` if it will tell nothing: it refused the control stream,
+    /// sent something that is not valid there, or the connection has ended.
     ///
-    /// A peer is known to be of this family by its first call or answer. Before that, and towards a
-    /// peer of another kind, there is nothing to wait for but the end of the connection, so a time
-    /// limit around it is a good idea.
+    /// The first call or response of a peer shows whether it is of this implementation. Before that, and with a peer of
+    /// another implementation, this method waits until the connection ends. A time limit around it is advisable.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time.
+    /// The future may be dropped and the method called again at any time.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// # async fn example(channel: muxado_rpc::Channel) {
-    /// // Behind the first call, so that the peer is known.
+    /// // After the first call, which shows what the peer is.
     /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.capabilities()).await;
     /// if let Ok(Some(remote)) = remote {
     ///     println!("{} services", remote.services().len());
@@ -132,16 +143,16 @@ impl Channel {
         self.capabilities().await
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.shared().is_none_or(|shared| shared.session().is_closed())
     }
 
-    /// Waits for the end of the connection, and says why it ended. Never ready without one.
+    /// Waits until the connection has ended. Returns why. Waits for ever if the channel has no connection.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time, also after the end.
+    /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
         match self.shared() {
             Some(shared) => shared.session().closed().await,
@@ -173,7 +184,7 @@ impl Service<Request> for Channel {
     type Error = Status;
     type Future = CallFuture;
 
-    /// Ready as long as the connection lives. Calls wait for their streams by themselves.
+    /// Ready as long as the connection is open. Calls wait for their streams in their futures.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         if self.is_closed() {
             return Poll::Ready(Err(no_connection().not_executed()));
@@ -188,7 +199,7 @@ impl Service<Request> for Channel {
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("peer", &self.peer()).finish_non_exhaustive()
+        f.debug_struct("Channel").field("peer_info", &self.peer_info()).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many calls came, and what became of them.
+//! Counts of calls, by what became of them.
 
 use std::{
     ops::AddAssign,
@@ -10,8 +10,9 @@ use std::{
 
 use crate::connection::shared::ConnectionShared;
 
-/// What became of the calls that a peer or server was asked to serve. All counts are since its
-/// start; those made by this side are counted where they are served.
+/// Counts of the calls that a peer or server was asked to serve, since its start, and the memory that they hold now.
+///
+/// Calls that this side makes are counted at the side that serves them.
 ///
 /// ```
 /// # async fn example(server: &muxado_rpc::Server) {
@@ -22,29 +23,38 @@ use crate::connection::shared::ConnectionShared;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallStats {
-    /// Calls that were taken up. A call that waits for
-    /// [`Limits::max_in_flight`](crate::Limits::max_in_flight) is not.
+    /// Calls that were accepted. A call that waits for [`Limits::max_in_flight`](crate::Limits::max_in_flight) is not
+    /// counted yet.
     pub started: u64,
-    /// Answered as the method returned: with its value or its own error.
+    /// Calls answered with the value or the error that the method returned: the last byte of it has been handed to the
+    /// session. A call whose response waits for its caller is under way.
     pub served: u64,
-    /// Answered with a [`Status`](crate::Status): of a handler or a layer, for a time limit, for a
-    /// request that is none.
+    /// Calls answered with a [`Status`](crate::Status), for instance of a layer, for a time limit or an invalid request.
+    /// Also calls whose response was dropped because of
+    /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) or
+    /// [`ServerBuilder::max_memory`](crate::ServerBuilder::max_memory).
     pub failed: u64,
-    /// Ended by the caller before the answer, or without a request.
+    /// Calls that the caller ended before the response, or without a request.
     pub cancelled: u64,
-    /// Ended by the end of the connection before the answer.
+    /// Calls that ended with their connection, before the response.
     pub cut: u64,
-    /// Handlers that panicked. Their calls are among those that failed.
+    /// Handlers that panicked. Their calls also count as failed.
     pub panicked: u64,
+    /// Bytes held now for requests, as
+    /// [`Limits::max_request_memory`](crate::Limits::max_request_memory) counts them.
+    pub request_bytes: u64,
+    /// Bytes held now of responses that wait for their callers, as
+    /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) counts them.
+    pub response_bytes: u64,
 }
 
 impl CallStats {
-    /// Calls under way.
+    /// Returns the number of calls under way.
     pub fn in_flight(&self) -> u64 {
         self.started.saturating_sub(self.answered() + self.cancelled + self.cut)
     }
 
-    /// Calls that were answered, by whatever.
+    /// Returns the number of calls that were answered, in any way.
     pub fn answered(&self) -> u64 {
         self.served + self.failed
     }
@@ -58,10 +68,13 @@ impl AddAssign for CallStats {
         self.cancelled += other.cancelled;
         self.cut += other.cut;
         self.panicked += other.panicked;
+        self.request_bytes += other.request_bytes;
+        self.response_bytes += other.response_bytes;
     }
 }
 
-/// What became of the calls that were under way when a shutdown began.
+/// What became of the calls that were under way when a shutdown began. [`Server::shutdown`](crate::Server::shutdown)
+/// and its like return it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,17 +89,17 @@ impl AddAssign for CallStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Calls of the other side that were answered meanwhile.
+    /// Calls of the other side that were answered during the shutdown.
     pub finished: u64,
-    /// Calls of either side that had to be ended: they took longer than the time they were given, or
-    /// the connection was lost. Calls that still waited for
-    /// [`Limits::max_in_flight`](crate::Limits::max_in_flight) are not among them: they are refused
-    /// as not executed, and their callers may try again.
+    /// Calls of either side that were cut, because they did not finish within the grace or the connection was lost.
+    ///
+    /// Calls that still waited for [`Limits::max_in_flight`](crate::Limits::max_in_flight) are not counted. They are
+    /// refused as not executed, and their callers may try again.
     pub cut: u64,
 }
 
 impl Drained {
-    /// Whether no call was cut.
+    /// Returns whether no call was cut.
     pub fn is_clean(&self) -> bool {
         self.cut == 0
     }
@@ -130,6 +143,8 @@ impl CallMetrics {
             cut: read(&self.cut),
             panicked: read(&self.panicked),
             started: read(&self.started),
+            request_bytes: 0,
+            response_bytes: 0,
         }
     }
 
@@ -176,15 +191,16 @@ impl CallGuard {
         &self.shared
     }
 
-    /// The answer is about to be sent: what the method returned, or a status. It is counted before,
-    /// because with its last byte the connection may be over.
+    /// The answer is about to be sent: what the method returned, or a status. It is counted before, because with
+    /// its last byte the connection may be over; if that byte has to wait, the count is [taken
+    /// back](Self::take_back).
     pub(crate) fn answer(&mut self, is_status: bool) {
         let answer = if is_status { Answered::Failed } else { Answered::Served };
         count(self.counter(answer));
         self.answer = Some(answer);
     }
 
-    /// The answer could not be sent.
+    /// The answer is not out: it could not be sent, or waits for its caller.
     pub(crate) fn take_back(&mut self) {
         if let Some(answer) = self.answer.take() {
             self.counter(answer).fetch_sub(1, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! The serving end of calls: which service, how its handler runs, what the handler sees.
 
+pub(crate) mod authorize;
 pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod pace;

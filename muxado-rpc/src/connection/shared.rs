@@ -6,14 +6,16 @@ use muxado::{Session, SessionError, TypedSession};
 use tokio::runtime::Handle;
 
 use crate::{
-    Limits, PeerInfo,
+    CallStats, Limits, PeerInfo,
     connection::{
+        bounds::DetachedHandlers,
         capabilities::RemoteCapabilities,
         metrics::{CallMetrics, Drained},
+        serving::authorize::Authorize,
         setup::Setup,
     },
     message::{limits::SendLimits, request::Connection},
-    support::{budget::Budget, log_limit::LogLimiter, timer},
+    support::{budget::CallMemory, log_limit::LogLimiter, timer},
 };
 
 /// One connection: its session, its limits, who is at the other end.
@@ -21,7 +23,9 @@ use crate::{
 pub(crate) struct ConnectionShared {
     typed: TypedSession,
     limits: Limits,
-    request_memory: Arc<Budget>,
+    memory: Arc<CallMemory>,
+    detached: Arc<DetachedHandlers>,
+    authorize: Option<Authorize>,
     peer: PeerInfo,
     /// The text of a panic goes to the caller.
     panic_messages: bool,
@@ -36,10 +40,24 @@ impl ConnectionShared {
     /// To be made in the runtime of the connection's task.
     pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup) -> Self {
         let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
-        let (request_memory, log) = (Budget::new(limits.request_memory()), setup.logs.of_connection());
+        let memory = CallMemory::new(limits.memory(), setup.bounds.memory.clone());
+        let authorize = setup.authorize.clone();
+        let (detached, log) = (Arc::clone(&setup.bounds.detached), setup.logs.of_connection());
         let (metrics, remote, runtime) =
             (CallMetrics::default(), RemoteCapabilities::new(), Handle::current());
-        Self { typed, limits, request_memory, peer, panic_messages, metrics, remote, log, runtime }
+        Self {
+            typed,
+            limits,
+            memory,
+            detached,
+            authorize,
+            peer,
+            panic_messages,
+            metrics,
+            remote,
+            log,
+            runtime,
+        }
     }
 
     /// Returns the runtime of the connection's task.
@@ -79,9 +97,19 @@ impl ConnectionShared {
         &self.remote
     }
 
-    /// What the requests of the peer may take together.
-    pub(crate) fn request_memory(&self) -> &Arc<Budget> {
-        &self.request_memory
+    /// Returns what the calls of the peer hold together.
+    pub(crate) fn memory(&self) -> &Arc<CallMemory> {
+        &self.memory
+    }
+
+    /// Returns the handlers that run on without their connections: this one's, and those of others.
+    pub(crate) fn detached(&self) -> &Arc<DetachedHandlers> {
+        &self.detached
+    }
+
+    /// Returns what decides on calls by their heads.
+    pub(crate) fn authorize(&self) -> Option<&Authorize> {
+        self.authorize.as_ref()
     }
 
     pub(crate) fn peer(&self) -> &PeerInfo {
@@ -95,6 +123,14 @@ impl ConnectionShared {
     /// The limit on the lines that the peer can cause.
     pub(crate) fn log(&self) -> &LogLimiter {
         &self.log
+    }
+
+    /// Returns what became of the calls of the peer, and what they hold.
+    pub(crate) fn call_stats(&self) -> CallStats {
+        let mut stats = self.metrics.stats();
+        stats.request_bytes = self.memory.request_bytes() as u64;
+        stats.response_bytes = self.memory.response_bytes() as u64;
+        stats
     }
 
     pub(crate) fn metrics(&self) -> &CallMetrics {

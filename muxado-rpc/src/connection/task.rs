@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use muxado::{
     Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, TypedSession,
-    TypedStream,
+    TypedStream, rpc::TypedSessionExt,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},

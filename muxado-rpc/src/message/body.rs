@@ -4,10 +4,10 @@ use std::{any::Any, fmt};
 
 use crate::{Code, Codec};
 
-/// The body of a streaming call: the items that follow a request or a response, encoded, and still to come.
+/// The stream of a call's items as layers see it: encoded, and still to come.
 ///
-/// A layer that wants to know when the call is over, which for a streaming method is not when its
-/// [`Response`](crate::Response) is there, leaves a hook with [`on_end`](Self::on_end).
+/// A streaming call is not over when its [`Response`](crate::Response) is there. A layer learns of its end with
+/// [`on_end`](Self::on_end).
 ///
 /// ```
 /// use muxado_rpc::{Response, Status};
@@ -28,9 +28,9 @@ pub struct Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyEnd {
-    /// All of its items came.
+    /// All items came.
     Complete,
-    /// A failure took the place of the next item.
+    /// It ended with an error of this code.
     Failed(Code),
     /// It was dropped before its end.
     Dropped,
@@ -56,7 +56,7 @@ impl Body {
         Self { engine: Box::new(engine) }
     }
 
-    /// Calls `hook` once there are no more items: at their end, or when the body is dropped.
+    /// Calls `hook` when the stream has ended or is dropped.
     pub fn on_end(&mut self, hook: impl FnOnce(BodyEnd) + Send + 'static) {
         self.engine.on_end(Box::new(hook));
     }

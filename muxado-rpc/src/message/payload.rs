@@ -5,15 +5,14 @@ mod buffer_pool;
 use std::{fmt, ops::Deref};
 
 use bytes::{Buf, Bytes};
-use muxado::proto::Source;
+use muxado::rpc::Source;
 use serde::Serialize;
 
 use crate::codec::{Append, Codec, CodecError};
 
-/// One value as bytes of a [`Codec`]: parameters of a request, value of an answer.
+/// An encoded value: the parameters of a request, or the value of a response.
 ///
-/// Layers may look at it, keep it and pass it on. Cloning a received one is cheap; of one that was
-/// encoded here the bytes are copied.
+/// Cloning a received payload is cheap. Cloning one that was encoded on this side copies its bytes.
 #[derive(Clone)]
 pub struct Payload {
     bytes: Inner,
@@ -62,7 +61,7 @@ impl Payload {
         }
     }
 
-    /// The bytes alone, without a copy.
+    /// Returns the bytes without copying them.
     pub fn into_bytes(self) -> Bytes {
         match self.bytes {
             Inner::Received { mut bytes, rest } => {

@@ -1,4 +1,4 @@
-//! What a call asks for, as layers and services see it.
+//! The request of a call, as layers and services see it.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -12,10 +12,9 @@ use crate::{
     support::deadline,
 };
 
-/// A call: the method, its encoded parameters, and what goes with them.
+/// The request of a call: the method, its encoded parameters, metadata, and a time limit.
 ///
-/// It is the request of every Tower service here, on both sides: of a [`Channel`], which sends it,
-/// and of a generated server, which runs it.
+/// All Tower services of this crate take it, on both sides: a [`Channel`] sends it, a generated server runs it.
 ///
 /// ```
 /// use muxado_rpc::Request;
@@ -62,11 +61,11 @@ struct Arrival {
 }
 
 impl Request {
-    /// A request with these parameters. Generated clients make theirs by this.
+    /// Creates a request, as generated clients do.
     ///
     /// # Errors
     ///
-    /// `invalid_argument` when the codec cannot encode the parameters.
+    /// Returns `invalid_argument` if the codec cannot encode the parameters.
     pub fn new<P: Serialize + ?Sized>(
         method: &'static MethodInfo,
         codec: Codec,
@@ -108,13 +107,14 @@ impl Request {
         self.extras.get_or_insert_default()
     }
 
-    /// Metadata and extensions, of which nothing is left.
+    /// Takes metadata and extensions out of the request.
     pub(crate) fn take_extras(&mut self) -> (Metadata, Extensions) {
         self.extras.take().map_or_else(Default::default, |extras| (extras.metadata, extras.extensions))
     }
 
-    /// A copy, for layers that may have to call again; `None` if the request streams items, which
-    /// exist only once. Copies the parameters if they were encoded on this side.
+    /// Clones the request, for layers that may send it again. `None` if the request streams items, which exist only once.
+    ///
+    /// Copies the parameters if they were encoded on this side.
     pub fn try_clone(&self) -> Option<Self> {
         if self.input.is_some() {
             return None;
@@ -131,7 +131,7 @@ impl Request {
         })
     }
 
-    /// Returns the body that follows the parameters, of a method that takes a stream.
+    /// Returns the stream of items that follows the parameters, if the method takes one.
     pub fn body_mut(&mut self) -> Option<&mut Body> {
         self.input.as_deref_mut()
     }
@@ -148,6 +148,12 @@ impl Request {
 
     pub(crate) fn take_input(&mut self) -> Option<Box<Body>> {
         self.input.take()
+    }
+
+    /// Whether the request is on the serving side: it came by a connection, or a service in the same process has
+    /// taken it up.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrival.is_some()
     }
 
     /// Sets the time by which the answer must be there.
@@ -172,18 +178,18 @@ impl Request {
         deadline.is_some()
     }
 
-    /// Changes the time limit; `None` is none. Of use before the request is sent.
+    /// Sets the time limit of a request that is still to be sent; `None` for no limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
 
-    /// Whether the call, if it is made by a handler, must be done within what is left of the time limit
-    /// of the call that the handler serves. It must, unless this is set to false.
+    /// Sets whether a call that a handler makes also has to end within the time limit of the call that the handler serves.
+    /// Default true.
     pub fn set_inherits_deadline(&mut self, inherits: bool) {
         self.inherits = inherits;
     }
 
-    /// The time limit, or what is left of the one of the call that is being served, whichever is less.
+    /// Returns the time limit, or what is left of the inherited one if that is less.
     pub(crate) fn effective_timeout(&self) -> Option<Duration> {
         match (self.timeout, if self.inherits { deadline::inherited() } else { None }) {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
@@ -191,60 +197,65 @@ impl Request {
         }
     }
 
-    /// Values for handlers and layers further in; they are not sent.
+    /// Returns the extensions: values for inner layers and the handler, which are not sent.
     pub fn extensions(&self) -> &Extensions {
         &self.extras().extensions
     }
 
-    /// The same, to be added to.
+    /// Returns a mutable reference to the extensions.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extras_mut().extensions
     }
 
-    /// What ends with the call.
+    /// Returns the scope of the call.
     pub(crate) fn scope(&self) -> Arc<Scope> {
         self.arrival_scope().unwrap_or_default()
     }
 
-    /// The same, if the connection this came by will end it.
+    /// Returns the scope of the call, if the connection that the request came by will end it.
     pub(crate) fn arrival_scope(&self) -> Option<Arc<Scope>> {
         self.extras().scope.clone()
     }
 
-    /// What travels beside the parameters, to be changed.
+    /// Returns a mutable reference to the metadata.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.extras_mut().metadata
     }
 
-    /// The method to call.
+    /// Returns the method to call.
     pub fn method(&self) -> &'static MethodInfo {
         self.method
     }
 
-    /// The codec of the parameters, and of the answer to come.
+    /// Returns the codec of the parameters, which is also that of the response.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// What travels beside the parameters.
+    /// Returns the metadata.
     pub fn metadata(&self) -> &Metadata {
         &self.extras().metadata
     }
 
-    /// How long the caller waits, counted from when the request is sent or was received.
-    /// No limit unless the caller set one.
+    /// Returns the time limit that the caller has set, if it has set one.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// When the caller stops waiting: on the serving side, if it set a time limit.
+    /// Returns when the time limit ends, on the serving side. `None` if there is no limit.
     pub fn deadline(&self) -> Option<Instant> {
         self.arrival.as_ref()?.deadline
     }
 
-    /// Who sent the request: on the serving side.
-    pub fn peer(&self) -> Option<&PeerInfo> {
+    /// Returns who sent the request. `None` on the calling side, and for a request that came by no connection.
+    pub fn peer_info(&self) -> Option<&PeerInfo> {
         Some(self.arrival.as_ref()?.connection.as_ref()?.peer())
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer_info()
     }
 
     /// Returns the connection that the request came by.
@@ -252,7 +263,7 @@ impl Request {
         self.arrival.as_ref()?.connection.clone()
     }
 
-    /// The encoded parameters: a map by name or an array by position.
+    /// Returns the encoded parameters: a map by name or an array by position.
     pub fn params(&self) -> &[u8] {
         &self.params
     }
@@ -261,7 +272,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// `invalid_argument`, naming the method and what is wrong.
+    /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
         self.codec.decode(&self.params).map_err(|error| {
             Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method))

@@ -1,4 +1,4 @@
-//! What a call came to, as layers and clients see it.
+//! The response of a call, as layers and clients see it.
 
 use std::any::Any;
 
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// What a method returned: a value, items to come, or an error of the application's own.
+/// The response of a call: a value, a stream of items still to come, or the application's own error.
 ///
-/// Failures of other kinds are a [`Status`], the error of the Tower services here.
+/// Any other failure is a [`Status`], the error type of this crate's Tower services.
 #[derive(Debug)]
 pub struct Response {
     codec: Codec,
@@ -81,20 +81,20 @@ pub struct EncodedError {
 }
 
 impl Response {
-    /// The value that a method returned.
+    /// Creates a response with a value that a method returned.
     ///
     /// # Errors
     ///
-    /// `internal` when the codec cannot encode it.
+    /// Returns `internal` if the codec cannot encode it.
     pub fn new<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, Status> {
         Ok(Self::from_outcome(codec, Outcome::Value(encode(codec, value)?)))
     }
 
-    /// The error that a method returned.
+    /// Creates a response with an error that a method returned.
     ///
     /// # Errors
     ///
-    /// `internal` when the codec cannot encode it.
+    /// Returns `internal` if the codec cannot encode it.
     pub fn from_error<E: Serialize + ?Sized>(codec: Codec, error: &E) -> Result<Self, Status> {
         Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
     }
@@ -112,27 +112,27 @@ impl Response {
         self
     }
 
-    /// What travels beside the value, to be changed: on the serving side before it is sent.
+    /// Returns a mutable reference to the metadata. On the serving side changes are sent.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.metadata
     }
 
-    /// What travels beside the value.
+    /// Returns the metadata.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The codec of the value.
+    /// Returns the codec of the value.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Whether the method returned a value or items, not an error.
+    /// Returns whether the method returned a value or a stream, not an error.
     pub fn is_ok(&self) -> bool {
         !matches!(self.outcome, Outcome::Error(_))
     }
 
-    /// The code of the error that the method returned, if it did.
+    /// Returns the code of the error that the method returned, if it returned one.
     pub(crate) fn error_code(&self) -> Option<Code> {
         match &self.outcome {
             Outcome::Error(error) => Some(error.code),
@@ -140,7 +140,7 @@ impl Response {
         }
     }
 
-    /// The encoded value or error; empty if the method returns items.
+    /// Returns the encoded value or error. Empty if the method returns a stream.
     pub fn payload(&self) -> &[u8] {
         match &self.outcome {
             Outcome::Value(payload) => payload,
@@ -149,7 +149,7 @@ impl Response {
         }
     }
 
-    /// Returns the body of a streaming method, for a layer to look after.
+    /// Returns the stream of items, if the method returns one.
     pub fn body_mut(&mut self) -> Option<&mut Body> {
         match &mut self.outcome {
             Outcome::Body(body) => Some(body),

@@ -11,7 +11,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handshake, Hooks, Order, connections::LiveConnections, handshake::shake, listener::Accept};
+use super::{
+    Handshake, Hooks, Order, addresses::Addresses, connections::LiveConnections, handshake::shake,
+    listener::Accept,
+};
 use crate::{
     BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
     connection::{setup::Setup, task::Connection},
@@ -39,6 +42,7 @@ struct Starter<S> {
 struct Connections {
     tasks: JoinSet<()>,
     live: Arc<LiveConnections>,
+    addresses: Addresses,
 }
 
 impl<S: CallService> Acceptor<S> {
@@ -49,7 +53,8 @@ impl<S: CallService> Acceptor<S> {
         hooks: Hooks,
         live: Arc<LiveConnections>,
     ) -> Self {
-        let connections = Connections { tasks: JoinSet::new(), live };
+        let addresses = Addresses::new(setup.limits.max_connections_per_address);
+        let connections = Connections { tasks: JoinSet::new(), live, addresses };
         let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
     }
@@ -109,7 +114,7 @@ impl<S: CallService> Acceptor<S> {
                 accepted = accept_after(listener, backoff.until), if has_room => match accepted {
                     Ok((io, peer)) => {
                         backoff = Backoff::default();
-                        self.start(io, peer);
+                        self.admit(io, peer);
                     }
                     Err(error) => self.failed(&mut backoff, &error),
                 },
@@ -118,7 +123,24 @@ impl<S: CallService> Acceptor<S> {
         }
     }
 
-    fn start(&mut self, socket: Socket, peer: PeerInfo) {
+    /// Starts a connection, unless its address has as many as it may have: then it is closed.
+    fn admit(&mut self, socket: Socket, peer: PeerInfo) {
+        let address = socket.peer_ip();
+        if self.connections.addresses.has_room(address) {
+            let task = self.start(socket, peer);
+            self.connections.addresses.insert(task, address);
+            return;
+        }
+        self.connections.live.note_refused();
+        if let Some(line) = self.starter.setup.logs.refusing.admit() {
+            let limit = self.starter.setup.limits.max_connections_per_address;
+            let suppressed = line.suppressed;
+            tracing::warn!(%peer, suppressed, "a connection is closed: its address has {limit} others \
+                (Limits::max_connections_per_address)");
+        }
+    }
+
+    fn start(&mut self, socket: Socket, peer: PeerInfo) -> Id {
         tracing::debug!(%peer, "connection accepted");
         if let Some(handshake) = self.starter.hooks.handshake.clone() {
             return self.start_with(handshake, socket, peer);
@@ -128,13 +150,14 @@ impl<S: CallService> Acceptor<S> {
         let id = self.connections.tasks.spawn(connection.run()).id();
         self.connections.live.insert(id, shared);
         self.starter.tell(peer);
+        id
     }
 
     /// Starts a connection that begins with a handshake, in its task.
-    fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) {
+    fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) -> Id {
         let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
         let stopping = self.stopping.clone();
-        self.connections.tasks.spawn(async move {
+        let task = self.connections.tasks.spawn(async move {
             let limit = starter.setup.limits.handshake_timeout;
             let shaken = shake(&*handshake, limit, socket, &mut peer);
             let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
@@ -151,6 +174,7 @@ impl<S: CallService> Acceptor<S> {
                 connection.run().await;
             }
         });
+        task.id()
     }
 
     /// Notes a failure to accept.
@@ -227,6 +251,7 @@ impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         self.live.remove(id);
+        self.addresses.remove(id);
         // What a panic left behind may panic, too.
         panics::discard(ended);
     }

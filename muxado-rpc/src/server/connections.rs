@@ -1,8 +1,11 @@
-//! The connections of a server, for those who count calls and end connections.
+//! The connections of a server.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::task::Id;
@@ -13,6 +16,8 @@ use crate::{CallStats, connection::shared::ConnectionShared, support::panics};
 #[derive(Default)]
 pub(super) struct LiveConnections {
     inner: Mutex<Inner>,
+    /// Connections that were closed at once.
+    refused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -38,6 +43,18 @@ impl LiveConnections {
         panics::discard(over);
     }
 
+    pub(super) fn count(&self) -> u64 {
+        self.lock().live.len() as u64
+    }
+
+    pub(super) fn note_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<ConnectionShared>> {
         self.lock().live.values().cloned().collect()
     }
@@ -46,7 +63,7 @@ impl LiveConnections {
         let mut inner = self.lock();
         let over = inner.fold();
         let mut sum = inner.past;
-        inner.live.values().chain(&inner.ending).for_each(|shared| sum += shared.metrics().stats());
+        inner.live.values().chain(&inner.ending).for_each(|shared| sum += shared.call_stats());
         drop(inner);
         panics::discard(over);
         sum

@@ -21,7 +21,7 @@ pub(crate) use self::{
     received::ReceivedBody,
     source::StreamBody,
 };
-use super::deadline::Deadline;
+use super::deadline::{Deadline, TimeLimit};
 use crate::{
     Body, BodyEnd, Code, Codec, Metadata, MethodInfo, Status,
     codec::msgpack::decode_sound,
@@ -159,10 +159,22 @@ impl BodyStream {
         self.codec
     }
 
-    /// Holds the making of items on this side to a time limit.
-    pub(crate) fn hold_to(body: &mut Body, method: &'static MethodInfo, deadline: Deadline) {
-        if let Source::Local(local) = &mut body.engine_mut::<Self>().source {
-            local.limit = Some(Limit { method, deadline });
+    /// Holds the items to a time limit, unless they are held to an earlier one. Those of a call that is still being
+    /// made are held to the limit of that call.
+    pub(crate) fn hold_to(body: &mut Body, method: &'static MethodInfo, limit: TimeLimit) {
+        match &mut body.engine_mut::<Self>().source {
+            Source::Local(local) => {
+                if local.limit.as_ref().is_none_or(|held| limit.at() < held.deadline.limit().at()) {
+                    local.limit = Some(Limit { method, deadline: Deadline::new(limit) });
+                }
+            }
+            Source::Received(received) => {
+                let held = received.deadline_mut();
+                if held.as_ref().is_none_or(|held| limit.at() < held.limit().at()) {
+                    *held = Some(Deadline::new(limit));
+                }
+            }
+            Source::Opening(_) | Source::Over => {}
         }
     }
 

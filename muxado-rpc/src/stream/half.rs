@@ -3,7 +3,12 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use muxado::{ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError, proto::Source};
+use muxado::{
+    ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError,
+    rpc::{Source, StreamExt},
+};
+
+use crate::wire::MessageDecoder;
 
 /// Where messages are read.
 #[derive(Debug)]
@@ -27,6 +32,11 @@ pub(crate) trait ReadChunks {
 
     /// Returns the next bytes; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Self::Error>>;
+
+    /// Looks at the beginning of a message that is not whole, before more of it is read.
+    fn look(&mut self, _beginning: &mut MessageDecoder) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 impl ReadChunks for ReadHalf {
@@ -35,7 +45,7 @@ impl ReadChunks for ReadHalf {
     /// Nothing is asked of a whole stream after its end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
         match self {
-            Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
+            Self::Whole(stream) => StreamExt::poll_read_last(stream, cx, usize::MAX),
             Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
         }
     }
@@ -90,6 +100,14 @@ impl WriteHalf {
         match self {
             Self::Whole(stream) => Ok(stream.finish_with(data)?.map(Self::Whole)),
             half @ Self::Half(_) => Ok(Some(half)),
+        }
+    }
+
+    /// Ends both directions.
+    pub(crate) fn reset(&mut self, code: ErrorCode) {
+        match self {
+            Self::Whole(stream) => stream.reset(code),
+            Self::Half(half) => half.reset(code),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     borrow::BorrowMut,
     fmt::Display,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::half::ReadChunks;
 use crate::{
     Codec, Status,
-    support::budget::{Budget, Reservation},
+    support::budget::{CallMemory, Purpose, Reservation},
     wire::{MessageDecoder, MessageError, whole_message},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Bounds<'a> {
     /// Bytes of one message.
     pub(crate) max_message_size: usize,
     /// Where the room of what is buffered is counted.
-    pub(crate) memory: Option<&'a Arc<Budget>>,
+    pub(crate) memory: Option<(&'a Arc<CallMemory>, Purpose)>,
 }
 
 /// Why there is no further message.
@@ -43,6 +43,8 @@ pub(crate) struct Bounds<'a> {
 pub(crate) enum NoMessage<E> {
     /// What came is none that may be taken.
     Unreadable(MessageError),
+    /// What was buffered of it had to go, while the rest was waited for.
+    Evicted(MessageError),
     /// Nothing more comes.
     Broken(E),
 }
@@ -74,25 +76,38 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
             if let Some(message) = self.pop().transpose() {
                 return Poll::Ready(message.map_err(NoMessage::Unreadable));
             }
-            match ready!(chunks.poll_chunk(cx)) {
-                Ok(Some(chunk)) => {
+            let Poll::Ready(read) = chunks.poll_chunk(cx) else {
+                let Some(decoder) = self.decoder() else { return Poll::Pending };
+                return decoder.poll_evicted(cx).map(|error| Err(NoMessage::Evicted(error)));
+            };
+            match read.map_err(NoMessage::Broken)? {
+                Some(chunk) => {
                     if let Some(message) = self.push(chunk, bounds) {
                         return Poll::Ready(Ok(message));
                     }
+                    // What is looked for mostly comes with the first piece, which need not be kept for that.
+                    self.look(chunks)?;
+                    if let Some(message) = self.pop().map_err(NoMessage::Unreadable)? {
+                        return Poll::Ready(Ok(message));
+                    }
+                    self.look(chunks)?;
                 }
-                Ok(None) => return Poll::Ready(self.finish().map_err(NoMessage::Unreadable)),
-                Err(error) => return Poll::Ready(Err(NoMessage::Broken(error))),
+                None => return Poll::Ready(self.finish().map_err(NoMessage::Unreadable)),
             }
         }
     }
 
+    fn look<C: ReadChunks>(&mut self, chunks: &mut C) -> Result<(), NoMessage<C::Error>> {
+        self.decoder().map_or(Ok(()), |decoder| chunks.look(decoder)).map_err(NoMessage::Broken)
+    }
+
     /// Returns the next message of what has been read.
-    pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, MessageError> {
+    fn pop(&mut self) -> Result<Option<Bytes>, MessageError> {
         self.decoder.as_mut().map_or(Ok(None), |decoder| decoder.borrow_mut().pop())
     }
 
     /// Takes in a chunk, of which nothing is left to be popped. Returns it if it is the first, and one message.
-    pub(crate) fn push(&mut self, chunk: Bytes, bounds: Bounds<'_>) -> Option<Bytes> {
+    fn push(&mut self, chunk: Bytes, bounds: Bounds<'_>) -> Option<Bytes> {
         let chunk = if self.codec.is_some() {
             chunk
         } else {
@@ -109,7 +124,7 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
         let decoder = self.decoder.get_or_insert_with(|| {
             let decoder = MessageDecoder::new(bounds.max_message_size).in_codec(codec);
             D::from(match bounds.memory {
-                Some(memory) => decoder.counted(memory),
+                Some((memory, purpose)) => decoder.counted(memory, purpose),
                 None => decoder,
             })
         });

@@ -19,19 +19,17 @@ use crate::{
     wire::{ItemMessage, decode_item_message, quick_item, single_response},
 };
 
-/// Items of type `T` that come one by one: an argument of a method that takes a stream, and what a
-/// client gets from a method that returns one.
+/// A stream of items of type `T` from the other side: an argument of a method, or the response that a client gets.
 ///
-/// It is a [`Stream`] of `Result<T, CallError<E>>`. After `None` all has come; an `Err` is the last
-/// item. An end that nobody announced (a cut connection, a reset, a panic) is an `Err`, never `None`.
+/// It is a [`Stream`] of `Result<T, CallError<E>>`. It ends with `None` after all items, or with an `Err` as its last
+/// item. An end that was not announced (a lost connection, a reset, a panic) is an `Err`, never `None`.
 ///
-/// The time limit of a call counts until the last item is taken: of what has not been read by then only
-/// the next few kilobytes still come, if they are there.
+/// The time limit of a call covers its streams: it holds until the last item is taken. After the limit only a few
+/// kilobytes of items that were received before are still returned.
 ///
-/// Items are read when they are asked for. A stream that is not read holds up its sender, by the
-/// bytes of its window ([`muxado::Config::window_size`]), and nothing else. When what a client got is
-/// dropped, so is the handler; when an argument is dropped, what still comes is thrown away until
-/// the call is answered.
+/// Items are read when they are asked for. A stream that is not read holds up its sender once the window is full
+/// ([`muxado::Config::window_size`]), and nothing else. Dropping the stream of a response cancels the call, and the
+/// peer drops the handler. Dropping an argument discards the items that still come.
 ///
 /// ```
 /// use muxado_rpc::{Status, Streaming};
@@ -170,28 +168,28 @@ impl<T: DeserializeOwned, E> Streaming<T, E> {
 }
 
 impl<T, E> Streaming<T, E> {
-    /// The next item; `None` after the last.
+    /// Returns the next item, or `None` after the last.
     ///
     /// # Errors
     ///
-    /// Why there are no more. It is the last item.
+    /// Returns why the stream has ended early. No item follows.
     ///
     /// # Cancel safety
     ///
-    /// No item is lost when the future is dropped.
+    /// No item is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Result<T, CallError<E>>> {
         poll_fn(|cx| self.poll_item(cx)).await
     }
 
-    /// The next item, for the `?` operator; `None` after the last.
+    /// Returns the next item, or `None` after the last, in a form for the `?` operator.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// Returns why the stream has ended early. No item follows.
     ///
     /// # Cancel safety
     ///
-    /// As [`next`](Self::next).
+    /// No item is lost if the future is dropped.
     pub fn try_next(&mut self) -> impl Future<Output = Result<Option<T>, CallError<E>>> {
         poll_fn(|cx| match self.next_quick() {
             Some(item) => Poll::Ready(Ok(Some(item))),
@@ -199,17 +197,17 @@ impl<T, E> Streaming<T, E> {
         })
     }
 
-    /// The method whose items these are.
+    /// Returns the method that the stream belongs to.
     pub fn method(&self) -> &'static MethodInfo {
         self.method
     }
 
-    /// What the sender put in front of its items; empty before the first has come.
+    /// Returns the metadata that the sender put before its items. Empty before the first item has come.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// What the sender put behind its items; empty before the end.
+    /// Returns the metadata that the sender put behind its items. Empty before the end.
     pub fn trailer(&self) -> &Metadata {
         &self.trailer
     }

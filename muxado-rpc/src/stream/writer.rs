@@ -69,6 +69,11 @@ impl BodyWriter {
         Poll::Pending
     }
 
+    /// Returns the bytes that are encoded and wait to be written.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.remaining()
+    }
+
     /// Lets go of what makes the items, which ended by something else than themselves.
     pub(crate) fn end(&mut self, result: &Result<(), Failure>) -> Result<(), Panic> {
         self.body.end(result)

@@ -29,9 +29,14 @@ impl<T: Display> Display for Escaped<T> {
 /// Returns the first `max` bytes of a value's text, escaped, without building the rest of it.
 pub(crate) fn brief(value: impl Display, max: usize) -> String {
     let mut text = String::new();
-    // Writing to a string cannot fail; a value that cannot be shown is shown as far as it goes.
-    let _ = show(&mut text, &value, max);
+    push_brief(&mut text, value, max);
     text
+}
+
+/// Appends the first `max` bytes of a value's text, escaped.
+pub(crate) fn push_brief(text: &mut String, value: impl Display, max: usize) {
+    // Writing to a string cannot fail; a value that cannot be shown is shown as far as it goes.
+    let _ = show(text, &value, max);
 }
 
 fn show(out: &mut impl Write, value: &impl Display, max: usize) -> fmt::Result {
@@ -45,19 +50,25 @@ fn show(out: &mut impl Write, value: &impl Display, max: usize) -> fmt::Result {
 /// Returns as many of the names as fit into `max` bytes, and how many more there are.
 pub(crate) fn list(names: impl ExactSizeIterator<Item: AsRef<str>>, max: usize) -> String {
     let mut text = String::new();
-    let mut left = names.len();
+    push_list(&mut text, names, max);
+    text
+}
+
+/// Appends as many of the names as fit into `max` bytes, and how many more there are.
+pub(crate) fn push_list(text: &mut String, names: impl ExactSizeIterator<Item: AsRef<str>>, max: usize) {
+    let (begin, mut left) = (text.len(), names.len());
     for name in names {
-        let (between, name) = (if text.is_empty() { "" } else { ", " }, name.as_ref());
-        if text.len() + between.len() + name.len() + MAX_MORE > max {
-            let begin = if text.is_empty() { "" } else { " and " };
-            let _ = write!(text, "{begin}{left} more");
+        let is_first = text.len() == begin;
+        let (between, name) = (if is_first { "" } else { ", " }, name.as_ref());
+        if text.len() - begin + between.len() + name.len() + MAX_MORE > max {
+            let and = if is_first { "" } else { " and " };
+            let _ = write!(text, "{and}{left} more");
             break;
         }
         text.push_str(between);
         text.push_str(name);
         left -= 1;
     }
-    text
 }
 
 /// Bytes of the number of names that are left out, with the words around it.

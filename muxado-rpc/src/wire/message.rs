@@ -1,13 +1,16 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::{Buf, Bytes};
 
 use super::LENGTH_PREFIX;
 use crate::{
     Codec,
-    support::budget::{Budget, Exhausted, Reservation},
+    support::budget::{CallMemory, Exhausted, Purpose, Reservation},
 };
 
 /// Cuts the bytes of a stream into messages. The first byte of all tells the codec.
@@ -50,16 +53,37 @@ impl MessageDecoder {
         Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
     }
 
-    /// The same; what it buffers is counted in this budget.
-    pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Self {
-        self.reserved = Reservation::of(Arc::clone(budget));
+    /// Counts what the decoder buffers as part of this.
+    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>, purpose: Purpose) -> Self {
+        self.reserved = Reservation::of(memory, purpose);
         self
     }
 
-    /// The same for a stream whose codec is known.
+    /// Returns the decoder for a stream whose codec is known.
     pub(crate) const fn in_codec(mut self, codec: Option<Codec>) -> Self {
         self.codec = codec;
         self
+    }
+
+    /// Returns what is known of the next message without moving anything: what was kept of it, or what came first.
+    /// In MessagePack its length is in front.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        if self.partial.is_empty() { &self.chunk } else { &self.partial }
+    }
+
+    /// Returns the size of the message that is not whole, if it is told in front.
+    pub(crate) fn told_size(&self) -> Option<usize> {
+        self.length().filter(|_| self.codec == Some(Codec::MessagePack))
+    }
+
+    /// Counts the message as one that was authorised.
+    pub(crate) fn authorise(&mut self) {
+        self.reserved.authorise();
+    }
+
+    /// Ready if what is buffered has to go, while the rest of it is waited for.
+    pub(crate) fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<MessageError> {
+        self.reserved.poll_evicted(cx, true).map(MessageError::NoRoom)
     }
 
     /// The part of the budget that holds the last message, if that was buffered. Without this it is
@@ -69,7 +93,6 @@ impl MessageDecoder {
     }
 
     /// The codec, once the first byte is there.
-    #[cfg(test)]
     pub(crate) fn codec(&self) -> Option<Codec> {
         self.codec
     }

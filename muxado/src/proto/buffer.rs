@@ -8,19 +8,18 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// that a small chunk never keeps a large buffer alive.
 pub(super) const SHARE_FROM: usize = 16 * 1024;
 
-/// What a stream has received and not yet given to its reader.
+/// Bytes that a stream has received and not yet given to its reader.
 ///
-/// Most streams of calls hold one piece at a time, and have no memory for more. Of several, small ones are
-/// gathered in a tail buffer, so the memory held is at most about twice the bytes, however small the frames
-/// were.
+/// Most streams of calls hold one piece at a time, and have no memory for more. If there are several, small ones are
+/// copied into a tail buffer, so the memory held is at most about twice the bytes, however small the frames were.
 #[derive(Debug, Default)]
 pub(super) struct RecvBuffer {
     /// The piece that came when there was none.
     first: Chunk,
-    /// What came behind it.
+    /// The pieces behind it.
     more: Option<Box<Pieces>>,
     len: usize,
-    /// Its reader copies: small pieces can use one buffer in turn.
+    /// The reader copies, so small pieces can use one buffer in turn.
     copied: bool,
 }
 
@@ -113,7 +112,7 @@ impl RecvBuffer {
         Some(chunk)
     }
 
-    /// Copies into `dst` as much as there is and fits; says how much.
+    /// Copies as much as there is and fits into `dst`; returns how much.
     pub(super) fn read(&mut self, dst: &mut impl BufMut) -> usize {
         self.copied = true;
         let mut copied = dst.remaining_mut().min(self.first.data.len());
@@ -128,7 +127,7 @@ impl RecvBuffer {
         copied
     }
 
-    /// Frees everything; says how many bytes that were.
+    /// Frees everything; returns how many bytes that were.
     pub(super) fn clear(&mut self) -> usize {
         // Most streams are read to the end; taking what is not there costs more than to look.
         if self.len == 0 && self.more.is_none() { 0 } else { std::mem::take(self).len }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::error::ErrorCode;
-
 /// Length of every frame header, in bytes.
 pub const HEADER_LEN: usize = 8;
 
@@ -18,12 +16,12 @@ impl StreamId {
     /// Largest id.
     pub const MAX: u32 = 0x7FFF_FFFF;
 
-    /// The id with this value; `None` for 0 and for values with the top bit set.
+    /// Returns the id with this value; `None` for 0 and for values with the top bit set.
     pub const fn new(value: u32) -> Option<Self> {
         if value == 0 || value > Self::MAX { None } else { Some(Self(value)) }
     }
 
-    /// The value on the wire.
+    /// Returns the value on the wire.
     pub const fn as_u32(self) -> u32 {
         self.0
     }
@@ -41,26 +39,26 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// The four bits that say what a frame is. Values other than the four named ones are skipped.
+/// The four bits that say what a frame is. Frames of types other than the four named ones are skipped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameType(u8);
 
 impl FrameType {
     /// Ends a stream at once, in both directions. Payload: u32 code.
     pub const RST: Self = Self(0);
-    /// A piece of a stream. Payload: the bytes.
+    /// Carries a piece of a stream. Payload: the bytes.
     pub const DATA: Self = Self(1);
     /// Gives credit to a stream's sender. Payload: u32 bytes.
     pub const WNDINC: Self = Self(2);
     /// Ends the session. Payload: u32 last stream id, u32 code, text.
     pub const GOAWAY: Self = Self(3);
 
-    /// The type in the low four bits of `value`.
+    /// Returns the type in the low four bits of `value`.
     pub const fn new(value: u8) -> Self {
         Self(value & 0x0F)
     }
 
-    /// The value on the wire.
+    /// Returns the value on the wire.
     pub const fn as_u8(self) -> u8 {
         self.0
     }
@@ -89,38 +87,38 @@ impl fmt::Debug for FrameType {
 pub struct Flags(u8);
 
 impl Flags {
-    /// No flag.
+    /// No flags.
     pub const NONE: Self = Self(0);
-    /// The sender's last bytes of the stream: a half-close.
+    /// The frame ends the sender's direction of the stream: a half-close.
     pub const FIN: Self = Self(1);
-    /// The stream's first frame.
+    /// The frame opens the stream.
     pub const SYN: Self = Self(2);
-    /// The sender is of this family; both other implementations ignore the bit (`PROTOCOL §12`).
+    /// The sender has the protocol extensions; both other implementations ignore the bit (`PROTOCOL §12`).
     pub const EXT: Self = Self(8);
 
-    /// The flags in the low four bits of `value`.
+    /// Returns the flags in the low four bits of `value`.
     pub const fn new(value: u8) -> Self {
         Self(value & 0x0F)
     }
 
-    /// The value on the wire.
+    /// Returns the value on the wire.
     pub const fn as_u8(self) -> u8 {
         self.0
     }
 
-    /// Both sets of flags.
+    /// Returns the flags of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all flags of `other` are set.
+    /// Returns whether all flags of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
-/// The names of the flags, as in `SYN|FIN`, or `-`.
+/// Writes the names of the flags, as in `SYN|FIN`, or `-`.
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [(Self::SYN, "SYN"), (Self::FIN, "FIN"), (Self(4), "0x4"), (Self::EXT, "EXT1")];
@@ -162,12 +160,12 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// A DATA header.
+    /// Returns the header of a DATA frame.
     pub const fn data(stream_id: u32, flags: Flags, length: u32) -> Self {
         Self { length, frame_type: FrameType::DATA, flags, stream_id }
     }
 
-    /// Reads a header; every value of the eight bytes is one.
+    /// Decodes a header; every value of the eight bytes is one.
     pub const fn decode(bytes: [u8; HEADER_LEN]) -> Self {
         let [l0, l1, l2, kind, i0, i1, i2, i3] = bytes;
         Self {
@@ -178,7 +176,7 @@ impl FrameHeader {
         }
     }
 
-    /// The header's bytes. Bits of `length` above the 24th are cut off.
+    /// Returns the header's bytes. Bits of `length` above the 24th are cut off.
     pub const fn encode(self) -> [u8; HEADER_LEN] {
         let [_, l0, l1, l2] = self.length.to_be_bytes();
         let [i0, i1, i2, i3] = self.stream_id.to_be_bytes();
@@ -186,70 +184,18 @@ impl FrameHeader {
     }
 }
 
-/// As in `DATA 3 5 SYN|FIN`: type, stream, length, flags.
+/// Writes type, stream, length and flags, as in `DATA 3 5 SYN|FIN`.
 impl fmt::Display for FrameHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {} {}", self.frame_type, self.stream_id, self.length, self.flags)
     }
 }
 
-/// A rule of the protocol that the peer broke; the session cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// The bytes are those of another protocol.
-    #[error("the other side does not speak muxado: this looks like {0}")]
-    Foreign(&'static str),
-    /// A frame's length does not fit its type.
-    #[error("a {frame_type} frame of {length} bytes on stream {stream_id}: it must have {expected}")]
-    FrameSize {
-        /// The frame's type.
-        frame_type: FrameType,
-        /// Its length.
-        length: u32,
-        /// The id field of its header.
-        stream_id: u32,
-        /// The length it must have, in words.
-        expected: &'static str,
-    },
-    /// An id of 0, or above 2³¹ − 1, where a stream was to be named.
-    #[error("a {frame_type} frame names stream {stream_id}, which cannot be")]
-    StreamIdOutOfRange {
-        /// The frame's type.
-        frame_type: FrameType,
-        /// The id field of its header.
-        stream_id: u32,
-    },
-    /// The peer opened a stream with an id of this side's parity.
-    #[error("the peer opened stream {0}, an id that only this side may use")]
-    WrongParity(StreamId),
-    /// The peer opened a stream that is open already.
-    #[error("the peer opened stream {0} a second time")]
-    DuplicateSyn(StreamId),
-    /// The peer caused more answers than it reads, or more useless frames than it has earned.
-    #[error("the peer makes too much useless work: {0}")]
-    Excessive(&'static str),
-}
-
-impl ProtocolError {
-    /// The code that the go-away carries.
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::FrameSize { .. } => ErrorCode::FRAME_SIZE_ERROR,
-            Self::Excessive(_) => ErrorCode::ENHANCE_YOUR_CALM,
-            Self::Foreign(_)
-            | Self::StreamIdOutOfRange { .. }
-            | Self::WrongParity(_)
-            | Self::DuplicateSyn(_) => ErrorCode::PROTOCOL_ERROR,
-        }
-    }
-}
-
-/// What a connection's first bytes look like, if they are those of another protocol or of none.
+/// Returns what a connection's first bytes look like, if they are those of another protocol or of none.
 ///
-/// Next to nothing of it could be the start of a muxado session: the fourth byte is no frame type or
-/// the length does not fit it, and nobody begins with a frame to be skipped that is larger than half a
-/// MiB. What is left are DATA frames of ten exact lengths above 1 MiB.
+/// Hardly any of them could start a muxado session: the fourth byte is no frame type or the length does not fit it, and
+/// no implementation begins with a frame to be skipped that is larger than half a MiB. What is left are DATA frames of
+/// ten exact lengths above 1 MiB.
 pub(super) fn foreign_protocol(start: &[u8; HEADER_LEN]) -> Option<&'static str> {
     const KNOWN: &[(&[u8], &str)] = &[
         (b"GET ", "an HTTP request"),

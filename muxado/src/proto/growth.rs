@@ -1,26 +1,20 @@
-//! When a stream's receive window grows.
+//! When the receive window of a stream grows, and to what.
 //!
-//! Over a long link a fixed window leaves the pipe empty most of the time. That shows on the
-//! receiving side: the peer sent all that it knew it might, **then nothing at all arrived on the
-//! connection** for a good part of the time, and the application had read everything. Only then is the
-//! window enlarged, by extra credit (`PROTOCOL §5.4`), and by no more than would have filled the silence.
+//! Over a long link a fixed window leaves the pipe empty most of the time. That shows on the receiving side: the peer
+//! sent all that it knew it might, **then nothing at all arrived on the connection** for a good part of the time, and
+//! the application had read everything. Only then is the window enlarged, by extra credit (`PROTOCOL §5.4`), and by no
+//! more than would have filled the silence.
 //!
-//! Two other causes look alike. A sender that is slow pauses before its credit is used up as well, and it
-//! does not go on as soon as credit can have reached it. A queue in the link makes credit take longer than
-//! it once did. Both are told by the time from giving credit to its use, of which the shortest counts: a
-//! queue makes none shorter.
+//! Two other causes look alike. A slow sender also pauses before its credit is used up, and does not go on as soon as
+//! credit can have reached it. A queue in the link makes credit take longer than it once did. Both show in the time
+//! from giving credit to its use, of which the shortest counts: no queue makes it shorter.
 //!
-//! Over a short and fast link the window is no limit, but each end sleeps and wakes whenever it is used
-//! up. A stream that is the only one of its session therefore gets as much as arrives in a millisecond.
+//! Over a short and fast link the window is no limit, but each end sleeps and wakes whenever it is used up. A stream
+//! that is the only one of its session therefore gets as much as arrives in a millisecond.
 
 use std::time::{Duration, Instant};
 
-use super::{
-    session::Session,
-    stream::{RecvState, StreamKey},
-};
-
-/// Observations of one stream.
+/// Observations of one stream, from which its window grows.
 ///
 /// They are made between two times at which the peer *went on*: sent what it could not have sent without
 /// credit that was new to it.
@@ -46,10 +40,10 @@ pub(super) struct Growth {
     /// When credit last went out, or the first byte came.
     granted_at: Option<Instant>,
     /// Credit to be given beyond what was consumed.
-    pub(super) extra: u32,
+    extra: u32,
 }
 
-/// The peer would have sent more.
+/// The peer would have sent more, had the window been larger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct HoldUp {
     /// Bytes that it could and did send.
@@ -60,13 +54,13 @@ struct HoldUp {
     silence: Duration,
 }
 
-/// Largest window that a peer of this family gets, in bytes. It is half of what windows grow by together,
-/// so that one stream leaves something to others.
-const MAX_WINDOW: u32 = 8 * 1024 * 1024;
+/// Largest window for a peer with the protocol extensions, in bytes. It is half of what windows grow by together, so
+/// that one stream leaves something to others.
+pub(super) const MAX_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// Largest window for other peers: the Go original sends whole windows in one frame, in front of
-/// all other streams.
-const MAX_STRANGER_WINDOW: u32 = 1024 * 1024;
+/// Largest window for a legacy peer, in bytes: the Go original sends whole windows in one frame, in front of all other
+/// streams.
+pub(super) const MAX_LEGACY_WINDOW: u32 = 1024 * 1024;
 
 /// Shortest silence that counts: below, the window is not what holds the peer up.
 const MIN_SILENCE: Duration = Duration::from_millis(1);
@@ -82,8 +76,20 @@ const REACH: Duration = Duration::from_millis(1);
 /// Largest window that a stream gets for being fast, in bytes.
 const MAX_FAST_WINDOW: u32 = 1024 * 1024;
 
+/// What growth goes by that is not the stream's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) now: Instant,
+    /// When the input before the present one came.
+    pub(super) quiet_since: Option<Instant>,
+    /// The largest window that the peer gets.
+    pub(super) most: u32,
+    /// What is left of the growth of all windows together.
+    pub(super) budget: u32,
+}
+
 impl HoldUp {
-    /// The window with which the silence would have been filled.
+    /// Returns the window with which the silence would have been filled.
     fn filled(self) -> u32 {
         let busy = self.whole.saturating_sub(self.silence).as_nanos();
         let filled = u128::from(self.bytes).saturating_mul(self.whole.as_nanos()).checked_div(busy);
@@ -91,12 +97,8 @@ impl HoldUp {
     }
 }
 
-/// Part of a window that must be used before a stream is observed: most streams of calls never get there,
-/// and no window holds them up.
-const UNOBSERVED: u32 = 16;
-
 impl Growth {
-    /// A stream with this window, of which `known` is left.
+    /// Starts to observe a stream with this window, of which `known` is left.
     pub(super) fn new(window: u32, known: u32) -> Self {
         Self {
             window,
@@ -112,19 +114,46 @@ impl Growth {
         }
     }
 
-    /// Credit goes out.
-    pub(super) fn granted(&mut self, now: Option<Instant>) {
+    /// Returns the window in force, in bytes.
+    pub(super) const fn window(&self) -> u32 {
+        self.window
+    }
+
+    /// Returns the credit to be given beyond what was consumed.
+    pub(super) const fn extra(&self) -> u32 {
+        self.extra
+    }
+
+    /// Notes that credit goes out, all that is extra included; returns how much that is.
+    pub(super) fn grant(&mut self, now: Option<Instant>) -> u32 {
         self.granted_at = now;
         self.offered_at = self.offered_at.or(now);
+        std::mem::take(&mut self.extra)
     }
 
-    /// Bytes of the session's budget that this stream holds.
-    pub(super) fn held(&self, base: u32) -> usize {
-        self.window.saturating_sub(base) as usize
+    /// Looks at `n` bytes that came while so much of the window was left, `is_read` if all before them was read.
+    /// Returns by how much the window has grown, to `most` and by `budget` at most.
+    pub(super) fn receive(&mut self, n: u32, window_left: u32, is_read: bool, link: &Link) -> u32 {
+        let held_up = self.observe(n, window_left, link.now, link.quiet_since);
+        let Some(held_up) = held_up.filter(|_| is_read) else { return 0 };
+        let most = self.window.saturating_mul(MAX_STEP).min(link.most);
+        self.grow_to(held_up.filled().min(most), link.budget)
     }
 
-    /// Bytes have come; says if the window held the peer up before them. `quiet_since` is when the
-    /// connection had last brought anything.
+    /// Grows to what comes in [`REACH`], going by what was consumed since credit last went out. Returns by how much.
+    pub(super) fn widen(&mut self, consumed: u32, now: Instant, budget: u32) -> u32 {
+        self.grow_to(self.reach(consumed, now).min(MAX_FAST_WINDOW), budget)
+    }
+
+    fn grow_to(&mut self, window: u32, budget: u32) -> u32 {
+        let grown = window.saturating_sub(self.window).min(budget);
+        self.window += grown;
+        self.extra += grown;
+        grown
+    }
+
+    /// Notes bytes that came; returns how the window held the peer up before them, if it did. `quiet_since` is when
+    /// the connection had last brought anything.
     fn observe(
         &mut self,
         n: u32,
@@ -148,7 +177,7 @@ impl Growth {
         held_up
     }
 
-    /// The peer uses credit that it did not know of when it last went on.
+    /// Notes that the peer uses credit that it did not know of when it last went on.
     fn go_on(&mut self, now: Instant, before: Instant, quiet_since: Option<Instant>) -> Option<HoldUp> {
         let pause = std::mem::take(&mut self.pause);
         self.went_on_at = Some(now);
@@ -166,61 +195,12 @@ impl Growth {
         long.then_some(HoldUp { bytes: self.able, whole, silence })
     }
 
-    /// Bytes that come in [`REACH`], going by those that were consumed since credit last went out.
+    /// Returns how many bytes come in [`REACH`], going by those that were consumed since credit last went out.
     fn reach(&self, consumed: u32, now: Instant) -> u32 {
         let nanos = self.granted_at.map_or(0, |since| now.saturating_duration_since(since).as_nanos());
         // No time at all says nothing.
         let reach = (u128::from(consumed) * REACH.as_nanos()).checked_div(nanos).unwrap_or(0);
         u32::try_from(reach).unwrap_or(u32::MAX)
-    }
-}
-
-impl Session {
-    /// Looks at `n` bytes that came for a stream, before its window is reduced by them.
-    pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
-        let most = if self.peer_is_family { MAX_WINDOW } else { MAX_STRANGER_WINDOW };
-        let (quiet_since, budget) = (self.quiet_since, self.growth_left);
-        let base = self.config.window_size;
-        let Some(stream) = self.stream_mut(key) else { return };
-        let left = stream.recv_window;
-        if stream.growth.is_none() && base.saturating_sub(left) + n <= base / UNOBSERVED {
-            return;
-        }
-        let growth = stream.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
-        let Some(held_up) = growth
-            .observe(n, left, now, quiet_since)
-            .filter(|_| stream.buffer.len() == 0 && stream.recv == RecvState::Open)
-        else {
-            return;
-        };
-        let most = growth.window.saturating_mul(MAX_STEP).min(most);
-        let extra = held_up.filled().min(most).saturating_sub(growth.window);
-        let extra = extra.min(u32::try_from(budget).unwrap_or(u32::MAX));
-        if extra == 0 {
-            return;
-        }
-        growth.window += extra;
-        growth.extra += extra;
-        tracing::debug!(stream = ?stream.id, window = growth.window, "the window holds the peer up; it grows");
-        if !std::mem::replace(&mut stream.control, true) {
-            self.queue_control(key);
-        }
-        self.growth_left -= extra as usize;
-    }
-
-    /// Credit goes out. A lone stream that is fast gets a window to go with that.
-    ///
-    /// Only a peer of this family does: the Go original would put all of it into one frame.
-    pub(super) fn widen_if_fast(&mut self, key: StreamKey) {
-        let lone = self.peer_is_family && self.streams_in_use() == 1;
-        let (now, budget) = (self.now, u32::try_from(self.growth_left).unwrap_or(u32::MAX));
-        let Some((stream, now)) = self.stream_mut(key).filter(|_| lone).zip(now) else { return };
-        let Some(growth) = &mut stream.growth else { return };
-        let window = growth.reach(stream.consumed, now).min(MAX_FAST_WINDOW);
-        let extra = window.saturating_sub(growth.window).min(budget);
-        growth.window += extra;
-        growth.extra += extra;
-        self.growth_left -= extra as usize;
     }
 }
 
@@ -255,7 +235,7 @@ mod tests {
         }
 
         fn grant(&mut self) {
-            self.growth.granted(Some(self.now));
+            self.growth.grant(Some(self.now));
             self.window_left = W;
         }
 

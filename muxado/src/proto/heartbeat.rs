@@ -1,4 +1,4 @@
-//! Heartbeats: a typed stream of each side's on which the other sends four bytes back (`PROTOCOL §9`).
+//! Heartbeats: a typed stream of each side on which the other side sends four bytes back (`PROTOCOL §9`).
 
 use std::time::{Duration, Instant};
 
@@ -7,24 +7,26 @@ use bytes::Bytes;
 use super::{
     event::Event,
     session::Session,
-    stream::{Owner, StreamKey},
+    store::StreamKey,
+    stream::Owner,
+    timers::{Timer, Timers},
 };
 use crate::error::{ErrorCode, SessionError};
 
 /// The stream type of heartbeats in all implementations.
 pub(crate) const DEFAULT_HEARTBEAT_TYPE: u32 = 0xFFFF_FFFF;
 
-/// What to do when a heartbeat stays without an answer.
+/// What to do when a heartbeat is not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum OnFailure {
     /// End the session with [`SessionError::HeartbeatTimeout`].
     #[default]
     Close,
-    /// Say so, and go on.
+    /// Report it, and go on.
     Report,
 }
 
-/// How heartbeats are sent and judged.
+/// Settings of this side's heartbeats.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,30 +56,30 @@ impl Default for HeartbeatConfig {
 }
 
 impl HeartbeatConfig {
-    /// Time between two heartbeats. Default 10 s, at least 1 ms.
+    /// Sets the time between two heartbeats. Default 10 s, at least 1 ms.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How long an answer may take before the peer is held to be dead. Default 15 s, at least 1 ms.
+    /// Sets how long an answer may take before the peer is taken for dead. Default 15 s, at least 1 ms.
     ///
-    /// Whatever the peer sends meanwhile counts as a sign of life.
+    /// Whatever the peer sends meanwhile counts as a sign of life, and starts the time anew.
     #[must_use]
     pub fn tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = tolerance.max(Duration::from_millis(1));
         self
     }
 
-    /// The stream type of heartbeats, of both sides. Default `0xFFFF_FFFF`.
+    /// Sets the stream type of the heartbeats of both sides. Default `0xFFFF_FFFF`.
     #[must_use]
     pub fn stream_type(mut self, stream_type: u32) -> Self {
         self.stream_type = stream_type;
         self
     }
 
-    /// What follows when no answer comes. Default: the session is closed.
+    /// Sets what happens when no answer comes. By default the session is closed.
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -93,23 +95,84 @@ pub enum HeartbeatEvent {
     RoundTrip(Duration),
     /// It did not come back within the tolerance.
     TimedOut,
-    /// The peer closed the heartbeat stream: it does not answer heartbeats.
+    /// The peer closed the heartbeat stream.
+    ///
+    /// It is asked again after [`HeartbeatConfig::interval`], on a new stream: a peer that does not answer heartbeats
+    /// closes that one, too, and so shows that it is alive.
     Unsupported,
     /// The session ended.
     Ended,
 }
 
+/// The peer's heartbeats: the last token to send back, and the bytes of the next.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Echo {
+    pending: Option<[u8; 4]>,
+    partial: Token,
+}
+
+impl Echo {
+    /// Length of what is sent back, in bytes.
+    pub(super) const LEN: u64 = 4;
+
+    /// Returns whether there is something to send back.
+    #[inline]
+    pub(super) const fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Takes what is to be sent back.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<[u8; 4]> {
+        self.pending.take()
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if let Some(token) = self.partial.push(byte) {
+                // Only the newest matters: however many come, four bytes are sent back.
+                self.pending = Some(token);
+            }
+        }
+    }
+}
+
+/// Four bytes, of which some have come.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Token {
+    bytes: [u8; 4],
+    have: u8,
+}
+
+impl Token {
+    /// Adds a byte; returns the token once it is whole.
+    fn push(&mut self, byte: u8) -> Option<[u8; 4]> {
+        self.bytes[usize::from(self.have & 3)] = byte;
+        self.have = (self.have + 1) & 3;
+        (self.have == 0).then_some(self.bytes)
+    }
+}
+
+/// The heartbeats of a session.
+#[derive(Debug)]
+pub(super) struct Heartbeats {
+    /// The type of heartbeat streams, of both sides.
+    stream_type: u32,
+    /// This side's heartbeats, once they were started.
+    requester: Option<Requester>,
+}
+
 /// This side's heartbeats.
 #[derive(Debug)]
-pub(super) struct Requester {
+struct Requester {
     config: HeartbeatConfig,
     stream: Option<StreamKey>,
+    /// When the next one is sent, if none is on its way then.
     next_at: Option<Instant>,
     outstanding: Option<Outstanding>,
-    received: [u8; 4],
-    have: usize,
+    received: Token,
     token: u32,
-    last_heard: Option<Instant>,
+    last_activity: Option<Instant>,
     last: Option<HeartbeatEvent>,
     round_trip: Option<Duration>,
     events: u64,
@@ -120,19 +183,63 @@ struct Outstanding {
     token: [u8; 4],
     sent_at: Instant,
     /// When the tolerance began: when it was sent, or last found missing.
-    judged_from: Instant,
+    tolerated_from: Instant,
+}
+
+impl Heartbeats {
+    pub(super) const fn new() -> Self {
+        Self { stream_type: DEFAULT_HEARTBEAT_TYPE, requester: None }
+    }
+
+    /// Returns whether streams of this type carry heartbeats.
+    pub(super) const fn uses(&self, stream_type: u32) -> bool {
+        self.stream_type == stream_type
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.requester.as_ref()?.round_trip
+    }
+
+    /// Notes that the peer is alive.
+    #[inline]
+    pub(super) fn note_activity(&mut self, now: Instant, timers: &mut Timers) {
+        if let Some(requester) = &mut self.requester {
+            requester.last_activity = Some(now);
+            if requester.outstanding.is_some() {
+                requester.set_timers(timers);
+            }
+        }
+    }
 }
 
 impl Requester {
-    pub(super) const fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+    fn new(config: HeartbeatConfig) -> Self {
+        Self {
+            config,
+            stream: None,
+            next_at: None,
+            outstanding: None,
+            received: Token::default(),
+            token: 0,
+            last_activity: None,
+            last: None,
+            round_trip: None,
+            events: 0,
+        }
     }
 
+    /// Returns when the answer is found to be missing.
     fn deadline(&self) -> Option<Instant> {
-        let outstanding = self.outstanding.as_ref()?;
-        let since = outstanding.judged_from;
-        let alive_at = self.last_heard.map_or(since, |heard| heard.max(since));
+        let since = self.outstanding.as_ref()?.tolerated_from;
+        let alive_at = self.last_activity.map_or(since, |activity| activity.max(since));
         alive_at.checked_add(self.config.tolerance)
+    }
+
+    /// Sets the timers to what is next: there is never more than one heartbeat on its way.
+    fn set_timers(&self, timers: &mut Timers) {
+        let is_outstanding = self.outstanding.is_some();
+        timers.set(Timer::Ping, self.next_at.filter(|_| !is_outstanding));
+        timers.set(Timer::PingAnswer, self.deadline());
     }
 
     fn report(&mut self, event: HeartbeatEvent) {
@@ -142,41 +249,24 @@ impl Requester {
 }
 
 impl Session {
-    /// Starts this side's heartbeats; the first is sent one interval from now. The session must be
-    /// typed. Starting again replaces the settings.
+    /// Starts this side's heartbeats; the first is sent one interval from now. The session must be typed. Starting
+    /// again replaces the settings.
     pub fn start_heartbeat(&mut self, config: HeartbeatConfig, now: Instant) {
-        self.heartbeat_type = config.stream_type;
-        let next_at = now.checked_add(config.interval);
-        match &mut self.heartbeat {
-            Some(requester) => (requester.config, requester.next_at) = (config, next_at),
-            None => {
-                self.heartbeat = Some(Requester {
-                    config,
-                    stream: None,
-                    next_at,
-                    outstanding: None,
-                    received: [0; 4],
-                    have: 0,
-                    token: 0,
-                    last_heard: None,
-                    last: None,
-                    round_trip: None,
-                    events: 0,
-                });
-            }
-        }
+        let heartbeats = &mut self.heartbeats;
+        heartbeats.stream_type = config.stream_type;
+        let requester = heartbeats.requester.get_or_insert_with(|| Requester::new(config));
+        requester.config = config;
+        requester.next_at = now.checked_add(config.interval);
+        requester.set_timers(&mut self.timers);
     }
 
     /// Sends a heartbeat now, unless one is on its way.
-    pub fn beat(&mut self, now: Instant) {
-        let alive = self.end.is_none();
-        let idle = |requester: &&mut Requester| alive && requester.outstanding.is_none();
-        let Some(requester) = self.heartbeat.as_mut().filter(idle) else { return };
-        if requester.last == Some(HeartbeatEvent::Unsupported) {
-            requester.next_at = None;
-            return;
-        }
-        if requester.stream.is_none() && self.remote.is_some() {
+    pub fn ping(&mut self, now: Instant) {
+        let alive = !self.has_ended();
+        let peer_goes_away = self.remote_go_away().is_some();
+        let is_free = |requester: &&mut Requester| alive && requester.outstanding.is_none();
+        let Some(requester) = self.heartbeats.requester.as_mut().filter(is_free) else { return };
+        if requester.stream.is_none() && peer_goes_away {
             // The peer takes no new streams, so none for heartbeats either.
             self.heartbeat_refused();
             return;
@@ -184,53 +274,48 @@ impl Session {
         requester.token = requester.token.wrapping_add(0x9E37_79B9);
         requester.next_at = now.checked_add(requester.config.interval);
         let token = requester.token.to_be_bytes();
-        requester.outstanding = Some(Outstanding { token, sent_at: now, judged_from: now });
+        requester.outstanding = Some(Outstanding { token, sent_at: now, tolerated_from: now });
+        requester.set_timers(&mut self.timers);
         let (stream, stream_type) = (requester.stream, requester.config.stream_type);
         let key = stream.unwrap_or_else(|| self.insert_local(Owner::HeartbeatRequester, Some(stream_type)));
-        if let Some(requester) = &mut self.heartbeat {
+        if let Some(requester) = &mut self.heartbeats.requester {
             requester.stream = Some(key);
         }
         // A failed write shows as a reset of the stream, which is handled where it happens.
         self.write(key, &mut &token[..]).ok();
     }
 
-    /// How many heartbeat events there have been, and the last one.
+    /// Returns whether a heartbeat is on its way.
+    pub fn is_pinging(&self) -> bool {
+        self.heartbeats.requester.as_ref().is_some_and(|requester| requester.outstanding.is_some())
+    }
+
+    /// Returns how many heartbeat events there have been, and the last one.
     pub fn heartbeat_event(&self) -> (u64, Option<HeartbeatEvent>) {
-        self.heartbeat.as_ref().map_or((0, None), |requester| (requester.events, requester.last))
+        let requester = self.heartbeats.requester.as_ref();
+        requester.map_or((0, None), |requester| (requester.events, requester.last))
     }
 
-    /// Notes that the peer is alive.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.now = Some(now);
-        self.quiet_since = self.last_input.replace(now);
-        if let Some(requester) = &mut self.heartbeat {
-            requester.last_heard = Some(now);
-        }
-    }
-
+    /// Makes a stream of the peer one of its heartbeats.
     pub(super) fn adopt_responder(&mut self, key: StreamKey) {
-        if let Some(stream) = self.stream_mut(key) {
-            stream.owner = Owner::HeartbeatResponder { echo: None, partial: [0; 4], have: 0 };
-            let open = stream.on_wire;
-            self.heartbeat_streams += usize::from(open);
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.set_owner(Owner::HeartbeatResponder(Echo::default()));
+            if stream.is_on_wire() {
+                self.counts.turn_into_heartbeat();
+            }
         }
     }
 
     pub(super) fn handle_heartbeat_bytes(&mut self, key: StreamKey, bytes: &[u8], now: Instant) {
-        let Some(stream) = self.stream_mut(key) else { return };
-        if let Owner::HeartbeatResponder { echo, partial, have } = &mut stream.owner {
-            for &byte in bytes {
-                if let Some(token) = collect(partial, have, byte) {
-                    // Only the newest matters: however many come, four bytes are owed.
-                    *echo = Some(token);
-                }
-            }
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if let Some(echo) = stream.echo_mut() {
+            echo.receive(bytes);
             self.make_ready(key);
             return;
         }
-        let Some(requester) = &mut self.heartbeat else { return };
+        let Some(requester) = &mut self.heartbeats.requester else { return };
         for &byte in bytes {
-            let token = collect(&mut requester.received, &mut requester.have, byte);
+            let token = requester.received.push(byte);
             if let Some(outstanding) = &requester.outstanding
                 && token == Some(outstanding.token)
             {
@@ -238,66 +323,46 @@ impl Session {
                 requester.outstanding = None;
                 requester.round_trip = Some(round_trip);
                 requester.report(HeartbeatEvent::RoundTrip(round_trip));
-                self.events.push_back(Event::Heartbeat);
+                requester.set_timers(&mut self.timers);
+                self.events.push(Event::Heartbeat);
             }
         }
     }
 
-    /// When heartbeats have something to do: the next one, or the judgement on the last.
-    pub(super) fn heartbeat_due(&self) -> Option<Instant> {
-        let requester = self.heartbeat.as_ref()?;
-        match requester.outstanding {
-            Some(_) => requester.deadline(),
-            None => requester.next_at,
-        }
-    }
-
-    /// Sends the heartbeat that is due, unless one is on its way.
-    pub(super) fn beat_if_due(&mut self, now: Instant) {
-        let is_due = |requester: &Requester| {
-            requester.outstanding.is_none() && requester.next_at.is_some_and(|at| at <= now)
-        };
-        if self.heartbeat.as_ref().is_some_and(is_due) {
-            self.beat(now);
-        }
-    }
-
-    /// Judges the heartbeat that is missing.
-    pub(super) fn judge_heartbeat(&mut self, now: Instant) {
-        let Some(requester) = &mut self.heartbeat else { return };
-        if requester.deadline().is_none_or(|deadline| deadline > now) {
-            return;
-        }
+    /// Reports that the answer to a heartbeat is missing.
+    pub(super) fn handle_missing_answer(&mut self, now: Instant) {
+        let Some(requester) = &mut self.heartbeats.requester else { return };
         let (tolerance, on_failure) = (requester.config.tolerance, requester.config.on_failure);
         // It may still come back; there is never more than one on its way.
         if let Some(outstanding) = &mut requester.outstanding {
-            outstanding.judged_from = now;
+            outstanding.tolerated_from = now;
         }
         requester.report(HeartbeatEvent::TimedOut);
-        self.events.push_back(Event::Heartbeat);
+        requester.set_timers(&mut self.timers);
+        self.events.push(Event::Heartbeat);
         if on_failure == OnFailure::Close {
             let debug = Bytes::from_static(b"heartbeat timeout");
             let reason = SessionError::HeartbeatTimeout(tolerance);
-            self.finish_session(reason, Some((ErrorCode::UNKNOWN, debug)));
+            self.end_session(reason, Some((ErrorCode::UNKNOWN, debug)));
         }
     }
 
-    /// The peer closed this side's heartbeat stream.
+    /// Notes that the peer closed this side's heartbeat stream, or takes none any more.
+    ///
+    /// As long as it takes streams it is asked again: what it answers then, a reset included, is a sign of life, and
+    /// silence is none.
     pub(super) fn heartbeat_refused(&mut self) {
-        let Some(requester) = &mut self.heartbeat else { return };
-        requester.next_at = None;
+        let takes_streams = self.remote_go_away().is_none();
+        let Some(requester) = &mut self.heartbeats.requester else { return };
+        let next_at = self.timers.now().and_then(|now| now.checked_add(requester.config.interval));
+        requester.next_at = next_at.filter(|_| takes_streams);
         requester.outstanding = None;
+        requester.received = Token::default();
         requester.report(HeartbeatEvent::Unsupported);
-        self.events.push_back(Event::Heartbeat);
+        requester.set_timers(&mut self.timers);
+        self.events.push(Event::Heartbeat);
         if let Some(key) = requester.stream.take() {
             self.reset_with(key, ErrorCode::CANCELLED);
         }
     }
-}
-
-/// Adds a byte to a token; gives the token once it is whole.
-fn collect(token: &mut [u8; 4], have: &mut usize, byte: u8) -> Option<[u8; 4]> {
-    token[*have & 3] = byte;
-    *have = (*have + 1) & 3;
-    (*have == 0).then_some(*token)
 }

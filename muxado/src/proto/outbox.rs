@@ -9,8 +9,9 @@ use super::frame::FrameHeader;
 /// Output pieces from this size on are passed on by reference; below, they are copied.
 const COPY_BELOW: usize = 4 * 1024;
 
-/// What a stream's writer has handed over and the session has not yet put into frames. Small messages go
-/// past it, so most streams have no memory for it.
+/// Bytes that a stream's writer has handed over and the session has not yet put into frames.
+///
+/// Small messages go past it, so most streams have no memory for it.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     parts: Option<Box<Parts>>,
@@ -71,7 +72,7 @@ impl SendQueue {
         }
     }
 
-    /// Frees everything; says how many bytes that were.
+    /// Frees everything; returns how many bytes that were.
     pub(super) fn clear(&mut self) -> usize {
         if self.parts.is_none() { 0 } else { std::mem::take(self).len }
     }
@@ -108,7 +109,7 @@ impl Parts {
     }
 }
 
-/// Where written bytes come from: a borrowed slice, or shared memory that need not be copied.
+/// A source of bytes to be written: `&[u8]`, which is copied, or `Bytes`, large pieces of which are not.
 ///
 /// Implementations run while the session is locked: they must not use it.
 pub trait Source: Buf {
@@ -118,8 +119,10 @@ pub trait Source: Buf {
     fn share(&mut self, n: usize) -> Option<Bytes>;
 }
 
-/// The next bytes by reference, at most `n` and at least one of them. A frame's length is on its way before its payload:
-/// whatever a source does, what is taken from it must not be longer or shorter.
+/// Takes the next bytes by reference, at most `n` and at least one of them.
+///
+/// A frame's length is on its way before its payload: whatever a source does, what is taken from it must not be longer
+/// or shorter.
 fn share_some(src: &mut impl Source, n: usize) -> Option<Bytes> {
     let mut shared = if n > 0 { src.share(n)? } else { return None };
     shared.truncate(n);
@@ -154,9 +157,9 @@ impl Source for Bytes {
     }
 }
 
-/// Encoded frames on their way to the transport: small parts gathered, large ones by reference.
+/// Encoded frames on their way to the transport: small parts copied together, large ones by reference.
 ///
-/// It is a [`Buf`], so any writer of those can send it.
+/// It is a [`Buf`], so whatever writes those can send it.
 #[derive(Debug, Default)]
 pub struct Outbox {
     segments: VecDeque<Bytes>,
@@ -165,12 +168,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Whether everything was written.
+    /// Returns whether everything was written.
     pub fn is_empty(&self) -> bool {
         self.segment_bytes == 0 && self.tail.is_empty()
     }
 
-    /// Bytes not yet written.
+    /// Returns how many bytes are not yet written.
     pub fn len(&self) -> usize {
         self.segment_bytes + self.tail.len()
     }

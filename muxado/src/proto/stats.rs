@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a session has done so far. All counts are since its start.
+/// Counters of a session, and what it holds now. All counts are since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStats {
@@ -26,12 +26,12 @@ pub struct SessionStats {
     pub resets_received: u64,
     /// Times a stream had data to send and no window.
     pub window_stalls: u64,
-    /// Streams open now, both sides' together, without control streams.
+    /// Streams of both sides that are open now, without control streams.
     pub streams_open: usize,
     /// Received bytes that nobody has read yet.
     pub bytes_unread: usize,
     /// Written bytes that are not in frames yet.
     pub bytes_unsent: usize,
-    /// The last heartbeat's round trip.
+    /// The round trip of the last heartbeat.
     pub round_trip: Option<Duration>,
 }

@@ -1,6 +1,6 @@
-//! One stream's state.
+//! One stream: its two halves, who holds it, and how it ends.
 //!
-//! Each direction has its own half; a reset ends both.
+//! Each direction has a half of its own; a reset ends both.
 //!
 //! ```text
 //!  send:  Open ──finish──▶ Finishing ──FIN sent──▶ Done
@@ -9,44 +9,13 @@
 //!            └──reset, either side──▶ Reset
 //! ```
 
-use super::{buffer::RecvBuffer, frame::StreamId, growth::Growth, outbox::SendQueue};
-use crate::error::ErrorCode;
+use std::time::Instant;
 
-/// Names a stream of a session for as long as its handle lives, also before it has an id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct StreamKey {
-    pub(super) index: u32,
-    pub(super) serial: u32,
-}
-
-impl StreamKey {
-    /// The slot's index: small, dense, used again once the stream is gone.
-    pub const fn index(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// The sending direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum SendState {
-    /// More may be written.
-    Open,
-    /// The FIN follows what is queued.
-    Finishing,
-    /// The FIN was sent, or the stream was reset.
-    Done,
-}
-
-/// The receiving direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum RecvState {
-    /// More may come.
-    Open,
-    /// The peer's FIN came.
-    Finished,
-    /// A reset came first.
-    Reset,
-}
+use super::{
+    accept::Typing, event::Event, frame::StreamId, heartbeat::Echo, recv::RecvHalf, send::SendHalf,
+    session::Session, store::StreamKey,
+};
+use crate::error::{ErrorCode, ReadError, SessionError};
 
 /// Who reset a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +25,8 @@ pub(super) enum Reset {
 }
 
 impl Reset {
-    /// This side's application did it: the peer has neither reset the stream nor broken its rules.
-    pub(super) const fn is_no_fault_of_the_peers(self) -> bool {
+    /// Returns whether this side's application did it: the peer neither reset the stream nor broke its rules.
+    const fn is_no_fault_of_the_peer(self) -> bool {
         match self {
             Self::ByPeer(_) => false,
             Self::Locally(code) => !matches!(
@@ -71,17 +40,6 @@ impl Reset {
     }
 }
 
-/// What the first bytes of a stream are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Typing {
-    /// Plain data.
-    Untyped,
-    /// A type of which so many bytes have come.
-    Awaiting { bytes: [u8; 4], have: usize, listed: bool },
-    /// This type.
-    Typed(u32),
-}
-
 /// Who uses a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
@@ -93,68 +51,36 @@ pub(super) enum Owner {
     Nobody,
     /// This side's heartbeats.
     HeartbeatRequester,
-    /// The peer's heartbeats: the last token to send back, and the bytes of the next.
-    HeartbeatResponder { echo: Option<[u8; 4]>, partial: [u8; 4], have: usize },
+    /// The peer's heartbeats, which this side echoes.
+    HeartbeatResponder(Echo),
 }
 
 impl Owner {
     pub(super) const fn is_heartbeat(self) -> bool {
-        matches!(self, Self::HeartbeatRequester | Self::HeartbeatResponder { .. })
+        matches!(self, Self::HeartbeatRequester | Self::HeartbeatResponder(_))
     }
 }
 
+/// A stream of either side.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Taken when the SYN is queued.
-    pub(super) id: Option<StreamId>,
-    pub(super) serial: u32,
-    pub(super) owner: Owner,
-    pub(super) opened_here: bool,
+    id: Option<StreamId>,
+    serial: u32,
+    owner: Owner,
+    opened_here: bool,
     /// It counts as open: from `open`, or its SYN, until it has ended in both directions.
-    pub(super) on_wire: bool,
-    /// It is a control stream, and not counted.
-    pub(super) apart: bool,
-    /// Of a stream opened here: the peer gave a sign of having taken it. Of the peer's: this side
-    /// gave one.
-    pub(super) acknowledged: bool,
-    /// A DATA frame was sent.
-    pub(super) data_sent: bool,
+    on_wire: bool,
+    /// It is a control stream, which is not counted.
+    is_control: bool,
+    /// Of a stream of this side: the peer gave a sign of having taken it. Of one of the peer: this side gave one.
+    acknowledged: bool,
+    reset: Option<Reset>,
+    /// When a stream of the peer came.
+    came_at: Option<Instant>,
     pub(super) typing: Typing,
-    pub(super) reset: Option<Reset>,
-
-    pub(super) send: SendState,
-    pub(super) send_window: u64,
-    pub(super) queue: SendQueue,
-    /// The four type bytes, until they leave in front of the first data.
-    pub(super) prefix: Option<[u8; 4]>,
-    /// The peer is to be told of the stream now, even if there is nothing else to say.
-    pub(super) announce: bool,
-    /// Bytes of the queue that the window has no room for, as counted in the session.
-    pub(super) stalled: usize,
-    /// In the list of streams with something to send.
-    pub(super) ready: bool,
-    /// A writer waits for room.
-    pub(super) write_blocked: bool,
-    /// It waits for room in the session, and is in the list of those who do.
-    pub(super) in_send_waiters: bool,
-
-    pub(super) recv: RecvState,
-    pub(super) buffer: RecvBuffer,
-    /// Bytes that the peer may still send.
-    pub(super) recv_window: u32,
-    /// Bytes consumed for which no credit went back yet.
-    pub(super) consumed: u32,
-    /// Whether the window holds the peer up, once much of it was used.
-    pub(super) growth: Option<Box<Growth>>,
-    /// What comes is thrown away: the reading half's handle is gone.
-    pub(super) discard: bool,
-
-    /// In the list of streams that owe a control frame.
-    pub(super) control: bool,
-    /// A reset to be sent.
-    pub(super) rst_owed: Option<ErrorCode>,
-    /// An empty frame to be sent that says that the stream was taken.
-    pub(super) ack_owed: bool,
+    pub(super) send: SendHalf,
+    pub(super) recv: RecvHalf,
 }
 
 impl Stream {
@@ -165,85 +91,321 @@ impl Stream {
             owner,
             opened_here,
             on_wire: false,
-            apart: false,
+            is_control: false,
             acknowledged: false,
-            data_sent: false,
-            typing: Typing::Untyped,
             reset: None,
-            send: SendState::Open,
-            send_window: u64::from(window),
-            queue: SendQueue::default(),
-            prefix: None,
-            announce: false,
-            stalled: 0,
-            ready: false,
-            write_blocked: false,
-            in_send_waiters: false,
-            recv: RecvState::Open,
-            buffer: RecvBuffer::default(),
-            recv_window: window,
-            consumed: 0,
-            growth: None,
-            discard: false,
-            control: false,
-            rst_owed: None,
-            ack_owed: false,
+            came_at: None,
+            typing: Typing::Untyped,
+            send: SendHalf::new(window),
+            recv: RecvHalf::new(window),
         }
     }
 
-    /// Credit to be given beyond what was consumed.
-    pub(super) fn extra_credit(&self) -> u32 {
-        self.growth.as_ref().map_or(0, |growth| growth.extra)
+    #[inline]
+    pub(super) const fn id(&self) -> Option<StreamId> {
+        self.id
     }
 
-    /// There is something for whoever accepts it, though nothing more comes: its end, or bytes that came before it
-    /// was cut. With `whole_only` the latter do not count.
+    pub(super) fn set_id(&mut self, id: StreamId) {
+        self.id = Some(id);
+    }
+
+    #[inline]
+    pub(super) const fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    #[inline]
+    pub(super) const fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    pub(super) fn set_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
+    /// Returns the echo of a stream of the peer's heartbeats.
+    #[inline]
+    pub(super) fn echo_mut(&mut self) -> Option<&mut Echo> {
+        match &mut self.owner {
+            Owner::HeartbeatResponder(echo) => Some(echo),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn opened_here(&self) -> bool {
+        self.opened_here
+    }
+
+    #[inline]
+    pub(super) const fn is_on_wire(&self) -> bool {
+        self.on_wire
+    }
+
+    pub(super) fn enter_wire(&mut self) {
+        self.on_wire = true;
+    }
+
+    /// Returns when a stream of the peer came.
+    pub(super) const fn came_at(&self) -> Option<Instant> {
+        self.came_at
+    }
+
+    /// Notes that the peer opens the stream.
+    pub(super) fn come(&mut self, now: Instant) {
+        self.on_wire = true;
+        self.came_at = Some(now);
+    }
+
+    /// Makes it a control stream; returns whether that is news of a stream that counts as open.
+    pub(super) fn turn_into_control(&mut self) -> bool {
+        let counted = self.on_wire && !self.is_control;
+        self.is_control |= counted;
+        counted
+    }
+
+    pub(super) const fn is_control(&self) -> bool {
+        self.is_control
+    }
+
+    #[inline]
+    pub(super) const fn is_acknowledged(&self) -> bool {
+        self.acknowledged
+    }
+
+    /// Notes a sign that a stream was taken; returns whether it was the first.
+    #[inline]
+    pub(super) fn acknowledge(&mut self) -> bool {
+        !std::mem::replace(&mut self.acknowledged, true)
+    }
+
+    /// Notes that this side sends something on the stream, which acknowledges one of the peer.
+    #[inline]
+    pub(super) fn acknowledge_by_frame(&mut self) {
+        self.acknowledged |= !self.opened_here;
+    }
+
+    #[inline]
+    pub(super) const fn reset(&self) -> Option<Reset> {
+        self.reset
+    }
+
+    /// Returns whether there is something for whoever accepts the stream, though nothing more comes: its end, or bytes
+    /// that came before it was cut. With `whole_only` the latter do not count, nor does what cannot be answered any more.
     pub(super) fn is_worth_accepting(&self, whole_only: bool) -> bool {
-        !matches!(self.typing, Typing::Awaiting { .. })
-            && (self.recv == RecvState::Finished || (self.buffer.len() > 0 && !whole_only))
+        let is_whole = self.recv.is_finished() && !(whole_only && self.reset.is_some());
+        !self.typing.is_awaited() && (is_whole || (self.recv.unread() > 0 && !whole_only))
     }
 
-    /// Both directions have ended on the wire.
+    /// Returns whether both directions have ended on the wire.
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.send == SendState::Done && self.recv != RecvState::Open
+        self.send.is_done() && !self.recv.is_open()
     }
 
-    /// Whether there is something that may be sent now: an echo, data within the window, or a FIN.
-    pub(super) fn can_send(&self) -> bool {
-        if self.reset.is_some() {
-            return false;
-        }
-        if let Owner::HeartbeatResponder { echo: Some(_), .. } = self.owner {
-            return self.send_window >= 4;
-        }
-        if self.queue.is_empty() {
-            return self.send == SendState::Finishing || (self.announce && self.id.is_none());
-        }
-        self.sendable() > 0
+    /// Returns whether all was written, and not all of it is sent.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.send.is_finishing() && self.reset.is_none() && !self.owner.is_heartbeat()
     }
 
-    /// Bytes of data that the peer's window has room for.
-    pub(super) fn window_left(&self) -> usize {
-        usize::try_from(self.send_window.saturating_sub(self.prefix_len())).unwrap_or(usize::MAX)
+    /// Returns whether the stream matters while the session drains.
+    ///
+    /// It does if it is still being sent, or if what the peer still sends on it is to be credited or echoed, so that
+    /// the peer comes to its own end and does not take this side for dead.
+    pub(super) fn is_draining(&self) -> bool {
+        let is_read = self.id.is_some() && self.recv.is_open() && self.reset.is_none();
+        self.is_finishing() || (is_read && self.owner != Owner::HeartbeatRequester)
     }
 
-    /// Bytes that are queued and that the window has room for. Crumbs of a window are saved up: a peer that grants a
-    /// byte at a time gets no frame a byte.
-    pub(super) fn sendable(&self) -> usize {
-        let n = self.queue.len().min(self.window_left());
-        if n < self.queue.len().min(MIN_PIECE) { 0 } else { n }
+    /// Takes the stream off the wire, because its session has ended.
+    pub(super) fn outlive_session(&mut self) {
+        self.on_wire = false;
+        self.acknowledged = true;
+        self.send.leave_lists();
     }
 
-    /// Bytes of data that the window has room for beside what is queued.
-    pub(super) fn window_room(&self) -> usize {
-        self.window_left().saturating_sub(self.queue.len())
+    /// Leaves a stream of the peer to nobody, with what it has said of its type so far.
+    pub(super) fn abandon(&mut self) {
+        self.owner = Owner::Nobody;
+        self.typing = Typing::Untyped;
     }
 
-    /// Bytes of the type that has yet to leave.
-    pub(super) fn prefix_len(&self) -> u64 {
-        if self.prefix.is_some() { 4 } else { 0 }
+    /// Gives back memory that nothing is in.
+    pub(super) fn shrink(&mut self) {
+        self.recv.shrink();
+        self.send.shrink();
     }
 }
 
-/// Least bytes of window for which a frame is sent, unless it ends the queue.
-const MIN_PIECE: usize = 256;
+/// The end of a session of which there is no record: the key names nothing, since the session ended before the stream
+/// could.
+pub(super) const FORGOTTEN: SessionError = SessionError::Closed(ErrorCode::NO_ERROR);
+
+impl Session {
+    /// Returns why the stream can bring nothing more: it was reset by either side, or the session ended before both
+    /// directions had. `None` while it has not failed.
+    pub fn failure(&self, key: StreamKey) -> Option<ReadError> {
+        let end = self.local_end();
+        let Some(stream) = self.store.get(key) else {
+            return Some(ReadError::SessionClosed(end.cloned().unwrap_or(FORGOTTEN)));
+        };
+        match (stream.reset, end) {
+            (Some(Reset::ByPeer(code)), _) => Some(ReadError::Reset(code)),
+            (Some(Reset::Locally(code)), _) => Some(ReadError::ResetLocally(code)),
+            (None, Some(end)) => Some(ReadError::SessionClosed(end.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the stream's id; `None` before its SYN is queued.
+    pub fn stream_id(&self, key: StreamKey) -> Option<StreamId> {
+        self.store.get(key)?.id
+    }
+
+    /// Returns whether both directions have ended.
+    pub fn is_over(&self, key: StreamKey) -> bool {
+        self.has_ended() || self.store.get(key).is_none_or(Stream::is_over)
+    }
+
+    /// Returns whether both directions have ended in good order, and all that came was read. Of a stream that was
+    /// reset there is still that to be told.
+    pub fn is_read_out(&self, key: StreamKey) -> bool {
+        let is_read_out = |stream: &Stream| stream.reset.is_none() && stream.recv.unread() == 0;
+        self.store.get(key).is_some_and(|stream| stream.is_over() && is_read_out(stream))
+    }
+
+    /// Ends a stream in both directions; what was not sent is dropped. The peer gets an RST, if it
+    /// has heard of the stream and does not consider it over.
+    pub fn reset(&mut self, key: StreamKey, code: ErrorCode) {
+        self.discard_unread(key);
+        self.reset_with(key, code);
+    }
+
+    /// As [`reset`](Self::reset), but what came can still be read.
+    pub(super) fn reset_with(&mut self, key: StreamKey, code: ErrorCode) {
+        let alive = !self.has_ended();
+        let Some(stream) = self.store.get(key).filter(|stream| stream.reset.is_none()) else { return };
+        // Towards ngrok's crate a code of 0 would read as no reset at all (PROTOCOL §6).
+        let code = if code == ErrorCode::NO_ERROR { ErrorCode::CANCELLED } else { code };
+        if let Some(id) = stream.id.filter(|_| alive && !stream.is_over()) {
+            self.queue_reset(key, code);
+            self.store.note_reset(id);
+        }
+        self.mark_reset(key, Reset::Locally(code));
+    }
+
+    /// Ends a stream in both directions. Nothing is sent.
+    pub(super) fn mark_reset(&mut self, key: StreamKey, reset: Reset) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.reset.get_or_insert(reset);
+        stream.recv.cut();
+        self.send.end(&mut stream.send);
+        self.events.push(Event::Readable(key));
+        self.events.push(Event::Writable(key));
+        self.try_release(key);
+    }
+
+    /// Gives a stream's handle back. An unfinished stream is reset with `CANCELLED`; what was
+    /// finished is still sent first.
+    pub fn release(&mut self, key: StreamKey) {
+        self.counts.remove_handle();
+        let freed = self.discard_unread(key);
+        let (ended, draining) = (self.has_ended(), self.is_draining());
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.owner = Owner::Nobody;
+        if ended && draining && stream.is_draining() {
+            // It is sent to its end, and credited, before the session's.
+        } else if ended {
+            self.remove(key);
+        } else if stream.is_over() {
+            self.try_release(key);
+        } else if stream.send.is_finishing() {
+            // The reset follows the FIN, if the peer has not finished by then.
+            // Until then what comes is thrown away, and credited: the peer may write before it reads.
+            stream.recv.start_discarding();
+            self.consumed(key, freed);
+        } else {
+            self.reset_with(key, ErrorCode::CANCELLED);
+        }
+    }
+
+    /// Frees what an ended stream no longer needs: its id, and its slot once nobody holds it.
+    #[inline]
+    pub(super) fn try_release(&mut self, key: StreamKey) {
+        // Called after each step of a stream's end, of which the last one counts.
+        if self.store.get(key).is_some_and(|stream| stream.is_over() && !stream.send.has_pending_reset()) {
+            self.release_ended(key);
+        }
+    }
+
+    #[inline(never)]
+    fn release_ended(&mut self, key: StreamKey) {
+        let draining = self.is_draining();
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let id = stream.id;
+        let left_wire = std::mem::take(&mut stream.on_wire);
+        if let Some(id) = id.filter(|_| draining || left_wire) {
+            self.store.free_id(id);
+        }
+        if left_wire {
+            self.leave_wire(key);
+        }
+        let Some(stream) = self.store.get(key) else { return };
+        match stream.owner {
+            Owner::Handle => return,
+            Owner::Backlog if !self.accept.forget(stream) => return,
+            _ => {}
+        }
+        self.remove(key);
+    }
+
+    /// Stops counting a stream that has ended in both directions.
+    fn leave_wire(&mut self, key: StreamKey) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let opened_here = stream.opened_here;
+        let earns = opened_here || stream.reset.is_none_or(Reset::is_no_fault_of_the_peer);
+        self.flow.release(stream.recv.window());
+        if earns && stream.id.is_some() {
+            self.abuse.reward_stream();
+        }
+        if !opened_here && stream.reset.is_none() {
+            self.reset_budget.reward_answer();
+        }
+        if stream.is_control {
+            self.control_streams.remove(stream.id.is_some());
+        } else {
+            self.counts.remove(opened_here);
+            if stream.owner.is_heartbeat() {
+                self.counts.remove_heartbeat(opened_here);
+            }
+            if opened_here {
+                if stream.acknowledge() {
+                    self.counts.acknowledge();
+                }
+                self.events.note_capacity();
+            }
+        }
+        self.recv.skip_payload_of(key);
+        self.notice_idle();
+    }
+
+    /// Notes that the peer took a stream of this side: it no longer counts against the limit on unacknowledged ones.
+    #[inline]
+    pub(super) fn acknowledge(&mut self, key: StreamKey) {
+        if let Some(stream) = self.store.get_mut(key).filter(|stream| stream.opened_here)
+            && stream.acknowledge()
+        {
+            self.counts.acknowledge();
+            self.events.note_capacity();
+        }
+    }
+
+    /// Drops a stream, whatever state it is in.
+    fn remove(&mut self, key: StreamKey) {
+        let Some(stream) = self.store.remove(key) else { return };
+        self.recv.forget(&stream.recv);
+        self.send.forget(&stream.send);
+        self.recv.skip_payload_of(key);
+    }
+}

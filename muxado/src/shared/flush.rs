@@ -23,17 +23,17 @@ pub(crate) struct Flushes {
 }
 
 impl Flushes {
-    /// Whether somebody waits who need not any longer.
+    /// Returns whether somebody waits who need not wait any longer.
     pub(super) fn is_due(&self) -> bool {
         self.waiting.front().is_some_and(|(end, _)| *end <= self.flushed)
     }
 
-    /// Whether somebody waits.
+    /// Returns whether somebody waits.
     pub(crate) fn is_awaited(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// The next of those who need not wait any longer.
+    /// Takes the next of those who need not wait any longer.
     fn pop_due(&mut self) -> Option<StreamKey> {
         if !self.is_due() {
             return None;
@@ -45,7 +45,7 @@ impl Flushes {
         self.ends.get(&key.index()).filter(|(of, _)| *of == key).map(|(_, end)| *end)
     }
 
-    /// The stream has something new to be flushed, or is gone.
+    /// Forgets the flush of a stream, because it has something new to be flushed, or is gone.
     pub(super) fn forget(&mut self, key: StreamKey) {
         if !self.ends.is_empty() {
             self.ends.remove(&key.index());
@@ -54,8 +54,8 @@ impl Flushes {
 }
 
 impl Core {
-    /// Ready once everything that was written to the stream is with the transport, with what announces the stream if
-    /// nothing was.
+    /// Polls for the transport to have everything that was written to the stream, or what announces the stream if nothing
+    /// was written.
     pub(crate) fn poll_flush(&mut self, key: StreamKey, cx: &Context<'_>) -> Poll<Result<(), WriteError>> {
         let known = self.flushes.end_of(key);
         if known.is_some_and(|end| end <= self.flushes.flushed) {
@@ -79,7 +79,7 @@ impl Core {
         Poll::Pending
     }
 
-    /// The transport has taken all output so far, and flushed it.
+    /// Notes that the transport has taken all output so far, and flushed it.
     pub(crate) fn note_flushed(&mut self) {
         self.flushes.flushed = self.proto.stats().bytes_sent;
     }

@@ -1,9 +1,8 @@
-//! Who waits to open a stream, and who may.
+//! Who waits to open a stream, and in which order they may.
 //!
-//! Those who wait are called in order, as many as there is room for, and the room is kept for them for one turn of
-//! the driver: whoever comes later must not take it from under their noses again and again. After that turn it is
-//! anybody's, and the next ones are called, too. A future that nobody polls therefore holds nobody up: it is called
-//! once, and passed by.
+//! Those who wait are woken in order, as many as there is room for, and the room is reserved for them for one turn of
+//! the driver: otherwise newcomers could take it first again and again. After that turn it is free for all, and the next
+//! ones are woken, too. A future that nobody polls therefore holds up no other: it is woken once, and passed by.
 
 use std::{
     collections::VecDeque,
@@ -47,12 +46,12 @@ impl Openers {
         self.turn_wanted
     }
 
-    /// The place of a ticket, or where it belongs: tickets rise along the queue.
+    /// Returns the place of a ticket, or where it belongs: tickets rise along the queue.
     fn place(&self, ticket: u64) -> Result<usize, usize> {
         self.waiting.binary_search_by_key(&ticket, |opener| opener.ticket)
     }
 
-    /// Wakes all, for an answer that does not depend on room.
+    /// Wakes all, because the result no longer depends on room.
     pub(super) fn call_all(&mut self, wakes: &mut Wakes) {
         self.waiting.drain(..).for_each(|opener| wakes.push(opener.waker));
     }
@@ -68,7 +67,7 @@ impl Openers {
 }
 
 impl Core {
-    /// Whether the opener may go on; if not, it has a place in the queue now.
+    /// Returns whether the opener may go on; if not, it has a place in the queue now.
     pub(crate) fn poll_open_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> bool {
         if self.proto.refuses_opens() {
             self.leave_openers(ticket);
@@ -108,7 +107,7 @@ impl Core {
         false
     }
 
-    /// An opener gives its place up, because it may go on or does not wait any longer.
+    /// Gives up the place of an opener, because it may go on or does not wait any longer.
     pub(crate) fn leave_openers(&mut self, ticket: &mut Option<u64>) {
         let Some(place) = ticket.take().map(|ticket| self.openers.place(ticket)) else { return };
         if let Ok(index) = place {
@@ -116,7 +115,7 @@ impl Core {
         }
     }
 
-    /// An opener is dropped before it could go on. If it had been called, its turn is the next one's.
+    /// Gives up the place of an opener that is dropped. If it had been woken, the next one is woken instead.
     pub(crate) fn abandon_opening(&mut self, ticket: &mut Option<u64>) {
         if ticket.is_some_and(|ticket| self.openers.place(ticket).is_err()) {
             self.openers.reserved = self.openers.reserved.saturating_sub(1);
@@ -125,7 +124,7 @@ impl Core {
         self.proto.announce_capacity();
     }
 
-    /// The driver begins another turn: room that was kept and not used is anybody's.
+    /// Frees room that was reserved and not used, because the driver begins another turn.
     pub(crate) fn begin_turn(&mut self) {
         self.openers.reserved = 0;
         self.openers.turn_wanted = false;

@@ -20,7 +20,7 @@ pub(crate) enum Signal {
     Idle,
     /// No stream can be opened any more.
     GoingAway,
-    /// Something became of a heartbeat.
+    /// There is a new result of a heartbeat.
     Heartbeat,
     /// The peer's control stream, or the first sign of its extensions.
     Control,
@@ -31,7 +31,7 @@ impl Signal {
         [Self::Acceptable, Self::Closed, Self::Idle, Self::GoingAway, Self::Heartbeat, Self::Control];
 }
 
-/// Names whoever waits: a future, or a handle whose `poll_*` methods are used.
+/// Names a waiter: a future, or a handle whose `poll_*` methods are used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WaiterId(u64);
 
@@ -53,7 +53,7 @@ impl Waiters {
         self.0.shrink_to_fit();
     }
 
-    /// The place of a waiter, or where it belongs. New names are the highest, so that is mostly the end.
+    /// Returns the place of a waiter, or where it belongs. New names are the highest, so that is mostly the end.
     fn place(&self, id: WaiterId) -> Result<usize, usize> {
         match self.0.back() {
             Some((last, _)) if *last >= id => self.0.binary_search_by_key(&id, |(id, _)| *id),
@@ -63,7 +63,7 @@ impl Waiters {
 }
 
 impl Core {
-    /// A name for a future or a handle that may come to wait.
+    /// Returns a new name, for a future or a handle that may come to wait.
     pub(crate) fn new_waiter(&mut self) -> WaiterId {
         self.next_waiter += 1;
         WaiterId(self.next_waiter)
@@ -91,7 +91,7 @@ impl Core {
         }
     }
 
-    /// How many wait for any signal, and how many wakers of theirs are still to be dropped.
+    /// Returns how many wait for any signal, and how many of their wakers are still to be dropped.
     #[cfg(test)]
     pub(crate) fn count_waiters(&self) -> usize {
         self.waiters.iter().map(|waiters| waiters.0.len()).sum::<usize>() + self.replaced.len()
@@ -102,8 +102,8 @@ impl Core {
     }
 }
 
-/// Waits until `ready` is, which is asked at each poll; `signal` says when that may have changed. Leaves the list when
-/// it is dropped.
+/// Waits until `ready` returns ready; it is called at each poll, and `signal` tells when its result may have changed.
+/// The future leaves the list of waiters when it is dropped.
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Wait<'a, F> {
     shared: &'a Shared,
@@ -185,7 +185,7 @@ mod tests {
             touch(typed.accept_typed());
             touch(control.accept());
             touch(heartbeat.changed());
-            touch(heartbeat.beat());
+            touch(heartbeat.ping());
         }
         assert_eq!(waiting(&session), 0);
     }

@@ -84,7 +84,7 @@ struct Peer {
 impl Peer {
     fn new(side: Side) -> Self {
         // Without our mark on opening frames, so that they can be compared.
-        let session = Session::new(side, Config::default().family_extension(false));
+        let session = Session::new(side, Config::default().extensions(false));
         Self { session, now: Instant::now() }
     }
 
@@ -302,7 +302,7 @@ fn server_answers_heartbeats() {
     // The first leaves in one frame with the type.
     let headers = ["00000812 00000003 ffffffff", "00000410 00000003"];
     for (number, header) in (1..).zip(headers) {
-        client.session.beat(client.now);
+        client.session.ping(client.now);
         let beat = hex(&client.sent());
         let token = beat.strip_prefix(&hex(&unhex(header))).expect("a token behind its header");
         if number == 1 {

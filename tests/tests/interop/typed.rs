@@ -148,7 +148,7 @@ async fn our_heartbeat_is_answered(ours: Side) {
     let (_control, _reports) = start_their_heartbeat(theirs).await;
     let heartbeat = Heartbeat::start(&session, HeartbeatConfig::default());
     for _ in 0..5 {
-        heartbeat.beat().await.expect("they answer");
+        heartbeat.ping().await.expect("they answer");
     }
     assert!(heartbeat.round_trip().is_some());
 }
@@ -205,7 +205,7 @@ async fn heartbeats_of_both_sides_run_beside_streams(ours: Side) {
         });
     }
     while !tasks.is_empty() {
-        let (near, far) = tokio::join!(heartbeat.beat(), control.beat());
+        let (near, far) = tokio::join!(heartbeat.ping(), control.beat());
         near.expect("they answer");
         far.expect("we answer");
         while let Some(done) = tasks.try_join_next() {

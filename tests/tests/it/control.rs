@@ -223,27 +223,27 @@ fn peer_is_known_by_its_first_flag() {
         let (session, streams, mut peer) = controlled(side, Config::default());
         let waiting = tokio::spawn({
             let streams = streams.clone();
-            async move { poll_fn(|cx| streams.poll_peer_is_family(cx)).await }
+            async move { poll_fn(|cx| streams.poll_extensions_negotiated(cx)).await }
         });
         peer.send(Frame::syn(remote_id(side, 0), [0, 0, 0, 7])).await;
         settle().await;
-        assert!(!waiting.is_finished() && !session.session().peer_is_family());
+        assert!(!waiting.is_finished() && !session.session().extensions_negotiated());
         peer.send(Frame::syn_ext(remote_id(side, 1), [0, 0, 0, 7])).await;
         assert!(waiting.await.unwrap());
-        assert!(session.session().peer_is_family());
+        assert!(session.session().extensions_negotiated());
     });
 }
 
 #[test]
 fn peer_is_not_known_where_the_extension_is_off_or_the_session_over() {
     each_side(|side| async move {
-        let (session, streams, mut peer) = controlled(side, Config::default().family_extension(false));
+        let (session, streams, mut peer) = controlled(side, Config::default().extensions(false));
         peer.send(Frame::syn_ext(remote_id(side, 0), [0, 0, 0, 7])).await;
         settle().await;
-        assert!(!session.session().peer_is_family());
+        assert!(!session.session().extensions_negotiated());
         let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(streams.poll_peer_is_family(&mut cx), Poll::Pending);
+        assert_eq!(streams.poll_extensions_negotiated(&mut cx), Poll::Pending);
         session.session().close(ErrorCode::NO_ERROR, "");
-        assert_eq!(streams.poll_peer_is_family(&mut cx), Poll::Ready(false));
+        assert_eq!(streams.poll_extensions_negotiated(&mut cx), Poll::Ready(false));
     });
 }

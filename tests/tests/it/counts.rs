@@ -64,7 +64,7 @@ fn calls_to_a_peer_that_is_known_are_one_frame_each_way() {
 #[test]
 fn calls_without_the_extension_have_their_ends_apart() {
     run(async {
-        let pair = Pair::with(Config::default().family_extension(false), 1 << 20);
+        let pair = Pair::with(Config::default().extensions(false), 1 << 20);
         let (client, server) = pair.typed();
         for _ in 0..100 {
             call(&client, &server, b"", b"").await;

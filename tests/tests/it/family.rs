@@ -15,7 +15,7 @@ use tokio::{
 #[test]
 fn syn_has_no_extra_flag_when_the_extension_is_off() {
     each_side(|side| async move {
-        let (session, mut peer) = scripted(side, Config::default().family_extension(false));
+        let (session, mut peer) = scripted(side, Config::default().extensions(false));
         let mut stream = session.open().await.unwrap();
         stream.write_all(b"x").await.unwrap();
         peer.expect(Frame::syn(local_id(side, 0), "x")).await;
@@ -78,7 +78,7 @@ fn message_and_its_end_open_a_stream_in_one_frame_once_the_peer_showed_the_flag(
 #[test]
 fn extension_that_is_off_keeps_the_end_apart_whatever_the_peer_shows() {
     each_side(|side| async move {
-        let (session, mut peer) = scripted(side, Config::default().family_extension(false));
+        let (session, mut peer) = scripted(side, Config::default().extensions(false));
         peer.send(Frame::syn_ext(remote_id(side, 0), "x")).await;
         settle().await;
         let mut stream = session.open().await.unwrap();

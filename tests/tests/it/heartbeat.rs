@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use muxado::{
-    BeatError, Config, Heartbeat, HeartbeatConfig, HeartbeatEvent, OnFailure, SessionError, Side, StreamType,
+    Config, Heartbeat, HeartbeatConfig, HeartbeatEvent, OnFailure, PingError, SessionError, Side, StreamType,
     TypedSession,
 };
 use muxado_tests::{
@@ -99,7 +99,7 @@ fn missing_answer_closes_the_session_after_the_tolerance() {
         assert_eq!(session.session().closed().await.local, lost);
         assert_eq!(heartbeat.changed().await, HeartbeatEvent::TimedOut);
         assert_eq!(heartbeat.changed().await, HeartbeatEvent::Ended);
-        assert_eq!(heartbeat.beat().await, Err(BeatError::SessionClosed(lost)));
+        assert_eq!(heartbeat.ping().await, Err(PingError::SessionClosed(lost)));
     });
 }
 
@@ -131,7 +131,7 @@ fn beat_on_demand_is_answered_or_times_out_also_after_a_reported_failure() {
         first_token(&mut peer, local_id(side, 0)).await;
         assert_eq!(heartbeat.changed().await, HeartbeatEvent::TimedOut);
         let begin = Instant::now();
-        assert_eq!(heartbeat.beat().await, Err(BeatError::TimedOut(Duration::from_secs(15))));
+        assert_eq!(heartbeat.ping().await, Err(PingError::TimedOut(Duration::from_secs(15))));
         assert!(begin.elapsed() <= Duration::from_secs(15));
     });
 }
@@ -180,7 +180,7 @@ fn beat_on_demand_is_sent_at_once_and_gives_the_round_trip() {
             peer.send(Frame::data(id, &token)).await;
         };
         // Two at a time share one token.
-        let (first, second, ()) = tokio::join!(heartbeat.beat(), heartbeat.beat(), answering);
+        let (first, second, ()) = tokio::join!(heartbeat.ping(), heartbeat.ping(), answering);
         assert_eq!(first, Ok(Duration::from_millis(40)));
         assert_eq!(second, Ok(Duration::from_millis(40)));
         assert_eq!(heartbeat.round_trip(), Some(Duration::from_millis(40)));
@@ -196,7 +196,7 @@ fn dropped_beat_leaves_heartbeats_running() {
     each_side(|side| async move {
         let (_session, heartbeat, mut peer) = started(side, HeartbeatConfig::default());
         let id = local_id(side, 0);
-        assert!(tokio::time::timeout(Duration::from_millis(5), heartbeat.beat()).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(5), heartbeat.ping()).await.is_err());
         let token = first_token(&mut peer, id).await;
         peer.send(Frame::data(id, &token)).await;
         next_token(&mut peer, id).await;
@@ -204,29 +204,85 @@ fn dropped_beat_leaves_heartbeats_running() {
 }
 
 #[test]
-fn peer_that_ends_the_heartbeat_stream_does_not_support_heartbeats() {
+fn peer_that_ends_heartbeat_streams_is_asked_again_and_lives_as_long_as_it_ends_them() {
     for end in [Frame::fin(0), Frame::rst(0, 5), Frame::rst(0, 6)] {
         each_side(|side| {
             let end = end.clone();
             async move {
                 let (session, mut heartbeat, mut peer) = started(side, HeartbeatConfig::default());
-                let id = local_id(side, 0);
-                first_token(&mut peer, id).await;
                 let fin = end.kind == muxado_tests::DATA;
-                peer.send(Frame { id, ..end }).await;
-                assert_eq!(heartbeat.changed().await, HeartbeatEvent::Unsupported);
-                assert_eq!(heartbeat.beat().await, Err(BeatError::Unsupported));
-                // Never a FIN alone: one implementation answers that with an endless flood.
-                if fin {
-                    peer.expect(Frame::rst(id, 6)).await;
+                for n in 0..100 {
+                    let (id, since) = (local_id(side, n), Instant::now());
+                    first_token(&mut peer, id).await;
+                    assert_eq!(since.elapsed().as_secs(), 10);
+                    peer.send(Frame { id, ..end.clone() }).await;
+                    assert_eq!(heartbeat.changed().await, HeartbeatEvent::Unsupported);
+                    // Never a FIN alone: one implementation answers that with an endless flood.
+                    if fin {
+                        peer.expect(Frame::rst(id, 6)).await;
+                    }
+                    assert_eq!(session.session().stats().streams_open, 0);
                 }
-                sleep(Duration::from_secs(100)).await;
-                peer.expect_silence().await;
                 assert!(!session.session().is_closed());
-                assert_eq!(session.session().stats().streams_open, 0);
             }
         });
     }
+}
+
+#[test]
+fn heartbeat_that_is_asked_for_goes_on_a_new_stream_where_the_last_was_refused() {
+    each_side(|side| async move {
+        let (_session, heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        for n in 0..3 {
+            let beating = tokio::spawn({
+                let heartbeat = heartbeat.clone();
+                async move { heartbeat.ping().await }
+            });
+            first_token(&mut peer, local_id(side, n)).await;
+            peer.send(Frame::rst(local_id(side, n), 6)).await;
+            assert_eq!(beating.await.unwrap(), Err(PingError::Unsupported));
+        }
+    });
+}
+
+#[test]
+fn peer_that_refuses_heartbeats_and_falls_silent_is_dead_whatever_is_open() {
+    for end in [Frame::fin(0), Frame::rst(0, 6)] {
+        each_side(|side| {
+            let end = end.clone();
+            async move {
+                let (session, _heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+                peer.send(Frame::syn(remote_id(side, 0), [0, 0, 0, 1])).await;
+                let _open = session.accept_typed().await.unwrap();
+                let id = local_id(side, 0);
+                first_token(&mut peer, id).await;
+                peer.send(Frame { id, ..end }).await;
+                let refused = Instant::now();
+                let reason = session.session().closed().await.local;
+                assert_eq!(reason, SessionError::HeartbeatTimeout(Duration::from_secs(15)));
+                // An interval, the tolerance, and the time that closing may take.
+                assert_eq!(refused.elapsed(), Duration::from_secs(10 + 15 + 2));
+            }
+        });
+    }
+}
+
+#[test]
+fn peer_that_refuses_heartbeats_and_sends_on_something_else_lives() {
+    each_side(|side| async move {
+        let (session, _heartbeat, mut peer) = started(side, HeartbeatConfig::default());
+        let id = remote_id(side, 0);
+        peer.send(Frame::syn(id, [0, 0, 0, 1])).await;
+        let _open = session.accept_typed().await.unwrap();
+        first_token(&mut peer, local_id(side, 0)).await;
+        peer.send(Frame::rst(local_id(side, 0), 6)).await;
+        // The second stream of heartbeats is left as it is.
+        for _ in 0..30 {
+            sleep(Duration::from_secs(14)).await;
+            peer.send(Frame::data(id, "x")).await;
+        }
+        assert!(!session.session().is_closed());
+    });
 }
 
 #[test]
@@ -363,7 +419,7 @@ fn beat_in_a_pair_is_answered_past_bulk_data() {
             );
         let _unread = server.accept_typed().await.unwrap();
         let heartbeat = Heartbeat::start(&client, HeartbeatConfig::default());
-        assert_eq!(heartbeat.beat().await, Ok(Duration::ZERO));
+        assert_eq!(heartbeat.ping().await, Ok(Duration::ZERO));
         assert!(!writing.is_finished());
         let echo = pair.server_log.frames().into_iter().find(|frame| frame.payload.len() == 4);
         assert!(echo.is_some_and(|frame| frame.flags & !EXT == 0));

@@ -83,7 +83,7 @@ impl Link {
         let now = Instant::now();
         let line =
             || Line { delay, bytes_per_ms, free_at: now, under_way: VecDeque::new(), inbox: BytesMut::new() };
-        let mut sender = Session::new(Side::Client, config.clone().family_extension(family));
+        let mut sender = Session::new(Side::Client, config.clone().extensions(family));
         let receiver = Session::new(Side::Server, config.clone());
         let open = |_| Stream { sending: sender.open(None).expect("it lives"), receiving: None, read: 0 };
         let streams = (0..streams).map(open).collect();

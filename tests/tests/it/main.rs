@@ -27,6 +27,7 @@ mod malformed;
 mod memory;
 mod open_accept;
 mod reset;
+mod reset_budget;
 mod reset_late;
 mod rooms;
 mod seeds;

@@ -82,7 +82,7 @@ impl World {
             .stream_send_buffer([1024, 10_000, 65_536][rng.below(3)])
             .session_send_buffer([16 * 1024, 1024 * 1024][rng.below(2)])
             .max_open_streams([2, 10, 1000][rng.below(3)])
-            .family_extension(rng.one_in(2));
+            .extensions(rng.one_in(2));
         let content = Content::new(&mut rng, most);
         Self { sim: Sim::new(&config, pipe), rng, streams: Vec::new(), most, content, draining: None, seed }
     }

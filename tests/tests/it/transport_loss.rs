@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use muxado::{BeatError, Config, Heartbeat, HeartbeatConfig, OpenError, ReadError, SessionEnd, SessionError};
+use muxado::{Config, Heartbeat, HeartbeatConfig, OpenError, PingError, ReadError, SessionEnd, SessionError};
 use muxado_tests::{
     Frame, drain, each_side, local_id, remote_id, run, scripted, scripted_typed, scripted_with_driver,
     settle, write_final,
@@ -49,7 +49,7 @@ fn end_of_the_transport_wakes_whoever_waits() {
         let heartbeat = Heartbeat::start(&session, HeartbeatConfig::default());
         let writing = tokio::spawn(async move { sender.write_chunk(vec![0; 1 << 20].into()).await });
         let reading = tokio::spawn(async move { receiver.read_chunk().await });
-        let beating = tokio::spawn(async move { heartbeat.beat().await });
+        let beating = tokio::spawn(async move { heartbeat.ping().await });
         settle().await;
         let opener = plain.clone();
         let opening = tokio::spawn(async move { opener.open().await.map(drop) });
@@ -60,7 +60,7 @@ fn end_of_the_transport_wakes_whoever_waits() {
         let lost = eof(false);
         assert_eq!(reading.await.unwrap(), Err(ReadError::SessionClosed(lost.clone())));
         assert!(writing.await.unwrap().is_err());
-        assert_eq!(beating.await.unwrap(), Err(BeatError::SessionClosed(lost.clone())));
+        assert_eq!(beating.await.unwrap(), Err(PingError::SessionClosed(lost.clone())));
         assert_eq!(opening.await.unwrap(), Err(OpenError::SessionClosed(lost)));
         assert!(accepting.await.unwrap());
     });

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use muxado::{BeatError, Heartbeat, HeartbeatConfig, Side};
+use muxado::{Heartbeat, HeartbeatConfig, PingError, Side};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -52,20 +52,21 @@ impl<S: CallService> Slot<S> {
         while self.pool.end().is_none() {
             let live = Live::new(self.index, self.connect().await);
             let begin = Instant::now();
-            tracing::debug!(peer = %live.peer.info(), "connected");
+            tracing::debug!(peer = %live.peer.peer_info(), "connected");
             if !self.pool.publish(&live) {
                 return;
             }
             live.peer.going_away().await;
             self.pool.withdraw(self.index);
-            tracing::debug!(peer = %live.peer.info(), "connection goes away, making a new one");
+            tracing::debug!(peer = %live.peer.peer_info(), "connection goes away, making a new one");
             // A peer that takes connections only to end them must not be asked in a circle. Once may be
             // chance.
             let was_of_use = live.has_answered() || begin.elapsed() >= OF_USE_AFTER;
             self.failures = if was_of_use { 0 } else { self.failures.saturating_add(1) };
             if self.failures > 1 {
                 let source = io::Error::other("the connection ended before it was of use");
-                self.pause_after(ConnectError::Io { address: live.peer.info().to_string(), source }).await;
+                self.pause_after(ConnectError::Io { address: live.peer.peer_info().to_string(), source })
+                    .await;
             }
             self.retire(live);
         }
@@ -168,9 +169,9 @@ fn panicked() -> io::Error {
 /// ever see: a call sent into it would be lost, and nobody could tell.
 async fn see_alive(peer: &Peer, heartbeat: Option<HeartbeatConfig>) -> io::Result<()> {
     let Some(heartbeat) = heartbeat else { return Ok(()) };
-    match Heartbeat::start(peer.typed(), heartbeat).beat().await {
+    match Heartbeat::start(peer.typed(), heartbeat).ping().await {
         // A peer that refuses heartbeats is alive, too.
-        Ok(_) | Err(BeatError::Unsupported) => Ok(()),
+        Ok(_) | Err(PingError::Unsupported) => Ok(()),
         Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
     }
 }

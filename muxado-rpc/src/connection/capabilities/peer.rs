@@ -1,4 +1,4 @@
-//! What the peer says about itself.
+//! What a peer tells about itself.
 
 use std::{fmt, sync::OnceLock, time::Duration};
 
@@ -7,17 +7,17 @@ use serde_json::value::RawValue;
 use super::line::{AdvertisedLimits, Drain, saturating, services};
 use crate::{Codec, ServiceId, message::limits::PeerLimits, support::truncate::Brief};
 
-/// What a peer said about itself on its control stream (`PROTOCOL §10.13`): its limits, codecs and
-/// services, and whether it drains.
+/// What a peer tells about itself on its control stream (`PROTOCOL §10.13`): limits, codecs, services, and whether it
+/// drains.
 ///
-/// All of it is the peer's word, and each part may be missing. Numbers are taken within bounds: a peer that says
-/// it takes messages of 0 bytes is taken to take 1 KiB, and applies its own limit itself (`PROTOCOL §10.13`). It is known from about a second after
-/// the first call on, between peers of this family; see [`Peer::remote`](crate::Peer::remote). Takes
-/// up to 64 KiB a connection, a few hundred bytes as a rule.
+/// Peers of this implementation tell it about a second after the first call; see [`Peer::known_capabilities`](crate::Peer::known_capabilities).
+/// It is not verified, and each part may be missing. Numbers are taken within bounds: a peer that claims to take
+/// messages of 0 bytes counts as taking 1 KiB, and applies its own limit itself. Takes up to 64 KiB for each connection,
+/// usually a few hundred bytes.
 ///
 /// ```
 /// # async fn example(peer: &muxado_rpc::Peer) {
-/// if let Some(remote) = peer.remote() {
+/// if let Some(remote) = peer.known_capabilities() {
 ///     println!("messages of up to {:?} bytes", remote.max_message_size());
 ///     for service in remote.services() {
 ///         println!("{} ({}): {:?}", service.name(), service.id(), service.methods());
@@ -44,75 +44,73 @@ impl PeerCapabilities {
         Self { limits, codecs, services, truncated, drain: OnceLock::new() }
     }
 
-    /// Bytes of the largest message that the peer takes ([`Limits::max_message_size`] there). A
-    /// larger request, answer or item of this side fails here, before a byte of it is sent.
+    /// Returns the size of the largest message that the peer takes, in bytes: its [`Limits::max_message_size`]. A larger
+    /// message fails on this side, before a byte of it is sent.
     ///
     /// [`Limits::max_message_size`]: crate::Limits::max_message_size
     pub fn max_message_size(&self) -> Option<usize> {
         self.limits.max_message_size()
     }
 
-    /// Bytes of the metadata of one message that the peer takes ([`Limits::max_metadata_size`]
-    /// there). A message with more fails here.
+    /// Returns how much metadata the peer takes in one message, in bytes: its [`Limits::max_metadata_size`]. A message
+    /// with more fails on this side.
     ///
     /// [`Limits::max_metadata_size`]: crate::Limits::max_metadata_size
     pub fn max_metadata_size(&self) -> Option<usize> {
         self.limits.max_metadata_size()
     }
 
-    /// Bytes that our requests on this connection may take at the peer, all together
-    /// ([`Limits::max_request_memory`] there).
+    /// Returns how much memory requests of this connection may take at the peer together, in bytes: its
+    /// [`Limits::max_request_memory`].
     ///
     /// [`Limits::max_request_memory`]: crate::Limits::max_request_memory
     pub fn max_request_memory(&self) -> Option<usize> {
         self.limits.max_request_memory()
     }
 
-    /// Calls of ours that the peer serves at a time on this connection ([`Limits::max_in_flight`]
-    /// there). Further ones wait.
+    /// Returns how many calls of this connection the peer serves at a time: its [`Limits::max_in_flight`]. Further calls
+    /// wait.
     ///
     /// [`Limits::max_in_flight`]: crate::Limits::max_in_flight
     pub fn max_in_flight(&self) -> Option<usize> {
         self.limits.max_in_flight.map(saturating)
     }
 
-    /// How long the peer waits for the first byte of a call ([`Limits::first_byte_timeout`] there).
+    /// Returns how long the peer waits for the first byte of a call: its [`Limits::first_byte_timeout`].
     ///
     /// [`Limits::first_byte_timeout`]: crate::Limits::first_byte_timeout
     pub fn first_byte_timeout(&self) -> Option<Duration> {
         self.limits.first_byte_timeout()
     }
 
-    /// The codecs that the peer takes, without those that are not known here; `None` if it did not
-    /// say.
+    /// Returns the codecs that the peer takes, as far as they are known here. `None` if it has not told.
     pub fn codecs(&self) -> Option<&[Codec]> {
         self.codecs.as_deref()
     }
 
-    /// The services that the peer serves, as it listed them; see [`is_truncated`](Self::is_truncated).
-    /// The list is made anew by each call.
+    /// Returns the services that the peer lists; see [`is_truncated`](Self::is_truncated). Each call decodes the list anew.
     ///
-    /// It is for people and for choosing between peers. A method that is not in it may have been added
-    /// since; calling it says whether it is there.
+    /// The list is for people and for choosing between peers. The peer may serve a method that is not in it; a call
+    /// shows that for certain.
     pub fn services(&self) -> Vec<ServiceCapability> {
         self.services.as_deref().map(services).unwrap_or_default()
     }
 
-    /// Whether the peer serves more than [`services`](Self::services) says: what it says in one line
-    /// is limited to 64 KiB.
+    /// Returns whether the peer serves more than [`services`](Self::services) lists, because its list did not fit into
+    /// 64 KiB.
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Whether the peer said that it shuts down: calls under way may finish, no new ones begin. The
-    /// go-away beside it is what counts ([`Peer::is_going_away`](crate::Peer::is_going_away)); a peer
-    /// that ends at once says no more than that.
+    /// Returns whether the peer has told that it shuts down: calls under way may finish, no new ones begin.
+    ///
+    /// [`Peer::is_going_away`](crate::Peer::is_going_away) says so for peers that do not tell it, too.
     pub fn is_draining(&self) -> bool {
         self.drain.get().is_some()
     }
 
-    /// How long the peer lets calls under way go on, counted from when it said so; `None` if it does
-    /// not drain, or did not say.
+    /// Returns how long the peer lets calls under way go on, counted from when it told. `None` if it does not drain, or
+    /// has not told.
     pub fn drain_grace(&self) -> Option<Duration> {
         self.drain.get()?.grace()
     }
@@ -130,7 +128,7 @@ impl PeerCapabilities {
     }
 }
 
-/// Of the list of services at most 256 bytes are shown, escaped.
+/// Shows at most 256 bytes of the list of services, escaped.
 impl fmt::Debug for PeerCapabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services = self.services.as_deref().map_or("", RawValue::get);
@@ -144,11 +142,11 @@ impl fmt::Debug for PeerCapabilities {
     }
 }
 
-/// A service that a peer says it serves; see [`PeerCapabilities::services`].
+/// A service that a peer lists; see [`PeerCapabilities::services`].
 ///
 /// ```
 /// # async fn example(peer: &muxado_rpc::Peer) {
-/// let serves_chat = peer.remote().is_some_and(|remote| {
+/// let serves_chat = peer.known_capabilities().is_some_and(|remote| {
 ///     remote.services().iter().any(|service| service.name() == "Chat")
 /// });
 /// # let _ = serves_chat;
@@ -166,17 +164,17 @@ impl ServiceCapability {
         Self { name, id, methods }
     }
 
-    /// Its name.
+    /// Returns the name of the service.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its id, by which it is called.
+    /// Returns the id of the service on the wire.
     pub fn id(&self) -> ServiceId {
         self.id
     }
 
-    /// The names of its methods; `None` if they were left out.
+    /// Returns the names of the methods. `None` if the peer left them out.
     pub fn methods(&self) -> Option<&[String]> {
         self.methods.as_deref()
     }

@@ -87,7 +87,7 @@ impl ControlSender {
             // The go-away is enough, and no stream can be opened behind it.
             Self::Silent | Self::Waiting(_) if wishes.drain.is_some() => Some(Self::Over),
             Self::Silent if wishes.has_heard => Some(Self::begin(streams, hello())),
-            Self::Silent => match streams.poll_peer_is_family(cx) {
+            Self::Silent => match streams.poll_extensions_negotiated(cx) {
                 Poll::Ready(true) if is_urgent => Some(Self::begin(streams, hello())),
                 Poll::Ready(true) => Some(Self::Waiting(Box::pin(sleep(SAID_AFTER)))),
                 Poll::Ready(false) => Some(Self::Over),

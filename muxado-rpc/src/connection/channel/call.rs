@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use muxado::{OpenTyped, ReadError, Stream, StreamType};
+use muxado::{OpenTyped, ReadError, Stream, StreamType, rpc::OpenTypedExt};
 use tokio::time::Instant;
 
 use super::Hold;
@@ -26,12 +26,10 @@ use crate::{
     wire::{MessageDecoder, MessageError, decode_response},
 };
 
-/// A call under way; see [`Channel`](crate::Channel).
+/// A call over a [`Channel`](crate::Channel).
 ///
-/// Ready with the response; of a method that returns a stream, as soon as the request is sent.
-///
-/// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
-/// nothing was sent.
+/// Returns the response; for a method that returns a stream, as soon as the request is sent. Dropping it resets the
+/// stream, and the peer drops the handler. Before its first poll nothing is sent.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
     state: State,
@@ -220,7 +218,7 @@ impl Exchange {
         Poll::Ready(match read {
             Ok(message) => self.decode(message),
             Err(NoMessage::Broken(error)) => Err(self.broken(&error)),
-            Err(NoMessage::Unreadable(error)) => Err(self.unreadable(&error)),
+            Err(NoMessage::Unreadable(error) | NoMessage::Evicted(error)) => Err(self.unreadable(&error)),
         })
     }
 

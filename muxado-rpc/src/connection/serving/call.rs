@@ -1,6 +1,7 @@
 //! The serving side of one call: reads the request, runs the handler, sends the response.
 
 mod request_reader;
+mod waiting;
 
 use std::{
     future::Future,
@@ -9,15 +10,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use muxado::TypedStream;
 use pin_project::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::request_reader::{Received, RequestReader};
+use self::{
+    request_reader::{Received, RequestReader},
+    waiting::{WaitingResponse, give_up, note_thrown_away},
+};
 use crate::{
     Body, CallService, Codec, Metadata, MethodInfo, Request, Response, Router, ServiceId, Status,
-    connection::{metrics::CallGuard, shared::ConnectionShared},
+    connection::{bounds::Detached, metrics::CallGuard, shared::ConnectionShared},
     message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
     stream::{
         body::{BodyStream, ReceivedBody},
@@ -26,7 +30,7 @@ use crate::{
         writer::{BodyWriter, End},
     },
     support::{
-        budget::Reservation,
+        budget::{Exhausted, Purpose, Reservation},
         panics::{self, CatchDrop, CatchUnwind, Panic},
     },
     wire::{check_metadata, encode_response, push_metadata_message, push_output_end},
@@ -64,6 +68,8 @@ pub(crate) struct ServerCall<S: CallService> {
     shared_permit: Option<Arc<Option<OwnedSemaphorePermit>>>,
     /// The service must not be called again: it panicked, or has a place in a queue.
     is_spent: bool,
+    /// A handler that must finish, whose caller has gone.
+    detached: Option<Box<Orphan>>,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
@@ -80,11 +86,11 @@ enum State<F> {
     },
     /// Writing the items of the response.
     Streaming {
-        writer: Box<BodyWriter>,
+        streaming: Box<Streaming>,
         about: About,
     },
     /// Writing the response, or the end of its items.
-    Responding(OutboundMessage),
+    Responding(WaitingResponse),
     /// Waiting for the tasks of the call.
     Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
@@ -95,6 +101,22 @@ pub(crate) struct New {
     pub(crate) stream: TypedStream,
     pub(crate) first: Option<Bytes>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The items of a response, and the memory of those that wait for the caller.
+struct Streaming {
+    writer: BodyWriter,
+    held: Reservation,
+}
+
+/// What becomes of a handler that must finish after its caller has gone: it runs on as long as the connection lives,
+/// and then if there are not too many of its kind.
+enum Orphan {
+    Connected(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Counted among those that have lost their connection.
+    Alone {
+        _counted: Detached,
+    },
 }
 
 /// What must be known of a request once it is with its handler.
@@ -111,8 +133,8 @@ struct EndScope(Option<Arc<Scope>>);
 /// Why there is no use in going on.
 enum Interruption {
     CallerGone,
-    /// The time of the call is over, which its caller is told with this.
-    Late(Status),
+    /// The time of the call is over, or its memory is needed for others, which its caller is told with this.
+    Told(Status),
 }
 
 impl<S: CallService> ServerCall<S> {
@@ -129,6 +151,7 @@ impl<S: CallService> ServerCall<S> {
             permit: None,
             shared_permit: None,
             is_spent: false,
+            detached: None,
         }
     }
 
@@ -221,6 +244,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reader: RequestReader) {
         match received {
             Received::Request(mut request) => {
+                if let Some(status) = self.refusal(&request) {
+                    return self.respond(request.codec(), Err(status.not_executed()));
+                }
                 *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
                 *self.reserved = reader.take_reserved();
                 self.scope.0 = request.arrival_scope();
@@ -242,6 +268,23 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
     }
 
+    /// Returns why the call is not to begin, although its request is here.
+    fn refusal(&self, request: &Request) -> Option<Status> {
+        let shared = self.guard.as_ref()?.shared();
+        let method = request.method();
+        if let Some(exhausted) = shared.memory().refusal() {
+            return Some(Status::resource_exhausted(format!("{method}: {exhausted}")));
+        }
+        let detached = shared.detached();
+        (method.is_no_cancel() && detached.is_full()).then(|| {
+            let limit = detached.limit();
+            Status::resource_exhausted(format!(
+                "{method}: handlers that must finish run on without their connections, as many as the serving side's \
+                 limit of {limit} (Limits::max_detached_handlers)"
+            ))
+        })
+    }
+
     /// Gives the request the half of the stream on which its body comes.
     fn split(&mut self, request: &mut Request, mut reader: RequestReader) {
         let Some(guard) = self.guard.as_ref() else { return };
@@ -254,7 +297,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let permit = Arc::new(self.permit.take());
         let (read, reader, limits) = (ReadHalf::Half(receive), reader.take_reader(), guard.shared().limits());
         let received = ReceivedBody::new(request.method(), read, reader, limits)
-            .counted(guard.shared().request_memory())
+            .counted(guard.shared().memory())
             .keeping(Arc::clone(&permit));
         *self.shared_permit = Some(permit);
         request.set_input(Some(BodyStream::received(request.codec(), received)));
@@ -306,7 +349,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         panics::discard(request);
         match interruption {
             Interruption::CallerGone => self.close(),
-            Interruption::Late(status) => self.respond(about.codec, Err(status.not_executed())),
+            Interruption::Told(status) => self.respond(about.codec, Err(status.not_executed())),
         }
         Poll::Ready(())
     }
@@ -321,17 +364,45 @@ impl<S: CallService> ServerCallProj<'_, S> {
             self.handled(about, ended);
             return Poll::Ready(());
         }
+        if self.detached.is_some() {
+            return self.poll_orphan(cx, about);
+        }
         let interruption = ready!(self.poll_interrupted(cx, about));
         if about.method.is_no_cancel() {
             self.detach(about, interruption);
-            return Poll::Pending;
+            return self.poll_orphan(cx, about);
         }
         // Of a handler that is cut off a panic is only counted.
         drop(self.drop_handler(about));
         match interruption {
             Interruption::CallerGone => self.close(),
-            Interruption::Late(status) => self.respond(about.codec, Err(status)),
+            Interruption::Told(status) => self.respond(about.codec, Err(status)),
         }
+        Poll::Ready(())
+    }
+
+    /// Ready if a handler that must finish is dropped nevertheless: its connection has ended, and there are too many
+    /// such handlers.
+    fn poll_orphan(&mut self, cx: &mut Context<'_>, about: About) -> Poll<()> {
+        let (Some(orphan), Some(guard)) = (self.detached.as_deref_mut(), self.guard.as_ref()) else {
+            return Poll::Pending;
+        };
+        let Orphan::Connected(closed) = orphan else { return Poll::Pending };
+        ready!(closed.as_mut().poll(cx));
+        let shared = guard.shared();
+        if let Some(counted) = shared.detached().enter() {
+            *orphan = Orphan::Alone { _counted: counted };
+            return Poll::Pending;
+        }
+        if let Some(line) = shared.log().admit() {
+            let (method, peer, suppressed) = (about.method, shared.peer(), line.suppressed);
+            let limit = shared.detached().limit();
+            tracing::warn!(%method, %peer, suppressed, "a handler that must finish is dropped: its connection has \
+                ended, and {limit} others run on already (Limits::max_detached_handlers)");
+        }
+        // A panic on the way is counted with it.
+        drop(self.drop_handler(about));
+        self.close();
         Poll::Ready(())
     }
 
@@ -340,7 +411,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         if let Some(scope) = &self.scope.0 {
             scope.caller_gone();
         }
-        if let (Interruption::Late(status), Some(guard)) = (interruption, self.guard.as_mut()) {
+        if let (Interruption::Told(status), Some(guard)) = (interruption, self.guard.as_mut()) {
             guard.answer(true);
             let mut message = encode_response(about.codec, Err(status), guard.shared().send_limits());
             // There is no time to wait for room.
@@ -350,6 +421,10 @@ impl<S: CallService> ServerCallProj<'_, S> {
             }
         }
         *self.out = None;
+        if let Some(shared) = self.guard.as_ref().map(|guard| Arc::clone(guard.shared())) {
+            let closed = Box::pin(async move { drop(shared.session().closed().await) });
+            *self.detached = Some(Box::new(Orphan::Connected(closed)));
+        }
     }
 
     /// Responds as the handler did, which is dropped before.
@@ -414,10 +489,28 @@ impl<S: CallService> ServerCallProj<'_, S> {
             }
             return Poll::Ready(Interruption::CallerGone);
         }
+        if !about.method.is_no_cancel()
+            && let Some(reserved) = self.reserved.as_ref()
+            && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
+        {
+            return Poll::Ready(Interruption::Told(self.evicted(about, exhausted)));
+        }
         let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
         ready!(deadline.poll_exceeded(cx));
         let status = deadline.limit().status(about.method, "not done within the caller's time limit");
-        Poll::Ready(Interruption::Late(status))
+        Poll::Ready(Interruption::Told(status))
+    }
+
+    /// Returns what to say of a call whose memory others need.
+    fn evicted(&self, about: About, exhausted: Exhausted) -> Status {
+        let method = about.method;
+        if let Some(shared) = self.guard.as_ref().map(CallGuard::shared)
+            && let Some(line) = shared.log().admit()
+        {
+            let (peer, suppressed) = (shared.peer(), line.suppressed);
+            tracing::warn!(%method, %peer, suppressed, "a call is ended: its request has {exhausted}");
+        }
+        Status::resource_exhausted(format!("{method}: its request has {exhausted}"))
     }
 
     /// Responds with a value or a status. The handler is gone before that is sent.
@@ -427,11 +520,12 @@ impl<S: CallService> ServerCallProj<'_, S> {
             panics::discard(result);
             return self.close();
         }
-        guard.answer(result.is_err());
+        let is_status = result.is_err();
+        guard.answer(is_status);
         let message = encode_response(codec, result, guard.shared().send_limits());
         self.state.set(State::Done);
         self.release();
-        self.send(message);
+        self.send(message, codec, is_status);
     }
 
     /// Responds with items, in front of which their metadata goes.
@@ -454,32 +548,34 @@ impl<S: CallService> ServerCallProj<'_, S> {
             push_metadata_message(about.codec, metadata, &mut first);
         }
         let first = OutboundMessage::new(first);
-        let writer = Box::new(BodyWriter::new(about.method, body, limits.message_size(), first));
-        self.state.set(State::Streaming { writer, about });
+        let writer = BodyWriter::new(about.method, body, limits.message_size(), first);
+        let held = Reservation::of(guard.shared().memory(), Purpose::Response);
+        self.state.set(State::Streaming { streaming: Box::new(Streaming { writer, held }), about });
     }
 
     /// Writes items until their end, the time limit, or until the caller goes.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Streaming { writer, about } = self.state.as_mut().project() else {
+        let StateProj::Streaming { streaming, about } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
         let about = *about;
-        let Some(out) = self.out.as_mut() else {
+        let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut()) else {
             self.close();
             return Poll::Ready(());
         };
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
-        let end = match panics::catch_within(at, || writer.poll_write(cx, out)) {
+        let end = match panics::catch_within(at, || streaming.writer.poll_write(cx, out)) {
             Ok(Poll::Ready(Ok(end))) => Some(end),
             Ok(Poll::Ready(Err(_))) => None,
+            Ok(Poll::Pending) if streaming.poll_hold(cx, out, guard).is_ready() => None,
             Ok(Poll::Pending) => match ready!(self.poll_interrupted(cx, about)) {
                 Interruption::CallerGone => None,
-                Interruption::Late(status) => Some((Err(Failure::Status(status)), Metadata::new())),
+                Interruption::Told(status) => Some((Err(Failure::Status(status)), Metadata::new())),
             },
             Err(panic) => Some((Err(Failure::Panic(panic)), Metadata::new())),
         };
-        if let StateOwned::Streaming { writer, .. } = self.state.as_mut().project_replace(State::Done) {
-            self.end_stream(about, *writer, end);
+        if let StateOwned::Streaming { streaming, .. } = self.state.as_mut().project_replace(State::Done) {
+            self.end_stream(about, streaming.writer, end);
         }
         Poll::Ready(())
     }
@@ -504,43 +600,40 @@ impl<S: CallService> ServerCallProj<'_, S> {
             (Ok(()), result) => result,
         };
         self.release();
-        let Some(guard) = self.guard.as_mut() else { return };
-        guard.answer(matches!(result, Err(Failure::Status(_))));
+        let Some(guard) = self.guard.as_ref() else { return };
+        let is_status = matches!(result, Err(Failure::Status(_)));
         let mut buf = writer.take_buf();
         push_output_end(about.codec, result, trailer, guard.shared().send_limits(), &mut buf);
-        self.state.set(State::Responding(OutboundMessage::new(buf)));
+        let end = WaitingResponse::end_of_items(guard.shared(), buf, about.codec, is_status);
+        self.state.set(State::Responding(end));
     }
 
     /// Writes the rest of the response, as long as there is time.
     fn poll_respond(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Responding(message) = self.state.as_mut().project()
+        if let StateProj::Responding(response) = self.state.as_mut().project()
             && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut())
+            && response.poll(cx, out, guard).is_pending()
         {
-            let written = match (out.poll_write_final(cx, message), self.deadline.as_mut()) {
-                (Poll::Ready(written), _) => written.is_ok(),
-                (Poll::Pending, None) => return Poll::Pending,
-                (Poll::Pending, Some(deadline)) => {
-                    ready!(deadline.poll_exceeded(cx));
-                    let peer = guard.shared().peer();
-                    tracing::debug!(%peer, "a response was not taken within the caller's time limit");
-                    false
-                }
-            };
-            if !written {
-                // A caller that has gone needs no response.
-                guard.take_back();
-            }
+            let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+            ready!(deadline.poll_exceeded(cx));
+            let peer = guard.shared().peer();
+            tracing::debug!(%peer, "a response was not taken within the caller's time limit");
         }
         self.close();
         Poll::Ready(())
     }
 
     /// Sends a response and lets go of its stream; what there is no room for is sent later.
-    fn send(&mut self, mut message: OutboundMessage) {
+    fn send(&mut self, mut message: OutboundMessage, codec: Codec, is_status: bool) {
+        let whole = message.remaining();
         match self.out.take().map(|out| out.finish_with(&mut message)) {
             Some(Ok(Some(out))) => {
                 *self.out = Some(out);
-                return self.state.set(State::Responding(message));
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
+                    let waiting = WaitingResponse::new(guard.shared(), message, whole, codec, is_status);
+                    return self.state.set(State::Responding(waiting));
+                }
             }
             Some(Err(_)) => {
                 if let Some(guard) = self.guard.as_mut() {
@@ -580,7 +673,23 @@ impl<S: CallService> ServerCallProj<'_, S> {
         self.state.set(State::Done);
         *self.reserved = None;
         *self.shared_permit = None;
+        *self.detached = None;
         self.guard.take_if(|guard| !guard.is_answered());
+    }
+}
+
+impl Streaming {
+    /// Counts the items that wait for the caller. Ready if the call is ended because there is no room for them.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, out: &mut WriteHalf, guard: &mut CallGuard) -> Poll<()> {
+        let bytes = self.writer.unsent();
+        if bytes == 0 {
+            self.held.clear();
+            return Poll::Pending;
+        }
+        let exhausted = ready!(self.held.poll_hold(cx, bytes));
+        note_thrown_away(guard.shared(), bytes, exhausted);
+        give_up(out, guard);
+        Poll::Ready(())
     }
 }
 

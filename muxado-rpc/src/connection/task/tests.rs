@@ -176,7 +176,7 @@ impl Rig {
     }
 
     fn used(&self) -> usize {
-        self.shared.request_memory().used()
+        self.shared.memory().request_bytes()
     }
 
     fn running(&self) -> usize {

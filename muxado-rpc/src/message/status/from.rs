@@ -54,6 +54,10 @@ pub(crate) fn from_read_error(method: &MethodInfo, error: &ReadError) -> Status 
         ReadError::Reset(ErrorCode::CANCELLED) => {
             Status::cancelled(format!("{method}: cancelled by the peer")).with_origin(Origin::Peer)
         }
+        ReadError::Reset(ErrorCode::ENHANCE_YOUR_CALM) => Status::resource_exhausted(format!(
+            "{method}: {error}: the serving side had no room for what waited to be read"
+        ))
+        .with_origin(Origin::Peer),
         ReadError::Reset(_) => unavailable().with_origin(Origin::Peer),
         ReadError::ResetLocally(_) => unavailable(),
         _ => unavailable().with_origin(Origin::Transport),
@@ -103,6 +107,7 @@ mod tests {
         assert_eq!(reset(ErrorCode::STREAM_REFUSED), (Code::Unavailable, Origin::Peer, false));
         assert_eq!(reset(ErrorCode::ACCEPT_QUEUE_FULL), (Code::Unavailable, Origin::Peer, false));
         assert_eq!(reset(ErrorCode::CANCELLED), (Code::Cancelled, Origin::Peer, true));
+        assert_eq!(reset(ErrorCode::ENHANCE_YOUR_CALM), (Code::ResourceExhausted, Origin::Peer, true));
         assert_eq!(reset(ErrorCode::INTERNAL_ERROR), (Code::Unavailable, Origin::Peer, true));
         let ended = of(ReadError::SessionClosed(SessionError::PeerEof { mid_frame: false }));
         assert_eq!(ended, (Code::Unavailable, Origin::Transport, true));

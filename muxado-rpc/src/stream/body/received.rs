@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Codec, Limits, Metadata, MethodInfo, Origin, Status,
     message::{response::Failure, status},
-    support::budget::Budget,
+    support::budget::{CallMemory, Purpose},
     wire::{MessageDecoder, MessageError, check_metadata, decode_item_message},
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct ReceivedBody {
     reader: MessageReader,
     limits: Limits,
     /// Where the room of what is buffered is counted.
-    memory: Option<Arc<Budget>>,
+    memory: Option<Arc<CallMemory>>,
     /// What sends a body the other way meanwhile.
     forwarding: Option<ForwardTask>,
     /// Messages that came, but for those that were taken where they lay.
@@ -88,9 +88,13 @@ impl ReceivedBody {
     }
 
     /// Counts the room of what is buffered in this budget.
-    pub(crate) fn counted(mut self, memory: &Arc<Budget>) -> Self {
+    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>) -> Self {
         self.memory = Some(Arc::clone(memory));
         self
+    }
+
+    pub(super) const fn deadline_mut(&mut self) -> &mut Option<Deadline> {
+        &mut self.chunks.deadline
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Deadline>) -> Self {
@@ -116,7 +120,8 @@ impl ReceivedBody {
 
     /// Returns the next message. After an error there is none.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
-        let bounds = Bounds { max_message_size: self.limits.max_message_size, memory: self.memory.as_ref() };
+        let memory = self.memory.as_ref().map(|memory| (memory, Purpose::Request));
+        let bounds = Bounds { max_message_size: self.limits.max_message_size, memory };
         let read = match ready!(self.reader.poll_message(cx, &mut self.chunks, bounds)) {
             // In JSON what comes last may be cut off, and look whole.
             Ok(last) if self.reader.is_over() => self.whole(last).map_err(NoMessage::Unreadable),
@@ -150,11 +155,12 @@ impl ReceivedBody {
         match error {
             NoMessage::Broken(Broken::Late(limit)) => limit.status(method, NOT_OVER),
             NoMessage::Broken(Broken::Stream(error)) => self.broken(error),
-            NoMessage::Unreadable(error) => over_limit(error, method, "an item", "receiving", limit)
-                .unwrap_or_else(|| {
+            NoMessage::Unreadable(error) | NoMessage::Evicted(error) => {
+                over_limit(error, method, "an item", "receiving", limit).unwrap_or_else(|| {
                     Status::data_loss(format!("{method}: the items stopped without an end"))
                         .with_origin(Origin::Peer)
-                }),
+                })
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::support::budget::Bound;
 
 /// Feeds `bytes` in pieces of `step`, then the end of the stream.
 fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> {
@@ -157,66 +158,66 @@ fn a_message_of_one_codec_is_not_taken_as_one_of_the_other() {
 }
 
 /// A reader of messages of at most 1 000 bytes, which shares a budget.
-fn counted(budget: &Arc<Budget>) -> MessageDecoder {
-    MessageDecoder::new(1000).counted(budget)
+fn counted(memory: &Arc<CallMemory>) -> MessageDecoder {
+    MessageDecoder::new(1000).counted(memory, Purpose::Request)
 }
 
 #[test]
 fn the_room_of_what_is_buffered_is_counted_to_the_byte() {
-    let budget = Budget::new(10_000);
+    let memory = CallMemory::of_each(10_000);
     for (first, rest, rooms) in [
         (&b"\0\0\0\x64abc"[..], vec![b'x'; 97], [GROWTH * 7, 104]),
         (b"{23456789", b"}123\n".to_vec(), [9, 13]),
     ] {
-        let mut reader = counted(&budget);
+        let mut reader = counted(&memory);
         reader.push(Bytes::from_static(first));
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[0]));
+        assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), rooms[0]));
         assert_eq!(reader.partial.capacity(), rooms[0]);
         reader.push(rest.into());
         let message = reader.pop().unwrap().unwrap();
-        assert_eq!((reader.partial.capacity(), budget.used()), (0, rooms[1]));
+        assert_eq!((reader.partial.capacity(), memory.request_bytes()), (0, rooms[1]));
         let reserved = reader.take_reserved();
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[1]));
+        assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), rooms[1]));
         drop((message, reserved));
-        assert_eq!(budget.used(), 0);
+        assert_eq!(memory.request_bytes(), 0);
     }
 }
 
 #[test]
 fn buffers_grow_to_the_limit_and_never_above() {
-    let budget = Budget::new(1000);
-    let mut reader = counted(&budget);
+    let memory = CallMemory::of_each(1000);
+    let mut reader = counted(&memory);
     for (len, room) in [(300, 300), (1, 600), (299, 600), (1, 1000), (399, 1000)] {
         reader.push(vec![b'{'; len].into());
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), room));
+        assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), room));
         assert_eq!(reader.partial.capacity(), room);
     }
     assert_eq!(reader.finish().unwrap().len(), 1000);
     drop(reader);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(memory.request_bytes(), 0);
 }
 
 #[test]
 fn what_has_no_room_gives_back_what_it_had() {
-    let budget = Budget::new(100);
-    let mut other = counted(&budget);
+    let memory = CallMemory::of_each(100);
+    let mut other = counted(&memory);
     other.push(vec![b'{'; 40].into());
     assert_eq!(other.pop(), Ok(None));
-    let mut reader = counted(&budget);
+    let mut reader = counted(&memory);
     reader.push(vec![b'{'; 60].into());
-    assert_eq!((reader.pop(), budget.used()), (Ok(None), 100));
+    assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), 100));
     reader.push(Bytes::from_static(b"x"));
-    assert_eq!(reader.pop(), Err(MessageError::NoRoom(Exhausted { limit: 100 })));
-    assert_eq!((reader.partial.capacity(), budget.used()), (0, 40));
+    assert_eq!(reader.pop(), Err(MessageError::NoRoom(Exhausted { limit: 100, bound: Bound::Requests })));
+    assert_eq!((reader.partial.capacity(), memory.request_bytes()), (0, 40));
 }
 
 #[test]
 fn an_item_is_counted_until_the_next_is_asked_for() {
-    let budget = Budget::new(100);
-    let mut reader = counted(&budget);
+    let memory = CallMemory::of_each(100);
+    let mut reader = counted(&memory);
     reader.push(Bytes::from_static(b"\0\0\0\x02a"));
     assert_eq!(reader.pop(), Ok(None));
     reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
-    assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"ab"), 6));
-    assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"c"), 0));
+    assert_eq!((reader.pop().unwrap().unwrap(), memory.request_bytes()), (Bytes::from_static(b"ab"), 6));
+    assert_eq!((reader.pop().unwrap().unwrap(), memory.request_bytes()), (Bytes::from_static(b"c"), 0));
 }

@@ -37,7 +37,7 @@ impl Calculator for Exact {
 
 /// A peer that does not show EXT1, as the vectors are written.
 fn plain() -> PeerBuilder {
-    Peer::builder().config(Config::default().family_extension(false)).no_heartbeat()
+    Peer::builder().config(Config::default().extensions(false)).no_heartbeat()
 }
 
 /// A real server, and the other end of its transport.

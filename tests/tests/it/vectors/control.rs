@@ -66,7 +66,7 @@ fn a_server_says_exactly_what_is_stated_and_when() {
 fn a_peer_that_is_told_takes_the_stream_and_knows() {
     run(async {
         let (near, far) = duplex(1 << 16);
-        let config = muxado::Config::default().family_extension(false);
+        let config = muxado::Config::default().extensions(false);
         let client = Peer::builder().config(config).no_heartbeat().client(near).expect("no service");
         let mut scripted = Scripted::new(far, Side::Client);
         scripted.send_all(&decode(&vector("control-hello"))).await;

@@ -70,7 +70,7 @@ struct Core(Session, Instant);
 
 impl Core {
     fn new(side: Side) -> Self {
-        Self(Session::new(side, Config::default().family_extension(false)), Instant::now())
+        Self(Session::new(side, Config::default().extensions(false)), Instant::now())
     }
 
     fn typed(side: Side) -> Self {
@@ -166,7 +166,7 @@ fn vectors_of_the_end_do_what_they_say() {
 fn streams_are_written_as_the_vectors_say() {
     for (family, open) in [(false, "data-syn"), (true, "data-syn-ext1")] {
         let mut core = Core::new(Side::Client);
-        core.0 = Session::new(Side::Client, Config::default().family_extension(family));
+        core.0 = Session::new(Side::Client, Config::default().extensions(family));
         let key = core.0.open(None).expect("it lives");
         core.0.write(key, &mut &b"hello"[..]).expect("it lives");
         assert_eq!(core.sent(), vector(open));

@@ -1,27 +1,30 @@
 //! Reads the request of a call.
 
 use std::{
+    ptr,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use muxado::ReadError;
 use tokio::time::Instant;
 
 use crate::{
-    Codec, MethodInfo, Request, Router, ServiceId, ServiceInfo, Status,
-    connection::shared::ConnectionShared,
+    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
+    Status,
+    connection::{serving::authorize::Authorize, shared::ConnectionShared},
     stream::{
         deadline::{Deadline, TimeLimit},
         half::{ReadChunks, WriteHalf},
         reader::{Bounds, MessageReader, NoMessage, over_limit},
     },
     support::{
-        budget::Reservation,
-        truncate::{self, brief},
+        budget::{Purpose, Reservation},
+        truncate::{push_brief, push_list},
     },
-    wire::{MessageError, RequestHead, decode_request, quick_request, slice_payload},
+    wire::{
+        MessageDecoder, MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload,
+    },
 };
 
 /// A request that is being read.
@@ -32,6 +35,23 @@ pub(super) struct RequestReader {
     reader: MessageReader,
     /// Runs until the first byte is there.
     first_byte: Option<Deadline>,
+    early: Early,
+}
+
+/// What is known of a request before it is whole.
+#[derive(Default)]
+struct Early {
+    /// The head that was authorised.
+    authorised: Option<Box<Authorised>>,
+    /// With how many bytes the head is looked for again.
+    look_at: usize,
+}
+
+/// The head of a call that may be served.
+struct Authorised {
+    method: &'static MethodInfo,
+    metadata: Metadata,
+    extensions: Extensions,
 }
 
 /// A service that is not here, and those that are.
@@ -53,27 +73,76 @@ pub(super) enum Received {
 struct Chunks<'a> {
     first: &'a mut Option<Bytes>,
     stream: &'a mut WriteHalf,
+    service: &'static ServiceInfo,
+    early: &'a mut Early,
+    shared: &'a ConnectionShared,
+}
+
+/// Why there are no more bytes of a request.
+enum Broken {
+    Stream,
+    /// Its head is refused.
+    Refused(Status),
 }
 
 impl ReadChunks for Chunks<'_> {
-    type Error = ReadError;
+    type Error = Broken;
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
-        if let Some(chunk) = self.first.take() {
-            return Poll::Ready(Ok(Some(chunk)));
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        poll_chunk(cx, self.first, self.stream)
+    }
+
+    fn look(&mut self, beginning: &mut MessageDecoder) -> Result<(), Broken> {
+        self.early.authorise(self.service, beginning, self.shared).map_err(Broken::Refused)
+    }
+}
+
+fn poll_chunk(
+    cx: &mut Context<'_>,
+    first: &mut Option<Bytes>,
+    stream: &mut WriteHalf,
+) -> Poll<Result<Option<Bytes>, Broken>> {
+    if let Some(chunk) = first.take() {
+        return Poll::Ready(Ok(Some(chunk)));
+    }
+    match stream {
+        WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX).map_err(|_| Broken::Stream),
+        // The body has the other half, which is not split off before the request is whole.
+        WriteHalf::Half(_) => Poll::Ready(Ok(None)),
+    }
+}
+
+impl Early {
+    /// Has the call authorised once its head is there, if that is in front of the parameters.
+    fn authorise(
+        &mut self,
+        service: &'static ServiceInfo,
+        decoder: &mut MessageDecoder,
+        shared: &ConnectionShared,
+    ) -> Result<(), Status> {
+        let Some(authorize) = shared.authorize() else { return Ok(()) };
+        let (codec, beginning) = (decoder.codec().unwrap_or(Codec::Json), decoder.beginning());
+        if self.authorised.is_some() || beginning.len() <= self.look_at {
+            return Ok(());
         }
-        match self.stream {
-            WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
-            // The body has the other half, which is not split off before the request is whole.
-            WriteHalf::Half(_) => Poll::Ready(Ok(None)),
-        }
+        let Some(RequestHead { method, metadata, .. }) = early_head(codec, beginning) else {
+            // Who sends it byte by byte has it looked at a few times, not for each of them.
+            self.look_at = 2 * beginning.len();
+            return Ok(());
+        };
+        let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
+        check_metadata_size(method, &metadata, shared.limits())?;
+        let authorised = authorise(authorize, method, codec, metadata, decoder.told_size(), shared)?;
+        self.authorised = Some(Box::new(authorised));
+        decoder.authorise();
+        Ok(())
     }
 }
 
 impl RequestReader {
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
-        Self { service, first, reader: MessageReader::default(), first_byte: None }
+        Self { service, first, reader: MessageReader::default(), first_byte: None, early: Early::default() }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -93,15 +162,18 @@ impl RequestReader {
         stream: &mut WriteHalf,
         shared: &Arc<ConnectionShared>,
     ) -> Poll<Received> {
-        let mut chunks = Chunks { first: &mut self.first, stream };
         let received = match &self.service {
             Ok(service) => {
+                let Self { first, reader, early, .. } = self;
+                let mut chunks = Chunks { first, stream, service, early, shared };
+                let purpose =
+                    if shared.authorize().is_none() { Purpose::Request } else { Purpose::Unauthorised };
                 let max_message_size = shared.limits().max_message_size;
-                let bounds = Bounds { max_message_size, memory: Some(shared.request_memory()) };
-                let read = self.reader.poll_message(cx, &mut chunks, bounds);
-                read.map(|read| received(service, &self.reader, read, shared))
+                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
+                let read = reader.poll_message(cx, &mut chunks, bounds);
+                read.map(|read| received(service, reader, read, early, shared))
             }
-            Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
+            Err(unknown) => unknown.poll_refuse(cx, &mut self.first, stream),
         };
         match received {
             Poll::Ready(received) => Poll::Ready(received),
@@ -130,8 +202,13 @@ impl RequestReader {
 
 impl Unknown {
     /// Refuses a call once its codec is known: there is nobody to read on for.
-    fn poll_refuse(&self, cx: &mut Context<'_>, chunks: &mut Chunks<'_>) -> Poll<Received> {
-        let codec = match ready!(chunks.poll_chunk(cx)) {
+    fn poll_refuse(
+        &self,
+        cx: &mut Context<'_>,
+        first: &mut Option<Bytes>,
+        stream: &mut WriteHalf,
+    ) -> Poll<Received> {
+        let codec = match ready!(poll_chunk(cx, first, stream)) {
             Ok(chunk) => {
                 chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte)
             }
@@ -144,17 +221,32 @@ impl Unknown {
 /// What became of reading a request that came to this.
 fn received(
     service: &'static ServiceInfo,
-    reader: &MessageReader,
-    read: Result<Bytes, NoMessage<ReadError>>,
+    reader: &mut MessageReader,
+    read: Result<Bytes, NoMessage<Broken>>,
+    early: &mut Early,
     shared: &Arc<ConnectionShared>,
 ) -> Received {
     let codec = reader.codec().unwrap_or(Codec::Json);
     let request = match read {
-        Ok(message) => request(service, codec, message, shared),
+        Ok(message) => {
+            let size = message.len();
+            request(service, codec, message, shared).and_then(|mut request| {
+                authorise_whole(&mut request, size, early.authorised.take(), shared)?;
+                if let Some(decoder) = reader.decoder() {
+                    decoder.authorise();
+                }
+                Ok(request)
+            })
+        }
         Err(NoMessage::Unreadable(error)) => {
             Err(unreadable(service, &error, shared.limits().max_message_size))
         }
-        Err(NoMessage::Broken(_)) => return Received::Nothing,
+        Err(NoMessage::Evicted(error)) => {
+            note_evicted(&error, shared);
+            Err(unreadable(service, &error, shared.limits().max_message_size))
+        }
+        Err(NoMessage::Broken(Broken::Refused(status))) => Err(status),
+        Err(NoMessage::Broken(Broken::Stream)) => return Received::Nothing,
     };
     match request {
         Ok(request) => Received::Request(request),
@@ -175,17 +267,11 @@ fn request(
         let params = params..message.len();
         return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared) as _));
     }
-    let limits = shared.limits();
     let head = decode_request(codec, &message).map_err(|error| {
         Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
     })?;
     let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
-    let (size, limit) = (head.metadata.size(), limits.max_metadata_size);
-    if size > limit {
-        return Err(Status::resource_exhausted(format!(
-            "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
-        )));
-    }
+    check_metadata_size(method, &head.metadata, shared.limits())?;
     let RequestHead { params, timeout, metadata, .. } = head;
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
@@ -201,6 +287,63 @@ fn request(
     Ok(request)
 }
 
+/// Says in the log that a request that was half sent had to go.
+fn note_evicted(error: &MessageError, shared: &ConnectionShared) {
+    if let MessageError::NoRoom(exhausted) = error
+        && let Some(line) = shared.log().admit()
+    {
+        let (peer, suppressed) = (shared.peer(), line.suppressed);
+        tracing::warn!(%peer, suppressed, "a call is ended: its request, half sent, has {exhausted}");
+    }
+}
+
+fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits) -> Result<(), Status> {
+    let (size, limit) = (metadata.size(), limits.max_metadata_size);
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Status::resource_exhausted(format!(
+        "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
+    )))
+}
+
+/// Has the call authorised, unless that is done.
+#[inline]
+fn authorise_whole(
+    request: &mut Request,
+    size: usize,
+    early: Option<Box<Authorised>>,
+    shared: &ConnectionShared,
+) -> Result<(), Status> {
+    let Some(authorize) = shared.authorize() else { return Ok(()) };
+    // Behind the parameters another method may have been named.
+    let early = early.filter(|early| ptr::eq(early.method, request.method()));
+    let authorised = match early {
+        Some(early) => *early,
+        None => {
+            let (metadata, _) = request.take_extras();
+            authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
+        }
+    };
+    *request.metadata_mut() = authorised.metadata;
+    *request.extensions_mut() = authorised.extensions;
+    Ok(())
+}
+
+fn authorise(
+    authorize: &Authorize,
+    method: &'static MethodInfo,
+    codec: Codec,
+    metadata: Metadata,
+    size: Option<usize>,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let (extensions, peer) = (Extensions::new(), shared.peer());
+    let mut head = CallHead { method, codec, metadata, extensions, peer, size };
+    authorize.check(&mut head)?;
+    Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
+}
+
 fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
     let name = service.name();
     if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
@@ -213,9 +356,14 @@ fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Stat
 }
 
 fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
-    let known = truncate::list(service.methods().iter().map(MethodInfo::name), MAX_METHODS);
-    let (service, name) = (service.name(), brief(name, MAX_QUOTED_NAME));
-    Status::unimplemented(format!("service {service} has no method \"{name}\"; it has: {known}"))
+    let known = service.methods().iter().map(MethodInfo::name);
+    // In one piece of memory: a peer may ask for what is not there as often as it likes.
+    let mut text = String::with_capacity(service.name().len() + MAX_QUOTED_NAME + MAX_METHODS + 40);
+    text.extend(["service ", service.name(), " has no method \""]);
+    push_brief(&mut text, name, MAX_QUOTED_NAME);
+    text.push_str("\"; it has: ");
+    push_list(&mut text, known, MAX_METHODS);
+    Status::unimplemented(text)
 }
 
 /// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.

@@ -1,0 +1,191 @@
+//! Flow control: the windows of streams, and the credit that refills them (`PROTOCOL §5`).
+
+use std::time::Instant;
+
+use super::{
+    growth::{Growth, Link, MAX_LEGACY_WINDOW, MAX_WINDOW},
+    session::Session,
+    store::StreamKey,
+};
+use crate::config::Config;
+
+/// Largest send window, in bytes.
+const MAX_SEND_WINDOW: u64 = 1 << 40;
+
+/// Part of a window that must be used before a stream is observed: most streams of calls never get there,
+/// and no window holds them up.
+const UNOBSERVED: u32 = 16;
+
+/// How many bytes this side may still send on a stream.
+#[derive(Debug)]
+pub(super) struct SendWindow(u64);
+
+impl SendWindow {
+    pub(super) fn new(window: u32) -> Self {
+        Self(u64::from(window))
+    }
+
+    #[inline]
+    pub(super) const fn left(&self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(super) fn consume(&mut self, n: u64) {
+        self.0 = self.0.saturating_sub(n);
+    }
+
+    /// Adds credit from the peer.
+    pub(super) fn add(&mut self, credit: u32) {
+        // No stream ever needs more, and no sum of credits can overflow.
+        self.0 = (self.0 + u64::from(credit)).min(MAX_SEND_WINDOW);
+    }
+}
+
+/// How many bytes the peer may still send on a stream, and what is to be given back.
+#[derive(Debug)]
+pub(super) struct RecvWindow {
+    left: u32,
+    /// Bytes consumed for which no credit went back yet.
+    consumed: u32,
+    /// Whether the window holds the peer up, once much of it was used.
+    growth: Option<Box<Growth>>,
+}
+
+impl RecvWindow {
+    pub(super) fn new(window: u32) -> Self {
+        Self { left: window, consumed: 0, growth: None }
+    }
+
+    #[inline]
+    pub(super) const fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Notes bytes that came, no more than are left.
+    #[inline]
+    pub(super) fn receive(&mut self, n: u32) {
+        self.left -= n;
+    }
+
+    /// Notes bytes that nobody holds any more.
+    #[inline]
+    pub(super) fn consume(&mut self, n: u32) {
+        self.consumed = self.consumed.saturating_add(n);
+    }
+
+    fn extra(&self) -> u32 {
+        self.growth.as_ref().map_or(0, |growth| growth.extra())
+    }
+}
+
+/// What the flow control of all streams goes by.
+#[derive(Debug)]
+pub(super) struct FlowControl {
+    /// The window that streams begin with.
+    window: u32,
+    /// Bytes by which the windows of all streams together may still grow.
+    growth_left: usize,
+    last_input: Option<Instant>,
+    /// When the input before the present one came.
+    quiet_since: Option<Instant>,
+}
+
+impl FlowControl {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            window: config.window_size,
+            growth_left: config.window_growth,
+            last_input: None,
+            quiet_since: None,
+        }
+    }
+
+    /// Notes when input comes.
+    #[inline]
+    pub(super) fn note_input(&mut self, now: Instant) {
+        self.quiet_since = self.last_input.replace(now);
+    }
+
+    /// Takes back by how much the window of a stream had grown.
+    pub(super) fn release(&mut self, window: &RecvWindow) {
+        if let Some(growth) = &window.growth {
+            self.growth_left += growth.window().saturating_sub(self.window) as usize;
+        }
+    }
+
+    fn budget(&self) -> u32 {
+        u32::try_from(self.growth_left).unwrap_or(u32::MAX)
+    }
+}
+
+impl Session {
+    /// Looks at `n` bytes that came for a stream, before its window is reduced by them, and lets the window grow if it
+    /// held the peer up.
+    pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
+        let most = if self.peer_has_extensions() { MAX_WINDOW } else { MAX_LEGACY_WINDOW };
+        let link = Link { now, quiet_since: self.flow.quiet_since, most, budget: self.flow.budget() };
+        let base = self.flow.window;
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let id = stream.id();
+        let is_read = stream.recv.unread() == 0 && stream.recv.is_open();
+        let window = stream.recv.window_mut();
+        let left = window.left;
+        if window.growth.is_none() && base.saturating_sub(left) + n <= base / UNOBSERVED {
+            return;
+        }
+        let growth = window.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
+        let grown = growth.receive(n, left, is_read, &link);
+        if grown > 0 {
+            tracing::debug!(stream = ?id, window = growth.window(), "the window holds the peer up; it grows");
+            self.flow.growth_left -= grown as usize;
+            self.queue_control(key);
+        }
+    }
+
+    /// Counts bytes that nobody holds any more, and has credit sent once it is worth a frame. There is none for streams
+    /// that will bring nothing more.
+    #[inline]
+    pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
+        let threshold = self.credit_threshold();
+        let ended = self.has_ended() && !self.is_draining();
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let is_open = stream.recv.is_open();
+        let window = stream.recv.window_mut();
+        window.consume(u32::try_from(n).unwrap_or(u32::MAX));
+        if window.consumed >= threshold && is_open && !ended {
+            self.queue_control(key);
+        }
+    }
+
+    /// Takes the credit of a stream that is to be sent now, if there is any.
+    pub(super) fn take_credit(&mut self, key: StreamKey) -> Option<u32> {
+        let (threshold, now) = (self.credit_threshold(), self.timers.now());
+        // Only a peer with the protocol extensions widens at once: the Go original would put all of it into one frame.
+        let is_lone = self.peer_has_extensions() && self.streams_in_use() == 1;
+        let budget = self.flow.budget();
+        let stream = self.store.get_mut(key)?;
+        if !stream.recv.is_open() || stream.reset().is_some() {
+            return None;
+        }
+        let window = stream.recv.window_mut();
+        if window.consumed < threshold && window.extra() == 0 {
+            return None;
+        }
+        let mut credit = std::mem::take(&mut window.consumed);
+        if let Some(growth) = &mut window.growth {
+            if let Some(now) = now.filter(|_| is_lone) {
+                self.flow.growth_left -= growth.widen(credit, now, budget) as usize;
+            }
+            credit += growth.grant(now);
+        }
+        window.left += credit;
+        Some(credit)
+    }
+
+    /// Consumed bytes after which credit goes back.
+    #[inline]
+    fn credit_threshold(&self) -> u32 {
+        self.config.credit_threshold(self.streams_in_use() == 1)
+    }
+}

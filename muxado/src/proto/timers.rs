@@ -1,0 +1,143 @@
+//! The times at which a session has something to do, in one table.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::session::Session;
+use crate::error::{ErrorCode, SessionError};
+
+/// What a session does when its time has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Timer {
+    /// Sends the next heartbeat.
+    Ping,
+    /// Finds that the answer to a heartbeat is missing.
+    PingAnswer,
+    /// Acknowledges streams that were accepted a while ago and have not been answered.
+    Acknowledge,
+    /// Resets streams that have not sent their type.
+    StreamType,
+    /// Closes the session, whatever is still unsent.
+    Close,
+    /// Closes a session that nobody uses.
+    Idle,
+}
+
+impl Timer {
+    const COUNT: usize = Self::Idle as usize + 1;
+}
+
+/// When each [`Timer`] is due.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: [Option<Instant>; Timer::COUNT],
+    /// The time of the last input or timeout.
+    now: Option<Instant>,
+    /// Frames of both directions when the time for [`Timer::Idle`] was last set.
+    frames_noted: u64,
+}
+
+impl Timers {
+    /// Sets when a timer is due. A time that cannot be represented is never due.
+    #[inline]
+    pub(super) fn set(&mut self, timer: Timer, at: Option<Instant>) {
+        self.due[timer as usize] = at;
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        self.due = [None; Timer::COUNT];
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.due[timer as usize].is_some()
+    }
+
+    pub(super) fn is_due(&self, timer: Timer, now: Instant) -> bool {
+        self.due[timer as usize].is_some_and(|at| at <= now)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.due.iter().flatten().min().copied()
+    }
+
+    /// Notes the time. A session knows no other clock.
+    #[inline]
+    pub(super) fn set_now(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
+    /// Returns the time of the last input or timeout.
+    #[inline]
+    pub(super) const fn now(&self) -> Option<Instant> {
+        self.now
+    }
+}
+
+impl Session {
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.has_ended() { None } else { self.timers.next() }
+    }
+
+    /// Does what is due and enforces no limit: sends heartbeats and acknowledges accepted streams.
+    ///
+    /// [`handle_timeout`](Self::handle_timeout) does this, too. A driver calls it alone while it has a reason to put
+    /// limits off, for instance after the process was stopped for a while.
+    pub fn handle_tasks(&mut self, now: Instant) {
+        self.timers.set_now(now);
+        if self.timers.is_due(Timer::Acknowledge, now) {
+            self.acknowledge_accepted(now);
+        }
+        if self.timers.is_due(Timer::Ping, now) {
+            self.ping(now);
+        }
+    }
+
+    /// Does what is due and enforces the limits that have passed.
+    ///
+    /// Call it once at the beginning, too: idle time counts from the first call that tells the time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_untyped(now);
+        self.handle_tasks(now);
+        if self.timers.is_due(Timer::Close, now) {
+            self.close_pending();
+        }
+        if self.timers.is_due(Timer::PingAnswer, now) {
+            self.handle_missing_answer(now);
+        }
+        self.note_use(now);
+        if self.timers.is_due(Timer::Idle, now) {
+            self.handle_idle(now);
+        }
+    }
+
+    /// Notes whether frames have come or gone.
+    #[inline]
+    pub(super) fn note_use(&mut self, now: Instant) {
+        let frames = self.recv.frames_received() + self.send.frames_sent();
+        if frames != self.timers.frames_noted || !self.timers.is_set(Timer::Idle) {
+            self.timers.frames_noted = frames;
+            self.restart_idle_timer(now);
+        }
+    }
+
+    fn restart_idle_timer(&mut self, now: Instant) {
+        let due = self.config.idle_timeout.and_then(|timeout| now.checked_add(timeout));
+        self.timers.set(Timer::Idle, due);
+    }
+
+    /// Closes a session that was unused for `Config::idle_timeout`. One with open streams is in use, however silent;
+    /// it is looked at again after the same time.
+    fn handle_idle(&mut self, now: Instant) {
+        let Some(timeout) = self.config.idle_timeout.filter(|_| !self.has_ended()) else { return };
+        if self.is_idle() {
+            let reason = SessionError::IdleTimeout(timeout);
+            let debug = Bytes::from(reason.to_string());
+            self.end_session(reason, Some((ErrorCode::NO_ERROR, debug)));
+        } else {
+            self.restart_idle_timer(now);
+        }
+    }
+}
