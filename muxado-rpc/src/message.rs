@@ -16,5 +16,5 @@ pub(crate) mod scope;
 pub(crate) mod status;
 pub(crate) mod trace_context;
 
-/// The error of Tower layers.
+/// The boxed error of Tower layers and handshakes.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

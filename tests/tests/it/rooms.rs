@@ -24,8 +24,7 @@ const CRATES: [Crate; 3] = [
     Crate {
         name: "muxado",
         floors: &[
-            &[&["backlog"]],
-            &[&["session", "stream", "split", "typed", "heartbeat", "control"]],
+            &[&["session", "stream", "split", "typed", "heartbeat", "control", "rpc"]],
             &[&["driver"]],
             &[&["shared"]],
             // Limits and errors speak of frames, frames of limits and errors.
