@@ -29,6 +29,7 @@ pub struct Config {
     pub(crate) session_receive_memory: usize,
     pub(crate) window_growth: usize,
     pub(crate) write_timeout: Duration,
+    pub(crate) stall_timeout: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) frame_log: Option<Arc<str>>,
@@ -50,6 +51,7 @@ impl Default for Config {
             session_receive_memory: 64 * 1024 * 1024,
             window_growth: 16 * 1024 * 1024,
             write_timeout: Duration::from_secs(30),
+            stall_timeout: Some(Duration::from_secs(60)),
             close_timeout: Duration::from_secs(2),
             idle_timeout: Some(Duration::from_secs(3600)),
             frame_log: None,
@@ -155,8 +157,9 @@ impl Config {
 
     /// Sets how many received bytes the session may hold unread. Default 64 MiB, at least one window.
     ///
-    /// Beyond that, the stream with the most unread bytes is reset with `ENHANCE_YOUR_CALM`; the
-    /// session goes on reading.
+    /// A peer with the protocol extensions keeps to it, so that no stream is lost (`PROTOCOL §5.6`): it takes it for
+    /// 64 MiB, unless `muxado-rpc` advertises another size. Beyond it, the stream with the most unread bytes is reset with
+    /// `ENHANCE_YOUR_CALM`; the session goes on reading.
     #[must_use]
     pub fn session_receive_memory(mut self, bytes: usize) -> Self {
         self.session_receive_memory = bytes;
@@ -188,6 +191,21 @@ impl Config {
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a stream that waits for the peer may stand still before it is reset with
+    /// [`WRITE_TIMEOUT`](crate::ErrorCode::WRITE_TIMEOUT). Default 60 s, clamped to 1 s to 24 h; `None` never resets one.
+    ///
+    /// A stream waits for the peer while the peer gives no credit for what was written to it, and, in calls of
+    /// `muxado-rpc`, while the rest of a message is missing that the peer has begun. Less than 1 KiB in this time counts
+    /// as nothing. Any other stream may rest for as long as its session lives. The time is kept coarsely: a stream is
+    /// reset within one and a quarter of it. If an application stops reading a stream for that long, and its peer has more
+    /// to send than the window holds, the stream is lost.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Option<Duration>) -> Self {
+        let bounds = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+        self.stall_timeout = timeout.map(|timeout| timeout.clamp(*bounds.start(), *bounds.end()));
         self
     }
 

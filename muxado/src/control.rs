@@ -76,6 +76,10 @@ impl ControlStreams {
         Ok(Stream::new(Arc::clone(&self.shared), key))
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Takes the peer's control stream, once. Returns `None` if the session ends before.
     ///
     /// # Cancel safety

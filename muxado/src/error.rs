@@ -290,7 +290,7 @@ pub enum ReadError {
     #[error("stream reset by the peer: {0}")]
     Reset(ErrorCode),
     /// This side reset the stream: the application, or the session because the peer broke a rule.
-    #[error("stream reset by this side: {0}")]
+    #[error("stream reset by this side: {0}{limit}", limit = which_limit(*.0))]
     ResetLocally(ErrorCode),
     /// The session ended before the stream did.
     #[error(transparent)]
@@ -305,7 +305,7 @@ pub enum WriteError {
     #[error("stream reset by the peer: {0}")]
     Reset(ErrorCode),
     /// This side reset the stream: the application, or the session because the peer broke a rule.
-    #[error("stream reset by this side: {0}")]
+    #[error("stream reset by this side: {0}{limit}", limit = which_limit(*.0))]
     ResetLocally(ErrorCode),
     /// The stream's sending side was finished before.
     #[error("the stream's sending side is finished")]
@@ -313,6 +313,15 @@ pub enum WriteError {
     /// The session ended before the stream did.
     #[error(transparent)]
     SessionClosed(SessionError),
+}
+
+/// The setting behind a reset by the session itself.
+const fn which_limit(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::WRITE_TIMEOUT => ": nothing moved on it for too long (Config::stall_timeout)",
+        ErrorCode::ENHANCE_YOUR_CALM => ": too much was unread (Config::session_receive_memory)",
+        _ => "",
+    }
 }
 
 impl From<OpenError> for io::Error {

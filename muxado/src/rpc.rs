@@ -6,7 +6,7 @@
 #[cfg(feature = "tokio")]
 pub use self::{
     backlog::{Accepted, Backlog, NextStream, WaitingKey},
-    handles::{OpenTypedExt, StreamExt, TypedSessionExt},
+    handles::{ControlStreamsExt, OpenTypedExt, RecvStreamExt, StreamExt, TypedSessionExt},
 };
 pub use crate::{
     log_limit::{LogLimit, LogLine},
@@ -20,8 +20,10 @@ mod handles {
     use bytes::Bytes;
 
     use crate::{
+        control::ControlStreams,
         error::{OpenError, ReadError, WriteError},
         proto::{Finish, OpenLevel, Source, Waiting},
+        split::RecvStream,
         stream::Stream,
         typed::{OpenTyped, StreamType, TypedSession, TypedStream},
     };
@@ -141,6 +143,43 @@ mod handles {
         /// # }
         /// ```
         fn finish_with(self, data: &mut impl Source) -> Result<Option<Self>, WriteError>;
+
+        /// Tells the session that the rest of a message is missing: if it does not come for
+        /// [`Config::stall_timeout`](crate::Config::stall_timeout) the stream is reset.
+        ///
+        /// It is to be called again whenever a read has to wait in the middle of a message.
+        fn await_rest(&self);
+    }
+
+    /// What `muxado-rpc` does with a [`RecvStream`] beside its public methods.
+    pub trait RecvStreamExt {
+        /// Tells the session that the rest of a message is missing; see [`StreamExt::await_rest`].
+        fn await_rest(&self);
+    }
+
+    /// What `muxado-rpc` does with [`ControlStreams`] beside their public methods.
+    pub trait ControlStreamsExt {
+        /// Returns how many bytes this side may hold unread, if the peer has to be told because it is not the default.
+        fn session_memory(&self) -> Option<usize>;
+
+        /// Sets how many bytes the peer may hold unread.
+        fn set_peer_memory(&self, bytes: usize);
+    }
+
+    impl RecvStreamExt for RecvStream {
+        fn await_rest(&self) {
+            self.inner().await_rest();
+        }
+    }
+
+    impl ControlStreamsExt for ControlStreams {
+        fn session_memory(&self) -> Option<usize> {
+            self.shared().with(|core| core.proto.advertised_memory())
+        }
+
+        fn set_peer_memory(&self, bytes: usize) {
+            self.shared().with(|core| core.proto.set_peer_memory(bytes));
+        }
     }
 
     impl TypedSessionExt for TypedSession {
@@ -205,6 +244,10 @@ mod handles {
                 return result.map(|_| None);
             }
             result.map(|_| Some(self))
+        }
+
+        fn await_rest(&self) {
+            self.inner().await_rest();
         }
     }
 }

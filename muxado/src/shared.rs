@@ -184,6 +184,7 @@ impl Shared {
             core.driver_done = true;
             core.proto.handle_driver_dropped();
             self.collect(core, &mut wakes);
+            core.shrink();
             core.replaced.extend(core.driver.take());
             core.waiters(Signal::Closed).drain_into(&mut wakes);
             wakes.drop_later(&mut core.replaced);

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     error::{ErrorCode, ReadError, WriteError},
     proto::{Finish, Source, StreamId},
-    stream::Stream,
+    stream::{Stream, StreamRef},
 };
 
 /// The sending half of a [`Stream`].
@@ -99,6 +99,10 @@ impl SendStream {
 }
 
 impl RecvStream {
+    pub(crate) fn inner(&self) -> &StreamRef {
+        self.stream.inner()
+    }
+
     /// Returns the stream's number on the wire; see [`Stream::id`].
     pub fn id(&self) -> Option<StreamId> {
         self.stream.id()

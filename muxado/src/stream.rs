@@ -282,6 +282,10 @@ impl StreamRef {
         self.shared.with(|core| core.poll_flush(self.key, cx))
     }
 
+    pub(crate) fn await_rest(&self) {
+        self.shared.with(|core| core.proto.await_rest(self.key));
+    }
+
     pub(crate) fn stop_reading(&self) {
         self.shared.with(|core| core.proto.stop_reading(self.key));
     }

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use muxado::{ControlStreams, Session, StreamType, TypedSession};
+use muxado::{ControlStreams, Session, StreamType, TypedSession, rpc::ControlStreamsExt};
 use tokio::sync::Notify;
 
 pub use self::peer::{PeerCapabilities, ServiceCapability};
@@ -146,13 +146,20 @@ impl CapabilityStreams {
 
     fn poll_streams(&mut self, remote: &RemoteCapabilities, limits: &Limits, router: &Router) {
         let cx = &mut Context::from_waker(&self.waker);
-        self.receiver.poll(cx, &self.streams, |line| remote.hear(line));
+        let streams = &self.streams;
+        self.receiver.poll(cx, streams, |line| {
+            if let Some(memory) = line.hello.as_ref().and_then(PeerCapabilities::session_memory) {
+                streams.set_peer_memory(memory);
+            }
+            remote.hear(line);
+        });
         let wishes = Wishes {
             is_asked: self.signal.is_asked(),
             has_heard: remote.info.get().is_some(),
             drain: self.signal.drains(),
         };
-        let listener = self.sender.poll(cx, &self.streams, wishes, || line::hello(limits, router));
+        let hello = || line::hello(limits, streams.session_memory(), router);
+        let listener = self.sender.poll(cx, streams, wishes, hello);
         if listener == Listener::Gone || self.receiver.is_over() {
             remote.note_silent();
         }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use muxado::{
     ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError,
-    rpc::{Source, StreamExt},
+    rpc::{RecvStreamExt, Source, StreamExt},
 };
 
 /// Where messages are read.
@@ -30,6 +30,10 @@ pub(crate) trait ReadChunks {
 
     /// Returns the next bytes; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Self::Error>>;
+
+    /// Notes that the rest of a message is waited for: the session resets the stream if it does not come
+    /// ([`muxado::Config::stall_timeout`]).
+    fn await_rest(&self);
 }
 
 impl ReadChunks for ReadHalf {
@@ -40,6 +44,13 @@ impl ReadChunks for ReadHalf {
         match self {
             Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
             Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
+        }
+    }
+
+    fn await_rest(&self) {
+        match self {
+            Self::Whole(stream) => stream.iter().for_each(Stream::await_rest),
+            Self::Half(half) => half.await_rest(),
         }
     }
 }

@@ -75,6 +75,9 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
                 return Poll::Ready(message.map_err(NoMessage::Unreadable));
             }
             let Poll::Ready(read) = chunks.poll_chunk(cx) else {
+                if self.decoder.as_ref().is_some_and(|decoder| decoder.borrow().is_midway()) {
+                    chunks.await_rest();
+                }
                 let error = ready!(self.poll_evicted(cx));
                 return Poll::Ready(Err(NoMessage::Unreadable(error)));
             };

@@ -93,6 +93,11 @@ impl MessageDecoder {
         self.codec
     }
 
+    /// Whether a message has begun of which the rest is missing.
+    pub(crate) fn is_midway(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// Takes the next bytes of the stream, once [`pop`](Self::pop) has no message left.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty(), "bytes were not looked at");

@@ -123,9 +123,33 @@ impl Session {
         self.end_session(reason, None);
     }
 
-    /// Ends the session because its driver is gone.
+    /// Ends the session because its driver is gone: nothing is read or written any more. What is not needed for what can
+    /// still be read is freed, whatever handles there are.
     pub fn handle_driver_dropped(&mut self) {
         self.end_session(SessionError::DriverDropped, None);
+        self.stop_draining();
+        self.send.drop_output();
+        self.free_ended();
+    }
+
+    /// Frees what belonged to streams that are over, and memory that nothing is in.
+    fn free_ended(&mut self) {
+        let whole_only = self.accept.whole_only();
+        let (recv, send) = (&mut self.recv, &mut self.send);
+        self.store.retain(|stream| {
+            send.drop_queued(&mut stream.send);
+            let held = match stream.owner() {
+                Owner::Handle => true,
+                Owner::Backlog => stream.is_worth_accepting(whole_only),
+                _ => false,
+            };
+            if !held {
+                recv.forget(&stream.recv);
+            }
+            held
+        });
+        self.store.forget_ids();
+        self.shrink();
     }
 
     /// Ends the session because the peer broke a rule.
@@ -213,9 +237,11 @@ impl Session {
             tracing::warn!(suppressed, "further streams were reset over Config::session_receive_memory");
         }
         // What was finished before is still sent; everything else is cut.
+        self.forget_peer_memory();
         self.flush_finished();
         self.send.clear_lists();
         self.accept.end();
+        self.stalls.end();
         self.timers.stop_all();
         if !self.is_draining() {
             self.recv.end(matches!(reason, SessionError::Closed(_) | SessionError::IdleTimeout(_)));
@@ -237,6 +263,10 @@ impl Session {
             stream.outlive_session();
             let finishing = draining && stream.is_finishing();
             let drains = draining && stream.is_draining();
+            if whole_only && stream.recv.is_cut() && !drains {
+                // It failed before the session did, and what came of it is no message.
+                recv.discard(&mut stream.recv);
+            }
             let is_worth_accepting = stream.is_worth_accepting(whole_only);
             if drains {
                 // Nobody reads it any more; the peer may write before it reads.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     growth::{Growth, Link, MAX_LEGACY_WINDOW, MAX_WINDOW},
+    late_credit::LEAST_CREDIT,
     session::Session,
     store::StreamKey,
 };
@@ -48,13 +49,17 @@ pub(super) struct RecvWindow {
     left: u32,
     /// Bytes consumed for which no credit went back yet.
     consumed: u32,
+    /// Bytes behind the peer's FIN that are credited once they are consumed.
+    late: u32,
+    /// What was consumed is to be credited, however little it is.
+    is_asked_for: bool,
     /// Whether the window holds the peer up, once much of it was used.
     growth: Option<Box<Growth>>,
 }
 
 impl RecvWindow {
     pub(super) fn new(window: u32) -> Self {
-        Self { left: window, consumed: 0, growth: None }
+        Self { left: window, consumed: 0, late: 0, is_asked_for: false, growth: None }
     }
 
     #[inline]
@@ -72,6 +77,47 @@ impl RecvWindow {
     #[inline]
     pub(super) fn consume(&mut self, n: u32) {
         self.consumed = self.consumed.saturating_add(n);
+    }
+
+    /// Returns how many bytes were consumed for which no credit went back yet.
+    #[inline]
+    pub(super) const fn consumed(&self) -> u32 {
+        self.consumed
+    }
+
+    pub(super) fn take_consumed(&mut self) -> u32 {
+        std::mem::take(&mut self.consumed)
+    }
+
+    /// Credits what was consumed with the next frames, however little it is.
+    pub(super) fn ask_for_credit(&mut self) {
+        self.is_asked_for = true;
+    }
+
+    /// Gives credit only for the last `counted` bytes from now on: the peer has finished the stream.
+    pub(super) fn finish(&mut self, counted: u32) {
+        self.consumed = self.consumed.min(counted);
+        self.late = counted - self.consumed;
+        if let Some(growth) = &mut self.growth {
+            growth.clear_extra();
+        }
+    }
+
+    /// Notes bytes behind the peer's FIN that nobody holds any more. Returns for how many no credit went back yet; `None`
+    /// if there is no more credit to be given.
+    pub(super) fn consume_late(&mut self, n: usize) -> Option<u32> {
+        if self.late == 0 {
+            return None;
+        }
+        let n = self.late.min(u32::try_from(n).unwrap_or(u32::MAX));
+        self.late -= n;
+        self.consumed += n;
+        Some(self.consumed)
+    }
+
+    /// Gives no more credit: the stream was reset.
+    pub(super) fn forget_credit(&mut self) {
+        (self.late, self.consumed) = (0, 0);
     }
 
     fn extra(&self) -> u32 {
@@ -108,8 +154,8 @@ impl FlowControl {
     }
 
     /// Takes back by how much the window of a stream had grown.
-    pub(super) fn release(&mut self, window: &RecvWindow) {
-        if let Some(growth) = &window.growth {
+    pub(super) fn release(&mut self, window: &mut RecvWindow) {
+        if let Some(growth) = window.growth.take() {
             self.growth_left += growth.window().saturating_sub(self.window) as usize;
         }
     }
@@ -124,16 +170,24 @@ impl Session {
     /// held the peer up.
     pub(super) fn consider_growth(&mut self, key: StreamKey, n: u32, now: Instant) {
         let most = if self.peer_has_extensions() { MAX_WINDOW } else { MAX_LEGACY_WINDOW };
-        let link = Link { now, quiet_since: self.flow.quiet_since, most, budget: self.flow.budget() };
+        // What is unread may come to fill the memory; windows must not add to it then.
+        let is_much = self.recv.bytes_unread() > self.config.session_receive_memory / 8;
+        let budget = if is_much { 0 } else { self.flow.budget() };
+        let link = Link { now, quiet_since: self.flow.quiet_since, most, budget };
         let base = self.flow.window;
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let window = stream.recv.window();
+        let left = window.left;
+        if window.growth.is_none() {
+            if base.saturating_sub(left) + n <= base / UNOBSERVED {
+                return;
+            }
+            self.expect_stalls();
+        }
         let Some(stream) = self.store.get_mut(key) else { return };
         let id = stream.id();
         let is_read = stream.recv.unread() == 0 && stream.recv.is_open();
         let window = stream.recv.window_mut();
-        let left = window.left;
-        if window.growth.is_none() && base.saturating_sub(left) + n <= base / UNOBSERVED {
-            return;
-        }
         let growth = window.growth.get_or_insert_with(|| Box::new(Growth::new(base, left)));
         let grown = growth.receive(n, left, is_read, &link);
         if grown > 0 {
@@ -147,13 +201,17 @@ impl Session {
     /// that will bring nothing more.
     #[inline]
     pub(super) fn consumed(&mut self, key: StreamKey, n: usize) {
-        let threshold = self.credit_threshold();
+        let least = (self.config.window_size / 2).min(LEAST_CREDIT);
         let ended = self.has_ended() && !self.is_draining();
         let Some(stream) = self.store.get_mut(key) else { return };
-        let is_open = stream.recv.is_open();
+        if !stream.recv.is_open() {
+            self.consumed_late(key, n);
+            return;
+        }
         let window = stream.recv.window_mut();
         window.consume(u32::try_from(n).unwrap_or(u32::MAX));
-        if window.consumed >= threshold && is_open && !ended {
+        let consumed = window.consumed;
+        if consumed >= least && !ended && consumed >= self.credit_threshold() {
             self.queue_control(key);
         }
     }
@@ -165,27 +223,21 @@ impl Session {
         let is_lone = self.peer_has_extensions() && self.streams_in_use() == 1;
         let budget = self.flow.budget();
         let stream = self.store.get_mut(key)?;
-        if !stream.recv.is_open() || stream.reset().is_some() {
-            return None;
-        }
+        let is_open = stream.recv.is_open();
+        let is_cut = stream.recv.is_cut() || stream.reset().is_some();
         let window = stream.recv.window_mut();
-        if window.consumed < threshold && window.extra() == 0 {
+        let is_due = std::mem::take(&mut window.is_asked_for) || window.consumed >= threshold;
+        if is_cut || ((!is_due || window.consumed == 0) && window.extra() == 0) {
             return None;
         }
         let mut credit = std::mem::take(&mut window.consumed);
         if let Some(growth) = &mut window.growth {
-            if let Some(now) = now.filter(|_| is_lone) {
+            if let Some(now) = now.filter(|_| is_lone && is_open) {
                 self.flow.growth_left -= growth.widen(credit, now, budget) as usize;
             }
             credit += growth.grant(now);
         }
         window.left += credit;
         Some(credit)
-    }
-
-    /// Consumed bytes after which credit goes back.
-    #[inline]
-    fn credit_threshold(&self) -> u32 {
-        self.config.credit_threshold(self.streams_in_use() == 1)
     }
 }

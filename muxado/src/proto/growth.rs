@@ -124,6 +124,11 @@ impl Growth {
         self.extra
     }
 
+    /// Gives no more credit than was consumed: the peer has finished the stream.
+    pub(super) fn clear_extra(&mut self) {
+        self.extra = 0;
+    }
+
     /// Notes that credit goes out, all that is extra included; returns how much that is.
     pub(super) fn grant(&mut self, now: Option<Instant>) -> u32 {
         self.granted_at = now;

@@ -65,6 +65,8 @@ pub(super) struct RecvHalf {
     discards: bool,
     window: RecvWindow,
     buffer: RecvBuffer,
+    /// Bytes of payload that came.
+    received: u64,
 }
 
 impl RecvHalf {
@@ -74,6 +76,7 @@ impl RecvHalf {
             discards: false,
             window: RecvWindow::new(window),
             buffer: RecvBuffer::default(),
+            received: 0,
         }
     }
 
@@ -87,6 +90,18 @@ impl RecvHalf {
     #[inline]
     pub(super) fn is_finished(&self) -> bool {
         self.state == RecvState::Finished
+    }
+
+    /// Returns whether a reset came first, or what came was thrown away.
+    #[inline]
+    pub(super) fn is_cut(&self) -> bool {
+        self.state == RecvState::Reset
+    }
+
+    /// Returns how many bytes of payload came.
+    #[inline]
+    pub(super) const fn received(&self) -> u64 {
+        self.received
     }
 
     /// Ends the direction, if it has not ended: nothing more comes.
@@ -220,7 +235,7 @@ impl Recv {
     }
 
     /// Drops what a stream has, and its end with it; returns how many bytes that were.
-    fn discard(&mut self, half: &mut RecvHalf) -> usize {
+    pub(super) fn discard(&mut self, half: &mut RecvHalf) -> usize {
         let freed = half.buffer.clear();
         if freed > 0 && half.state == RecvState::Finished {
             // What was thrown away must not look as if it had never been there.
@@ -579,6 +594,8 @@ impl Session {
         self.consider_growth(key, length, now);
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.recv.window.receive(length);
+        let left = stream.recv.window.left();
+        self.note_window(key, left, now);
         self.recv.frames_delivered += 1;
         self.recv.incoming = Incoming::Data { key, left: length, fin, large: length >= LARGE_FRAME };
     }
@@ -615,7 +632,10 @@ impl Session {
 
     fn handle_wndinc(&mut self, id: StreamId, credit: u32) -> Result<(), ProtocolError> {
         let sent = self.send.bytes_sent();
-        let Some(key) = self.store.find(id) else { return self.abuse.charge_control(USELESS_CREDIT, sent) };
+        let Some(key) = self.store.find(id) else {
+            self.note_late_credit(id, credit);
+            return self.abuse.charge_control(USELESS_CREDIT, sent);
+        };
         self.acknowledge(key);
         if credit == 0 {
             return self.abuse.charge("empty credit");
@@ -644,6 +664,7 @@ impl Session {
             input.advance(n);
             return;
         };
+        stream.recv.received += n as u64;
         if let Some((taken, stream_type)) = stream.typing.take_in(&input.rest()[..n]) {
             stream.recv.window.consume(taken as u32);
             input.advance(taken);
@@ -689,6 +710,8 @@ impl Session {
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.recv.is_open()) else { return };
         // What came behind the session's end was thrown away: that is no end of data.
         stream.recv.state = if ended { RecvState::Reset } else { RecvState::Finished };
+        self.begin_late_credit(key);
+        let Some(stream) = self.store.get_mut(key) else { return };
         if stream.typing.is_awaited() {
             // It ended before it said what it was.
             return self.reset_with(key, ErrorCode::STREAM_RESET);
@@ -711,6 +734,10 @@ impl Session {
     /// Resets the fullest streams while more is unread than the session may hold; the reader never stops.
     #[inline]
     fn bound_unread(&mut self, now: Instant) {
+        if self.recv.bytes_unread <= self.config.session_receive_memory / 4 {
+            return;
+        }
+        self.press_credit();
         while self.recv.bytes_unread > self.config.session_receive_memory && self.reset_fullest(now) {}
     }
 
@@ -748,6 +775,7 @@ impl Session {
     /// When the stream was reset or the session ended, and all that came before was read.
     pub fn read_chunk(&mut self, key: StreamKey, max: usize) -> Result<Read<Bytes>, ReadError> {
         let Some(stream) = self.store.get_mut(key) else { return Err(self.forgotten()) };
+        stream.stall.note_read();
         match stream.recv.buffer.pop(max.max(1)) {
             Some(chunk) => {
                 self.recv.bytes_unread -= chunk.len();
@@ -765,6 +793,7 @@ impl Session {
     /// As [`read_chunk`](Self::read_chunk).
     pub fn read(&mut self, key: StreamKey, dst: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
         let Some(stream) = self.store.get_mut(key) else { return Err(self.forgotten()) };
+        stream.stall.note_read();
         let n = self.recv.read(&mut stream.recv, dst);
         if n == 0 && dst.has_remaining_mut() {
             return self.end_of(key);

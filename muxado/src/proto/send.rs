@@ -15,6 +15,7 @@ use super::{
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId},
     heartbeat::Echo,
     outbox::{Outbox, SendQueue, Source},
+    peer_memory::Bulk,
     session::Session,
     store::StreamKey,
     stream::{FORGOTTEN, Owner, Reset, Stream},
@@ -102,6 +103,9 @@ pub(super) struct SendHalf {
     /// The four type bytes, until they leave in front of the first data.
     prefix: Option<[u8; 4]>,
     window: SendWindow,
+    bulk: Bulk,
+    /// Bytes of payload that were put into frames.
+    sent: u64,
     queue: SendQueue,
     /// Bytes of the queue that the window has no room for, as counted in the session.
     stalled: usize,
@@ -121,6 +125,8 @@ impl SendHalf {
             pending_reset: None,
             prefix: None,
             window: SendWindow::new(window),
+            bulk: Bulk::default(),
+            sent: 0,
             queue: SendQueue::default(),
             stalled: 0,
         }
@@ -167,9 +173,56 @@ impl SendHalf {
         self.in_pending_control = false;
     }
 
-    /// Returns how many bytes of data the peer's window has room for.
+    /// Stops being in the list of streams that have something to send.
+    pub(super) fn leave_ready(&mut self) {
+        self.in_ready = false;
+    }
+
+    /// Returns whether the stream is in the list of those that have a control frame to send.
+    pub(super) const fn is_in_pending_control(&self) -> bool {
+        self.in_pending_control
+    }
+
+    #[inline]
+    pub(super) const fn window(&self) -> &SendWindow {
+        &self.window
+    }
+
+    #[inline]
+    pub(super) const fn bulk(&self) -> &Bulk {
+        &self.bulk
+    }
+
+    #[inline]
+    pub(super) fn bulk_mut(&mut self) -> &mut Bulk {
+        &mut self.bulk
+    }
+
+    /// Returns how many bytes of payload were put into frames.
+    #[inline]
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Returns how many written bytes are not in frames yet.
+    #[inline]
+    pub(super) fn unsent(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Returns whether something is to be sent, and the peer takes nothing.
+    pub(super) fn awaits_credit(&self) -> bool {
+        let holds = !self.queue.is_empty() && self.sendable() == 0;
+        let keeps_waiting = self.write_blocked && self.window_left() == 0;
+        self.state != SendState::Done && (holds || keeps_waiting)
+    }
+
+    /// Returns how many bytes of data the peer has room for: in the window, and in its memory.
     #[inline]
     fn window_left(&self) -> usize {
+        if self.bulk.awaits_room() {
+            return 0;
+        }
         usize::try_from(self.window.left().saturating_sub(self.prefix_len())).unwrap_or(usize::MAX)
     }
 
@@ -183,7 +236,7 @@ impl SendHalf {
 
     /// Returns how many bytes of data the window has room for beside what is queued.
     #[inline]
-    fn window_room(&self) -> usize {
+    pub(super) fn window_room(&self) -> usize {
         self.window_left().saturating_sub(self.queue.len())
     }
 
@@ -288,6 +341,11 @@ impl Send {
         self.bytes_unsent
     }
 
+    /// Returns for how many of the unsent bytes the peer gives no credit.
+    pub(super) const fn bytes_stalled(&self) -> usize {
+        self.bytes_stalled
+    }
+
     /// Answers data for an unknown stream with a reset.
     pub(super) fn reply(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
         if self.replies.len() >= MAX_REPLIES {
@@ -320,12 +378,18 @@ impl Send {
         self.bytes_stalled -= half.stalled;
     }
 
-    /// Counts anew what of a stream's queue its window has no room for.
+    /// Counts anew what of a stream's queue the peer has no room for; returns how much that is.
     #[inline]
-    fn recount_stalled(&mut self, half: &mut SendHalf) {
+    fn recount_stalled(&mut self, half: &mut SendHalf) -> usize {
         let stalled = half.queue.len() - half.sendable();
         let before = std::mem::replace(&mut half.stalled, stalled);
         self.bytes_stalled = self.bytes_stalled + stalled - before;
+        stalled
+    }
+
+    /// Drops what is in the output: nothing is written any more.
+    pub(super) fn drop_output(&mut self) {
+        self.out = Outbox::default();
     }
 
     /// Forgets who has something to be sent.
@@ -376,6 +440,8 @@ impl Send {
 /// Bytes that may be taken from a writer.
 #[derive(Clone, Copy, Default)]
 struct SendRoom {
+    /// As far as the peer is concerned.
+    window: usize,
     within_window: usize,
     beyond_window: usize,
 }
@@ -419,9 +485,10 @@ impl Session {
             return Ok(len);
         }
         let room = self.send_room(key);
+        let window = room.window;
         let Some(stream) = self.store.get_mut(key) else { return Ok(0) };
+        let is_held_up = self.peer_memory.holds_up(stream);
         let half = &mut stream.send;
-        let window = half.window_room();
         let mut most = room.within_window + room.beyond_window;
         if most < len {
             // Of what does not fit, whole frames: a small rest would be one of its own before more is written.
@@ -440,11 +507,17 @@ impl Session {
         }
         self.send.bytes_unsent += taken;
         self.send.window_stalls += u64::from(taken < len && window < len);
-        self.send.recount_stalled(half);
         if waits_for_session {
             self.send.waiting_writers.push_back(key);
             self.store.prune(&mut self.send.waiting_writers);
         }
+        if taken < len && window == 0 {
+            self.watch_for_stall(key);
+        }
+        if taken < len && is_held_up {
+            self.wait_for_room(key);
+        }
+        self.recount_stalled(key);
         self.make_ready(key);
         Ok(taken)
     }
@@ -459,17 +532,19 @@ impl Session {
         let budget = self.config.session_send_buffer;
         let stream_room = self.config.stream_send_buffer.saturating_sub(half.queue.len());
         let moving = send.bytes_unsent - send.bytes_stalled;
-        let window = half.window_room();
-        let unused = (2 * budget).saturating_sub(send.bytes_unsent);
+        let (window, free) = self.peer_memory.writable(stream);
+        // Credit can turn any amount of stalled bytes into moving ones, so there is a bound for both. A part is kept
+        // for what never waits for the peer's memory: that of others, which do, must not hold it up.
+        let all = (2 * budget).saturating_sub(send.bytes_unsent);
+        let unused = if free < window { all.saturating_sub(budget / 4).max(free.min(all)) } else { all };
         let within_window = window.min(budget.saturating_sub(moving)).min(stream_room).min(unused);
-        // Credit can turn any amount of stalled bytes into moving ones, so there is a bound for both.
         let both = unused - within_window;
         let beyond_window = if within_window == window {
             budget.saturating_sub(send.bytes_stalled).min(both).min(stream_room - within_window)
         } else {
             0
         };
-        SendRoom { within_window, beyond_window }
+        SendRoom { window, within_window, beyond_window }
     }
 
     fn writable(&self, key: StreamKey) -> Result<(), WriteError> {
@@ -540,7 +615,8 @@ impl Session {
         let Some(stream) = self.store.get_mut(key) else { return false };
         let half = &mut stream.send;
         let total = len as u64 + half.prefix_len();
-        let fits = room && len <= SMALL && half.queue.is_empty() && half.window.left() >= total;
+        let may_go = self.peer_memory.allows(&half.bulk, half.window.left(), total);
+        let fits = room && len <= SMALL && half.queue.is_empty() && may_go;
         if !fits || (len == 0 && finish == Finish::No) {
             return false;
         }
@@ -551,7 +627,7 @@ impl Session {
         true
     }
 
-    fn wake_writer(&mut self, key: StreamKey) {
+    pub(super) fn wake_writer(&mut self, key: StreamKey) {
         if let Some(stream) = self.store.get_mut(key).filter(|stream| stream.send.write_blocked) {
             stream.send.write_blocked = false;
             self.events.push(Event::Writable(key));
@@ -569,6 +645,7 @@ impl Session {
             || !send.pending_control.is_empty()
             || !send.replies.is_empty()
             || send.pending_go_away
+            || self.has_late_credit()
     }
 
     /// Moves the next batch of frames into `out`, which must have been written completely.
@@ -640,10 +717,20 @@ impl Session {
     pub(super) fn add_credit(&mut self, key: StreamKey, credit: u32) {
         if let Some(stream) = self.store.get_mut(key) {
             stream.send.window.add(credit);
-            self.send.recount_stalled(&mut stream.send);
         }
+        self.note_credit(key);
+        self.recount_stalled(key);
         self.make_ready(key);
         self.wake_writer(key);
+    }
+
+    /// Counts anew what of a stream's queue the peer has no room for, and watches the stream while that is anything.
+    #[inline]
+    pub(super) fn recount_stalled(&mut self, key: StreamKey) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if self.send.recount_stalled(&mut stream.send) > 0 {
+            self.watch_for_stall(key);
+        }
     }
 
     fn put_control(&mut self) {
@@ -652,6 +739,9 @@ impl Session {
         }
         while let Some(key) = self.send.pending_control.pop_front() {
             self.put_control_of(key);
+        }
+        if let Some((id, credit)) = self.take_late_credit() {
+            self.send.put_u32_frame(FrameType::WNDINC, id, credit);
         }
         if std::mem::take(&mut self.send.pending_go_away) {
             self.send.put_go_away(self.store.highest_remote_id(), ErrorCode::NO_ERROR, &Bytes::new());
@@ -696,10 +786,12 @@ impl Session {
                 self.send.turns_missed = none_yet;
                 break;
             }
-            none_yet = false;
             self.send.ready.pop_front();
-            self.put_stream(key, n.min(room));
+            let Some(n) = self.room_at_peer(key, n.min(room)) else { continue };
+            none_yet = false;
+            self.put_stream(key, n);
         }
+        self.wake_for_room();
         if self.send.bytes_unsent - self.send.bytes_stalled < self.config.session_send_buffer / 2 {
             while let Some(key) = self.send.waiting_writers.pop_front() {
                 if let Some(stream) = self.store.get_mut(key) {
@@ -725,8 +817,8 @@ impl Session {
         self.send.bytes_unsent -= n;
         self.put_queued(key, n);
         let limit = self.config.stream_send_buffer;
-        let Some(stream) = self.store.get_mut(key) else { return };
-        self.send.recount_stalled(&mut stream.send);
+        self.recount_stalled(key);
+        let Some(stream) = self.store.get(key) else { return };
         // Half of it, or another frame: the one behind it should not be the small rest of what was queued.
         if stream.send.queue.len() + FRAME.min(limit / 2) <= limit {
             self.wake_writer(key);
@@ -771,6 +863,8 @@ impl Session {
         let prefix = half.prefix.take();
         let length = n + prefix.map_or(0, |prefix| prefix.len());
         half.window.consume(length as u64);
+        half.sent += length as u64;
+        let is_bulk = self.peer_memory.counts(half.window.left());
         let mut flags = Flags::NONE;
         if syn {
             flags = flags.with(Flags::SYN);
@@ -789,6 +883,10 @@ impl Session {
         if fin == Fin::Sent {
             flags = flags.with(Flags::FIN);
             half.state = SendState::Done;
+        }
+        if is_bulk {
+            self.recount_bulk(key);
+            self.expect_stalls();
         }
         self.send.put_header(FrameHeader::data(id.as_u32(), flags, length as u32));
         if let Some(prefix) = prefix {

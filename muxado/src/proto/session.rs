@@ -9,9 +9,12 @@ use super::{
     event::{Event, Events},
     flow_control::FlowControl,
     heartbeat::Heartbeats,
+    late_credit::LateCredit,
+    peer_memory::PeerMemory,
     recv::Recv,
     reset_budget::ResetBudget,
     send::Send,
+    stall::StallWatch,
     stats::SessionStats,
     store::{Side, Store, StreamKey},
     stream::Owner,
@@ -34,6 +37,9 @@ pub struct Session {
     pub(super) accept: Accept,
     pub(super) send: Send,
     pub(super) flow: FlowControl,
+    pub(super) peer_memory: PeerMemory,
+    pub(super) late_credit: LateCredit,
+    pub(super) stalls: StallWatch,
     pub(super) abuse: AbuseBudget,
     pub(super) reset_budget: ResetBudget,
     pub(super) timers: Timers,
@@ -56,6 +62,9 @@ impl Session {
             accept: Accept::default(),
             send: Send::new(&config),
             flow: FlowControl::new(&config),
+            peer_memory: PeerMemory::new(config.window_size),
+            late_credit: LateCredit::default(),
+            stalls: StallWatch::new(),
             abuse: AbuseBudget::new(),
             reset_budget: ResetBudget::default(),
             timers: Timers::default(),
@@ -123,6 +132,9 @@ impl Session {
     pub(super) fn note_extensions(&mut self) {
         if !std::mem::replace(&mut self.peer_has_extensions, true) {
             self.events.note_capacity();
+            if self.config.extensions {
+                self.peer_memory.enforce();
+            }
             if self.control_streams.are_used() {
                 self.events.push(Event::Control);
             }
@@ -167,6 +179,9 @@ impl Session {
             streams_open: self.store.ids_taken() - self.control_streams.on_wire(),
             bytes_unread: self.recv.bytes_unread(),
             bytes_unsent: self.send.bytes_unsent(),
+            bytes_stalled: self.send.bytes_stalled(),
+            streams_stalled: self.stalls.len(),
+            stall_resets: self.stalls.resets(),
             round_trip: self.heartbeats.round_trip(),
         }
     }

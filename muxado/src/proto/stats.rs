@@ -32,6 +32,13 @@ pub struct SessionStats {
     pub bytes_unread: usize,
     /// Written bytes that are not in frames yet.
     pub bytes_unsent: usize,
+    /// Of these, those for which the peer gives no credit.
+    pub bytes_stalled: usize,
+    /// Streams that wait for credit, or for the rest of a message. They are counted every now and then: some may have
+    /// gone on.
+    pub streams_stalled: usize,
+    /// Streams that were reset because of [`Config::stall_timeout`](crate::Config::stall_timeout).
+    pub stall_resets: u64,
     /// The round trip of the last heartbeat.
     pub round_trip: Option<Duration>,
 }

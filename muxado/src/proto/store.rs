@@ -199,6 +199,12 @@ impl Store {
         self.ids.clear();
     }
 
+    /// Frees all ids, and what is known of earlier ones: no frame comes any more.
+    pub(super) fn forget_ids(&mut self) {
+        self.ids = HashMap::default();
+        self.recently_reset = RecentlyReset::default();
+    }
+
     /// Frees the ids of all streams for which `keep` returns false, and of those that are gone.
     pub(super) fn retain_ids(&mut self, keep: impl Fn(&Stream) -> bool) {
         let streams = &self.streams;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::{
     accept::Typing, event::Event, frame::StreamId, heartbeat::Echo, recv::RecvHalf, send::SendHalf,
-    session::Session, store::StreamKey,
+    session::Session, stall::StallState, store::StreamKey,
 };
 use crate::error::{ErrorCode, ReadError, SessionError};
 
@@ -81,6 +81,7 @@ pub(super) struct Stream {
     pub(super) typing: Typing,
     pub(super) send: SendHalf,
     pub(super) recv: RecvHalf,
+    pub(super) stall: StallState,
 }
 
 impl Stream {
@@ -98,6 +99,7 @@ impl Stream {
             typing: Typing::Untyped,
             send: SendHalf::new(window),
             recv: RecvHalf::new(window),
+            stall: StallState::default(),
         }
     }
 
@@ -363,10 +365,17 @@ impl Session {
 
     /// Stops counting a stream that has ended in both directions.
     fn leave_wire(&mut self, key: StreamKey) {
+        if let Some(stream) = self.store.get_mut(key).filter(|stream| stream.reset.is_some()) {
+            stream.recv.window_mut().forget_credit();
+        }
+        self.release_bulk(key);
+        self.move_late_credit(key);
         let Some(stream) = self.store.get_mut(key) else { return };
         let opened_here = stream.opened_here;
         let earns = opened_here || stream.reset.is_none_or(Reset::is_no_fault_of_the_peer);
-        self.flow.release(stream.recv.window());
+        if stream.recv.unread() == 0 {
+            self.flow.release(stream.recv.window_mut());
+        }
         if earns && stream.id.is_some() {
             self.abuse.reward_stream();
         }
@@ -404,7 +413,9 @@ impl Session {
 
     /// Drops a stream, whatever state it is in.
     fn remove(&mut self, key: StreamKey) {
-        let Some(stream) = self.store.remove(key) else { return };
+        self.credit_dropped(key);
+        let Some(mut stream) = self.store.remove(key) else { return };
+        self.flow.release(stream.recv.window_mut());
         self.recv.forget(&stream.recv);
         self.send.forget(&stream.send);
         self.recv.skip_payload_of(key);

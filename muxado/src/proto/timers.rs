@@ -16,6 +16,10 @@ pub(super) enum Timer {
     PingAnswer,
     /// Acknowledges streams that were accepted a while ago and have not been answered.
     Acknowledge,
+    /// Credits what was read of streams whose peer is held up.
+    Credit,
+    /// Looks for streams that wait for the peer and do not move.
+    Stall,
     /// Resets streams that have not sent their type.
     StreamType,
     /// Closes the session, whatever is still unsent.
@@ -90,6 +94,9 @@ impl Session {
         if self.timers.is_due(Timer::Acknowledge, now) {
             self.acknowledge_accepted(now);
         }
+        if self.timers.is_due(Timer::Credit, now) {
+            self.credit_held_up(now);
+        }
         if self.timers.is_due(Timer::Ping, now) {
             self.ping(now);
         }
@@ -101,6 +108,9 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_untyped(now);
         self.handle_tasks(now);
+        if self.timers.is_due(Timer::Stall, now) {
+            self.look_for_stalls(now);
+        }
         if self.timers.is_due(Timer::Close, now) {
             self.close_pending();
         }

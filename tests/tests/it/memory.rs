@@ -1,7 +1,9 @@
 //! What a peer can make a session hold.
 
-use muxado::{Config, ErrorCode, ReadError};
-use muxado_tests::{Frame, drain, each_side, read_exactly, remote_id, scripted, settle, write_final};
+use muxado::{Config, ErrorCode, ReadError, rpc::TypedSessionExt};
+use muxado_tests::{
+    Frame, drain, each_side, read_exactly, remote_id, scripted, scripted_typed, settle, write_final,
+};
 
 const WINDOW: usize = 256 * 1024;
 
@@ -93,6 +95,27 @@ fn dropped_streams_hold_nothing() {
         }
         let stats = session.stats();
         assert_eq!((stats.streams_open, stats.bytes_unread, stats.bytes_unsent), (0, 0, 0));
+    });
+}
+
+#[test]
+fn ended_session_keeps_what_came_before_a_fin_and_nothing_of_messages_that_were_cut() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted_typed(side, Config::default());
+        session.accept_whole_only();
+        let ids = [0, 1].map(|n| remote_id(side, n));
+        let typed = [&[0, 0, 0, 7][..], &[1; 1000]].concat();
+        peer.send_all(&ids.map(|id| Frame::syn(id, &typed))).await;
+        let mut whole = session.accept_typed().await.unwrap().into_inner();
+        let cut = session.accept_typed().await.unwrap();
+        peer.send_all(&[Frame::fin(ids[0]), Frame::rst(ids[1], 6)]).await;
+        settle().await;
+        assert_eq!(session.session().stats().bytes_unread, 2000);
+        peer.finish().await;
+        session.session().closed().await;
+        assert_eq!(session.session().stats().bytes_unread, 1000);
+        assert_eq!(drain(&mut whole).await, (vec![1; 1000], Ok(())));
+        drop(cut);
     });
 }
 

@@ -50,10 +50,13 @@ pub(crate) struct AdvertisedLimits {
     max_request_memory: Option<u64>,
     pub(super) max_in_flight: Option<u64>,
     first_byte_timeout_ms: Option<u64>,
+    /// Left out if it is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_memory: Option<u64>,
 }
 
 impl AdvertisedLimits {
-    fn of(limits: &Limits) -> Self {
+    fn of(limits: &Limits, session_memory: Option<usize>) -> Self {
         let timeout = u64::try_from(limits.first_byte_timeout.as_millis()).unwrap_or(u64::MAX);
         Self {
             max_message_size: Some(limits.max_message_size as u64),
@@ -61,6 +64,7 @@ impl AdvertisedLimits {
             max_request_memory: Some(limits.request_memory() as u64),
             max_in_flight: Some(limits.max_in_flight as u64),
             first_byte_timeout_ms: Some(timeout),
+            session_memory: session_memory.map(|bytes| bytes as u64),
         }
     }
 
@@ -75,6 +79,7 @@ impl AdvertisedLimits {
             max_request_memory: bytes(self.max_request_memory, MIN_MESSAGE, MOST_MEMORY),
             max_in_flight: self.max_in_flight.map(|calls| calls.clamp(1, u64::from(u32::MAX))),
             first_byte_timeout_ms: self.first_byte_timeout_ms.map(|ms| ms.clamp(1, LONGEST_MS)),
+            session_memory: bytes(self.session_memory, MIN_SESSION_MEMORY, MOST_MEMORY),
         }
     }
 
@@ -90,6 +95,10 @@ impl AdvertisedLimits {
         self.max_request_memory.map(saturating)
     }
 
+    pub(super) fn session_memory(&self) -> Option<usize> {
+        self.session_memory.map(saturating)
+    }
+
     pub(super) fn first_byte_timeout(&self) -> Option<Duration> {
         self.first_byte_timeout_ms.map(Duration::from_millis)
     }
@@ -97,6 +106,9 @@ impl AdvertisedLimits {
 
 /// Bytes of metadata that every peer is taken to take: the trace context of a call, say.
 const MIN_METADATA: usize = 80;
+
+/// Bytes that every peer is taken to hold unread.
+const MIN_SESSION_MEMORY: usize = 64 * 1024;
 
 /// Bytes of all requests together, 1 TiB.
 const MOST_MEMORY: u64 = 1 << 40;
@@ -109,10 +121,10 @@ pub(super) fn saturating(value: u64) -> usize {
 }
 
 /// The line that a side begins with, its line feed included.
-pub(super) fn hello(limits: &Limits, router: &Router) -> Vec<u8> {
+pub(super) fn hello(limits: &Limits, session_memory: Option<usize>, router: &Router) -> Vec<u8> {
     let services: Vec<_> = router.services().collect();
     let mut told = AdvertisedHello {
-        limits: AdvertisedLimits::of(limits),
+        limits: AdvertisedLimits::of(limits, session_memory),
         codecs: [Codec::Json, Codec::MessagePack].map(|codec| codec.to_string()),
         services: Vec::new(),
         truncated: true,
@@ -342,7 +354,7 @@ mod tests {
 
     /// What a peer with these services says, read back.
     fn told(router: &Router) -> (usize, PeerCapabilities) {
-        let line = hello(&Limits::default(), router);
+        let line = hello(&Limits::default(), None, router);
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         (line.len() - 1, read(&line).unwrap().hello.unwrap())
     }
@@ -381,8 +393,7 @@ mod tests {
     #[test]
     fn numbers_of_a_peer_are_taken_within_bounds() {
         let told = |number: &str| {
-            let keys =
-                "max_message_size max_metadata_size max_request_memory max_in_flight first_byte_timeout_ms";
+            let keys = "max_message_size max_metadata_size max_request_memory max_in_flight first_byte_timeout_ms session_memory";
             let limits: Vec<_> = keys.split(' ').map(|key| format!("\"{key}\":{number}")).collect();
             let drain = format!("\"drain\":{{\"grace_ms\":{number}}}");
             let line = format!("{{\"hello\":{{\"limits\":{{{}}}}},{drain}}}", limits.join(","));
@@ -392,6 +403,7 @@ mod tests {
         let (least, grace) = told("0");
         assert_eq!((least.max_message_size(), least.max_metadata_size()), (Some(1024), Some(80)));
         assert_eq!((least.max_request_memory(), least.max_in_flight()), (Some(1024), Some(1)));
+        assert_eq!(least.session_memory(), Some(64 * 1024));
         assert_eq!((least.first_byte_timeout(), grace), (Some(Duration::from_millis(1)), Duration::ZERO));
         let (most, grace) = told(&u64::MAX.to_string());
         assert_eq!((most.max_message_size(), most.max_metadata_size()), (Some(1 << 30), Some(1 << 18)));

@@ -126,6 +126,11 @@ impl PeerCapabilities {
             max_metadata_size: self.limits.max_metadata_size(),
         }
     }
+
+    /// Returns how many bytes the peer's session holds unread, if it told that.
+    pub(super) fn session_memory(&self) -> Option<usize> {
+        self.limits.session_memory()
+    }
 }
 
 /// Shows at most 256 bytes of the list of services, escaped.

@@ -58,7 +58,14 @@ pub(crate) fn from_read_error(method: &MethodInfo, error: &ReadError) -> Status 
              Limits::max_response_memory, ServerBuilder::max_memory or muxado::Config::session_receive_memory)"
         ))
         .with_origin(Origin::Peer),
+        ReadError::Reset(ErrorCode::WRITE_TIMEOUT) => Status::unavailable(format!(
+            "{method}: {error}: nothing moved on it for too long (the peer's muxado::Config::stall_timeout)"
+        ))
+        .with_origin(Origin::Peer),
         ReadError::Reset(_) => unavailable().with_origin(Origin::Peer),
+        ReadError::ResetLocally(ErrorCode::ENHANCE_YOUR_CALM) => {
+            Status::resource_exhausted(format!("{method}: {error}"))
+        }
         ReadError::ResetLocally(_) => unavailable(),
         _ => unavailable().with_origin(Origin::Transport),
     }
@@ -109,6 +116,17 @@ mod tests {
         assert_eq!(reset(ErrorCode::CANCELLED), (Code::Cancelled, Origin::Peer, true));
         assert_eq!(reset(ErrorCode::ENHANCE_YOUR_CALM), (Code::ResourceExhausted, Origin::Peer, true));
         assert_eq!(reset(ErrorCode::INTERNAL_ERROR), (Code::Unavailable, Origin::Peer, true));
+        assert_eq!(reset(ErrorCode::WRITE_TIMEOUT), (Code::Unavailable, Origin::Peer, true));
+        assert_eq!(reset(ErrorCode::ENHANCE_YOUR_CALM), (Code::ResourceExhausted, Origin::Peer, true));
+        for (code, setting) in [
+            (ErrorCode::WRITE_TIMEOUT, "Config::stall_timeout"),
+            (ErrorCode::ENHANCE_YOUR_CALM, "Config::session_receive_memory"),
+        ] {
+            for error in [ReadError::Reset(code), ReadError::ResetLocally(code)] {
+                let status = from_read_error(&METHOD, &error);
+                assert!(status.message().contains(setting), "{status}");
+            }
+        }
         let ended = of(ReadError::SessionClosed(SessionError::PeerEof { mid_frame: false }));
         assert_eq!(ended, (Code::Unavailable, Origin::Transport, true));
     }

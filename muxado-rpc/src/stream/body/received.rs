@@ -73,6 +73,10 @@ impl ReadChunks for Chunks {
         }
         Poll::Ready(Err(Broken::Late(deadline.limit())))
     }
+
+    fn await_rest(&self) {
+        self.read.await_rest();
+    }
 }
 
 impl ReceivedBody {

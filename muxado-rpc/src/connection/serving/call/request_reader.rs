@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use muxado::ReadError;
+use muxado::{ReadError, rpc::StreamExt};
 use tokio::time::Instant;
 
 use crate::{
@@ -81,6 +81,12 @@ impl ReadChunks for Chunks<'_> {
             WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
             // The body has the other half, which is not split off before the request is whole.
             WriteHalf::Half(_) => Poll::Ready(Ok(None)),
+        }
+    }
+
+    fn await_rest(&self) {
+        if let WriteHalf::Whole(stream) = &*self.stream {
+            stream.await_rest();
         }
     }
 }
