@@ -11,7 +11,7 @@ use crate::{error::ErrorCode, log_limit::LogLimit};
 
 /// Looks in a timeout. They are counted, not the time between them: a process that was stopped has seen nothing
 /// meanwhile.
-const LOOKS: u32 = 4;
+const LOOKS: u16 = 4;
 
 /// Bytes in a timeout below which a stream does not move.
 const FLOOR: u64 = 1024;
@@ -65,21 +65,25 @@ struct Watched {
 /// How one direction of a stream moves.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Bytes that had moved when it was last seen to, if it was looked at: the first look may come right after the
+    /// Bytes that had moved when it was last seen to.
+    mark: u64,
+    /// How often in a row it was seen not to move since. `None` before the first look, which may come right after the
     /// stream began to wait.
-    mark: Option<u64>,
-    /// How often in a row it was seen not to move since.
-    still: u32,
+    still: Option<u16>,
 }
 
 impl Progress {
     /// Notes what has moved so far; returns whether nothing has for too long, while the stream waited.
     fn look(&mut self, waits: bool, moved: u64) -> bool {
-        match self.mark {
-            Some(mark) if waits && moved.wrapping_sub(mark) < FLOOR => self.still += 1,
-            _ => (self.mark, self.still) = (Some(moved), 0),
-        }
-        self.still >= LOOKS
+        let still = match self.still {
+            Some(still) if waits && moved.wrapping_sub(self.mark) < FLOOR => still + 1,
+            _ => {
+                self.mark = moved;
+                0
+            }
+        };
+        self.still = Some(still);
+        still >= LOOKS
     }
 }
 
@@ -130,7 +134,7 @@ impl Session {
         if !self.timers.is_set(Timer::Stall)
             && let Some(timeout) = self.config.stall_timeout.filter(|_| !self.has_ended())
         {
-            let due = self.timers.now().and_then(|now| now.checked_add(timeout / LOOKS));
+            let due = self.timers.now().and_then(|now| now.checked_add(timeout / u32::from(LOOKS)));
             self.timers.set(Timer::Stall, due);
             self.stalls.expects = true;
         }
@@ -169,7 +173,7 @@ impl Session {
             stream.stall.watched
         });
         let more = !self.stalls.watched.is_empty() || std::mem::take(&mut self.stalls.expects);
-        self.timers.set(Timer::Stall, if more { now.checked_add(timeout / LOOKS) } else { None });
+        self.timers.set(Timer::Stall, if more { now.checked_add(timeout / u32::from(LOOKS)) } else { None });
         for key in stalled {
             self.reset_stalled(key, timeout, now);
         }

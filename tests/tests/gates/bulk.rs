@@ -49,7 +49,6 @@ fn bulk_is_hardly_copied() {
             join!(write, read);
         }
     });
-    eprintln!("ALLOC {} {}", cost.allocated, cost.allocations);
     gate("echoes of 1 MiB", &cost, MIB, ROUNDS, [102, 128]);
 }
 
