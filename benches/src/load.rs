@@ -19,7 +19,7 @@ use crate::{
     sample::Sample,
     slice::Slice,
     waiting, worker,
-    worker::{Flow, Tally},
+    worker::{Exchange, Flow, Tally},
     workload::{Measure, Workload},
 };
 
@@ -97,6 +97,7 @@ pub(crate) async fn phase<P: Peer>(
 ) -> Result<Phase> {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut work, mut bulk) = (JoinSet::new(), JoinSet::new());
+    let exchange = Exchange::of(workload);
     let (begin, cpu) = (Instant::now(), process::cpu_time());
     for (slot, index) in (0_u32..).zip(0..workload.in_flight()) {
         let (client, message, stop) = (client.clone(), Arc::clone(message), Arc::clone(&stop));
@@ -105,14 +106,19 @@ pub(crate) async fn phase<P: Peer>(
             Workload::Items => work.spawn(worker::items(client, message, stop, Flow::Out)),
             Workload::ItemsChannel => work.spawn(worker::items(client, message, stop, Flow::OutOfTask)),
             Workload::BidiItems => work.spawn(worker::items(client, message, stop, Flow::Both)),
-            _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop)),
-            _ => work.spawn(worker::exchanges(client, message, stop)),
+            _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop, exchange)),
+            _ => work.spawn(worker::exchanges(client, message, stop, exchange)),
         };
     }
     if workload == Workload::Mixed {
         let message = Arc::new(Message::new(BULK_SIZE));
         for _ in 0..BULK_STREAMS {
-            bulk.spawn(worker::exchanges(client.clone(), Arc::clone(&message), Arc::clone(&stop)));
+            bulk.spawn(worker::exchanges(
+                client.clone(),
+                Arc::clone(&message),
+                Arc::clone(&stop),
+                Exchange::Echo,
+            ));
         }
     }
     time::sleep(length).await;

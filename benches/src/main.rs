@@ -8,6 +8,7 @@ mod both;
 mod cli;
 mod clock;
 mod connect;
+mod hop;
 mod idle;
 mod link;
 mod load;

@@ -47,6 +47,17 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Sends the message, by a call or over a stream of its own, and checks what comes back.
     fn echo(&mut self, message: &Message) -> impl Future<Output = Result<()>> + Send;
 
+    /// The same by a call with a time limit of [`LIMIT`](crate::hop::LIMIT), whose handler waits for a task of
+    /// [`Hop`](crate::hop::Hop).
+    fn hop(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer has no handler that waits".into()) }
+    }
+
+    /// The same; the handler is [`nap`](crate::hop::nap).
+    fn sleep(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer has no handler that sleeps".into()) }
+    }
+
     /// Opens a stream, has the message echoed over it, and keeps it open at both ends.
     fn hold(&mut self, _message: &Message) -> impl Future<Output = Result<Held>> + Send {
         async { Err("this peer has no idle streams".into()) }

@@ -75,6 +75,11 @@ fn runs_calls(workload: Workload) -> bool {
     runs_any_calls(workload) || matches!(workload, Workload::Unary { .. } | Workload::Cancel { .. })
 }
 
+/// What peers run whose handlers wait.
+fn runs_waiting_calls(workload: Workload) -> bool {
+    matches!(workload, Workload::Hop { .. } | Workload::Sleep { .. })
+}
+
 /// What every peer runs whose calls stream items both ways.
 fn runs_items(workload: Workload) -> bool {
     matches!(workload, Workload::Items | Workload::BidiItems)

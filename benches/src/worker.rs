@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::{Result, message::Message, peer::Peer, waiting};
+use crate::{Result, message::Message, peer::Peer, waiting, workload::Workload};
 
 /// Calls that are cancelled before one is finished, which shows that the connection still works.
 const CANCELLED: u64 = 64;
@@ -27,6 +27,32 @@ pub(crate) enum Flow {
     OutOfTask,
     /// There and back.
     Both,
+}
+
+/// How a message comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Exchange {
+    Echo,
+    Hop,
+    Sleep,
+}
+
+impl Exchange {
+    pub(crate) fn of(workload: Workload) -> Self {
+        match workload {
+            Workload::Hop { .. } => Self::Hop,
+            Workload::Sleep { .. } => Self::Sleep,
+            _ => Self::Echo,
+        }
+    }
+
+    async fn run<P: Peer>(self, client: &mut P, message: &Message) -> Result<()> {
+        match self {
+            Self::Echo => client.echo(message).await,
+            Self::Hop => client.hop(message).await,
+            Self::Sleep => client.sleep(message).await,
+        }
+    }
 }
 
 /// What workers have done.
@@ -64,10 +90,11 @@ pub(crate) async fn exchanges<P: Peer>(
     mut client: P,
     message: Arc<Message>,
     stop: Arc<AtomicBool>,
+    exchange: Exchange,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
-        client.echo(&message).await?;
+        exchange.run(&mut client, &message).await?;
         tally.exchanges += 1;
     }
     Ok(tally)
@@ -78,11 +105,12 @@ pub(crate) async fn timed_exchanges<P: Peer>(
     mut client: P,
     message: Arc<Message>,
     stop: Arc<AtomicBool>,
+    exchange: Exchange,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
         let begin = Instant::now();
-        client.echo(&message).await?;
+        exchange.run(&mut client, &message).await?;
         tally.time(begin);
     }
     Ok(tally)

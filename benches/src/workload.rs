@@ -33,6 +33,10 @@ pub(crate) enum Workload {
     Both { in_flight: usize },
     /// Calls that are dropped as soon as their handler runs.
     Cancel { in_flight: usize },
+    /// Calls that echo a string by way of another task, for which the handler waits; with a time limit.
+    Hop { in_flight: usize },
+    /// Calls that echo a string after their handler has slept for a millisecond; with a time limit.
+    Sleep { in_flight: usize },
     /// Items of 32 bytes from the server, in streams of some length, one after the other.
     Items,
     /// As `Items`, but produced by a separate task and passed on through a channel.
@@ -91,7 +95,7 @@ impl Workload {
     /// All that run when none is asked for.
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
-        payload-1m payload-16m items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
+        payload-1m payload-16m hop-64 hop-256 sleep-1024 items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
         echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
         idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
 
@@ -123,6 +127,8 @@ impl Workload {
             | Self::UnaryJson { in_flight, .. }
             | Self::Both { in_flight }
             | Self::Cancel { in_flight }
+            | Self::Hop { in_flight }
+            | Self::Sleep { in_flight }
             | Self::Streams { in_flight }
             | Self::Echo { streams: in_flight, .. } => in_flight,
             Self::IdleBeside { .. } | Self::Conns { .. } => BESIDE_IDLE,
@@ -157,6 +163,8 @@ impl Workload {
             | Self::Payload { .. }
             | Self::Both { .. }
             | Self::Cancel { .. }
+            | Self::Hop { .. }
+            | Self::Sleep { .. }
             | Self::IdleBeside { .. }
             | Self::Conns { .. } => Measure::Rate("calls/s"),
             Self::Items | Self::ItemsChannel | Self::BidiItems => Measure::Rate("items/s"),

@@ -1,5 +1,4 @@
-//! A chat room that calls its guests: the server pushes by calling services of its clients, over the
-//! connections that these have made.
+//! A chat room: the server pushes lines by calling services of its clients, over the connections that the clients made.
 //!
 //! ```text
 //! cargo run --release -p examples --example chat
@@ -11,33 +10,33 @@ use futures_util::future::try_join_all;
 use muxado_rpc::{CallError, Context, Peer, Server};
 use tokio::sync::{Mutex, mpsc};
 
-/// What the server serves.
+/// The service of the server.
 #[muxado_rpc::service]
 pub trait Room {
-    /// Hears all that is said from now on.
+    /// Joins the room: the caller gets all lines from now on.
     async fn join(&self, cx: &Context, name: String);
     async fn say(&self, name: String, text: String);
 }
 
-/// What each client serves: the server calls it.
+/// The service of each client, which the server calls.
 #[muxado_rpc::service]
 pub trait Guest {
     async fn hear(&self, line: String);
 }
 
-/// Lines on their way to each guest.
+/// Queues of lines for the guests.
 #[derive(Default)]
 struct Lobby(Mutex<Vec<mpsc::Sender<String>>>);
 
-/// Lines that may wait for one guest. Who falls further behind is shown the door.
+/// Lines that may wait for one guest. A guest that falls further behind is removed.
 const BACKLOG: usize = 100;
 
 impl Room for Lobby {
     async fn join(&self, cx: &Context, name: String) {
         let (lines, mut waiting) = mpsc::channel::<String>(BACKLOG);
-        // The way back to this caller. It may be kept, and keeps nothing open.
+        // A channel to this caller. It may be kept, and does not keep the connection open.
         let guest = GuestClient::new(cx.channel()).with_timeout(Duration::from_secs(5));
-        // A task of its own for each guest: a slow one delays nobody, and lines stay in order.
+        // Each guest has a task: a slow guest does not delay others, and lines stay in order.
         tokio::spawn(async move {
             while let Some(line) = waiting.recv().await {
                 if let Err(error) = guest.hear(line).await {
@@ -55,7 +54,7 @@ impl Room for Lobby {
     }
 }
 
-/// Hands on what it hears.
+/// Passes on the lines that it gets.
 struct Ear(mpsc::UnboundedSender<String>);
 
 impl Guest for Ear {
@@ -80,11 +79,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         guests.push((name, peer, room, lines));
     }
 
-    // One leaves without a word. The others do not notice.
+    // One guest disconnects. The others do not notice.
     let (_, peer, ..) = guests.remove(2);
     peer.close();
 
-    // All the others talk at once.
+    // All other guests talk at once.
     let talks = guests.iter().map(async |(name, _, room, _)| {
         for n in 0..LINES {
             room.say((*name).to_owned(), format!("line {n}")).await?;

@@ -15,21 +15,21 @@ use tokio::sync::watch;
 
 #[muxado_rpc::service]
 pub trait Hop {
-    /// The milliseconds that each server from here on has left.
+    /// Returns the milliseconds that each server from here on has left.
     async fn time_left(&self, cx: &Context) -> Result<Vec<u64>, Status>;
-    /// Works for ever at the last server; all before it wait.
+    /// Never returns at the last server; the servers before it wait.
     async fn work(&self) -> Result<(), Status>;
 }
 
 /// A server of the chain.
 struct Stop {
     number: usize,
-    /// Nothing in it says how long a call may take: that is inherited.
+    /// Calls have no time limit of their own: they inherit one.
     next: Option<HopClient>,
     working: watch::Sender<usize>,
 }
 
-/// A handler that runs. It is dropped, wherever it waits, when nobody wants its answer any more.
+/// Counts a running handler. A handler is dropped, wherever it waits, when its call is cancelled.
 struct Working<'a>(&'a Stop);
 
 impl Drop for Working<'_> {
@@ -44,7 +44,7 @@ impl Hop for Stop {
         let deadline = cx.deadline().ok_or_else(|| Status::failed_precondition("no time limit"))?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let mut all = vec![left.as_millis() as u64];
-        // Some time goes by.
+        // Some time passes.
         tokio::time::sleep(Duration::from_millis(20)).await;
         if let Some(next) = &self.next {
             all.extend(next.time_left().await?);
@@ -62,7 +62,7 @@ impl Hop for Stop {
     }
 }
 
-/// Set once, by the first caller.
+/// The time limit, set once by the first caller.
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[tokio::main]

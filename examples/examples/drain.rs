@@ -1,11 +1,11 @@
-//! A rolling restart under load: two servers, one client, not one failed call.
+//! A rolling restart under load: two servers, one client, no failed call.
 //!
 //! ```text
 //! cargo run --release -p examples --example drain
 //! ```
 //!
-//! The servers are replaced in turn, each drained before it ends, while the client calls as fast as it
-//! can. Every call is a deposit with a number: at the end each must have been made exactly once.
+//! The servers are replaced in turn, each drained before it ends, while the client calls as fast as it can. Each call
+//! is a deposit with a number. At the end each deposit must have been made exactly once.
 
 use std::{
     collections::HashMap,
@@ -16,18 +16,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muxado_rpc::{Reconnect, Server};
+use muxado_rpc::{Address, Reconnect, Server};
 use tokio::{task::JoinSet, time::sleep};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 #[muxado_rpc::service]
 pub trait Bank {
-    /// Not idempotent: to deposit twice would be wrong.
+    /// Makes a deposit. Not idempotent: to deposit twice would be wrong.
     async fn deposit(&self, number: u64) -> u64;
 }
 
-/// How often each deposit was made, on all servers together.
+/// Counts how often each deposit was made, on all servers together.
 #[derive(Clone, Default)]
 struct Vault(Arc<Mutex<HashMap<u64, u32>>>);
 
@@ -39,11 +39,11 @@ impl Bank for Vault {
     }
 }
 
-async fn listen(vault: &Vault, address: &str) -> Result<Server> {
+async fn listen(vault: &Vault, address: Address) -> Result<Server> {
     Ok(Server::builder().serve(BankServer::new(vault.clone())).listen(address).await?)
 }
 
-/// Calls until it is told to stop.
+/// Makes calls until `stop` is set.
 async fn call(bank: BankClient<Reconnect>, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -57,13 +57,13 @@ async fn call(bank: BankClient<Reconnect>, next: Arc<AtomicU64>, stop: Arc<Atomi
 #[tokio::main]
 async fn main() -> Result<()> {
     let vault = Vault::default();
-    let mut servers =
-        [listen(&vault, "tcp://127.0.0.1:0").await?, listen(&vault, "tcp://127.0.0.1:0").await?];
-    let addresses = servers.each_ref().map(|server| server.local_addr().to_owned());
+    let any: Address = "tcp://127.0.0.1:0".parse()?;
+    let mut servers = [listen(&vault, any.clone()).await?, listen(&vault, any).await?];
+    let addresses = servers.each_ref().map(|server| server.local_addr().clone());
     let channel =
         Reconnect::builder().address(&addresses[0]).address(&addresses[1]).connections(2).build()?;
 
-    // No call takes as long: a lost one would end the example with an error.
+    // No call takes this long. A lost call would end the example with an error.
     let bank = BankClient::new(channel).with_timeout(Duration::from_secs(10));
 
     let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -84,7 +84,7 @@ async fn main() -> Result<()> {
         if !drained.is_clean() {
             return Err("a call was cut".into());
         }
-        servers[which] = listen(&vault, &addresses[which]).await?;
+        servers[which] = listen(&vault, addresses[which].clone()).await?;
     }
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = callers.join_next().await {

@@ -5,9 +5,8 @@
 //! cargo run --release -p examples --example echo -- ping 127.0.0.1:7000
 //! ```
 //!
-//! The server sends every stream's bytes back as they arrive, and finishes it when its input ends.
-//! It runs until it is killed. The client sends a few megabytes on many streams at a time, checks
-//! what comes back, and exits.
+//! The server sends the bytes of each stream back as they arrive, and finishes the stream when its input ends. It runs
+//! until it is killed. The client sends a few megabytes on many streams at a time, checks what comes back, and exits.
 
 use std::{env, io, process::ExitCode, time::Instant};
 
@@ -46,7 +45,7 @@ async fn serve(addr: &str) -> io::Result<()> {
         let (tcp, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, say: the connections that there are go on.
+                // For instance out of file descriptors: existing connections go on.
                 eprintln!("accept: {error}");
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 continue;
@@ -70,7 +69,7 @@ async fn serve_connection(tcp: TcpStream) -> io::Result<()> {
     driver.await?.map_err(io::Error::other)
 }
 
-/// Sends back what comes, chunk by chunk. A stream that fails concerns nobody else.
+/// Sends bytes back, chunk by chunk. A stream that fails does not affect others.
 async fn echo(mut stream: Stream) -> io::Result<()> {
     while let Some(chunk) = stream.read_chunk().await? {
         stream.write_chunk(chunk).await?;

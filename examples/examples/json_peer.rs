@@ -1,7 +1,7 @@
 //! Two equal peers on one TCP connection: each opens streams to ask the other, in JSON.
 //!
-//! No RPC layer and no stream types: a stream is a question and its answer, one line of JSON each.
-//! Any program with a muxado library and a JSON library can be either side.
+//! There is no RPC layer and there are no stream types: a stream carries a question and its answer, one line of JSON
+//! each. Any program with a muxado library and a JSON library can be either side.
 //!
 //! ```text
 //! cargo run --release -p examples --example json_peer
@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What can be asked.
+/// A question.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Question {
@@ -24,7 +24,7 @@ enum Question {
     Reverse { text: String },
 }
 
-/// What comes back.
+/// An answer.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Answer {
@@ -108,7 +108,7 @@ async fn answer_all(session: Session) {
 
 async fn answer_one(mut stream: Stream) -> Result<()> {
     let mut text = Vec::new();
-    // A stranger's question may be of any length; this one is read to 64 KiB.
+    // A question may be of any length; 64 KiB of it are read.
     (&mut stream).take(64 * 1024).read_to_end(&mut text).await?;
     let question = serde_json::from_slice(&text)?;
     stream.write_all(&line(&answer(question))?).await?;

@@ -4,28 +4,26 @@
 //! cargo run -p examples --example middleware
 //! ```
 //!
-//! The server lets callers in that know the word, three calls a second, each for half a second at most.
-//! The client says the word, tries again what was not executed, and goes on in one trace. What is
-//! expected is checked; both sides' spans are printed.
+//! The server takes calls with the right word in their metadata: three calls a second, each for half a second at most.
+//! The client adds the word, repeats calls that were not executed, and belongs to one trace. The program checks the
+//! results and prints the spans of both sides.
 
 use std::time::{Duration, Instant};
 
 use muxado_rpc::{
     Code, Peer, Request, Server, Status,
-    layers::{AuthLayer, MetadataLayer, RetryPolicy, TraceContext, TraceLayer},
+    layers::{AddMetadataLayer, AuthLayer, RetryPolicy, TimeoutLayer, TraceContext, TraceLayer},
 };
-use tower::{
-    ServiceBuilder, buffer::BufferLayer, limit::RateLimitLayer, retry::RetryLayer, timeout::TimeoutLayer,
-};
+use tower::{ServiceBuilder, buffer::BufferLayer, limit::RateLimitLayer, retry::RetryLayer};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 #[muxado_rpc::service]
 pub trait Weather {
-    /// The temperature at a place, in degrees.
+    /// Returns the temperature at a place, in degrees.
     async fn temperature(&self, place: String) -> Result<i32, Status>;
-    /// Takes so long.
+    /// Takes `ms` milliseconds.
     async fn forecast(&self, ms: u64) -> String;
-    /// The trace that the call belongs to.
+    /// Returns the id of the trace that the call belongs to.
     async fn trace(&self) -> Option<String>;
 }
 
@@ -56,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layers = ServiceBuilder::new()
         .layer(TraceLayer::server())
         .layer(AuthLayer::new(knows_the_word))
-        // A rate limit counts for all callers together: the buffer lets them share it.
+        // A rate limit cannot be cloned. The buffer lets all connections share it.
         .layer(BufferLayer::new(64))
         .layer(RateLimitLayer::new(3, Duration::from_secs(1)))
         .layer(TimeoutLayer::new(Duration::from_millis(500)));
@@ -73,8 +71,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let channel = ServiceBuilder::new()
         .layer(RetryLayer::new(RetryPolicy::new(3)))
-        .layer(TraceLayer::client().peer(peer.info().clone()))
-        .layer(MetadataLayer::new([("word", "sesame")].into()))
+        .layer(TraceLayer::client().peer_info(peer.peer_info().clone()))
+        .layer(AddMetadataLayer::new([("word", "sesame")].into()))
         .service(peer.channel());
     let weather = WeatherClient::new(channel);
     assert_eq!(weather.temperature("here".to_owned()).await?, 21);

@@ -1,9 +1,8 @@
-//! Word counts of a directory that the counting side cannot see.
+//! Counts the words of a directory that the counting side cannot see.
 //!
-//! The connecting side serves `Files`: it lists and reads the text files under a directory. It asks
-//! the other side's `WordCount` for the most frequent words. That side counts by calling `Files`
-//! back over the same connection, many files at a time, through Tower layers. The job is done twice,
-//! in MessagePack and in JSON, and both must agree.
+//! The connecting side serves `Files`, which lists and reads the text files under a directory. It calls `WordCount` of
+//! the other side for the most frequent words. That side counts by calling `Files` back over the same connection, many
+//! files at a time, through Tower layers. The job is done twice, in MessagePack and in JSON, with the same result.
 //!
 //! ```text
 //! cargo run --release -p examples --example quickstart                       both sides here
@@ -35,20 +34,20 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 /// The text files of one directory.
 #[muxado_rpc::service]
 pub trait Files {
-    /// Paths of all of them, relative to the directory.
+    /// Returns the paths of all files, relative to the directory.
     async fn list(&self) -> Vec<String>;
-    /// The text of one.
+    /// Returns the text of a file.
     async fn read(&self, path: String) -> Result<String, FileError>;
 }
 
 /// Counts words.
 #[muxado_rpc::service]
 pub trait WordCount {
-    /// The `n` most frequent words of the caller's files.
+    /// Returns the `n` most frequent words of the caller's files.
     async fn top(&self, cx: &Context, n: usize, codec: String) -> Result<Counts, FileError>;
 }
 
-/// Why a file could not be read, as its owner says.
+/// The error of a file that cannot be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileError {
     path: String,
@@ -63,7 +62,7 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// What was counted.
+/// The result of a count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     files: usize,
@@ -90,7 +89,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Both sides in one process, over real TCP; the directory is this repository.
+/// Runs both sides in one process, over TCP. The directory is this repository.
 async fn run_both() -> Result<()> {
     let server = start_server("127.0.0.1:0", Arc::new(Activity::default())).await?;
     let address = server.local_addr().to_string();
@@ -101,7 +100,7 @@ async fn run_both() -> Result<()> {
 
 // ---------------------------------------------------------------- the counting side
 
-/// What the counting side is doing, so that it knows when it is no longer needed.
+/// The activity of the counting side, by which it knows when to end.
 #[derive(Default)]
 struct Activity {
     counting: AtomicUsize,
@@ -119,7 +118,7 @@ impl WordCount for Counter {
     }
 }
 
-/// A count under way. It may end by being dropped: a caller that goes takes its handler along.
+/// A count under way. It may also end by being dropped, when the caller cancels the call.
 struct Counting<'a>(&'a Activity);
 
 impl<'a> Counting<'a> {
@@ -136,7 +135,7 @@ impl Drop for Counting<'_> {
     }
 }
 
-/// Calls back for every file, sixteen at a time, each call with five seconds to go.
+/// Calls back for every file, sixteen at a time, each call with a limit of five seconds.
 async fn count(cx: &Context, n: usize, codec: Codec) -> Result<Counts, FileError> {
     let channel = ServiceBuilder::new()
         .layer(ConcurrencyLimitLayer::new(16))
@@ -186,7 +185,7 @@ async fn start_server(addr: &str, activity: Arc<Activity>) -> Result<Server> {
     Ok(Server::builder().serve(counter).listen(&format!("tcp://{addr}")).await?)
 }
 
-/// Serves until there has been a client, and none for three seconds.
+/// Serves until there was a client and then none for three seconds.
 async fn run_server(addr: &str) -> Result<()> {
     let activity = Arc::new(Activity::default());
     let server = start_server(addr, Arc::clone(&activity)).await?;
@@ -207,7 +206,7 @@ async fn run_server(addr: &str) -> Result<()> {
 
 // ---------------------------------------------------------------- the side with the files
 
-/// Serves the text files under `root`, and shows how far the other side is.
+/// Serves the text files under `root`, and shows the progress of the other side.
 struct Directory {
     root: PathBuf,
     paths: Vec<String>,
@@ -222,7 +221,7 @@ impl Files for Arc<Directory> {
     }
 
     async fn read(&self, path: String) -> Result<String, FileError> {
-        // The caller names a path: it must not lead anywhere else.
+        // The caller chooses the path: it must not lead out of the directory.
         let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
         if !inside {
             return Err(failed(&path, "not a path inside the directory"));
@@ -281,7 +280,7 @@ fn print_table(counts: &Counts) {
     println!();
 }
 
-/// Text files below `root`, without hidden directories and build output.
+/// Returns the text files below `root`, without hidden directories and build output.
 fn text_files(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut directories = vec![root.to_owned()];

@@ -1,7 +1,7 @@
 //! The four shapes of a method: one value, a stream in, a stream out, and both.
 //!
-//! A file is sent to a vault, which hashes it, and fetched again, part by part. It is the one that is
-//! named, or this program itself.
+//! A file is sent to a vault, which hashes it, and fetched again, part by part. The file is the one given as an
+//! argument, or this program itself.
 //!
 //! ```text
 //! cargo run --release -p examples --example streaming [-- FILE]
@@ -15,20 +15,20 @@ use muxado_rpc::{AppError, CallError, Peer, Server, Status, Streaming};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-/// Keeps files. The signatures alone say what streams.
+/// A store of files. The signatures alone say what streams.
 #[muxado_rpc::service]
 pub trait Vault {
-    /// One value for another.
+    /// Unary: one value in, one value out.
     async fn size(&self, name: String) -> Result<usize, NoSuchFile>;
-    /// A stream in: the parts of a file. Its hash is the answer.
+    /// A stream in: takes the parts of a file. Returns its hash.
     async fn store(&self, name: String, parts: Streaming<Bytes>) -> Result<String, Status>;
-    /// A stream out. Whether there is such a file is known before the first part.
+    /// A stream out: returns the parts of a file. Whether the file exists is known before the first part.
     async fn fetch(&self, name: String) -> Result<impl Stream<Item = Bytes>, NoSuchFile>;
-    /// Both: the hash so far, behind each part.
+    /// Both: takes parts, and returns the hash so far after each.
     async fn hash(&self, parts: Streaming<Bytes>) -> impl Stream<Item = Result<String, Status>>;
 }
 
-/// Whoever does not know this type sees a status: `not_found`, with this text.
+/// The error of a file that does not exist. A caller that does not know this type sees a `not_found` status.
 #[derive(Debug, PartialEq, AppError, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[code(NotFound)]
 #[error("there is no file {0:?}")]
@@ -45,7 +45,7 @@ impl Vault for Memory {
 
     async fn store(&self, name: String, mut parts: Streaming<Bytes>) -> Result<String, Status> {
         let (mut stored, mut hash) = (Vec::new(), Sha256::new());
-        // A caller that goes in the middle is an error here, not an end: nothing is stored then.
+        // If the caller disconnects midway, this is an error, not the end: nothing is stored.
         while let Some(part) = parts.try_next().await? {
             hash.update(&part);
             stored.push(part);
@@ -80,7 +80,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let peer = Peer::builder().connect(server.local_addr()).await?;
     let vault = VaultClient::new(peer.channel());
 
-    // What the client gives is any stream. It is polled as fast as the vault reads.
+    // The client takes any stream. It is polled as fast as the vault reads.
     let outgoing = stream::iter(parts.clone()).enumerate().map(move |(sent, part)| {
         eprint!("\r[{:<40}]", "#".repeat(40 * (sent * PART + part.len()) / size));
         part
@@ -102,7 +102,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Bytes of a part: a good deal less than a window, so that several are on their way.
+/// Bytes of a part: much less than a window, so that several are on their way.
 const PART: usize = 64 * 1024;
 
 fn hex(hash: Sha256) -> String {

@@ -117,8 +117,8 @@ fn answer(ty: &Type, errors: &mut Errors) {
     if error.is_some() && is_named(item, "Result") {
         errors.at(
             ty,
-            "a stream has one error: in front, `Result<impl Stream<Item = T>, E>`, or at its end, \
-            `impl Stream<Item = Result<T, E>>`, which says as much",
+            "a stream has one error type: return `Result<impl Stream<Item = T>, E>` or \
+            `impl Stream<Item = Result<T, E>>`, which can also fail before its first item",
         );
     }
     for ty in [Some(item), error].into_iter().flatten() {
@@ -130,7 +130,7 @@ fn answer(ty: &Type, errors: &mut Errors) {
 pub(crate) fn options(args: &MethodArgs, method: &TraitItemFn, errors: &mut Errors) {
     let ReturnType::Type(_, ty) = &method.sig.output else { return };
     if args.no_cancel && stream_parts(ty).is_some() {
-        errors.at(ty, "`no_cancel` is for methods that return one value: a stream ends when nobody reads it");
+        errors.at(ty, "`no_cancel` is for methods that return one value: a stream ends when it is not read");
     }
 }
 
@@ -212,10 +212,10 @@ fn pattern(pat: &Pat, has_body: bool, errors: &mut Errors) {
 
 fn parameter(argument: &PatType, errors: &mut Errors) {
     let message = match (is_context(&argument.ty), streaming_item(&argument.ty)) {
-        (true, _) => "the context is not sent: `#[serde(..)]` means nothing here",
+        (true, _) => "the context is not sent: `#[serde(..)]` has no effect here",
         (false, Some(item)) => {
             TypeRules { place: Place::Item, errors }.visit_type(item);
-            "items are no field of the request: `#[serde(..)]` means nothing here"
+            "items are not a field of the request: `#[serde(..)]` has no effect here"
         }
         (false, None) => {
             return TypeRules { place: Place::Parameter, errors }.visit_type(&argument.ty);

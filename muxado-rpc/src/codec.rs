@@ -1,4 +1,4 @@
-//! The two encodings of values. The codec is a value chosen per client at run time, not a type.
+//! The two encodings of values. A client chooses its codec at run time.
 
 mod bounded;
 mod error;
@@ -12,14 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::error::CodecError;
 
-/// How the values of a call are encoded. A server takes both on one connection and answers in the
-/// codec of the request.
+/// The encoding of a call's values: JSON or MessagePack.
 ///
-/// In both, structs are maps with field names as keys, so `#[serde(default)]` lets a service evolve.
+/// A server takes both on one connection and responds in the codec of the request. In both codecs structs are maps
+/// with field names as keys, so that `#[serde(default)]` lets a service evolve.
 ///
-/// A value is decoded if at most 126 arrays, maps and variants are inside one another in it, and at most 255 options
-/// and newtypes around the values on the way to its innermost one. Deeper ones are an error of the call, not of the
-/// stack of its thread.
+/// The depth of values is limited: 126 nested arrays, maps and variants, and 255 nested options and newtypes. A deeper
+/// value is an error of its call; it cannot overflow the stack.
 ///
 /// ```
 /// use muxado_rpc::Codec;
@@ -30,9 +29,9 @@ pub(crate) use self::error::CodecError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// One compact JSON text and a line feed per message: readable, and callable with any JSON library.
+    /// JSON: one compact text and a line feed per message. Readable, and callable with any JSON library.
     Json,
-    /// MessagePack: smaller and faster; byte strings stay byte strings (`serde_bytes`).
+    /// MessagePack: smaller and faster than JSON. Byte strings stay byte strings (`serde_bytes`). The default.
     #[default]
     MessagePack,
 }
@@ -129,7 +128,7 @@ impl Append for Vec<u8> {
     }
 }
 
-/// A word that is no [`Codec`].
+/// The error of a text that does not name a [`Codec`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown codec {0:?}: known are json and messagepack")]
 pub struct UnknownCodec(String);

@@ -1,10 +1,11 @@
 //! One connection: its task, the calls of both ends, and what all its handles share.
 
+pub(crate) mod bounds;
+pub(crate) mod capabilities;
 pub(crate) mod channel;
-pub(crate) mod control;
-pub(crate) mod link;
+pub(crate) mod metrics;
 pub(crate) mod peer;
 pub(crate) mod serving;
 pub(crate) mod setup;
-pub(crate) mod tally;
+pub(crate) mod shared;
 pub(crate) mod task;

@@ -1,19 +1,40 @@
-//! Tower layers for what most services need: who calls, what is going on, trying again.
+//! Tower layers for authentication, metadata, tracing, limits and retries.
 //!
-//! | layer | side | what for |
+//! | layer | side | what it does |
 //! |---|---|---|
-//! | [`AuthLayer`] | serving | lets calls through that a check of the application's own allows |
-//! | [`MetadataLayer`] | calling | adds metadata to each call, such as a token |
-//! | [`TraceLayer`] | both | a `tracing` span per call, W3C trace context across the connection |
-//! | [`RetryPolicy`] | calling | says `tower::retry` what may be tried again |
+//! | [`AuthLayer`] | serving | lets calls through that a check of the application allows |
+//! | [`AddMetadataLayer`] | calling | adds metadata to each call, such as a token |
+//! | [`TraceLayer`] | both | creates a `tracing` span for each call and passes W3C trace context on |
+//! | [`ConcurrencyLimitLayer`] | both | limits the calls under way at a time, each to the end of its stream |
+//! | [`TimeoutLayer`] | both | limits the time of a call, to the end of its stream |
+//! | [`RetryPolicy`] | calling | tells `tower::retry` which calls may be tried again |
 //!
-//! They fit around a [`Channel`](crate::Channel) or [`Reconnect`](crate::Reconnect), and into `layer`
-//! of the builders, together with those of Tower.
+//! The layers go around a [`Channel`](crate::Channel) or [`Reconnect`](crate::Reconnect), into `layer` of the
+//! builders, and around one service with [`NamedService::layered`](crate::NamedService::layered). In each place, and in
+//! `tower::ServiceBuilder`, layers run in the order in which they were added: the first added sees a request first.
+//! Their services have `get_ref`, `get_mut` and `into_inner`, as Tower's have.
+//!
+//! # Tower's own layers
+//!
+//! A service of this crate returns its [`Response`](crate::Response) as soon as a streaming call has begun. Layers
+//! that know nothing of streams therefore end their work before the first item:
+//!
+//! | layer of Tower | unary calls | streaming calls |
+//! |---|---|---|
+//! | `timeout` | limits the call | limits the time until the stream begins; use [`TimeoutLayer`] |
+//! | `concurrency_limit`, `GlobalConcurrencyLimitLayer` | limits the calls under way | counts a call until its stream begins; use [`ConcurrencyLimitLayer`] |
+//! | `load` (`PendingRequests`), `balance` | counts the calls under way | counts a call until its stream begins |
+//! | `retry` | repeats calls as [`RetryPolicy`] says | decides before the first item |
+//! | `rate_limit`, `buffer`, `load_shed`, `filter`, `map_request` | work as they are | work as they are |
+//!
+//! A layer of your own learns of the end of a stream with [`Body::on_end`](crate::Body::on_end).
+//!
+//! # Example
 //!
 //! ```
 //! use muxado_rpc::{
 //!     Peer, Request, Status,
-//!     layers::{AuthLayer, MetadataLayer, RetryPolicy, TraceLayer},
+//!     layers::{AddMetadataLayer, AuthLayer, RetryPolicy, TraceLayer},
 //! };
 //! use tower::{ServiceBuilder, retry::RetryLayer};
 //!
@@ -38,22 +59,50 @@
 //! let channel = ServiceBuilder::new()
 //!     .layer(RetryLayer::new(RetryPolicy::new(3)))
 //!     .layer(TraceLayer::client())
-//!     .layer(MetadataLayer::new([("token", "sesame")].into()))
+//!     .layer(AddMetadataLayer::new([("token", "sesame")].into()))
 //!     .service(peer.channel());
 //! assert_eq!(GreeterClient::new(channel).hello("Eve".to_owned()).await?, "Eve");
 //! # Ok(())
 //! # }
 //! ```
 
+/// The accessors that Tower's services have, for a service with a field `inner`.
+macro_rules! accessors {
+    ($service:ident<S $(, $other:ident)*>) => {
+        impl<S $(, $other)*> $service<S $(, $other)*> {
+            /// Returns a reference to the inner service.
+            pub const fn get_ref(&self) -> &S {
+                &self.inner
+            }
+
+            /// Returns a mutable reference to the inner service.
+            pub const fn get_mut(&mut self) -> &mut S {
+                &mut self.inner
+            }
+
+            /// Returns the inner service.
+            pub fn into_inner(self) -> S {
+                self.inner
+            }
+        }
+    };
+}
+
 mod auth;
+mod concurrency_limit;
 mod metadata;
 mod retry;
+mod timeout;
 mod trace;
 
+#[expect(deprecated, reason = "the former name stays for a while")]
+pub use self::metadata::MetadataLayer;
 pub use self::{
     auth::{Auth, AuthFuture, AuthLayer},
-    metadata::{AddMetadata, MetadataLayer},
+    concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer},
+    metadata::{AddMetadata, AddMetadataLayer},
     retry::{RetryPause, RetryPolicy},
+    timeout::{Timeout, TimeoutFuture, TimeoutLayer},
     trace::{Trace, TraceFuture, TraceLayer},
 };
 pub use crate::message::trace_context::TraceContext;

@@ -32,54 +32,71 @@
 //! # What a call promises
 //!
 //! * **Isolation.** An unknown service or method, parameters that cannot be decoded, a message that is
-//!   too large and a handler that panics are errors of that one call. (Of panics this holds for programs that
-//!   unwind, the default; see [below](#panics).)
+//!   too large, and a handler that panics are errors of that one call. (A program built with
+//!   `panic = "abort"` cannot catch panics; see [Panics](#panics).)
 //! * **Errors.** [`CallError`] is the method's own error, or a [`Status`] that says who failed and
 //!   whether the call may have been executed.
-//! * **Cancellation.** Dropping a call's future resets its stream; the handler is dropped at once, and
-//!   with it the tasks of its scope ([`Context::spawn`]). `#[method(no_cancel)]` is for what must finish.
+//! * **Cancellation.** Dropping a call's future resets its stream. The peer drops the handler, and with it
+//!   the tasks of its scope ([`Context::spawn`]). A method with `#[method(no_cancel)]` runs to its end.
 //! * **Time limits** are set by the caller (`with_timeout`, `with_default_timeout`) or the method
-//!   (`#[method(timeout_ms = 500)]`), travel with the request and are enforced on both sides; calls of
-//!   a handler inherit what is left. There is none by default.
-//! * **Streams** are ordinary signatures: a [`Streaming`] argument, an `impl Stream` answer. The call
-//!   returns before the first item; an end that nobody announced is an error.
+//!   (`#[method(timeout_ms = 500)]`). They travel with the request and hold on both sides. Calls that a
+//!   handler makes inherit what is left. There is no limit by default.
+//! * **Streams** are ordinary signatures: a [`Streaming`] argument, an `impl Stream` return value. The call
+//!   returns before the first item. An end that was not announced is an error.
 //! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`]. Peers tell
-//!   each other theirs, and the services they serve; see [`RemoteInfo`].
+//!   each other their limits and services; see [`PeerCapabilities`].
 //! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
-//!   (`with_codec`); a server takes both.
+//!   (`with_codec`). A server takes both.
 //!
 //! # Both ways
 //!
-//! A [`Peer`] serves what it is given by `serve`, whichever side connected, and calls by its
-//! [`Channel`]. A handler calls its caller back by [`Context::channel`]; the serving side calls first
-//! from [`ServerBuilder::on_connect`].
+//! A [`Peer`] serves the services given to `serve`, whichever side connected, and calls the other side
+//! through its [`Channel`]. A handler calls its caller back through [`Context::channel`]. The serving side
+//! calls first from [`ServerBuilder::on_connect`].
 //!
-//! # Ends
+//! # Shutdown and reconnection
 //!
-//! [`Server::shutdown`] and [`Peer::shutdown`] let calls under way finish, and say how many did. A
-//! [`Reconnect`] makes new connections by itself, so that a server may restart without one failed call.
+//! [`Server::shutdown`] and [`Peer::shutdown`] let calls under way finish, and return how many did. A
+//! [`Reconnect`] replaces its connections by itself, so that a server can restart without a failed call.
 //!
 //! # Panics
 //!
-//! A panic of a handler, a layer, a value that is encoded or dropped, or a hook is caught and is an error of the call
-//! or connection that it belongs to; the caller gets [`Code::Internal`].
+//! A panic of a handler, a layer, a hook, or a value that is encoded or dropped is caught. It is an error of
+//! the call or connection that it belongs to, and the caller gets [`Code::Internal`].
 //!
-//! This takes a program that unwinds. With `panic = "abort"` in the profile of the program nothing can be caught: a
-//! panic anywhere, in a handler as well, ends the process at once (SIGABRT on Unix), and with it all its connections
-//! and calls; nothing is shut down, and the callers see their connections break. Whoever can make one handler panic
-//! can end such a server. Everything else works the same in both.
+//! With `panic = "abort"` in the profile of the program nothing can be caught. A panic anywhere ends the
+//! process at once (SIGABRT on Unix), with all its connections and calls, and the callers see their
+//! connections break. Whoever can make one handler panic can end such a server. Everything else works the
+//! same.
 //!
 //! # Tower
 //!
 //! A [`Channel`], a generated server and a [`Router`] are Tower services from [`Request`] to
-//! [`Response`]. Clients are generic over any such service, so layers go around a channel, and a client
-//! works straight over a server in the same process; its time limits hold there, too, inside a tokio runtime and outside. Layers around all services go to `layer` of the
-//! builders, those around one to [`NamedService::layered`]. Errors of layers become statuses: of
-//! `timeout` [`Code::DeadlineExceeded`], of `load_shed` [`Code::ResourceExhausted`].
+//! [`Response`]. Clients are generic over any such service: layers go around a channel, and a client can
+//! call a server in the same process, where its time limits hold as well. Layers around all services go to
+//! `layer` of the builders, layers around one service to [`NamedService::layered`]. **Layers run in the order
+//! in which they were added: the first added sees a request first, everywhere.**
 //!
-//! Layers for authentication, metadata, tracing and retries are in [`layers`].
+//! An error of a layer becomes a status: [`Code::DeadlineExceeded`] for `timeout`,
+//! [`Code::ResourceExhausted`] for `load_shed`. A request for a service or method that is not served is
+//! refused before any layer sees it.
 //!
-//! A request for a service or method that is not served is answered before any layer sees it.
+//! [`layers`] has layers for authentication, metadata, tracing, limits and retries, and says which of Tower's
+//! own layers know nothing of streams.
+//!
+//! # What is public
+//!
+//! The API has three tiers:
+//!
+//! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
+//!    [`Reconnect`], [`Context`], [`Streaming`], [`CallError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
+//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
+//!    and [`testing`].
+//! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
+//!    [`Extensions`], [`MethodInfo`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
+//!    [`CallService`], [`BoxError`].
+//! 3. **Generated code** uses the hidden module `__private`, which may change with any release. Do not use
+//!    it by hand.
 
 mod client;
 mod codec;
@@ -106,19 +123,22 @@ pub use self::{
     },
     codec::{Codec, UnknownCodec},
     connection::{
+        capabilities::{PeerCapabilities, ServiceCapability},
         channel::{CallFuture, Channel},
-        control::{RemoteInfo, RemoteService},
-        link::PeerInfo,
+        metrics::{CallStats, Drained},
         peer::{ConnectError, Peer, PeerBuilder},
         serving::{
+            authorize::CallHead,
             context::Context,
+            inline_policy::Inline,
             router::{RegistrationError, Router, RouterFuture},
         },
         setup::CallService,
-        tally::{CallStats, Drained},
     },
     message::{
+        BoxError,
         app_error::AppError,
+        body::{Body, BodyEnd},
         call_error::CallError,
         extensions::Extensions,
         layered::Layered,
@@ -126,20 +146,35 @@ pub use self::{
         metadata::Metadata,
         method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
         payload::Payload,
+        peer_info::PeerInfo,
         request::Request,
         response::Response,
         status::{Code, Executed, Origin, Status},
     },
-    server::{Handshake, ListenError, Server, ServerBuilder},
-    stream::{
-        items::{Items, ItemsEnd},
-        streaming::Streaming,
+    server::{Handshake, ListenError, Server, ServerBuilder, ServerStats},
+    stream::streaming::Streaming,
+    transport::{
+        address::{Address, AddressError},
+        connector::BoxIo,
+        socket::Socket,
     },
-    transport::{address::AddressError, socket::Socket},
 };
 
-/// What a method that streams its answer returns: `-> impl Stream<Item = T>`.
-pub use futures_core::Stream;
+/// The former name of [`Body`].
+#[deprecated(note = "renamed to `Body`")]
+pub type Items = Body;
 
-/// The error of Tower layers.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The former name of [`BodyEnd`].
+#[deprecated(note = "renamed to `BodyEnd`")]
+pub type ItemsEnd = BodyEnd;
+
+/// The former name of [`PeerCapabilities`].
+#[deprecated(note = "renamed to `PeerCapabilities`")]
+pub type RemoteInfo = PeerCapabilities;
+
+/// The former name of [`ServiceCapability`].
+#[deprecated(note = "renamed to `ServiceCapability`")]
+pub type RemoteService = ServiceCapability;
+
+/// The trait of streams. A method that streams its response returns `impl Stream<Item = T>`.
+pub use futures_core::Stream;

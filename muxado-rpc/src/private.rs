@@ -1,6 +1,4 @@
-//! What generated code uses. Not part of the public API: it may change with any release.
-
-use std::any::Any;
+//! The runtime of generated code. Not part of the public API: it may change with any release.
 
 use serde::de::DeserializeOwned;
 
@@ -9,23 +7,23 @@ pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
-pub use crate::client::caller::{Caller, Calling};
-pub use crate::client::in_process::TimeLimit;
+pub use crate::client::core::{ClientCall, ClientCore};
+pub use crate::client::in_process::InProcessLimit;
+use crate::connection::serving::streamed;
 pub use crate::message::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
 pub use crate::{
-    BoxError, CallError, Channel, Codec, Context, Items, Metadata, MethodInfo, NamedService, Request,
+    Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming,
+    connection::serving::streamed::ItemSink,
     message::{method::MethodOptions, response::Failure},
-    stream::items::ItemSink,
 };
-use crate::{message::response::EncodedError, stream::items};
 
-/// A future behind a pointer.
+/// A boxed future.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Takes the two types of a `Result` apart, also behind a type alias.
+/// The value and error types of a `Result`, also behind a type alias.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is named `Result` but is no `core::result::Result`",
+    message = "`{Self}` is named `Result` but is not `core::result::Result`",
     label = "a method that can fail returns a `core::result::Result`, or an alias of it",
     note = "give another type another name, so that it is sent as the value it is"
 )]
@@ -42,13 +40,13 @@ impl<T, E> IsResult for Result<T, E> {
 }
 
 /// The time limit of a request that came by no connection, which [`hold`] is to hold it to.
-pub fn time_limit(request: &mut Request) -> Option<TimeLimit> {
-    TimeLimit::begin(request)
+pub fn time_limit(request: &mut Request) -> Option<InProcessLimit> {
+    InProcessLimit::begin(request)
 }
 
 /// Holds a call to a time limit, if it has one.
 pub fn hold(
-    limit: Option<TimeLimit>,
+    limit: Option<InProcessLimit>,
     call: BoxFuture<'static, Result<Response, Status>>,
 ) -> BoxFuture<'static, Result<Response, Status>> {
     match limit {
@@ -96,7 +94,7 @@ pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streamin
         .take_input()
         .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))
         .map_err(Status::not_executed)?;
-    Ok(Streaming::argument(method, items))
+    Ok(Streaming::argument(method, *items))
 }
 
 /// Runs a handler that returns a stream.
@@ -110,15 +108,13 @@ where
     F: FnOnce(ItemSink) -> H,
     H: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    items::serve(method, codec, context, handler).await
+    streamed::serve(method, codec, context, handler).await
 }
 
 /// Adds to an answer what its handler put into the context for it.
 pub fn with_metadata(context: &Context, mut answer: Result<Response, Status>) -> Result<Response, Status> {
     if let Ok(response) = &mut answer {
-        for metadata in [context.take_metadata(), context.take_trailer()] {
-            response.metadata_mut().extend(metadata);
-        }
+        context.add_metadata_to(response);
     }
     answer
 }
@@ -128,14 +124,7 @@ pub fn failure<E>(codec: Codec, error: E, describe: fn(&E) -> Description) -> Fa
 where
     E: serde::Serialize + 'static,
 {
-    match (&error as &dyn Any).downcast_ref::<Status>() {
-        // That of another call which was refused says nothing of this one.
-        Some(status) => Failure::Status(status.clone().maybe_executed()),
-        None => {
-            let Description { code, message } = describe(&error);
-            EncodedError::encode(codec, &error, code, message).map_or_else(Failure::Status, Failure::App)
-        }
-    }
+    Failure::of_error(codec, &error, describe)
 }
 
 /// The context of the call that a request asks for.

@@ -1,9 +1,11 @@
-//! Many connections from the side that is connected to.
+//! A server: listens on an address and serves any number of connections.
 
 mod accept;
+mod addresses;
+mod connections;
 mod handshake;
-mod links;
 mod listener;
+mod stats;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -11,16 +13,18 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
-pub use self::handshake::Handshake;
-use self::{accept::Acceptor, links::Links, listener::Listener};
+use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
+pub use self::{handshake::Handshake, stats::ServerStats};
 use crate::{
-    AddressError, CallService, CallStats, Drained, Limits, NamedService, Peer, RegistrationError, Router,
-    connection::setup::Setup, support::text::Escaped, transport::address::Address,
+    Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
+    RegistrationError, Router, Status,
+    connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
+    support::truncate::Escaped,
 };
 
-/// Serves services on an address, to any number of connections.
+/// A server: listens on an address and serves its services to any number of connections.
 ///
-/// It serves until [`shutdown`](Self::shutdown), or until it is dropped: then it stops listening and
+/// It serves until [`shutdown`](Self::shutdown) is called or it is dropped. When it is dropped it stops listening and
 /// closes its connections.
 ///
 /// ```
@@ -38,13 +42,14 @@ use crate::{
 /// # }
 /// ```
 pub struct Server {
-    local_addr: String,
+    local_addr: Address,
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
-    links: Arc<Links>,
+    live: Arc<LiveConnections>,
+    bounds: Bounds,
 }
 
-/// What the task of a server is to do.
+/// An order for the task of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Serve,
@@ -53,25 +58,25 @@ enum Order {
 }
 
 impl Server {
-    /// Begins to set a server up.
+    /// Returns a builder of a server.
     pub fn builder() -> ServerBuilder {
         ServerBuilder { setup: Setup::new(), layer: Identity::new(), hooks: Hooks::default() }
     }
 
-    /// The address it listens on, with the port that the system chose if 0 was asked for.
-    pub fn local_addr(&self) -> &str {
+    /// Returns the address the server listens on. If port 0 was asked for, it has the port that the system chose.
+    pub fn local_addr(&self) -> &Address {
         &self.local_addr
     }
 
-    /// Stops serving in good order: no further connections, no further calls; those under way may
-    /// finish within `grace`, what is left is cut. Says what became of them, of all connections
-    /// together.
+    /// Shuts the server down gracefully. Returns what became of the calls under way, of all connections together.
     ///
-    /// Takes at most `grace` and [`Config::close_timeout`]. Calling it again waits for the same end.
+    /// The server takes no further connections and no further calls. Calls under way may finish within `grace`; calls
+    /// that have not finished by then are cut. Takes at most `grace` plus [`Config::close_timeout`]. Further calls of
+    /// this method wait for the same end.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped the server ends all the same.
+    /// If the future is dropped, the shutdown goes on.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
         self.orders.send_if_modified(|order| {
             let first = *order == Order::Serve;
@@ -83,13 +88,12 @@ impl Server {
         self.wait().await
     }
 
-    /// Waits until the server has ended, which it does after [`shutdown`](Self::shutdown), or with the runtime that
-    /// it listens in.
-    /// Says what became of the calls then under way.
+    /// Waits until the server has ended: after [`shutdown`](Self::shutdown), or with the runtime that it listens in.
+    /// Returns what became of the calls that were under way.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time, also after the end.
+    /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn wait(&self) -> Drained {
         match self.outcome.clone().wait_for(Option::is_some).await.as_deref() {
             Ok(Some(drained)) => *drained,
@@ -98,9 +102,19 @@ impl Server {
         }
     }
 
-    /// What became of the calls of all connections, also of those that have ended.
+    /// Returns counts of the calls of all connections, past ones included.
     pub fn call_stats(&self) -> CallStats {
-        self.links.call_stats()
+        self.live.call_stats()
+    }
+
+    /// Returns how many connections there are and were, and what they hold together.
+    pub fn stats(&self) -> ServerStats {
+        ServerStats {
+            connections: self.live.count(),
+            refused_connections: self.live.refused(),
+            call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
+            detached_handlers: self.bounds.detached.count() as u64,
+        }
     }
 }
 
@@ -110,14 +124,14 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Code of the user's that sees connections.
+/// User-supplied steps at the start of a connection.
 #[derive(Clone, Default)]
 struct Hooks {
     handshake: Option<Arc<dyn Handshake>>,
     on_connect: Option<Arc<dyn Fn(Peer) + Send + Sync>>,
 }
 
-/// Sets a server up: services, layers, limits; see [`Server::builder`].
+/// Configures a [`Server`]: services, layers and limits.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it listens"]
 pub struct ServerBuilder<L = Identity> {
@@ -127,7 +141,7 @@ pub struct ServerBuilder<L = Identity> {
 }
 
 impl<L> ServerBuilder<L> {
-    /// Serves a service. If two have the same id, listening fails.
+    /// Adds a service. If two services have the same id, [`listen`](Self::listen) fails.
     pub fn serve<S>(mut self, service: S) -> Self
     where
         S: CallService + NamedService + Sync,
@@ -136,10 +150,46 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Puts a Tower layer around all services, for all connections together. Of several, the one
-    /// added first sees a request first.
+    /// Puts a Tower layer around all services.
+    ///
+    /// Layers run in the order in which they were added: the first added sees a request first.
+    /// All connections share the layers.
     pub fn layer<N>(self, layer: N) -> ServerBuilder<Stack<N, L>> {
         ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), hooks: self.hooks }
+    }
+
+    /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
+    /// fails with the status that the check returns, as not executed.
+    ///
+    /// The check runs before the layers, in the task of the connection. Where the metadata come before the parameters,
+    /// as in MessagePack from our clients, the parameters of a request that arrives in several pieces are not buffered
+    /// before the check has run. Where they come after the parameters, as in JSON from our clients, requests that are
+    /// not checked yet may take a quarter of [`Limits::max_request_memory`] on each connection. A refused call takes no
+    /// place in a layer and has no handler.
+    ///
+    /// The check must not block. A check that has to wait is for a layer, such as
+    /// [`AuthLayer`](crate::layers::AuthLayer), which sees whole requests. A panic of the check refuses the call.
+    /// Calls in the same process that do not come over a connection are not checked.
+    ///
+    /// ```
+    /// use muxado_rpc::{CallHead, Server, Status};
+    ///
+    /// struct User(String);
+    ///
+    /// let builder = Server::builder().authorize(|call: &mut CallHead<'_>| {
+    ///     match call.metadata_mut().remove("token").as_deref() {
+    ///         Some("open sesame") => Ok(call.extensions_mut().insert(User("Ali Baba".to_owned()))),
+    ///         _ => Err(Status::unauthenticated("a token is needed")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn authorize(
+        mut self,
+        check: impl Fn(&mut CallHead<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.authorize = Some(Authorize::new(check));
+        self
     }
 
     /// Sets the limits of calls and connections.
@@ -148,43 +198,68 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Sets the multiplexer of each connection up: windows, streams, backlog.
+    /// Sets how many bytes the calls of all connections may hold together. Default 1 GiB.
+    ///
+    /// This counts what [`Limits::max_request_memory`] and [`Limits::max_response_memory`] limit for one connection:
+    /// requests that arrive in several pieces, until their handlers are gone, and responses that wait for their
+    /// callers.
+    ///
+    /// Over the limit, the connection that holds most loses the call that has held most for longest: first of the calls
+    /// that wait for their peer, then of those whose handler runs. That call fails with `resource_exhausted`, with a
+    /// line in the log. A new call of that connection is refused, as not executed; calls of other connections go on.
+    /// Handlers of methods with `#[method(no_cancel)]` keep what they hold.
+    ///
+    /// The sessions underneath are not counted. Calls and sessions together hold at most
+    /// `max_memory + connections × (what one session holds)`; `SECURITY.md` has the formula. What handlers allocate is
+    /// not counted. [`Server::stats`] returns how much is held.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.setup.max_memory = bytes;
+        self
+    }
+
+    /// Sets the configuration of each connection's multiplexer: windows, streams, backlog.
     pub fn config(mut self, config: Config) -> Self {
         self.setup.config = config;
         self
     }
 
-    /// Sets the heartbeats of each connection up. They are on by default: a peer that is gone is
-    /// noticed.
+    /// Sets the heartbeats of each connection, by which a peer that is gone is noticed. On by default.
     pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
         self.setup.heartbeat = Some(heartbeat);
         self
     }
 
-    /// Sends no heartbeats. Those of the other side are still answered.
+    /// Turns heartbeats off. Heartbeats of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
         self
     }
 
-    /// Whether the text of a handler's panic goes to the caller, in the `internal` status. Default
-    /// no: it may tell what is none of the caller's business.
+    /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
+    /// [`Inline::Adaptive`].
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.setup.inline = inline;
+        self
+    }
+
+    /// Sets whether the caller gets the text of a handler's panic, in the `internal` status. Off by default, because
+    /// the text may be confidential.
     pub fn panic_messages(mut self, show: bool) -> Self {
         self.setup.panic_messages = show;
         self
     }
 
-    /// Tells of each new connection, so that the serving side may call first.
+    /// Calls `hook` for each new connection, so that the serving side can call first.
     ///
-    /// `hook` runs in the task of the server, or of the connection if that began with a handshake, and
-    /// should return at once; what takes longer is to be
-    /// spawned. A panic of its is logged. The [`Peer`] does not keep its connection open.
+    /// The hook runs in the task of the server, or in that of the connection if there is a handshake. It should return
+    /// at once and spawn what takes longer. If it panics, the panic is logged. The [`Peer`] does not keep its connection
+    /// open.
     pub fn on_connect(mut self, hook: impl Fn(Peer) + Send + Sync + 'static) -> Self {
         self.hooks.on_connect = Some(Arc::new(hook));
         self
     }
 
-    /// Does this with each socket before the session begins: TLS, say. By default nothing is done.
+    /// Sets a step between accepting a socket and starting its session, such as TLS. None by default.
     pub fn handshake(mut self, handshake: impl Handshake) -> Self {
         self.hooks.handshake = Some(Arc::new(handshake));
         self
@@ -195,40 +270,43 @@ impl<L> ServerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Listens on `tcp://host:port` (with `TCP_NODELAY` on what is accepted) or `unix:///path`.
+    /// Listens on `tcp://host:port` or `unix:///path`.
     ///
-    /// A Unix socket left behind by a process that is gone is replaced. Anything else at the path, such as a
-    /// file, a directory, a symbolic link or a socket in use, is an error and stays as it is. The file of the
-    /// socket is removed when the server ends, unless another file has its name by then.
+    /// Accepted TCP connections have `TCP_NODELAY` and TCP keepalive. A Unix socket that no process has open any more is replaced. Anything
+    /// else at the path, such as a file, a directory, a symbolic link or a socket in use, is an error and stays as it is.
+    /// The file of the socket is removed when the server ends, unless another file has its name by then.
     ///
     /// Spawns the task of the server on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// When the address is not valid or is taken, or two services have the same id.
+    /// Returns an error if the address is not valid or is taken, or if two services have the same id.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
-    pub async fn listen(mut self, address: &str) -> Result<Server, ListenError> {
-        let parsed: Address = address.parse()?;
+    /// Panics outside a tokio runtime.
+    pub async fn listen(
+        mut self,
+        address: impl TryInto<Address, Error: Into<AddressError>>,
+    ) -> Result<Server, ListenError> {
+        let address = address.try_into().map_err(Into::into)?;
         let router = self.setup.router()?;
-        let failed = |source| ListenError::Io { address: address.to_owned(), source };
-        let listener = Listener::bind(&parsed).await.map_err(failed)?;
+        let failed = |source| ListenError::Io { address: address.to_string(), source };
+        let listener = Listener::bind(&address).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
         let service = self.layer.layer(router.clone());
-        // Clones of a builder make servers that have nothing to do with each other.
-        self.setup.logs = Arc::default();
+        self.setup.begin_anew(true);
+        let bounds = self.setup.bounds.clone();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
-        let links = Arc::new(Links::default());
-        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&links));
+        let live = Arc::new(LiveConnections::default());
+        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&live));
         // The task ends when the handle, which holds the sender of its orders, is dropped.
         tokio::spawn(async move {
             let drained = acceptor.run(listener, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound.to_string(), orders, outcome: ended, links })
+        Ok(Server { local_addr: bound, orders, outcome: ended, live, bounds })
     }
 }
 
@@ -241,22 +319,22 @@ impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {
     }
 }
 
-/// Why a server does not listen.
+/// The error of [`ServerBuilder::listen`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// The address is none.
+    /// The address is not valid.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The services cannot be served together.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
-    /// The address cannot be listened on.
+    /// The system does not let the server listen on the address.
     #[error("cannot listen on {}: {}", Escaped(.address), Escaped(.source))]
     Io {
         /// The address.
         address: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -2,8 +2,9 @@
 
 pub(crate) mod budget;
 pub(crate) mod deadline;
+pub(crate) mod depth;
 pub(crate) mod log_limit;
 pub(crate) mod panics;
 pub(crate) mod random;
-pub(crate) mod text;
 pub(crate) mod timer;
+pub(crate) mod truncate;

@@ -1,7 +1,7 @@
-//! What tests of services need: connections in memory, and bad ones.
+//! Connections in memory for tests of services, good and bad ones.
 //!
-//! The shortest way from an implementation to a client has no connection at all, because a server is a
-//! service as a channel is:
+//! The shortest way from an implementation to a client needs no connection. A generated server is a Tower service, as
+//! a channel is, so a client can call it directly:
 //!
 //! ```
 //! # #[muxado_rpc::service]
@@ -13,12 +13,11 @@
 //! # }
 //! ```
 //!
-//! Time limits hold there as they do elsewhere, by tokio's clock. There are no limits on sizes, and what a
-//! handler spawns is not ended with its call.
+//! Time limits hold there, by tokio's clock. There are no limits on sizes, and tasks that a handler spawns do not end
+//! with its call.
 //!
-//! With [`serve`] there is one, in memory, with everything that belongs to it: codec, limits,
-//! cancellation. With [`pair`] both ends serve and call. Over [`Conditions`] a connection is slow,
-//! ragged or cut, as its test wants it.
+//! [`serve`] connects a client over a connection in memory, with codec, limits and cancellation. [`pair`] returns both
+//! ends of a connection, each of which may serve and call. [`Conditions`] make a connection slow, ragged or cut.
 //!
 //! All of it works in virtual time (`#[tokio::test(start_paused = true)]`).
 
@@ -30,7 +29,7 @@ use tower_layer::Layer;
 pub use self::conditions::{Conditions, Shaped};
 use crate::{CallService, Channel, NamedService, Peer, PeerBuilder, RegistrationError, Router};
 
-/// A channel to this service, over a connection in memory.
+/// Returns a channel to a service, over a connection in memory.
 ///
 /// ```
 /// use muxado_rpc::testing;
@@ -55,22 +54,22 @@ use crate::{CallService, Channel, NamedService, Peer, PeerBuilder, RegistrationE
 ///
 /// # Errors
 ///
-/// When the id of the service is reserved.
+/// Returns an error if the id of the service is reserved.
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// Panics outside a tokio runtime.
 pub fn serve<S>(service: S) -> Result<Channel, RegistrationError>
 where
     S: CallService + NamedService + Sync,
 {
     let (near, far) = pair(Peer::builder(), Peer::builder().serve(service))?;
-    // The far end stays as long as the channel does.
+    // Keeps the far end as long as the channel.
     tokio::spawn(async move { far.closed().await });
     Ok(near.channel())
 }
 
-/// The two ends of a connection in memory, the first of which connected.
+/// Returns the two ends of a connection in memory. The first is the side that connected.
 ///
 /// ```
 /// use muxado_rpc::{Peer, testing};
@@ -93,11 +92,11 @@ where
 ///
 /// # Errors
 ///
-/// When two services of one end have the same id.
+/// Returns an error if two services of one end have the same id.
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// Panics outside a tokio runtime.
 pub fn pair<N, F>(near: PeerBuilder<N>, far: PeerBuilder<F>) -> Result<(Peer, Peer), RegistrationError>
 where
     N: Layer<Router, Service: CallService>,
@@ -107,15 +106,15 @@ where
     Ok((near.client(near_io)?, far.server(far_io)?))
 }
 
-/// The same, with the bytes under these conditions.
+/// Returns the two ends of a connection in memory, like [`pair`], under the given conditions.
 ///
 /// # Errors
 ///
-/// When two services of one end have the same id.
+/// Returns an error if two services of one end have the same id.
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// Panics outside a tokio runtime.
 pub fn pair_under<N, F>(
     conditions: &Conditions,
     near: PeerBuilder<N>,

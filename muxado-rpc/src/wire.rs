@@ -1,35 +1,37 @@
 //! What the bytes of a call mean (`PROTOCOL §10`). No I/O, no clock.
 
-mod answer;
+mod early_head;
+mod envelope;
+mod head;
 mod item;
 mod message;
 mod request;
+mod response;
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
 pub(crate) use self::{
-    answer::{decode_answer, encode_answer},
+    early_head::early_head,
+    head::{Beginning, MAX_BEGINNING, codec_of, peek_request},
     item::{
-        ItemError, ItemMessage, decode_item_message, one_answer, push_input_end, push_item, push_message,
+        ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
         push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,
-        received_size,
+        received_size, single_response,
     },
-    message::{MessageError, MessageReader, whole_message},
+    message::{MessageDecoder, MessageError, whole_message},
     request::{RequestHead, decode_request, encode_request, quick_request},
+    response::{decode_response, encode_response},
 };
 use crate::{
     Codec, Metadata,
     codec::{Append, CodecError, msgpack::Cursor},
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, Payload},
+        payload::{Framed, Head, LENGTH_PREFIX, Payload},
     },
 };
-
-/// Bytes in front of a MessagePack message: its length.
-pub(crate) const LENGTH_PREFIX: usize = 4;
 
 /// Puts the length in front of a MessagePack message whose head left room for it.
 fn set_length(framed: &mut Framed) {
@@ -93,7 +95,7 @@ fn range_of(message: &[u8], part: &[u8]) -> Range<usize> {
 }
 
 /// A value out of a message that is no longer needed as a whole.
-pub(crate) fn cut_out(mut message: Bytes, part: Range<usize>) -> Payload {
+pub(crate) fn slice_payload(mut message: Bytes, part: Range<usize>) -> Payload {
     let rest = message.len() - part.end;
     message.advance(part.start);
     Payload::before(rest, message)

@@ -118,7 +118,7 @@ impl Inner for Worker {
     async fn who(&self, cx: &Context) -> Vec<String> {
         let own = cx.extension::<&str>().map(ToString::to_string);
         let connections = cx.extension::<u32>().map(ToString::to_string);
-        [Some(cx.peer().to_string()), own, connections].into_iter().flatten().collect()
+        [Some(cx.peer_info().to_string()), own, connections].into_iter().flatten().collect()
     }
 
     async fn tell(&self, cx: &Context) -> u8 {

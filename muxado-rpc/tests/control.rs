@@ -24,7 +24,7 @@ const SAID: Duration = Duration::from_millis(1010);
 async fn known(near: Limits, far: Limits) -> Pair {
     let pair = Pair::with(Peer::builder().limits(near), Peer::builder().limits(far));
     assert_alive(&pair.client(Codec::Json)).await;
-    assert!(pair.near.hello().await.is_some() && pair.far.hello().await.is_some());
+    assert!(pair.near.capabilities().await.is_some() && pair.far.capabilities().await.is_some());
     pair
 }
 
@@ -43,7 +43,7 @@ fn assert_refused_here<T: std::fmt::Debug>(result: Result<T, CallError>, text: &
 #[tokio::test(start_paused = true)]
 async fn peers_learn_limits_codecs_and_services_of_each_other() {
     let pair = known(Limits::default(), limited()).await;
-    let remote = pair.near.remote().unwrap();
+    let remote = pair.near.known_capabilities().unwrap();
     assert_eq!(remote.max_message_size(), Some(4096));
     assert_eq!(remote.max_metadata_size(), Some(100));
     assert_eq!(remote.max_in_flight(), Some(7));
@@ -54,7 +54,7 @@ async fn peers_learn_limits_codecs_and_services_of_each_other() {
     let [work] = &remote.services()[..] else { panic!("{remote:?}") };
     assert_eq!((work.name(), work.id()), ("Work", ServiceId::from_name("Work")));
     assert_eq!(work.methods().unwrap()[..2], ["echo", "divide"]);
-    let back = pair.far.hello().await.unwrap();
+    let back = pair.far.capabilities().await.unwrap();
     assert_eq!((back.max_message_size(), back.services().len()), (Some(16 * 1024 * 1024), 1));
 }
 
@@ -68,7 +68,7 @@ async fn nothing_is_said_in_the_first_second_unless_somebody_asks() {
     sleep(SAID - Duration::from_millis(999)).await;
     // On each side a line, and the end of the other direction.
     assert_eq!(frames(), (4, 3));
-    assert!(pair.near.remote().is_some() && pair.far.remote().is_some());
+    assert!(pair.near.known_capabilities().is_some() && pair.far.known_capabilities().is_some());
     sleep(Duration::from_secs(5)).await;
     assert_eq!(frames(), (4, 3));
 }
@@ -76,11 +76,11 @@ async fn nothing_is_said_in_the_first_second_unless_somebody_asks() {
 #[tokio::test(start_paused = true)]
 async fn asking_has_both_say_it_at_once() {
     let pair = Pair::new();
-    assert!(pair.near.remote().is_none());
+    assert!(pair.near.known_capabilities().is_none());
     let start = Instant::now();
     assert_alive(&pair.client(Codec::Json)).await;
-    assert!(pair.near.hello().await.is_some());
-    assert!(pair.far.hello().await.is_some());
+    assert!(pair.near.capabilities().await.is_some());
+    assert!(pair.far.capabilities().await.is_some());
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -155,7 +155,7 @@ impl Lists for Lister {
     }
 
     async fn callers_limit(&self, cx: &Context) -> Option<usize> {
-        cx.channel().hello().await?.max_message_size()
+        cx.channel().capabilities().await?.max_message_size()
     }
 }
 
@@ -166,7 +166,7 @@ async fn lists(near: Limits, far: Limits) -> (ListsClient, Peer, Peer) {
     let near = Peer::builder().limits(near).client(near_io).unwrap();
     let client = ListsClient::new(near.channel()).with_codec(Codec::Json);
     client.callers_limit().await.unwrap();
-    assert!(near.hello().await.is_some());
+    assert!(near.capabilities().await.is_some());
     (client, near, far)
 }
 
@@ -202,10 +202,10 @@ async fn a_peer_says_that_it_drains_and_for_how_long() {
     let far = pair.far.clone();
     let draining = tokio::spawn(async move { far.shutdown(Duration::from_secs(5)).await });
     sleep(Duration::from_millis(1)).await;
-    let remote = pair.near.remote().unwrap();
+    let remote = pair.near.known_capabilities().unwrap();
     assert!(remote.is_draining() && pair.near.is_going_away());
     assert_eq!(remote.drain_grace(), Some(Duration::from_secs(5)));
-    assert!(!pair.far.remote().unwrap().is_draining());
+    assert!(!pair.far.known_capabilities().unwrap().is_draining());
     let error = pair.client(Codec::Json).hanging().await.unwrap_err();
     assert!(!error.may_have_executed());
     slow.await.unwrap().unwrap();
@@ -229,7 +229,7 @@ async fn a_connection_that_drains_before_anything_was_said_says_go_away_and_no_m
     assert_eq!(drained_far, drained(1));
     // The go-away with its pad, the answer, and the go-away that closes.
     assert_eq!(pair.far.stats().frames_sent, 4);
-    assert!(pair.near.hello().await.is_none());
+    assert!(pair.near.capabilities().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +239,7 @@ async fn shutting_down_waits_for_no_control_stream() {
         assert_alive(&pair.client(Codec::Json)).await;
         if said {
             sleep(SAID).await;
-            assert!(pair.near.remote().is_some());
+            assert!(pair.near.known_capabilities().is_some());
         }
         let start = Instant::now();
         assert_eq!(pair.far.shutdown(Duration::from_secs(60)).await, Drained::default());
@@ -256,7 +256,7 @@ async fn a_connection_with_control_streams_is_idle() {
     assert_alive(&pair.client(Codec::Json)).await;
     let start = Instant::now();
     sleep(SAID).await;
-    assert!(pair.near.remote().is_some());
+    assert!(pair.near.known_capabilities().is_some());
     let end = pair.near.closed().await;
     assert!(start.elapsed() <= limit + SAID, "{:?}", start.elapsed());
     assert!(matches!(end.local, SessionError::IdleTimeout(_) | SessionError::ClosedByPeer(_)), "{end}");
@@ -270,7 +270,7 @@ async fn control_streams_are_no_calls_and_take_no_calls_place() {
     let hanging = tokio::spawn(async move { client.hang().await });
     pair.far_worker.until_hanging(1).await;
     // The one call that is served at a time is under way.
-    assert_eq!(pair.far.hello().await.unwrap().max_in_flight(), Some(1024));
+    assert_eq!(pair.far.capabilities().await.unwrap().max_in_flight(), Some(1024));
     assert_eq!(pair.far.call_stats().started, 1);
     hanging.abort();
 }
@@ -282,7 +282,7 @@ async fn the_smallest_limits_on_streams_leave_room_for_calls() {
     let pair = Pair::with(builder(), builder());
     assert_alive(&pair.client(Codec::Json)).await;
     sleep(SAID).await;
-    assert!(pair.near.remote().is_some() && pair.far.remote().is_some());
+    assert!(pair.near.known_capabilities().is_some() && pair.far.known_capabilities().is_some());
     for codec in CODECS {
         assert_alive(&pair.client(codec)).await;
         assert_alive(&WorkClient::new(pair.far.channel()).with_codec(codec)).await;
@@ -295,10 +295,10 @@ async fn a_side_that_does_not_show_itself_says_nothing() {
         let builder = |shown| Peer::builder().config(Config::default().extensions(shown));
         let pair = Pair::with(builder(near).no_heartbeat(), builder(far).no_heartbeat());
         assert_alive(&pair.client(Codec::Json)).await;
-        assert!(pair.near.remote().is_none() && pair.far.remote().is_none());
+        assert!(pair.near.known_capabilities().is_none() && pair.far.known_capabilities().is_none());
         sleep(Duration::from_secs(10)).await;
         assert_eq!((pair.near.stats().frames_sent, pair.far.stats().frames_sent), (2, 1));
-        assert!(pair.near.remote().is_none() && pair.far.remote().is_none());
+        assert!(pair.near.known_capabilities().is_none() && pair.far.known_capabilities().is_none());
     }
 }
 
@@ -306,18 +306,18 @@ async fn a_side_that_does_not_show_itself_says_nothing() {
 async fn waiting_for_what_a_peer_says_ends_with_the_connection() {
     let pair = Pair::new();
     let near = pair.near.clone();
-    let waiting = tokio::spawn(async move { near.hello().await });
+    let waiting = tokio::spawn(async move { near.capabilities().await });
     sleep(Duration::from_secs(5)).await;
     assert!(!waiting.is_finished());
     pair.far.close();
     assert!(waiting.await.unwrap().is_none());
-    assert!(pair.near.hello().await.is_none());
+    assert!(pair.near.capabilities().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_peer_said_goes_with_the_connection() {
     let pair = known(Limits::default(), Limits::default()).await;
-    let weak = [&pair.near, &pair.far].map(|peer| Arc::downgrade(&peer.remote().unwrap()));
+    let weak = [&pair.near, &pair.far].map(|peer| Arc::downgrade(&peer.known_capabilities().unwrap()));
     drop(pair);
     sleep(Duration::from_secs(3)).await;
     assert!(weak.iter().all(|weak| weak.upgrade().is_none()));
@@ -337,7 +337,7 @@ async fn both_ends_of_a_socket_learn_of_each_other() {
         Peer::builder().serve(WorkServer::new(Worker::default())).connect(server.local_addr()).await.unwrap();
     assert_alive(&WorkClient::new(near.channel())).await;
     let far = told.recv().await.unwrap();
-    let (there, here) = tokio::join!(near.hello(), far.hello());
+    let (there, here) = tokio::join!(near.capabilities(), far.capabilities());
     assert_eq!(there.unwrap().max_message_size(), Some(4096));
     assert_eq!(here.unwrap().services()[0].name(), "Work");
     assert_eq!(server.shutdown(Duration::from_secs(60)).await, Drained::default());

@@ -8,7 +8,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use muxado::{Config, ErrorCode, ReadError, Session, Stream, StreamType, TypedSession};
-use muxado_rpc::{Codec, Limits, Metadata, Peer, RemoteInfo, ServiceId};
+use muxado_rpc::{Codec, Limits, Metadata, Peer, PeerCapabilities, ServiceId};
 use support::{CODECS, WorkClient, WorkServer, Worker};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -75,14 +75,14 @@ impl Bare {
     async fn assert_unknown(&self) {
         self.call().await;
         sleep(10 * SECOND).await;
-        assert!(self.peer.remote().is_none());
+        assert!(self.peer.known_capabilities().is_none());
         self.call().await;
         assert!(!self.peer.is_going_away());
     }
 
-    async fn known(&self) -> Arc<RemoteInfo> {
+    async fn known(&self) -> Arc<PeerCapabilities> {
         sleep(Duration::from_millis(1)).await;
-        self.peer.remote().unwrap()
+        self.peer.known_capabilities().unwrap()
     }
 }
 
@@ -126,7 +126,7 @@ async fn what_is_no_line_resets_the_stream_and_nothing_else() {
         let bare = Bare::new();
         let mut stream = bare.say(said).await;
         assert_eq!(code_of(&mut stream).await, ErrorCode::PROTOCOL_ERROR, "{said}");
-        assert!(bare.peer.hello().await.is_none(), "{said}");
+        assert!(bare.peer.capabilities().await.is_none(), "{said}");
         bare.assert_unknown().await;
     }
 }
@@ -170,7 +170,7 @@ async fn a_reset_in_the_middle_of_a_line_makes_it_absent() {
     let mut stream = bare.say("{\"hello\":{\"limits\"").await;
     sleep(Duration::from_millis(1)).await;
     stream.reset(ErrorCode::CANCELLED);
-    assert!(bare.peer.hello().await.is_none());
+    assert!(bare.peer.capabilities().await.is_none());
     bare.assert_unknown().await;
 }
 
@@ -220,7 +220,7 @@ async fn a_peer_that_takes_it_for_a_call_is_told_once() {
             assert_eq!(code_of(&mut stream).await, ErrorCode::CANCELLED);
         }
         drop(stream);
-        assert!(bare.peer.hello().await.is_none());
+        assert!(bare.peer.capabilities().await.is_none());
         bare.assert_unknown().await;
         assert_eq!(bare.opened(), 1);
         assert!(bare.peer.shutdown(60 * SECOND).await.is_clean());
@@ -233,7 +233,7 @@ async fn a_peer_that_refuses_it_is_told_once() {
         let bare = Bare::new();
         bare.call().await;
         bare.accept().await.reset(code);
-        assert!(bare.peer.hello().await.is_none());
+        assert!(bare.peer.capabilities().await.is_none());
         bare.assert_unknown().await;
         assert_eq!(bare.opened(), 1);
     }

@@ -22,7 +22,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use muxado::{Config, Session, StreamType, TypedSession};
 use muxado_rpc::{
-    BoxError, Code, Codec, Context, Handshake, ItemsEnd, NamedService, Peer, PeerInfo, Reconnect, Request,
+    BodyEnd, BoxError, Code, Codec, Context, Handshake, NamedService, Peer, PeerInfo, Reconnect, Request,
     Response, Server, Socket, Status, Stream, Streaming,
     reconnect::{BoxIo, Connector, State},
 };
@@ -518,10 +518,10 @@ where
         let (call, told) = (self.0.call(request), Arc::clone(&self.1));
         Box::pin(async move {
             let mut response = call.await?;
-            if let Some(items) = response.items_mut() {
+            if let Some(items) = response.body_mut() {
                 items.on_end(|_| panic_any(Undroppable));
                 items.on_end(move |end| {
-                    assert!(matches!(end, ItemsEnd::Complete | ItemsEnd::Failed(_)));
+                    assert!(matches!(end, BodyEnd::Complete | BodyEnd::Failed(_)));
                     told.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -560,9 +560,9 @@ async fn a_server_outlives_hooks_handshakes_and_services_that_cannot_be_dropped(
         .listen("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let address = server.local_addr().strip_prefix("tcp://").unwrap().to_owned();
+    let address = server.local_addr().socket_addr().unwrap();
     for what in [b'p', b'e', b'o', b'o', b'p', b'o'] {
-        let mut socket = TcpStream::connect(&address).await.unwrap();
+        let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(&[what]).await.unwrap();
         if what == b'o' {
             let peer = Peer::builder().client(socket).unwrap();
@@ -698,7 +698,7 @@ async fn a_waker_that_cannot_be_dropped_harms_no_other_call() {
             Box::pin(async { drop(client.fine().await) }),
             Box::pin(async { while let Ok(Some(_)) = items.try_next().await {} }),
             Box::pin(async { drop(near.closed().await) }),
-            Box::pin(async { drop(near.hello().await) }),
+            Box::pin(async { drop(near.capabilities().await) }),
         ];
         for call in &mut calls {
             let waker = task::Waker::from(Arc::new(BadWaker { _task: Undroppable }));

@@ -322,7 +322,7 @@ async fn other_protocols_on_the_port_get_one_warning_and_the_server_serves_on() 
         .listen("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let address = server.local_addr().trim_start_matches("tcp://").to_owned();
+    let address = server.local_addr().socket_addr().unwrap();
     let http = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
     // A DATA frame of stream 0, which there is not.
     let malformed = b"\0\0\0\x10\0\0\0\0";

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use muxado::{Config, ErrorCode, Session, Stream, StreamType, TypedSession};
 use muxado_rpc::{Codec, Limits, Peer, ServiceId};
@@ -331,24 +331,41 @@ async fn a_caller_that_does_not_read_holds_up_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_time_limit_ends_the_items_between_two_messages() {
-    const LARGE: usize = 1_000_000;
     let caller = Caller::new();
     for codec in CODECS {
-        let request = json!({
-            "method": "large_then_stall",
-            "params": {"size": LARGE},
-            "timeout_ms": 1500,
-        });
         let start = Instant::now();
-        let mut stream = caller.open(&encode(codec, &[request])).await;
-        stream.flush().await.unwrap();
+        let mut stream = caller.open(&encode(codec, &[large_then_stall()])).await;
+        let read = tokio::spawn(async move { read_all(&mut stream).await });
         caller.feeding.until_alive(1).await;
-        // The window is far smaller than the item, so that it is sent in part when the time is over.
         caller.feeding.until_alive(0).await;
         assert_eq!(start.elapsed(), Duration::from_millis(1500));
-        let answer = decode(codec, &read_all(&mut stream).await);
+        let answer = decode(codec, &read.await.unwrap());
         assert_eq!((answer.len(), answer[0]["item"].as_str().map(str::len)), (2, Some(LARGE)));
         assert_eq!(answer[1]["err"]["code"], "deadline_exceeded");
         caller.assert_alive(codec).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn items_that_nobody_reads_are_gone_with_their_time_limit() {
+    let caller = Caller::new();
+    for codec in CODECS {
+        let start = Instant::now();
+        let mut stream = caller.open(&encode(codec, &[large_then_stall()])).await;
+        stream.flush().await.unwrap();
+        caller.feeding.until_alive(1).await;
+        // The window is far smaller than the item, so that it is sent in part when the time is over.
+        caller.feeding.until_alive(0).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(1500));
+        let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        caller.assert_alive(codec).await;
+    }
+}
+
+/// A call that sends an item larger than a window and then nothing, within 1.5 s.
+fn large_then_stall() -> Value {
+    json!({"method": "large_then_stall", "params": {"size": LARGE}, "timeout_ms": 1500})
+}
+
+const LARGE: usize = 1_000_000;

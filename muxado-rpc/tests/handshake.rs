@@ -30,7 +30,7 @@ struct Known;
 
 impl Who for Known {
     async fn am_i(&self, cx: &Context) -> (Option<String>, Option<u64>) {
-        let peer = cx.peer();
+        let peer = cx.peer_info();
         let level = peer.extensions().get::<Level>().map(|Level(level)| *level);
         (peer.identity().map(str::to_owned), level)
     }
@@ -95,7 +95,7 @@ async fn listen(builder: muxado_rpc::ServerBuilder) -> Server {
 
 /// A socket that has said this.
 async fn say(server: &Server, token: &str) -> TcpStream {
-    let address = server.local_addr().trim_start_matches("tcp://");
+    let address = server.local_addr().socket_addr().unwrap();
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(token.as_bytes()).await.unwrap();
     socket
@@ -127,8 +127,8 @@ async fn a_handshake_sets_who_the_peer_is_for_handlers_and_hooks() {
         assert_eq!(who.am_i().await, Ok((Some("pump-7".to_owned()), Some(3))));
     }
     let from = connected.recv().await.unwrap();
-    assert_eq!(from.info().identity(), Some("pump-7"));
-    assert!(from.info().address().unwrap().starts_with("tcp://127.0.0.1:"));
+    assert_eq!(from.peer_info().identity(), Some("pump-7"));
+    assert!(from.peer_info().address().unwrap().starts_with("tcp://127.0.0.1:"));
     assert!(server.shutdown(Duration::from_secs(5)).await.is_clean());
     assert!(peer.closed().await.local.is_clean());
     assert_eq!(server.call_stats().served, 2);

@@ -89,7 +89,7 @@ async fn a_small_call_is_a_frame_and_a_write_each_way() {
         let client = WorkClient::new(near.channel()).with_codec(codec);
         assert_alive(&client).await;
         if said {
-            assert!(near.hello().await.is_some());
+            assert!(near.capabilities().await.is_some());
             sleep(Duration::from_secs(2)).await;
         }
         let writes = || (near_writes.load(Ordering::SeqCst), far_writes.load(Ordering::SeqCst));

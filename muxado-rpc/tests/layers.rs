@@ -14,7 +14,7 @@ use std::{
 
 use muxado_rpc::{
     Backoff, Code, Limits, Peer, Request, Response, Status,
-    layers::{AuthLayer, MetadataLayer, RetryPolicy},
+    layers::{AddMetadataLayer, AuthLayer, RetryPolicy},
 };
 use support::{CODECS, Pair, WorkClient, WorkServer, Worker};
 use tokio::{io::duplex, time::Instant};
@@ -114,8 +114,8 @@ async fn metadata_is_added_and_that_of_the_call_stays() {
     let pair = Pair::new();
     let count = AtomicU32::new(0);
     let channel = ServiceBuilder::new()
-        .layer(MetadataLayer::new([("tenant", "blue"), ("user", "nobody")].into()))
-        .layer(MetadataLayer::with(move |request| {
+        .layer(AddMetadataLayer::new([("tenant", "blue"), ("user", "nobody")].into()))
+        .layer(AddMetadataLayer::with(move |request| {
             let number = count.fetch_add(1, Ordering::SeqCst);
             [("call", format!("{} {number}", request.method().name()))].into()
         }))

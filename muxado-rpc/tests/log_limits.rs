@@ -71,7 +71,7 @@ async fn connect(server: &Server) -> WorkClient {
 
 /// Connects, says what is no frame, and waits for the end.
 async fn send_garbage(server: &Server) {
-    let address = server.local_addr().strip_prefix("tcp://").unwrap();
+    let address = server.local_addr().socket_addr().unwrap();
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(&[0xFF; 64]).await.unwrap();
     // A reset is an end, too.

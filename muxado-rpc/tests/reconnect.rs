@@ -220,7 +220,7 @@ async fn a_connection_without_a_sign_of_life_is_none() {
     assert_eq!(begin.elapsed(), SECOND);
     assert_eq!(
         error.to_string(),
-        "cannot connect to the peer: no sign of life within 1s (ReconnectBuilder::connect_timeout)"
+        "cannot connect to the peer: no answered heartbeat within 1s (ReconnectBuilder::connect_timeout)"
     );
 }
 
@@ -269,7 +269,7 @@ async fn a_server_that_restarts_on_its_address_is_found_again() {
         server.listen(address).await.unwrap()
     };
     let server = listen("tcp://127.0.0.1:0").await;
-    let address = server.local_addr().to_owned();
+    let address = server.local_addr().to_string();
     let channel =
         Reconnect::builder().address(&address).backoff(Backoff::default().max(10 * MILLI)).build().unwrap();
     assert_answers(&client(&channel)).await;

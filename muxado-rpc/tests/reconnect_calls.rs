@@ -14,7 +14,7 @@ use std::{
 
 use muxado_rpc::{Backoff, Code, Limits, Peer, Reconnect, Status};
 use support::{
-    CODECS, WorkClient,
+    CODECS, WorkClient, WorkServer, Worker,
     place::{Place, assert_answers, client, to},
 };
 use tokio::{
@@ -312,4 +312,39 @@ async fn what_no_retry_would_mend_is_not_tried_again() {
     assert_eq!(begin.elapsed(), Duration::ZERO);
     assert_answers(&client(&channel)).await;
     assert_eq!(place.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_goes_where_it_is_taken() {
+    let made = Arc::new(AtomicU32::new(0));
+    let channel = Reconnect::builder()
+        .connector(move || {
+            let made = Arc::clone(&made);
+            async move {
+                let (near, far) = duplex(64 * 1024);
+                let is_small = made.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+                let limits = Limits::default().max_message_size(if is_small { 0 } else { 1 << 20 });
+                let peer = Peer::builder().limits(limits).serve(WorkServer::new(Worker::default()));
+                let peer = peer.server(far).map_err(io::Error::other)?;
+                tokio::spawn(async move { peer.closed().await });
+                Ok(near)
+            }
+        })
+        .connections(2)
+        .build()
+        .unwrap();
+    let client = WorkClient::new(channel);
+    // Both have answered, and have told their limits since.
+    for _ in 0..2 {
+        sleep(SECOND).await;
+        assert_eq!(client.echo("x".to_owned()).await.as_deref(), Ok("x"));
+    }
+    sleep(5 * SECOND).await;
+    let text = "x".repeat(10_000);
+    for _ in 0..6 {
+        assert_eq!(client.echo(text.clone()).await.as_ref(), Ok(&text));
+    }
+    // What nobody takes fails as it does over one connection.
+    let status = Status::from(client.echo("x".repeat(2 << 20)).await.unwrap_err());
+    assert_eq!((status.code(), status.may_have_executed()), (Code::ResourceExhausted, false), "{status}");
 }

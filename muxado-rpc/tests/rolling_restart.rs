@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use muxado_rpc::{Backoff, Drained, Limits, Peer, Reconnect, Server, Stream, reconnect::Connector};
+use muxado_rpc::{Address, Backoff, Drained, Limits, Peer, Reconnect, Server, Stream, reconnect::Connector};
 use support::Random;
 use tokio::{
     io::{DuplexStream, duplex},
@@ -202,12 +203,13 @@ async fn nor_while_calls_wait_for_others_on_the_serving_side() {
 async fn nor_over_tcp() {
     const CALLS: usize = 10_000;
     let book = Book::new(CALLS);
-    let listen = async |address: &str| {
+    let listen = async |address: Address| {
         let server = Server::builder().serve(LedgerServer::new(book.clone()));
         server.listen(address).await.unwrap()
     };
-    let mut servers = [listen("tcp://127.0.0.1:0").await, listen("tcp://127.0.0.1:0").await];
-    let addresses = servers.each_ref().map(|server| server.local_addr().to_owned());
+    let any = Address::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut servers = [listen(any.clone()).await, listen(any).await];
+    let addresses = servers.each_ref().map(|server| server.local_addr().clone());
     let client = |connections| {
         let builder = addresses.iter().fold(Reconnect::builder(), |all, address| all.address(address));
         builder.connections(connections).backoff(Backoff::default().max(5 * MILLI)).build().unwrap()
@@ -223,7 +225,7 @@ async fn nor_over_tcp() {
             let drained = servers[which].shutdown(10 * SECOND).await;
             assert!(drained.is_clean(), "{drained:?}");
             served += servers[which].call_stats().served;
-            servers[which] = listen(&addresses[which]).await;
+            servers[which] = listen(addresses[which].clone()).await;
             if restart == 19 {
                 break;
             }

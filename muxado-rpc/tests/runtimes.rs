@@ -144,7 +144,7 @@ fn a_connection_whose_runtime_has_ended_is_closed_to_all_its_handles() {
         assert!(near.is_closed() && near.is_going_away() && near.channel().is_closed());
         near.closed().await;
         near.going_away().await;
-        assert!(near.hello().await.is_none());
+        assert!(near.capabilities().await.is_none());
         near.shutdown(SECOND).await;
     });
 }

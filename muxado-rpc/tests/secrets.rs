@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use muxado_rpc::{
     Codec, Context, Metadata, Peer, Request, Response, Router,
-    layers::{MetadataLayer, TraceContext, TraceLayer},
+    layers::{AddMetadataLayer, TraceContext, TraceLayer},
 };
 use support::{Pair, WorkClient, WorkServer, Worker};
 use tower::{Layer, service_fn};
@@ -64,7 +64,7 @@ async fn a_client_and_its_layers_show_no_values() {
     let pair = Pair::new();
     let client = pair.client(Codec::Json).with_metadata(secret());
     assert_names_only(&client);
-    let layer = MetadataLayer::new(secret());
+    let layer = AddMetadataLayer::new(secret());
     assert_no_secret(&layer);
     let layered = layer.layer(pair.near.channel());
     assert_no_secret(&layered);

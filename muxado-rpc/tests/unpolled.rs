@@ -217,10 +217,10 @@ fn waits<'a>(
 ) -> Vec<(&'static str, Waiting<'a>)> {
     vec![
         ("Channel::closed", Box::pin(async { drop(channel.closed().await) })),
-        ("Channel::hello", Box::pin(async { drop(channel.hello().await) })),
+        ("Channel::capabilities", Box::pin(async { drop(channel.capabilities().await) })),
         ("Peer::closed", Box::pin(async { drop(near.closed().await) })),
         ("Peer::going_away", Box::pin(near.going_away())),
-        ("Peer::hello", Box::pin(async { drop(near.hello().await) })),
+        ("Peer::capabilities", Box::pin(async { drop(near.capabilities().await) })),
         ("a call", Box::pin(async { drop(client.hang().await) })),
         ("a call with a time limit", {
             let client = client.clone().with_timeout(SECOND);

@@ -97,6 +97,10 @@ impl Config {
     ///
     /// Before the protocol extensions are negotiated it is at most 256, because ngrok's crate ends the session at 512,
     /// streams that have just ended included.
+    ///
+    /// Of `muxado-rpc`'s calls, those that are made for their own sake use three quarters of it and of
+    /// [`max_unacknowledged_opens`](Self::max_unacknowledged_opens): the rest is for calls made while such are
+    /// served. Of less than 32, each depth of these may use one stream more than the one before, 8 beyond the limit.
     #[must_use]
     pub fn max_open_streams(mut self, streams: usize) -> Self {
         self.max_open_streams = streams.max(1);

@@ -1,9 +1,9 @@
 //! The one task of a session: it owns the transport, moves bytes and keeps time.
 
 mod closing;
-mod inbox;
+mod input_budget;
 mod overdue;
-mod portion;
+mod read_buffer;
 mod writing;
 
 use std::{
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use self::{inbox::Inbox, overdue::Overdue, portion::Portion};
+use self::{input_budget::InputBudget, overdue::Overdue, read_buffer::ReadBuffer};
 use crate::{
     config::Config,
     error::SessionError,
@@ -49,10 +49,10 @@ pub struct Driver<T> {
     io: T,
     shared: Arc<Shared>,
     phase: Phase,
-    inbox: Inbox,
-    portion: Portion,
-    /// There is more in `inbox` than was taken in.
-    undigested: bool,
+    read_buffer: ReadBuffer,
+    input_budget: InputBudget,
+    /// There is more in `read_buffer` than was processed.
+    has_more_input: bool,
     /// Most bytes that the next read should bring.
     expected: usize,
     /// A large frame is being read: one stream sends bulk.
@@ -62,6 +62,10 @@ pub struct Driver<T> {
     unflushed: bool,
     /// Output waits one turn of the scheduler for more of it.
     gathering: bool,
+    /// Turns that are left before other tasks get one.
+    turns: usize,
+    /// What the read of this turn came to.
+    read: Poll<()>,
     frames_at_last_write: u64,
     last_batch: u64,
     touched: usize,
@@ -81,6 +85,16 @@ pub struct Driver<T> {
     write_timeout: Duration,
     close_timeout: Duration,
     wakes: Wakes,
+}
+
+/// What comes next when a driver is polled together with other work.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Turn {
+    /// The work, and then [`Driver::finish_turn`].
+    Work,
+    /// Nothing: this is what the poll comes to.
+    Over(Poll<Result<(), SessionError>>),
 }
 
 /// What is left to do.
@@ -110,14 +124,16 @@ impl<T> Driver<T> {
             io,
             shared,
             phase: Phase::Running,
-            inbox: Inbox::new(),
-            portion: Portion::default(),
-            undigested: false,
+            read_buffer: ReadBuffer::new(),
+            input_budget: InputBudget::default(),
+            has_more_input: false,
             expected: usize::MAX,
             bulk: false,
             outbox: Outbox::default(),
             unflushed: false,
             gathering: false,
+            turns: 0,
+            read: Poll::Pending,
             frames_at_last_write: 0,
             last_batch: 0,
             touched: 0,
@@ -170,88 +186,114 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         cx: &mut Context<'_>,
         mut work: impl FnMut(&mut Context<'_>) -> Poll<()>,
     ) -> Poll<Result<(), SessionError>> {
-        let this = &mut *self;
-        if this.phase == Phase::Running {
-            let shared = &this.shared;
-            shared.with_driver(&mut this.wakes, |core| {
-                core.park_driver(cx, false);
-                core.begin_turn();
-            });
-            ready!(this.poll_running(cx, &mut work));
-            this.start_closing();
+        let mut turn = self.start_turn(cx);
+        while let Turn::Work = turn {
+            let worked = work(cx);
+            turn = self.finish_turn(cx, worked);
         }
-        if this.phase != Phase::Done {
-            ready!(this.poll_closing(cx));
-            this.phase = Phase::Done;
+        match turn {
+            Turn::Work => Poll::Pending,
+            Turn::Over(polled) => polled,
         }
-        let end = this.shared.with_driver(&mut this.wakes, |core| core.proto.end());
-        this.shared.finish();
+    }
+
+    /// Starts a poll of the driver: reads, and processes a part of what came.
+    ///
+    /// Work is done between this and [`finish_turn`](Self::finish_turn), when nothing borrows the driver: meanwhile
+    /// it may move to another task, which begins here again.
+    #[doc(hidden)]
+    pub fn start_turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        if self.phase != Phase::Running {
+            return Turn::Over(self.poll_end(cx));
+        }
+        self.shared.with_driver(&mut self.wakes, |core| {
+            core.park_driver(cx, false);
+            core.begin_turn();
+        });
+        self.turns = TURNS;
+        self.poll_input(cx)
+    }
+
+    /// Writes what the work has left, keeps time, and goes on with the next turn if there is something to do.
+    ///
+    /// `worked` is ready if the work stopped before all was done.
+    #[doc(hidden)]
+    pub fn finish_turn(&mut self, cx: &mut Context<'_>, worked: Poll<()>) -> Turn {
+        if self.should_gather(worked) {
+            cx.waker().wake_by_ref();
+            return Turn::Over(Poll::Pending);
+        }
+        let written = self.poll_write(cx);
+        if self.has_ended() {
+            return self.end(cx);
+        }
+        // What could be read and written was: what is missing now is.
+        self.poll_timer(cx, self.read.is_pending());
+        if self.has_ended() {
+            return self.end(cx);
+        }
+        // A transport that flushes may take more; one that takes nothing may not.
+        let stuck = written.is_pending() && !self.outbox.is_empty();
+        let idle = self.read.is_pending() && worked.is_pending();
+        if idle && (stuck || self.poll_park(cx).is_pending()) {
+            return Turn::Over(Poll::Pending);
+        }
+        self.turns = self.turns.saturating_sub(1);
+        if self.turns == 0 {
+            cx.waker().wake_by_ref();
+            return Turn::Over(Poll::Pending);
+        }
+        self.poll_input(cx)
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Turn {
+        // What was gathered leaves before the next part of the input is processed.
+        self.read = if self.gathering && self.has_more_input { Poll::Ready(()) } else { self.poll_read(cx) };
+        if self.has_ended() { self.end(cx) } else { Turn::Work }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>) -> Turn {
+        self.start_closing();
+        Turn::Over(self.poll_end(cx))
+    }
+
+    /// Closes, once the session has ended; says why it has, if not in good order.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        if self.phase != Phase::Done {
+            ready!(self.poll_closing(cx));
+            self.phase = Phase::Done;
+        }
+        let end = self.shared.with_driver(&mut self.wakes, |core| core.proto.end());
+        self.shared.finish();
         Poll::Ready(match end.map(|end| end.local) {
             Some(reason) if !reason.is_clean() => Err(reason),
             _ => Ok(()),
         })
     }
 
-    /// Reads, keeps time, works and writes until nothing is left to do, or the session has ended.
-    fn poll_running(
-        &mut self,
-        cx: &mut Context<'_>,
-        work: &mut impl FnMut(&mut Context<'_>) -> Poll<()>,
-    ) -> Poll<()> {
-        for _ in 0..TURNS {
-            // What was gathered leaves before the next portion is taken in.
-            let read = if self.gathering && self.undigested { Poll::Ready(()) } else { self.poll_read(cx) };
-            if self.has_ended() {
-                return Poll::Ready(());
-            }
-            let worked = work(cx);
-            if self.should_gather(worked) {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let written = self.poll_write(cx);
-            if self.has_ended() {
-                return Poll::Ready(());
-            }
-            // What could be read and written was: what is missing now is.
-            self.poll_timer(cx, read.is_pending());
-            if self.has_ended() {
-                return Poll::Ready(());
-            }
-            // A transport that flushes may take more; one that takes nothing may not.
-            let stuck = written.is_pending() && !self.outbox.is_empty();
-            let idle = read.is_pending() && worked.is_pending();
-            if idle && (stuck || self.poll_park(cx).is_pending()) {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
     /// One read, or what was left of the last, and what it does to the session. Pending once the
     /// transport has nothing.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.undigested {
-            self.digest();
+        if self.has_more_input {
+            self.process_input();
             return Poll::Ready(());
         }
-        let mut buffer = self.inbox.room(self.expected);
+        let mut buffer = self.read_buffer.room(self.expected);
         let room = buffer.remaining_mut();
         let Poll::Ready(result) = poll_read_buf(Pin::new(&mut self.io), cx, &mut buffer) else {
             if !self.has_buffers {
-                self.inbox.shrink();
+                self.read_buffer.shrink();
             }
             return Poll::Pending;
         };
         match result {
             Ok(n) if n > 0 => {
                 (self.now, self.has_buffers) = (Instant::now(), true);
-                self.digest();
-                self.inbox.adapt(n, room);
+                self.process_input();
+                self.read_buffer.adapt(n, room);
             }
             end => {
-                let left = self.inbox.bytes.len();
+                let left = self.read_buffer.bytes.len();
                 let error = end.err();
                 tracing::debug!(?error, left, "the transport ended");
                 self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(error, left));
@@ -260,15 +302,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    /// Takes in a portion of what was read.
-    fn digest(&mut self) {
-        let (inbox, now, frames) = (&mut self.inbox.bytes, self.now.into_std(), self.portion.size());
-        (self.touched, self.undigested, self.expected) = self.shared.with_driver(&mut self.wakes, |core| {
-            let more = core.proto.receive_part(inbox, now, frames);
-            (core.proto.frames_delivered(), more, core.proto.best_read())
-        });
+    /// Processes what was read, as far as the budget goes.
+    fn process_input(&mut self) {
+        let (read_buffer, now, frames) =
+            (&mut self.read_buffer.bytes, self.now.into_std(), self.input_budget.frames());
+        (self.touched, self.has_more_input, self.expected) =
+            self.shared.with_driver(&mut self.wakes, |core| {
+                let more = core.proto.receive_part(read_buffer, now, frames);
+                (core.proto.frames_delivered(), more, core.proto.best_read())
+            });
         self.bulk = self.expected < usize::MAX;
-        self.portion.note(self.touched, self.undigested);
+        self.input_budget.note(self.touched, self.has_more_input);
     }
 
     /// Does what is due, and sets the timer for what is next. `caught_up` says whether all that came was taken in.
@@ -355,7 +399,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Gives the memory back that is not in use; a busy session soon has it again.
     fn give_buffers_back(&mut self) {
         self.has_buffers = false;
-        self.inbox.reset();
+        self.read_buffer.reset();
         self.outbox.shrink();
         self.wakes.shrink();
         self.shared.with_driver(&mut self.wakes, Core::shrink);

@@ -4,29 +4,33 @@
 //! of the session: for a message that opens or ends its stream that is a good part of what it costs.
 
 #[cfg(feature = "tokio")]
-pub use self::handles::{ControlStreamsExt, OpenTypedExt, RecvStreamExt, StreamExt, TypedSessionExt};
+pub use self::{
+    backlog::{Accepted, Backlog, NextStream, WaitingKey},
+    handles::{ControlStreamsExt, OpenTypedExt, RecvStreamExt, StreamExt, TypedSessionExt},
+};
+#[cfg(feature = "tokio")]
+pub use crate::driver::Turn;
 pub use crate::{
     log_limit::{LogLimit, LogLine},
-    proto::Source,
+    proto::{OpenLevel, Source, Waiting},
 };
 
 #[cfg(feature = "tokio")]
 mod handles {
-    use std::{
-        sync::Arc,
-        task::{Context, Poll},
-    };
+    use std::task::{Context, Poll};
 
     use bytes::Bytes;
 
     use crate::{
         control::ControlStreams,
         error::{OpenError, ReadError, WriteError},
-        proto::{Finish, Read, Source},
+        proto::{Finish, OpenLevel, Source, Waiting},
         split::RecvStream,
         stream::Stream,
-        typed::{OpenTyped, TypedSession, TypedStream},
+        typed::{OpenTyped, StreamType, TypedSession, TypedStream},
     };
+
+    use super::backlog::{self, Accepted, Backlog, NextStream, WaitingKey};
 
     /// What `muxado-rpc` does with a [`TypedSession`] beside its public methods.
     pub trait TypedSessionExt {
@@ -34,19 +38,21 @@ mod handles {
         /// answers them. Otherwise what came on them waits to be accepted.
         fn accept_whole_only(&self);
 
-        /// Takes the next stream of the peer whose type has arrived, if there is one, and with it what has come on it so
-        /// far, as [`Stream::poll_read_chunk`] would return it.
+        /// Opens a stream as [`TypedSession::open_typed`] does, within the share of the limits that a level has.
+        fn open_typed_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped;
+
+        /// Takes the next stream of the peer that this did not return before, if `take` returns true for it; otherwise
+        /// the stream stays in the backlog.
         ///
-        /// ```
-        /// # fn example(session: &muxado::TypedSession) {
-        /// use muxado::rpc::TypedSessionExt;
-        ///
-        /// if let Some((stream, Some(first))) = session.try_accept_with_chunk() {
-        ///     println!("{}: {} bytes", stream.stream_type(), first.len());
-        /// }
-        /// # }
-        /// ```
-        fn try_accept_with_chunk(&self) -> Option<(TypedStream, Option<Bytes>)>;
+        /// It is for what shares a task with the driver, as [`TypedSession::try_accept_typed`] is. `take` runs while the
+        /// session is locked.
+        fn accept_next(&self, take: impl FnOnce(&Waiting<'_>) -> bool) -> Option<NextStream>;
+
+        /// Takes a stream that was left in the backlog. Returns `None` if it is not there any more.
+        fn accept_waiting(&self, key: WaitingKey) -> Option<Accepted>;
+
+        /// Looks at the streams that wait, in one locking of the session.
+        fn with_backlog<R>(&self, look: impl FnOnce(Backlog<'_>) -> R) -> R;
     }
 
     /// What `muxado-rpc` does with an [`OpenTyped`] beside awaiting it.
@@ -183,19 +189,20 @@ mod handles {
             self.session().shared.with(|core| core.proto.accept_whole_only());
         }
 
-        fn try_accept_with_chunk(&self) -> Option<(TypedStream, Option<Bytes>)> {
-            let shared = &self.session().shared;
-            let (key, stream_type, chunk) = shared.with(|core| {
-                let (key, stream_type) = core.proto.accept()?;
-                let chunk = match core.proto.read_chunk(key, usize::MAX) {
-                    Ok(Read::Data(chunk)) => Some(chunk),
-                    // The stream says so again when it is read.
-                    Ok(Read::Finished | Read::Pending) | Err(_) => None,
-                };
-                Some((key, stream_type, chunk))
-            })?;
-            let stream = Stream::new(Arc::clone(shared), key);
-            Some((TypedStream::accepted((stream, stream_type)), chunk))
+        fn open_typed_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped {
+            self.open_at(stream_type, level)
+        }
+
+        fn accept_next(&self, take: impl FnOnce(&Waiting<'_>) -> bool) -> Option<NextStream> {
+            backlog::accept_next(self, take)
+        }
+
+        fn accept_waiting(&self, key: WaitingKey) -> Option<Accepted> {
+            backlog::accept_waiting(self, key)
+        }
+
+        fn with_backlog<R>(&self, look: impl FnOnce(Backlog<'_>) -> R) -> R {
+            backlog::with_backlog(self, look)
         }
     }
 
@@ -244,5 +251,99 @@ mod handles {
         fn await_rest(&self) {
             self.inner().await_rest();
         }
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod backlog {
+    use std::{sync::Arc, time::Instant};
+
+    use bytes::Bytes;
+
+    use crate::{
+        proto::{Read, StreamKey, Waiting},
+        shared::Core,
+        stream::Stream,
+        typed::{TypedSession, TypedStream},
+    };
+
+    /// A stream that was looked at and waits in the backlog. It may leave by itself: when it is reset, or refused.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct WaitingKey(StreamKey);
+
+    /// The next stream of the peer.
+    #[derive(Debug)]
+    pub enum NextStream {
+        /// It was accepted.
+        Accepted(Accepted),
+        /// It stays in the backlog.
+        Left(WaitingKey),
+    }
+
+    /// A stream that was accepted.
+    #[derive(Debug)]
+    pub struct Accepted {
+        /// The stream.
+        pub stream: TypedStream,
+        /// What had come on it, as [`Stream::poll_read_chunk`] would give it.
+        pub first: Option<Bytes>,
+        /// When its first frame was read.
+        pub came_at: Option<Instant>,
+    }
+
+    /// The streams that wait in the backlog.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Backlog<'a>(&'a Core);
+
+    impl Backlog<'_> {
+        /// Returns what has come on a stream; `None` if it does not wait any more.
+        pub fn get(&self, key: WaitingKey) -> Option<Waiting<'_>> {
+            self.0.proto.waiting(key.0)
+        }
+    }
+
+    pub(super) fn accept_next(
+        session: &TypedSession,
+        take: impl FnOnce(&Waiting<'_>) -> bool,
+    ) -> Option<NextStream> {
+        let (key, taken) = session.session().shared.with(|core| {
+            let key = core.proto.look_at_next()?;
+            let takes = take(&core.proto.waiting(key)?);
+            Some((key, takes.then(|| accept(core, key)).flatten()))
+        })?;
+        Some(match taken {
+            Some(parts) => NextStream::Accepted(accepted(session, key, parts)),
+            None => NextStream::Left(WaitingKey(key)),
+        })
+    }
+
+    pub(super) fn accept_waiting(session: &TypedSession, key: WaitingKey) -> Option<Accepted> {
+        let parts = session.session().shared.with(|core| accept(core, key.0))?;
+        Some(accepted(session, key.0, parts))
+    }
+
+    pub(super) fn with_backlog<R>(session: &TypedSession, look: impl FnOnce(Backlog<'_>) -> R) -> R {
+        session.session().shared.with(|core| look(Backlog(core)))
+    }
+
+    type Parts = (Option<u32>, Option<Bytes>, Option<Instant>);
+
+    fn accepted(session: &TypedSession, key: StreamKey, (stream_type, first, came_at): Parts) -> Accepted {
+        let stream = Stream::new(Arc::clone(&session.session().shared), key);
+        Accepted { stream: TypedStream::accepted((stream, stream_type)), first, came_at }
+    }
+
+    /// Takes a stream out of the backlog, with its first chunk.
+    fn accept(core: &mut Core, key: StreamKey) -> Option<Parts> {
+        let Waiting { stream_type, came_at, .. } = core.proto.waiting(key)?;
+        if !core.proto.accept_waiting(key) {
+            return None;
+        }
+        let first = match core.proto.read_chunk(key, usize::MAX) {
+            Ok(Read::Data(chunk)) => Some(chunk),
+            // The stream says so again when it is read.
+            Ok(Read::Finished | Read::Pending) | Err(_) => None,
+        };
+        Some((stream_type, first, came_at))
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    num::NonZeroU64,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,7 +20,7 @@ use crate::{
     config::Config,
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
-    proto::{Finish, SessionStats, Side, Source, StreamKey},
+    proto::{Finish, OpenLevel, SessionStats, Side, Source, StreamKey},
     shared::{Core, Direction, Shared, Signal, Wait, WaiterId},
     stream::Stream,
 };
@@ -112,7 +113,7 @@ impl Session {
     ///
     /// Dropping the future gives up its place in the queue, and nothing else.
     pub fn open(&self) -> Open {
-        Open { opening: Opening::new(&self.shared, None) }
+        Open { opening: Opening::new(&self.shared, None, OpenLevel::ALL) }
     }
 
     /// Takes the next stream that the peer opened. Returns `None` once the session has ended.
@@ -326,12 +327,17 @@ pub(crate) struct Opening {
     /// The stream has it once it is open.
     shared: Option<Arc<Shared>>,
     stream_type: Option<u32>,
-    ticket: Option<u64>,
+    level: OpenLevel,
+    ticket: Option<NonZeroU64>,
 }
 
 impl Opening {
-    pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>) -> Self {
-        Self { shared: Some(Arc::clone(shared)), stream_type, ticket: None }
+    pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>, level: OpenLevel) -> Self {
+        Self { shared: Some(Arc::clone(shared)), stream_type, level, ticket: None }
+    }
+
+    pub(crate) const fn stream_type(&self) -> Option<u32> {
+        self.stream_type
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
@@ -361,9 +367,9 @@ impl Opening {
         first: impl FnOnce(&mut Core, StreamKey),
     ) -> Poll<Result<Stream, OpenError>> {
         let shared = self.shared.as_ref().expect("no future is polled after it was ready");
-        let (ticket, stream_type) = (&mut self.ticket, self.stream_type);
+        let (ticket, stream_type, level) = (&mut self.ticket, self.stream_type, self.level);
         let opened = ready!(shared.with(|core| {
-            if !core.poll_open_turn(ticket, cx) {
+            if !core.poll_open_turn(level, ticket, cx) {
                 return Poll::Pending;
             }
             let opened = core.proto.open(stream_type);
@@ -381,9 +387,9 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let ticket = &mut self.ticket;
+        let (ticket, level) = (&mut self.ticket, self.level);
         if let Some(shared) = self.shared.as_ref().filter(|_| ticket.is_some()) {
-            shared.with(|core| core.abandon_opening(ticket));
+            shared.with(|core| core.abandon_opening(level, ticket));
         }
     }
 }

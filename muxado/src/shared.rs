@@ -270,7 +270,7 @@ impl Core {
             self.waiters(Signal::GoingAway).drain_into(wakes);
             self.openers.call_all(wakes);
         } else if !self.openers.is_empty() {
-            self.openers.call(self.proto.open_capacity(), wakes);
+            self.openers.call(|level| self.proto.open_capacity_at(level), wakes);
         }
     }
 

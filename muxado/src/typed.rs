@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::OpenError,
-    proto::{Side, Source},
+    proto::{OpenLevel, Side, Source},
     session::{Opening, Session},
     stream::Stream,
 };
@@ -98,7 +98,12 @@ impl TypedSession {
     ///
     /// When either side goes away or the session has ended.
     pub fn open_typed(&self, stream_type: StreamType) -> OpenTyped {
-        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0)), stream_type }
+        self.open_at(stream_type, OpenLevel::ALL)
+    }
+
+    /// Opens a stream within the share of the limits that a level has.
+    pub(crate) fn open_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped {
+        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0), level) }
     }
 
     /// Takes the next stream of the peer whose type has arrived. Returns `None` once the session has ended.
@@ -138,7 +143,6 @@ impl TypedSession {
 #[must_use = "futures do nothing unless polled"]
 pub struct OpenTyped {
     opening: Opening,
-    stream_type: StreamType,
 }
 
 impl OpenTyped {
@@ -149,7 +153,7 @@ impl OpenTyped {
         cx: &mut Context<'_>,
         data: &mut impl Source,
     ) -> Poll<Result<TypedStream, OpenError>> {
-        let stream_type = self.stream_type;
+        let stream_type = StreamType(self.opening.stream_type().unwrap_or_default());
         self.opening.poll_final(cx, data).map_ok(|stream| TypedStream { stream, stream_type })
     }
 }
@@ -158,7 +162,7 @@ impl Future for OpenTyped {
     type Output = Result<TypedStream, OpenError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let stream_type = self.stream_type;
+        let stream_type = StreamType(self.opening.stream_type().unwrap_or_default());
         self.opening.poll(cx).map_ok(|stream| TypedStream { stream, stream_type })
     }
 }

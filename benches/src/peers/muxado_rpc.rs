@@ -8,6 +8,7 @@ use muxado_rpc::{Codec, Limits, Peer as Connection, Server, Stream, Streaming};
 
 use crate::{
     Result,
+    hop::{self, Hop},
     message::{Copies, Message},
     peer::{Doorplate, Layer, Peer},
     source, waiting,
@@ -20,17 +21,27 @@ const MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 #[muxado_rpc::service]
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> String;
+    async fn hop(&self, text: String) -> String;
+    async fn sleep(&self, text: String) -> String;
     async fn items(&self, text: String, count: u32) -> impl Stream<Item = String>;
     async fn items_channel(&self, text: String, count: u32) -> impl Stream<Item = String>;
     async fn bidi_items(&self, items: Streaming<String>) -> impl Stream<Item = String>;
     async fn never(&self, slot: u32) -> bool;
 }
 
-struct Echoing;
+struct Echoing(Hop);
 
 impl Echo for Echoing {
     async fn echo(&self, text: String) -> String {
         text
+    }
+
+    async fn hop(&self, text: String) -> String {
+        self.0.ask(text).await
+    }
+
+    async fn sleep(&self, text: String) -> String {
+        hop::nap(text).await
     }
 
     async fn items(&self, text: String, count: u32) -> impl Stream<Item = String> {
@@ -61,7 +72,11 @@ impl MuxadoRpc {
             Workload::UnaryJson { .. } => Codec::Json,
             _ => Codec::MessagePack,
         };
-        Self(EchoClient::new(connection.channel()).with_codec(codec))
+        let client = EchoClient::new(connection.channel()).with_codec(codec);
+        match workload {
+            Workload::Hop { .. } | Workload::Sleep { .. } => Self(client.with_timeout(hop::LIMIT)),
+            _ => Self(client),
+        }
     }
 }
 
@@ -96,11 +111,12 @@ impl Peer for MuxadoRpc {
         super::runs_calls(workload)
             || super::runs_items_of_streams(workload)
             || super::runs_json_calls(workload)
+            || super::runs_waiting_calls(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let mut builder = Server::builder()
-            .serve(EchoServer::new(Echoing))
+            .serve(EchoServer::new(Echoing(Hop::start())))
             .limits(limits(workload))
             .config(config(workload));
         if let Workload::Both { .. } = workload {
@@ -111,8 +127,8 @@ impl Peer for MuxadoRpc {
             });
         }
         let server = builder.listen("tcp://127.0.0.1:0").await?;
-        let address = server.local_addr().trim_start_matches("tcp://");
-        doorplate.hang(address.parse()?);
+        let address = server.local_addr().socket_addr().ok_or("a server on TCP has a socket address")?;
+        doorplate.hang(address);
         server.wait().await;
         Ok(())
     }
@@ -120,13 +136,21 @@ impl Peer for MuxadoRpc {
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
         let mut builder = Connection::builder().limits(limits(workload)).config(config(workload));
         if let Workload::Both { .. } = workload {
-            builder = builder.serve(EchoServer::new(Echoing));
+            builder = builder.serve(EchoServer::new(Echoing(Hop::start())));
         }
         Ok(Self::new(&builder.connect(&format!("tcp://{server}")).await?, workload))
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
         message.check(&self.0.echo(message.text().to_owned()).await?)
+    }
+
+    async fn hop(&mut self, message: &Message) -> Result<()> {
+        message.check(&self.0.hop(message.text().to_owned()).await?)
+    }
+
+    async fn sleep(&mut self, message: &Message) -> Result<()> {
+        message.check(&self.0.sleep(message.text().to_owned()).await?)
     }
 
     async fn items(&mut self, message: &Message, count: u32) -> Result<()> {

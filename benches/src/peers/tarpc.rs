@@ -16,6 +16,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{
     Result,
+    hop::{self, Hop},
     message::Message,
     peer::{Doorplate, Layer, Peer, dial},
     waiting,
@@ -28,15 +29,25 @@ const LONG: Duration = Duration::from_secs(3600);
 #[tarpc::service]
 pub(crate) trait Echo {
     async fn echo(text: String) -> String;
+    async fn hop(text: String) -> String;
+    async fn sleep(text: String) -> String;
     async fn never(slot: u32) -> bool;
 }
 
 #[derive(Clone)]
-struct Echoing;
+struct Echoing(Hop);
 
 impl Echo for Echoing {
     async fn echo(self, _: context::Context, text: String) -> String {
         text
+    }
+
+    async fn hop(self, _: context::Context, text: String) -> String {
+        self.0.ask(text).await
+    }
+
+    async fn sleep(self, _: context::Context, text: String) -> String {
+        hop::nap(text).await
     }
 
     async fn never(self, _: context::Context, slot: u32) -> bool {
@@ -47,6 +58,13 @@ impl Echo for Echoing {
 /// The framing of tarpc's own TCP transport, which leaves Nagle's algorithm on.
 fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
     LengthDelimitedCodec::builder().max_frame_length(64 * 1024 * 1024).new_framed(stream)
+}
+
+/// The context of a call with a time limit that all peers have.
+fn limited() -> context::Context {
+    let mut context = context::current();
+    context.deadline = Instant::now() + hop::LIMIT;
+    context
 }
 
 /// A codec is two types, one for each direction, so a generic peer would be mostly bounds.
@@ -67,12 +85,18 @@ macro_rules! tarpc_peer {
             }
 
             async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
-                let room = workload.room();
-                let connection = move |stream: TcpStream| async move {
-                    let transport = serde_transport::new(framed(stream), formats::$codec::default());
-                    let channel = server::Config { pending_response_buffer: room }.channel(transport);
-                    channel.execute(Echoing.serve()).for_each(async |call| drop(tokio::spawn(call))).await;
-                    Ok(())
+                let (room, echoing) = (workload.room(), Echoing(Hop::start()));
+                let connection = move |stream: TcpStream| {
+                    let echoing = echoing.clone();
+                    async move {
+                        let transport = serde_transport::new(framed(stream), formats::$codec::default());
+                        let channel = server::Config { pending_response_buffer: room }.channel(transport);
+                        channel
+                            .execute(echoing.serve())
+                            .for_each(async |call| drop(tokio::spawn(call)))
+                            .await;
+                        Ok(())
+                    }
                 };
                 doorplate.serve(connection).await
             }
@@ -90,6 +114,14 @@ macro_rules! tarpc_peer {
                 message.check(&self.0.echo(context::current(), message.text().to_owned()).await?)
             }
 
+            async fn hop(&mut self, message: &Message) -> Result<()> {
+                message.check(&self.0.hop(limited(), message.text().to_owned()).await?)
+            }
+
+            async fn sleep(&mut self, message: &Message) -> Result<()> {
+                message.check(&self.0.sleep(limited(), message.text().to_owned()).await?)
+            }
+
             async fn never(&mut self, slot: u32) -> Result<()> {
                 let mut context = context::current();
                 context.deadline = Instant::now() + LONG;
@@ -100,8 +132,11 @@ macro_rules! tarpc_peer {
     };
 }
 
-tarpc_peer!(TarpcMessagepack, "tarpc-messagepack", MessagePack, super::runs_calls);
+tarpc_peer!(TarpcMessagepack, "tarpc-messagepack", MessagePack, |workload| {
+    super::runs_calls(workload) || super::runs_waiting_calls(workload)
+});
 tarpc_peer!(TarpcBincode, "tarpc-bincode", Bincode, |workload| {
     matches!(workload, Workload::Unary { .. } | Workload::Payload { .. })
+        || super::runs_waiting_calls(workload)
 });
 tarpc_peer!(TarpcJson, "tarpc-json", Json, super::runs_json_calls);

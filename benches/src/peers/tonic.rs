@@ -24,6 +24,7 @@ use tower_service::Service;
 use self::items::Source;
 use crate::{
     Result,
+    hop::{self, Hop},
     message::Message,
     peer::{Doorplate, Layer, Peer},
     waiting,
@@ -31,6 +32,8 @@ use crate::{
 };
 
 const ECHO: &str = "/bench.Echo/Echo";
+const HOP: &str = "/bench.Echo/Hop";
+const SLEEP: &str = "/bench.Echo/Sleep";
 const ITEMS: &str = "/bench.Echo/Items";
 const ITEMS_CHANNEL: &str = "/bench.Echo/ItemsChannel";
 const BIDI_ITEMS: &str = "/bench.Echo/BidiItems";
@@ -55,10 +58,11 @@ pub(crate) struct Text {
 }
 
 /// `service Echo { rpc Echo(Text) returns (Text); rpc Never(Text) returns (Text);
+/// rpc Hop(Text) returns (Text); rpc Sleep(Text) returns (Text);
 /// rpc Items(Ask) returns (stream Text);
 /// rpc ItemsChannel(Ask) returns (stream Text); rpc BidiItems(stream Text) returns (stream Text); }`
 #[derive(Clone)]
-struct EchoServer;
+struct EchoServer(Hop);
 
 impl Service<http::Request<Body>> for EchoServer {
     type Response = http::Response<Body>;
@@ -73,6 +77,8 @@ impl Service<http::Request<Body>> for EchoServer {
         let method = match request.uri().path() {
             ECHO => Method::Echo,
             NEVER => Method::Never,
+            HOP => Method::Hop(self.0.clone()),
+            SLEEP => Method::Sleep,
             ITEMS => return items::items(request, Source::Ready),
             ITEMS_CHANNEL => return items::items(request, Source::Channel),
             BIDI_ITEMS => return items::bidi_items(request),
@@ -89,6 +95,8 @@ impl Service<http::Request<Body>> for EchoServer {
 enum Method {
     Echo,
     Never,
+    Hop(Hop),
+    Sleep,
 }
 
 impl Service<Request<Text>> for Method {
@@ -103,6 +111,15 @@ impl Service<Request<Text>> for Method {
     fn call(&mut self, request: Request<Text>) -> Self::Future {
         match self {
             Self::Echo => Box::pin(async move { Ok(Response::new(request.into_inner())) }),
+            Self::Hop(hop) => {
+                let hop = hop.clone();
+                Box::pin(
+                    async move { Ok(Response::new(Text { text: hop.ask(request.into_inner().text).await })) },
+                )
+            }
+            Self::Sleep => Box::pin(async move {
+                Ok(Response::new(Text { text: hop::nap(request.into_inner().text).await }))
+            }),
             Self::Never => Box::pin(async move {
                 let slot = request.get_ref().text.parse().map_err(|_| Status::invalid_argument("slot"))?;
                 waiting::forever(slot).await
@@ -117,8 +134,19 @@ pub(crate) struct Tonic(client::Grpc<Channel>);
 
 impl Tonic {
     async fn call(&mut self, path: &'static str, text: String) -> Result<String> {
+        self.request(path, Request::new(Text { text })).await
+    }
+
+    /// The same with a time limit.
+    async fn call_in_time(&mut self, path: &'static str, text: String) -> Result<String> {
+        let mut request = Request::new(Text { text });
+        request.set_timeout(hop::LIMIT);
+        self.request(path, request).await
+    }
+
+    async fn request(&mut self, path: &'static str, request: Request<Text>) -> Result<String> {
         self.0.ready().await?;
-        let (request, path) = (Request::new(Text { text }), PathAndQuery::from_static(path));
+        let path = PathAndQuery::from_static(path);
         let answer = self.0.unary(request, path, ProstCodec::<Text, Text>::default()).await?;
         Ok(answer.into_inner().text)
     }
@@ -130,7 +158,9 @@ impl Peer for Tonic {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload) || super::runs_items_of_streams(workload)
+        super::runs_calls(workload)
+            || super::runs_items_of_streams(workload)
+            || super::runs_waiting_calls(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -141,7 +171,7 @@ impl Peer for Tonic {
             .max_frame_size(FRAME)
             // Otherwise a client that cancels often is taken for an attacker.
             .http2_max_pending_accept_reset_streams(Some(workload.room()));
-        Ok({ server }.serve_with_incoming(EchoServer, incoming).await?)
+        Ok({ server }.serve_with_incoming(EchoServer(Hop::start()), incoming).await?)
     }
 
     async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
@@ -156,6 +186,14 @@ impl Peer for Tonic {
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
         message.check(&self.call(ECHO, message.text().to_owned()).await?)
+    }
+
+    async fn hop(&mut self, message: &Message) -> Result<()> {
+        message.check(&self.call_in_time(HOP, message.text().to_owned()).await?)
+    }
+
+    async fn sleep(&mut self, message: &Message) -> Result<()> {
+        message.check(&self.call_in_time(SLEEP, message.text().to_owned()).await?)
     }
 
     async fn items(&mut self, message: &Message, count: u32) -> Result<()> {

@@ -76,7 +76,7 @@ pub(super) async fn run(input: &mut Unstructured<'_>) {
                 let bytes: Vec<_> = lines.iter().flat_map(Told::encode).collect();
                 let hand = hand.clone();
                 telling.spawn(async move { hand.say(StreamType::CONTROL, bytes, manner).await });
-                let _ = peer.remote().map(|remote| remote.services());
+                let _ = peer.known_capabilities().map(|remote| remote.services());
             }
             Act::Wait { ms } => sleep(Duration::from_millis(u64::from(ms % 4096))).await,
         }

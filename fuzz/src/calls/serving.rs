@@ -163,7 +163,7 @@ impl World {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
-        if let Some(remote) = self.peer.remote() {
+        if let Some(remote) = self.peer.known_capabilities() {
             let _ = (remote.services(), remote.codecs(), remote.drain_grace());
             assert!(!has_control(&format!("{remote:?}")), "control characters are shown: {remote:?}");
         }

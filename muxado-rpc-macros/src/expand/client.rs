@@ -26,7 +26,7 @@ pub(super) fn declaration(service: &Service) -> TokenStream {
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #[allow(dead_code)]
         #vis struct #client<#channel = #private::Channel> {
-            caller: #private::Caller<#channel>,
+            core: #private::ClientCore<#channel>,
         }
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn impls(service: &Service) -> TokenStream {
             #bounds
         {
             fn from(channel: #channel) -> Self {
-                Self { caller: #private::Caller::new(channel) }
+                Self { core: #private::ClientCore::new(channel) }
             }
         }
     }
@@ -70,42 +70,42 @@ fn helpers(service: &Service) -> TokenStream {
     let new = quote! {
         /// Makes calls over `channel`.
         #vis fn new(channel: #channel) -> Self {
-            Self { caller: #private::Caller::new(channel) }
+            Self { core: #private::ClientCore::new(channel) }
         }
     };
     let with_codec = quote! {
         /// Sets the codec of the calls; MessagePack unless set.
         #[must_use]
         #vis fn with_codec(self, codec: #private::Codec) -> Self {
-            Self { caller: self.caller.with_codec(codec) }
+            Self { core: self.core.with_codec(codec) }
         }
     };
     let with_timeout = quote! {
         /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         #vis fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
-            Self { caller: self.caller.with_timeout(timeout) }
+            Self { core: self.core.with_timeout(timeout) }
         }
     };
     let with_default_timeout = quote! {
         /// Sets how long each call may take whose method sets no time limit of its own.
         #[must_use]
         #vis fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
-            Self { caller: self.caller.with_default_timeout(timeout) }
+            Self { core: self.core.with_default_timeout(timeout) }
         }
     };
     let without_inherited_deadline = quote! {
         /// Lets calls made by a handler take longer than what is left of the call that it serves.
         #[must_use]
         #vis fn without_inherited_deadline(self) -> Self {
-            Self { caller: self.caller.without_inherited_deadline() }
+            Self { core: self.core.without_inherited_deadline() }
         }
     };
     let with_metadata = quote! {
         /// Sets the metadata sent with each call; none unless set.
         #[must_use]
         #vis fn with_metadata(self, metadata: #private::Metadata) -> Self {
-            Self { caller: self.caller.with_metadata(metadata) }
+            Self { core: self.core.with_metadata(metadata) }
         }
     };
     let all = [
@@ -179,7 +179,7 @@ fn call(method: &Method) -> TokenStream {
     let none = quote!(::core::option::Option::None);
     let input = method.input().map(|(Argument { cfg, ident, .. }, item)| {
         let items = quote_spanned! {located(item.span())=>
-            #receiver.caller.items::<#item, _>(&__METHODS[#index], #ident)
+            #receiver.core.items::<#item, _>(&__METHODS[#index], #ident)
         };
         if cfg.is_empty() {
             return items;
@@ -189,7 +189,7 @@ fn call(method: &Method) -> TokenStream {
     });
     let input = input.unwrap_or(none);
     quote_spanned! {span=>
-        #receiver.caller.#call::<#params, #answer>(&__METHODS[#index], #params { #(#fields),* }, #input).await
+        #receiver.core.#call::<#params, #answer>(&__METHODS[#index], #params { #(#fields),* }, #input).await
     }
 }
 

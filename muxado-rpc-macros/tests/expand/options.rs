@@ -40,7 +40,7 @@ pub(crate) struct StoreServer<TT> {
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 #[allow(dead_code)]
 pub(crate) struct StoreClient<CC = crate::rpc::__private::Channel> {
-    caller: crate::rpc::__private::Caller<CC>,
+    core: crate::rpc::__private::ClientCore<CC>,
 }
 #[cfg(feature = "store")]
 #[allow(
@@ -325,7 +325,7 @@ const _: () = {
         #[must_use]
         pub(crate) fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
-                caller: self.caller.with_timeout(timeout),
+                core: self.core.with_timeout(timeout),
             }
         }
         /// Sets how long each call may take whose method sets no time limit of its own.
@@ -335,14 +335,14 @@ const _: () = {
             timeout: ::core::time::Duration,
         ) -> Self {
             Self {
-                caller: self.caller.with_default_timeout(timeout),
+                core: self.core.with_default_timeout(timeout),
             }
         }
         /// Lets calls made by a handler take longer than what is left of the call that it serves.
         #[must_use]
         pub(crate) fn without_inherited_deadline(self) -> Self {
             Self {
-                caller: self.caller.without_inherited_deadline(),
+                core: self.core.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.
@@ -352,7 +352,7 @@ const _: () = {
             metadata: crate::rpc::__private::Metadata,
         ) -> Self {
             Self {
-                caller: self.caller.with_metadata(metadata),
+                core: self.core.with_metadata(metadata),
             }
         }
         /// Stays out where `write` is off.
@@ -368,7 +368,7 @@ const _: () = {
                 <io::Result<()> as crate::rpc::__private::IsResult>::Err,
             >,
         > {
-            self.caller
+            self.core
                 .call_fallible::<
                     __params_write,
                     <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
@@ -389,7 +389,7 @@ const _: () = {
             &self,
             r#in: T,
         ) -> ::core::result::Result<C, crate::rpc::__private::CallError<Failure>> {
-            self.caller
+            self.core
                 .call_fallible::<
                     __params_type,
                     C,
@@ -406,7 +406,7 @@ const _: () = {
         pub(crate) async fn new(
             &self,
         ) -> ::core::result::Result<(), crate::rpc::__private::CallError> {
-            self.caller
+            self.core
                 .call::<
                     __Nothing,
                     (),
@@ -421,7 +421,7 @@ const _: () = {
         pub(crate) async fn with_codec(
             &self,
         ) -> ::core::result::Result<(), crate::rpc::__private::CallError> {
-            self.caller
+            self.core
                 .call::<
                     __Nothing,
                     (),
@@ -444,7 +444,7 @@ const _: () = {
     {
         fn from(channel: CC) -> Self {
             Self {
-                caller: crate::rpc::__private::Caller::new(channel),
+                core: crate::rpc::__private::ClientCore::new(channel),
             }
         }
     }

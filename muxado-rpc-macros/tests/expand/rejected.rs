@@ -23,7 +23,7 @@ struct CalculatorServer<T> {
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 #[allow(dead_code)]
 struct CalculatorClient<C = ::muxado_rpc::__private::Channel> {
-    caller: ::muxado_rpc::__private::Caller<C>,
+    core: ::muxado_rpc::__private::ClientCore<C>,
 }
 #[allow(
     unused,
@@ -187,42 +187,42 @@ const _: () = {
         /// Makes calls over `channel`.
         fn new(channel: C) -> Self {
             Self {
-                caller: ::muxado_rpc::__private::Caller::new(channel),
+                core: ::muxado_rpc::__private::ClientCore::new(channel),
             }
         }
         /// Sets the codec of the calls; MessagePack unless set.
         #[must_use]
         fn with_codec(self, codec: ::muxado_rpc::__private::Codec) -> Self {
             Self {
-                caller: self.caller.with_codec(codec),
+                core: self.core.with_codec(codec),
             }
         }
         /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
-                caller: self.caller.with_timeout(timeout),
+                core: self.core.with_timeout(timeout),
             }
         }
         /// Sets how long each call may take whose method sets no time limit of its own.
         #[must_use]
         fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
-                caller: self.caller.with_default_timeout(timeout),
+                core: self.core.with_default_timeout(timeout),
             }
         }
         /// Lets calls made by a handler take longer than what is left of the call that it serves.
         #[must_use]
         fn without_inherited_deadline(self) -> Self {
             Self {
-                caller: self.caller.without_inherited_deadline(),
+                core: self.core.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.
         #[must_use]
         fn with_metadata(self, metadata: ::muxado_rpc::__private::Metadata) -> Self {
             Self {
-                caller: self.caller.with_metadata(metadata),
+                core: self.core.with_metadata(metadata),
             }
         }
         /// Calls [`Calculator::add`].
@@ -231,7 +231,7 @@ const _: () = {
             a: i64,
             b: i64,
         ) -> ::core::result::Result<i64, ::muxado_rpc::__private::CallError> {
-            self.caller
+            self.core
                 .call::<
                     __params_add,
                     i64,
@@ -254,7 +254,7 @@ const _: () = {
     {
         fn from(channel: C) -> Self {
             Self {
-                caller: ::muxado_rpc::__private::Caller::new(channel),
+                core: ::muxado_rpc::__private::ClientCore::new(channel),
             }
         }
     }

@@ -37,7 +37,7 @@ struct FeedServer<T> {
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 #[allow(dead_code)]
 struct FeedClient<C = ::muxado_rpc::__private::Channel> {
-    caller: ::muxado_rpc::__private::Caller<C>,
+    core: ::muxado_rpc::__private::ClientCore<C>,
 }
 #[allow(
     unused,
@@ -410,42 +410,42 @@ const _: () = {
         /// Makes calls over `channel`.
         fn new(channel: C) -> Self {
             Self {
-                caller: ::muxado_rpc::__private::Caller::new(channel),
+                core: ::muxado_rpc::__private::ClientCore::new(channel),
             }
         }
         /// Sets the codec of the calls; MessagePack unless set.
         #[must_use]
         fn with_codec(self, codec: ::muxado_rpc::__private::Codec) -> Self {
             Self {
-                caller: self.caller.with_codec(codec),
+                core: self.core.with_codec(codec),
             }
         }
         /// Sets how long each call may take, whatever its method says; unlimited unless set.
         #[must_use]
         fn with_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
-                caller: self.caller.with_timeout(timeout),
+                core: self.core.with_timeout(timeout),
             }
         }
         /// Sets how long each call may take whose method sets no time limit of its own.
         #[must_use]
         fn with_default_timeout(self, timeout: ::core::time::Duration) -> Self {
             Self {
-                caller: self.caller.with_default_timeout(timeout),
+                core: self.core.with_default_timeout(timeout),
             }
         }
         /// Lets calls made by a handler take longer than what is left of the call that it serves.
         #[must_use]
         fn without_inherited_deadline(self) -> Self {
             Self {
-                caller: self.caller.without_inherited_deadline(),
+                core: self.core.without_inherited_deadline(),
             }
         }
         /// Sets the metadata sent with each call; none unless set.
         #[must_use]
         fn with_metadata(self, metadata: ::muxado_rpc::__private::Metadata) -> Self {
             Self {
-                caller: self.caller.with_metadata(metadata),
+                core: self.core.with_metadata(metadata),
             }
         }
         /// Calls [`Feed::primes`].
@@ -456,7 +456,7 @@ const _: () = {
             ::muxado_rpc::__private::Streaming<u64>,
             ::muxado_rpc::__private::CallError,
         > {
-            self.caller
+            self.core
                 .stream::<
                     __params_primes,
                     u64,
@@ -475,7 +475,7 @@ const _: () = {
             ::muxado_rpc::__private::Streaming<String, NotFound>,
             ::muxado_rpc::__private::CallError<NotFound>,
         > {
-            self.caller
+            self.core
                 .stream_fallible::<
                     __params_lines,
                     String,
@@ -495,7 +495,7 @@ const _: () = {
                 Item = u64,
             > + ::core::marker::Send + 'static,
         ) -> ::core::result::Result<u64, ::muxado_rpc::__private::CallError> {
-            self.caller
+            self.core
                 .call::<
                     __params_sum,
                     u64,
@@ -503,7 +503,7 @@ const _: () = {
                     &__METHODS[__Method::sum as usize],
                     __params_sum { start },
                     self
-                        .caller
+                        .core
                         .items::<u64, _>(&__METHODS[__Method::sum as usize], numbers),
                 )
                 .await
@@ -518,7 +518,7 @@ const _: () = {
             ::muxado_rpc::__private::Streaming<Said, Left>,
             ::muxado_rpc::__private::CallError<Left>,
         > {
-            self.caller
+            self.core
                 .stream_fallible::<
                     __Nothing,
                     Said,
@@ -526,9 +526,7 @@ const _: () = {
                 >(
                     &__METHODS[__Method::chat as usize],
                     __Nothing {},
-                    self
-                        .caller
-                        .items::<Said, _>(&__METHODS[__Method::chat as usize], said),
+                    self.core.items::<Said, _>(&__METHODS[__Method::chat as usize], said),
                 )
                 .await
         }
@@ -544,7 +542,7 @@ const _: () = {
     {
         fn from(channel: C) -> Self {
             Self {
-                caller: ::muxado_rpc::__private::Caller::new(channel),
+                core: ::muxado_rpc::__private::ClientCore::new(channel),
             }
         }
     }

@@ -1,13 +1,12 @@
-//! How long to wait before trying again.
+//! Pauses between attempts.
 
 use std::time::Duration;
 
 use crate::support::random;
 
-/// Pauses that grow: before the `n`th retry a random time below `base · 2ⁿ⁻¹`, and below `max`
-/// (exponential backoff with full jitter).
+/// Exponential backoff with full jitter: the pause before the `n`th retry is random, below `base · 2ⁿ⁻¹` and `max`.
 ///
-/// Full jitter keeps clients that lost the same server from coming back all at once.
+/// The jitter keeps clients that lost the same server from coming back all at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,28 +31,28 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The bound of the first pause. Default 100 ms; zero is no pause at all.
+    /// Sets the bound of the first pause. Default 100 ms; zero means no pauses.
     #[must_use]
     pub fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
-    /// The bound of every pause. Default 30 s.
+    /// Sets the bound of all pauses. Default 30 s.
     #[must_use]
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
-    /// A pause before this retry, counted from 1.
+    /// Returns a random pause before a retry, counted from 1.
     pub fn pause(&self, retry: u32) -> Duration {
         // 53 bits are what a float holds exactly.
         let share = (random::next() >> 11) as f64 / (1_u64 << 53) as f64;
         self.bound(retry).mul_f64(share)
     }
 
-    /// What the pause before this retry is below.
+    /// Returns the bound of the pause before a retry.
     fn bound(&self, retry: u32) -> Duration {
         let factor = 2_u32.saturating_pow(retry.saturating_sub(1));
         self.base.saturating_mul(factor).min(self.max)

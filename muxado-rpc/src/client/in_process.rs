@@ -2,102 +2,97 @@
 //! their time limits, the server does it.
 
 use std::{
-    future::{Future, ready},
+    future::{self, Future},
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     thread,
 };
 
-use pin_project::pin_project;
 use tokio::runtime::{Builder, Handle};
 
 use crate::{
-    __private::BoxFuture,
     MethodInfo, Request, Response, Status,
-    stream::items::{Expiry, Limit},
+    stream::{
+        body::BodyStream,
+        deadline::{Deadline, LazyDeadline, TimeLimit},
+    },
     support::{
         deadline,
         panics::{self, CatchUnwind},
-        timer::Timer,
     },
 };
 
-type Call = BoxFuture<'static, Result<Response, Status>>;
+type Call = Pin<Box<dyn Future<Output = Result<Response, Status>> + Send>>;
 
 /// The time limit of a request that came by no connection.
 #[derive(Clone, Copy, Debug)]
-pub struct TimeLimit {
+pub struct InProcessLimit {
     method: &'static MethodInfo,
-    limit: Limit,
+    limit: TimeLimit,
 }
 
-impl TimeLimit {
+impl InProcessLimit {
     /// Begins now; `None` if the request has none, or came by a connection.
     pub(crate) fn begin(request: &mut Request) -> Option<Self> {
-        let limit = request.arrive_in_process()?;
-        Some(Self { method: request.method(), limit })
+        request
+            .arrive_in_process()
+            .then(|| TimeLimit::of(request))
+            .flatten()
+            .map(|limit| Self { method: request.method(), limit })
     }
 
     /// Holds a call to it.
     pub(crate) fn hold(self, call: Call) -> Call {
         let Self { method, limit } = self;
-        if limit.timeout.is_zero() {
+        if limit.is_zero() {
             let status = Status::deadline_exceeded(format!("{method}: no time is left")).not_executed();
-            return Box::pin(ready(Err(status)));
+            return Box::pin(future::ready(Err(status)));
         }
-        Box::pin(Held { method, limit, call: Some(call), timer: Timer::default() })
+        Box::pin(Held { method, deadline: LazyDeadline::new(limit), call: Some(call) })
     }
 }
 
 /// A call that is held to a time limit.
-#[pin_project]
 struct Held {
     method: &'static MethodInfo,
-    limit: Limit,
+    deadline: LazyDeadline,
     /// `None` once it is over.
     call: Option<Call>,
-    #[pin]
-    timer: Timer,
 }
 
 impl Future for Held {
     type Output = Result<Response, Status>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let (method, limit) = (*this.method, *this.limit);
-        let Some(call) = this.call else {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { method, deadline, call } = &mut *self;
+        let (method, limit) = (*method, deadline.limit());
+        let Some(running) = call else {
             return Poll::Ready(Err(Status::internal("a call was polled after its end")));
         };
-        if let Poll::Ready(mut result) = deadline::within(Some(limit.at), || call.as_mut().poll(cx)) {
-            *this.call = None;
-            if let Some(items) = result.as_mut().ok().and_then(Response::items_mut) {
-                items.expire(Expiry::new(method, limit));
+        if let Poll::Ready(mut result) = deadline::within(Some(limit.at()), || running.as_mut().poll(cx)) {
+            *call = None;
+            if let Some(body) = result.as_mut().ok().and_then(Response::body_mut) {
+                BodyStream::hold_to(body, method, Deadline::new(limit));
             }
             return Poll::Ready(result);
         }
-        if this.timer.poll(cx, limit.at).is_pending() {
-            return Poll::Pending;
-        }
+        ready!(deadline.poll_exceeded(cx));
         // Drops the handler, unless it must finish.
-        match this.call.take() {
+        match call.take() {
             Some(call) if method.is_no_cancel() => finish(method, call),
             call => panics::discard(call),
         }
-        let timeout = limit.timeout;
-        Poll::Ready(Err(Status::deadline_exceeded(format!(
-            "{method}: no answer within the time limit of {timeout:?}"
-        ))))
+        Poll::Ready(Err(limit.status(method, "no answer within the time limit")))
     }
 }
 
-/// Has a call that nobody waits for any more come to its end.
-fn finish(method: &'static MethodInfo, call: Call) {
+/// Runs a call that nobody waits for any more to its end, in a task of its own.
+pub(crate) fn finish(method: &'static MethodInfo, call: Call) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(CatchUnwind::new(None, call))),
         Err(_) => {
-            if let Err(error) = finish_apart(call) {
+            if let Err(error) = finish_in_thread(call) {
                 tracing::error!(%method, "a call that must finish cannot: {error}");
             }
         }
@@ -105,7 +100,7 @@ fn finish(method: &'static MethodInfo, call: Call) {
 }
 
 /// Keeps time outside a runtime: in a thread with a runtime of its own.
-fn finish_apart(call: Call) -> io::Result<()> {
+fn finish_in_thread(call: Call) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let work = move || drop(runtime.block_on(CatchUnwind::new(None, call)));
     thread::Builder::new().name("muxado-rpc-call".to_owned()).spawn(work).map(drop)

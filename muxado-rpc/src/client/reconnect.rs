@@ -1,8 +1,10 @@
-//! A client that makes new connections by itself: to a server that restarts, to one of several.
+//! A client that replaces its connections when they end.
+//!
+//! For a server that restarts, or for one of several servers; see [`Reconnect`].
 
+mod body;
 mod builder;
 mod call;
-mod items;
 mod pool;
 mod slot;
 mod state;
@@ -29,33 +31,35 @@ pub use self::{
 pub use crate::transport::connector::{BoxIo, Connector, Io};
 use crate::{Drained, Request, Response, Status};
 
-/// Calls the services of a peer as a [`Channel`](crate::Channel) does, over connections that are
-/// replaced when they end.
+/// A channel over connections that are replaced when they end.
 ///
-/// Tasks in the background connect, with growing pauses between failures ([`Backoff`](crate::Backoff)), to the
-/// addresses in turn. A connection counts when a first heartbeat has come back over it (at once with
-/// [`PeerBuilder::no_heartbeat`](crate::PeerBuilder::no_heartbeat)). When the peer says that it goes
-/// away, or the connection ends, a new one takes the calls that come; calls under way on the old one
-/// finish there.
+/// Like a [`Channel`](crate::Channel), it is a Tower service that clients call through.
 ///
-/// While there is no connection calls wait, within their own time limits and up to
-/// [`max_waiting`](ReconnectBuilder::max_waiting) of them, or fail at once with
-/// [`fail_fast`](ReconnectBuilder::fail_fast). Either failure is `unavailable` and not executed;
-/// a time limit that passes is `deadline_exceeded`, as ever.
+/// # Connections
 ///
-/// A call is tried again, up to [`attempts`](ReconnectBuilder::attempts) times and within its time
-/// limit, when the peer surely did not execute it, or when it was lost with its connection and the
-/// method is [idempotent](crate::MethodInfo::is_idempotent). Only `unavailable` is tried again; of what
-/// the peer answers, only if it says that nothing was executed. A call whose answer streams is tried again inside of its stream, as
-/// long as nothing of the answer has come. One that sends items is not tried again once it has begun to
-/// send, because its items exist only once; it waits for a connection as others do.
+/// Tasks in the background connect to the addresses in turn, with growing pauses between failures
+/// ([`Backoff`](crate::Backoff)). A connection is used once a first heartbeat has come back over it, or at once with
+/// [`PeerBuilder::no_heartbeat`](crate::PeerBuilder::no_heartbeat). When the peer goes away or the connection ends, a
+/// new one takes further calls; calls under way finish on the old one.
 ///
-/// Clones are cheap and mean the same connections. When the last clone and the last call are gone,
-/// so are the tasks, and the connections are closed.
+/// The tasks run in the runtime in which the client was built. When that runtime ends, the [`State`] is
+/// [`Closed`](State::Closed), and calls fail as `unavailable` at once, in whichever runtime they are made. Build one
+/// client for each runtime. Clones are cheap and share the connections, which close when the last clone and the last
+/// call are gone.
 ///
-/// The tasks run in the runtime that it was built in, and end with it: from then on its [`State`] is
-/// [`Closed`](State::Closed), and calls fail as `unavailable` at once, in whatever runtime they are made. Build one
-/// for each runtime.
+/// # Waiting
+///
+/// While there is no connection, up to [`max_waiting`](ReconnectBuilder::max_waiting) calls wait, each within its own
+/// time limit. Further calls fail as `unavailable` and not executed; with [`fail_fast`](ReconnectBuilder::fail_fast)
+/// all do. A call whose time limit passes fails with `deadline_exceeded`.
+///
+/// # Retries
+///
+/// A call that fails as `unavailable` is tried again if the peer surely did not execute it, or if it was lost with its
+/// connection and its method is [idempotent](crate::MethodInfo::is_idempotent). There are up to
+/// [`attempts`](ReconnectBuilder::attempts) attempts within the call's time limit. A call whose response streams is
+/// tried again inside the stream, as long as nothing of the response has come. A call that streams its request is not
+/// tried again once it has begun to send, because its items exist only once.
 ///
 /// ```no_run
 /// use muxado_rpc::{Peer, Reconnect};
@@ -82,7 +86,7 @@ struct Handle {
 }
 
 impl Reconnect {
-    /// Begins to set a client up.
+    /// Returns a builder of a client.
     pub fn builder() -> ReconnectBuilder {
         ReconnectBuilder::new()
     }
@@ -91,13 +95,12 @@ impl Reconnect {
         Self { handle: Arc::new(Handle { pool, tasks }) }
     }
 
-    /// What it is doing now. Of several connections the best counts: one that is connected, if there
-    /// is one.
+    /// Returns the current state. With several connections it is the best of theirs: connected, if any is.
     pub fn state(&self) -> State {
         self.watch().state()
     }
 
-    /// Sees the states change.
+    /// Returns a watch on the state.
     pub fn watch(&self) -> StateWatch {
         StateWatch::new(self.handle.pool.watch_states())
     }
@@ -106,17 +109,17 @@ impl Reconnect {
     ///
     /// # Errors
     ///
-    /// `unavailable` when it is closed, or has stopped with its runtime.
+    /// Returns `unavailable` if the client was closed, or has stopped with its runtime.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time.
+    /// The future may be dropped and the method called again at any time.
     pub async fn connected(&self) -> Result<(), Status> {
-        self.handle.pool.wait().await.map(drop).map_err(End::status)
+        self.handle.pool.wait(0).await.map(drop).map_err(End::status)
     }
 
-    /// Ends all connections now and makes no more: calls under way on them fail, further ones too.
-    /// Those on connections that were replaced before may finish.
+    /// Closes the client and its connections at once. Calls under way on them fail, and so do further calls. Calls on
+    /// connections that were replaced before may finish.
     pub fn close(&self) {
         for live in self.handle.pool.close() {
             live.peer.close();
@@ -124,12 +127,13 @@ impl Reconnect {
         self.handle.abort();
     }
 
-    /// Ends all connections in good order and makes no more: calls under way may finish within
-    /// `grace`, what is left is cut. Says what became of them.
+    /// Shuts the client and its connections down gracefully. Returns what became of the calls under way.
+    ///
+    /// Calls under way may finish within `grace`; calls that have not finished by then are cut.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped no further calls can begin; the connections end with their calls.
+    /// If the future is dropped, no further calls can begin, and the connections end with their calls.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
         let drain = |live: Arc<Live>| -> Drain { Box::pin(async move { live.peer.shutdown(grace).await }) };
         let mut drains: Vec<_> = self.handle.pool.close().into_iter().map(drain).collect();
@@ -155,7 +159,7 @@ impl Service<Request> for Reconnect {
     type Error = Status;
     type Future = ReconnectFuture;
 
-    /// Ready until it is closed or has stopped. Calls wait for a connection by themselves.
+    /// Ready until the client is closed or has stopped. Calls wait for a connection in their futures.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(self.handle.pool.end().map_or(Ok(()), |end| Err(end.status())))
     }

@@ -249,7 +249,7 @@ impl<E: Failure> Whole<E> {
         match self.failure.take() {
             None => E::of_codec(&cause),
             Some(ours) => {
-                let text = crate::support::text::brief(&cause, crate::support::text::MAX_SHOWN);
+                let text = crate::support::truncate::brief(&cause, crate::support::truncate::MAX_SHOWN);
                 // It adds the place in the message. Some errors it does not pass on, but has one of its own.
                 match text.strip_prefix(HANDED_OVER) {
                     Some(location) => ours.at(location),

@@ -1,4 +1,4 @@
-//! Why a value could not be encoded or decoded.
+//! The error of a value that cannot be encoded or decoded.
 
 use std::fmt::{self, Display};
 
@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::bounded::Failure;
-use crate::support::text::{MAX_SHOWN, brief};
+use crate::support::truncate::{MAX_SHOWN, brief};
 
 /// Why a value could not be encoded or decoded, in at most [`MAX_SHOWN`] bytes, whatever it quotes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,9 @@
-//! The client's end of a connection, as a Tower service.
+//! A channel: the Tower service that sends calls over a connection.
 
 mod call;
 
 use std::{
+    any::Any,
     fmt,
     future::pending,
     sync::Arc,
@@ -15,23 +16,22 @@ use tower_service::Service;
 use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
-    Origin, PeerInfo, RemoteInfo, Request, Response, Status, connection::link::Link, wire::encode_request,
+    Origin, PeerCapabilities, PeerInfo, Request, Response, Status, connection::shared::ConnectionShared,
+    support::depth::Depth, wire::encode_request,
 };
 
-/// Calls the services of the peer: a Tower service from [`Request`] to [`Response`].
+/// A Tower service from [`Request`] to [`Response`] that calls the services of the peer.
 ///
-/// Clones are cheap and call over the same connection, which stays open as long as one of them, or
-/// the [`Peer`](crate::Peer) they come from, is there. A channel from
-/// [`Context::channel`](crate::Context::channel), or of a connection that a
-/// [`Server`](crate::Server) accepted, does not keep it open.
+/// Clones are cheap and share the connection. A channel from [`Peer::channel`](crate::Peer::channel) keeps the
+/// connection open. A channel from [`Context::channel`](crate::Context::channel), or of a connection that a
+/// [`Server`](crate::Server) accepted, does not.
 ///
-/// Any number of calls may be under way at once. Those above what the peer takes wait until it has
-/// taken others: for a stream, and then in the peer's backlog. Each is one stream; dropping its future
-/// resets the stream, and the peer drops the handler.
+/// Any number of calls may be under way at once. Each call is one stream; dropping its future resets the stream, and
+/// the peer drops the handler. Calls above the limits of the peer wait: for a stream, then in the peer's backlog.
 ///
-/// Calls may be awaited anywhere, also in another runtime or outside of any: the task of the connection runs where
-/// the connection was made. A time limit that is awaited outside a tokio runtime with a clock is kept by a thread
-/// of this crate, which begins with the first of them. Once the runtime of the connection has ended, calls fail as
+/// Calls may be awaited anywhere, also in another runtime or outside any runtime, because the task of the connection
+/// runs where the connection was made. Where there is no tokio runtime with a clock, a thread of this crate keeps time
+/// limits; it is started when it is first needed. Once the runtime of the connection has ended, calls fail as
 /// `unavailable`.
 #[derive(Clone)]
 pub struct Channel {
@@ -45,26 +45,88 @@ enum Hold {
     /// The connection closes with the last of these.
     Owning(Arc<Owner>),
     /// It is there as long as others own it.
-    Lent(Arc<Link>),
+    Lent(Arc<ConnectionShared>),
+    /// The same of a handler, whose calls have this depth at least. The depth is part of the tag, which is a word
+    /// this way: the futures of calls find room in it.
+    Depth1(Arc<ConnectionShared>),
+    Depth2(Arc<ConnectionShared>),
+    Depth3(Arc<ConnectionShared>),
+    Depth4(Arc<ConnectionShared>),
+    Depth5(Arc<ConnectionShared>),
+    Depth6(Arc<ConnectionShared>),
+    Depth7(Arc<ConnectionShared>),
+    Depth8(Arc<ConnectionShared>),
 }
 
 impl Hold {
-    fn link(&self) -> &Arc<Link> {
-        match self {
-            Self::Owning(owner) => &owner.link,
-            Self::Lent(link) => link,
+    fn lent(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
+        match depth.as_u8() {
+            0 => Self::Lent(shared),
+            1 => Self::Depth1(shared),
+            2 => Self::Depth2(shared),
+            3 => Self::Depth3(shared),
+            4 => Self::Depth4(shared),
+            5 => Self::Depth5(shared),
+            6 => Self::Depth6(shared),
+            7 => Self::Depth7(shared),
+            _ => Self::Depth8(shared),
         }
+    }
+
+    fn shared(&self) -> &Arc<ConnectionShared> {
+        match self {
+            Self::Owning(owner) => &owner.shared,
+            Self::Lent(shared)
+            | Self::Depth1(shared)
+            | Self::Depth2(shared)
+            | Self::Depth3(shared)
+            | Self::Depth4(shared)
+            | Self::Depth5(shared)
+            | Self::Depth6(shared)
+            | Self::Depth7(shared)
+            | Self::Depth8(shared) => shared,
+        }
+    }
+
+    fn depth(&self) -> Depth {
+        Depth::from_wire(match self {
+            Self::Owning(_) | Self::Lent(_) => 0,
+            Self::Depth1(_) => 1,
+            Self::Depth2(_) => 2,
+            Self::Depth3(_) => 3,
+            Self::Depth4(_) => 4,
+            Self::Depth5(_) => 5,
+            Self::Depth6(_) => 6,
+            Self::Depth7(_) => 7,
+            Self::Depth8(_) => 8,
+        })
     }
 }
 
 impl Channel {
-    pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { hold: Some(Hold::Lent(link)) }
+    pub(crate) fn new(shared: Arc<ConnectionShared>) -> Self {
+        Self::at_depth(shared, Depth::ZERO)
+    }
+
+    /// A channel of a handler, whose calls have this depth at least.
+    pub(crate) fn at_depth(shared: Arc<ConnectionShared>, depth: Depth) -> Self {
+        Self { hold: Some(Hold::lent(shared, depth)) }
+    }
+
+    /// Returns the channel back to who sent a request; a detached one if the request did not come by a connection.
+    pub(crate) fn back(request: &Request) -> Self {
+        let connection: Option<Arc<dyn Any + Send + Sync>> = match request.connection() {
+            Some(connection) => Some(connection),
+            None => None,
+        };
+        let shared = connection.and_then(|connection| connection.downcast().ok());
+        let depth = request.depth().next();
+        shared.map_or_else(Self::detached, |shared| Self::at_depth(shared, depth))
     }
 
     /// A channel that owns its connection together with its clones.
-    pub(crate) fn owning(link: Arc<Link>) -> Self {
-        Self { hold: Some(Hold::Owning(Arc::new(Owner { link }))) }
+    pub(crate) fn owning(shared: Arc<ConnectionShared>) -> Self {
+        Self { hold: Some(Hold::Owning(Arc::new(Owner { shared }))) }
     }
 
     /// A channel without a connection: all calls fail.
@@ -72,61 +134,80 @@ impl Channel {
         Self { hold: None }
     }
 
-    fn link(&self) -> Option<&Arc<Link>> {
-        self.hold.as_ref().map(Hold::link)
+    fn shared(&self) -> Option<&Arc<ConnectionShared>> {
+        self.hold.as_ref().map(Hold::shared)
     }
 
-    /// Who is at the other end; `None` without a connection.
+    /// Returns who is at the other end. `None` if the channel has no connection, as in a handler that a client
+    /// calls in the same process.
+    pub fn peer_info(&self) -> Option<&PeerInfo> {
+        Some(self.shared()?.peer())
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
     pub fn peer(&self) -> Option<&PeerInfo> {
-        Some(self.link()?.peer())
+        self.peer_info()
     }
 
-    /// What the peer said about itself; see [`Peer::remote`](crate::Peer::remote). In a handler,
-    /// `cx.channel().remote()` is what the caller said.
-    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
-        self.link()?.remote().info()
-    }
-
-    /// Waits for what the peer says about itself. `None` if it is sure to say nothing: it refused to
-    /// hear of this side, said something that cannot be understood, or the connection has ended.
+    /// Returns what the peer has told about itself; see [`Peer::known_capabilities`](crate::Peer::known_capabilities).
     ///
-    /// A peer is known to be of this family by its first call or answer. Before that, and towards a
-    /// peer of another kind, there is nothing to wait for but the end of the connection, so a time
-    /// limit around it is a good idea.
+    /// In a handler, `cx.channel().known_capabilities()` is what the caller has told.
+    pub fn known_capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        self.shared()?.remote().info()
+    }
+
+    /// The former name of [`known_capabilities`](Self::known_capabilities).
+    #[deprecated(note = "renamed to `known_capabilities`")]
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+        self.known_capabilities()
+    }
+
+    /// Waits for what the peer tells about itself. Returns `None` if it will tell nothing: it refused the control stream,
+    /// sent something that is not valid there, or the connection has ended.
+    ///
+    /// The first call or response of a peer shows whether it is of this implementation. Before that, and with a peer of
+    /// another implementation, this method waits until the connection ends. A time limit around it is advisable.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time.
+    /// The future may be dropped and the method called again at any time.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// # async fn example(channel: muxado_rpc::Channel) {
-    /// // Behind the first call, so that the peer is known.
-    /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.hello()).await;
+    /// // After the first call, which shows what the peer is.
+    /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.capabilities()).await;
     /// if let Ok(Some(remote)) = remote {
     ///     println!("{} services", remote.services().len());
     /// }
     /// # }
     /// ```
-    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
-        let link = self.link()?;
-        link.remote().hello(link.session()).await
+    pub async fn capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        let shared = self.shared()?;
+        shared.remote().capabilities(shared.session()).await
     }
 
-    /// Whether the connection has ended.
+    /// The former name of [`capabilities`](Self::capabilities).
+    #[deprecated(note = "renamed to `capabilities`")]
+    pub async fn hello(&self) -> Option<Arc<PeerCapabilities>> {
+        self.capabilities().await
+    }
+
+    /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.link().is_none_or(|link| link.session().is_closed())
+        self.shared().is_none_or(|shared| shared.session().is_closed())
     }
 
-    /// Waits for the end of the connection, and says why it ended. Never ready without one.
+    /// Waits until the connection has ended. Returns why. Waits for ever if the channel has no connection.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time, also after the end.
+    /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        match self.link() {
-            Some(link) => link.session().closed().await,
+        match self.shared() {
+            Some(shared) => shared.session().closed().await,
             None => pending().await,
         }
     }
@@ -144,8 +225,10 @@ impl Channel {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
-        let message = encode_request(request, hold.link().send_limits())?;
-        let call = Call::new(method, codec, hold.clone());
+        let depth = request.outgoing_depth().max(hold.depth());
+        request.set_depth(depth);
+        let message = encode_request(request, hold.shared().send_limits())?;
+        let call = Call::new(method, codec, depth, hold.clone());
         Ok(CallFuture::new(call, timeout, message, input))
     }
 }
@@ -155,7 +238,7 @@ impl Service<Request> for Channel {
     type Error = Status;
     type Future = CallFuture;
 
-    /// Ready as long as the connection lives. Calls wait for their streams by themselves.
+    /// Ready as long as the connection is open. Calls wait for their streams in their futures.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         if self.is_closed() {
             return Poll::Ready(Err(no_connection().not_executed()));
@@ -170,18 +253,18 @@ impl Service<Request> for Channel {
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("peer", &self.peer()).finish_non_exhaustive()
+        f.debug_struct("Channel").field("peer_info", &self.peer_info()).finish_non_exhaustive()
     }
 }
 
 /// Closes its session when dropped.
 struct Owner {
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.link.session().close(ErrorCode::NO_ERROR, "");
+        self.shared.session().close(ErrorCode::NO_ERROR, "");
     }
 }
 

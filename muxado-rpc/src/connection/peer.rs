@@ -1,4 +1,4 @@
-//! One connection from the side that makes it: it may serve, call, or both.
+//! One connection, which may serve, call, or both.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -7,20 +7,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    AddressError, CallService, CallStats, Channel, Drained, Limits, NamedService, PeerInfo,
-    RegistrationError, RemoteInfo, Router, Socket,
-    connection::{link::Link, setup::Setup, task::Connection},
+    Address, AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
+    PeerCapabilities, PeerInfo, RegistrationError, Router, Socket, Status,
+    connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
-        text::{Brief, Escaped},
+        truncate::{Brief, Escaped},
     },
-    transport::address::Address,
 };
 
-/// One connection, at whose other end there is a peer of the same kind: each may serve and call.
+/// A connection to a peer. Either side may serve and call.
 ///
-/// Clones are cheap and mean the same connection. It is closed when the last clone and the last
-/// [`Channel`] from them are dropped, and at once by [`close`](Self::close).
+/// Clones are cheap and share the connection. It closes when the last clone and the last [`Channel`] from them are
+/// dropped, or at once with [`close`](Self::close).
 ///
 /// ```no_run
 /// use muxado_rpc::Peer;
@@ -37,121 +36,144 @@ use crate::{
 #[derive(Clone)]
 pub struct Peer {
     channel: Channel,
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
 }
 
 impl Peer {
-    /// Begins to set a connection up.
+    /// Returns a builder of a connection.
     pub fn builder() -> PeerBuilder {
         PeerBuilder { setup: Setup::new(), layer: Identity::new(), info: None }
     }
 
     pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
     where
-        T: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: CallService,
     {
-        let link = Arc::clone(connection.link());
+        let shared = Arc::clone(connection.shared());
         let make = if owning { Channel::owning } else { Channel::new };
-        Self { channel: make(Arc::clone(&link)), link }
+        Self { channel: make(Arc::clone(&shared)), shared }
     }
 
-    /// Calls the services of the other side.
+    /// Returns a channel, by which clients call the services of the other side.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// Who is at the other end.
+    /// Returns who is at the other end: address, identity, and what was learnt when the connection was made.
+    pub fn peer_info(&self) -> &PeerInfo {
+        self.shared.peer()
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
     pub fn info(&self) -> &PeerInfo {
-        self.link.peer()
+        self.peer_info()
     }
 
-    /// What the other side said about itself: limits, services, whether it drains. `None` as long as
-    /// it said nothing.
+    /// Returns what the other side has told about itself: limits, services, whether it drains. `None` as long as it has
+    /// told nothing.
     ///
-    /// Peers of this family tell each other, without being asked, one second after the first answer or
-    /// request; asking for it here has both say it at once, in a line of some hundred bytes each way.
-    /// No call waits for it. A peer of another kind never says anything (`PROTOCOL §10.13`).
-    pub fn remote(&self) -> Option<Arc<RemoteInfo>> {
-        self.channel.remote()
+    /// Peers of this implementation tell each other one second after the first request or response. This method makes
+    /// both tell at once, in a line of some hundred bytes each way. No call waits for it. Peers of other implementations
+    /// never tell anything (`PROTOCOL §10.13`).
+    pub fn known_capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        self.channel.known_capabilities()
     }
 
-    /// Waits for what the other side says about itself; see [`Channel::hello`].
+    /// The former name of [`known_capabilities`](Self::known_capabilities).
+    #[deprecated(note = "renamed to `known_capabilities`")]
+    pub fn remote(&self) -> Option<Arc<PeerCapabilities>> {
+        self.known_capabilities()
+    }
+
+    /// Waits for what the other side tells about itself; see [`Channel::capabilities`].
     ///
     /// # Cancel safety
     ///
     /// It may be dropped and called again at any time.
-    pub async fn hello(&self) -> Option<Arc<RemoteInfo>> {
-        self.channel.hello().await
+    pub async fn capabilities(&self) -> Option<Arc<PeerCapabilities>> {
+        self.channel.capabilities().await
+    }
+
+    /// The former name of [`capabilities`](Self::capabilities).
+    #[deprecated(note = "renamed to `capabilities`")]
+    pub async fn hello(&self) -> Option<Arc<PeerCapabilities>> {
+        self.capabilities().await
+    }
+
+    /// Whether the limits of both sides let this side send a message of so many bytes, as far as they are known.
+    pub(crate) fn takes_message_of(&self, bytes: usize) -> bool {
+        bytes <= self.shared.send_limits().message_size().bytes
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {
-        self.link.typed()
+        self.shared.typed()
     }
 
-    /// Counters of the session underneath: bytes, streams, frames.
+    /// Returns counters of the session: bytes, streams, frames.
     pub fn stats(&self) -> SessionStats {
-        self.link.session().stats()
+        self.shared.session().stats()
     }
 
-    /// What became of the calls of the other side.
+    /// Returns counts of the other side's calls, by what became of them.
     pub fn call_stats(&self) -> CallStats {
-        self.link.tally().stats()
+        self.shared.call_stats()
     }
 
-    /// Ends the connection in good order: neither side begins further calls, those under way may
-    /// finish within `grace`, what is left is cut. Says what became of them.
+    /// Shuts the connection down gracefully. Returns what became of the calls under way.
     ///
-    /// Takes at most `grace` and [`Config::close_timeout`].
+    /// Neither side begins further calls. Calls under way may finish within `grace`; calls that have not finished by then
+    /// are cut. Takes at most `grace` plus [`Config::close_timeout`].
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped no further calls can begin, but the connection is not closed.
+    /// If the future is dropped, no further calls can begin, but the connection stays open.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
-        self.link.drain(grace).await
+        self.shared.drain(grace).await
     }
 
-    /// Ends the connection now: calls under way fail, handlers are dropped.
+    /// Closes the connection at once: calls under way fail, handlers are dropped.
     pub fn close(&self) {
-        self.link.session().close(ErrorCode::NO_ERROR, "");
+        self.shared.session().close(ErrorCode::NO_ERROR, "");
     }
 
-    /// Waits for the end of the connection, and says why it ended.
+    /// Waits until the connection has ended. Returns why.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time, also after the end.
+    /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn closed(&self) -> SessionEnd {
-        self.link.session().closed().await
+        self.shared.session().closed().await
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.link.session().is_closed()
+        self.shared.session().is_closed()
     }
 
-    /// Whether no further call can be made: either side shuts down, or the connection has ended.
+    /// Returns whether no further call can be made, because either side shuts down or the connection has ended.
     pub fn is_going_away(&self) -> bool {
-        self.link.session().is_going_away()
+        self.shared.session().is_going_away()
     }
 
-    /// Waits until no further call can be made; those under way may go on.
+    /// Waits until no further call can be made. Calls under way may go on after that.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time, also after the end.
+    /// The future may be dropped and the method called again at any time, also after the end.
     pub async fn going_away(&self) {
-        self.link.session().going_away().await;
+        self.shared.session().going_away().await;
     }
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("info", self.info()).finish_non_exhaustive()
+        f.debug_struct("Peer").field("peer_info", self.peer_info()).finish_non_exhaustive()
     }
 }
 
-/// Sets a connection up: services, layers, limits; see [`Peer::builder`].
+/// Configures a connection: services, layers and limits. [`Peer::builder`] creates one.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it connects"]
 pub struct PeerBuilder<L = Identity> {
@@ -161,7 +183,7 @@ pub struct PeerBuilder<L = Identity> {
 }
 
 impl<L> PeerBuilder<L> {
-    /// Serves a service to the other side. If two have the same id, connecting fails.
+    /// Adds a service for the other side to call. If two services have the same id, connecting fails.
     pub fn serve<S>(mut self, service: S) -> Self
     where
         S: CallService + NamedService + Sync,
@@ -170,15 +192,51 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Puts a Tower layer around all services. Of several, the one added first sees a request first.
+    /// Puts a Tower layer around all services.
+    ///
+    /// Layers run in the order in which they were added: the first added sees a request first.
     pub fn layer<N>(self, layer: N) -> PeerBuilder<Stack<N, L>> {
         PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), info: self.info }
     }
 
-    /// Says who is at the other end, for handlers and logs: after a TLS handshake, say. By default it
-    /// is the address that is connected to, if there is one.
+    /// Sets who is at the other end, for handlers and logs, as learnt in a TLS handshake. By default it is the address
+    /// that is connected to, if there is one.
     pub fn peer_info(mut self, info: PeerInfo) -> Self {
         self.info = Some(info);
+        self
+    }
+
+    /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
+    /// fails with the status that the check returns, as not executed.
+    ///
+    /// The check runs before the layers, in the task of the connection. Where the metadata come before the parameters,
+    /// as in MessagePack from our clients, the parameters of a request that arrives in several pieces are not buffered
+    /// before the check has run. Where they come after the parameters, as in JSON from our clients, requests that are
+    /// not checked yet may take a quarter of [`Limits::max_request_memory`] on each connection. A refused call takes no
+    /// place in a layer and has no handler.
+    ///
+    /// The check must not block. A check that has to wait is for a layer, such as
+    /// [`AuthLayer`](crate::layers::AuthLayer), which sees whole requests. A panic of the check refuses the call.
+    /// Calls in the same process that do not come over a connection are not checked.
+    ///
+    /// ```
+    /// use muxado_rpc::{CallHead, Peer, Status};
+    ///
+    /// struct User(String);
+    ///
+    /// let builder = Peer::builder().authorize(|call: &mut CallHead<'_>| {
+    ///     match call.metadata_mut().remove("token").as_deref() {
+    ///         Some("open sesame") => Ok(call.extensions_mut().insert(User("Ali Baba".to_owned()))),
+    ///         _ => Err(Status::unauthenticated("a token is needed")),
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn authorize(
+        mut self,
+        check: impl Fn(&mut CallHead<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.authorize = Some(Authorize::new(check));
         self
     }
 
@@ -188,26 +246,33 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Sets the multiplexer up: windows, streams, backlog.
+    /// Sets the configuration of the multiplexer: windows, streams, backlog.
     pub fn config(mut self, config: Config) -> Self {
         self.setup.config = config;
         self
     }
 
-    /// Sets the heartbeats up. They are on by default: a peer that is gone is noticed.
+    /// Sets the heartbeats, by which a peer that is gone is noticed. On by default.
     pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
         self.setup.heartbeat = Some(heartbeat);
         self
     }
 
-    /// Sends no heartbeats. Those of the other side are still answered.
+    /// Turns heartbeats off. Heartbeats of the other side are still answered.
     pub fn no_heartbeat(mut self) -> Self {
         self.setup.heartbeat = None;
         self
     }
 
-    /// Whether the text of a handler's panic goes to the caller, in the `internal` status. Default
-    /// no: it may tell what is none of the caller's business.
+    /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
+    /// [`Inline::Adaptive`].
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.setup.inline = inline;
+        self
+    }
+
+    /// Sets whether the caller gets the text of a handler's panic, in the `internal` status. Off by default, because
+    /// the text may be confidential.
     pub fn panic_messages(mut self, show: bool) -> Self {
         self.setup.panic_messages = show;
         self
@@ -218,38 +283,40 @@ impl<L> PeerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Connects to `tcp://host:port` (with `TCP_NODELAY`) or `unix:///path`.
+    /// Connects to `tcp://host:port`, with `TCP_NODELAY` and TCP keepalive, or to `unix:///path`.
     ///
     /// # Errors
     ///
-    /// When the address is none, nobody answers there, or two services have the same id.
+    /// Returns an error if the address is not valid, if nobody answers there, or if two services have the same id.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up.
+    /// Dropping the future gives the connection up.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
-    pub async fn connect(self, address: &str) -> Result<Peer, ConnectError> {
-        let parsed: Address = address.parse()?;
+    /// Panics outside a tokio runtime.
+    pub async fn connect(
+        self,
+        address: impl TryInto<Address, Error: Into<AddressError>>,
+    ) -> Result<Peer, ConnectError> {
+        let address = address.try_into().map_err(Into::into)?;
         self.setup.router()?;
-        let connected = Socket::connect(&parsed).await;
-        let io = connected.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
-        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address));
+        let connected = Socket::connect(&address).await;
+        let io = connected.map_err(|source| ConnectError::Io { address: address.to_string(), source })?;
+        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address.to_string()));
         Ok(self.start(Side::Client, io, info)?)
     }
 
-    /// Runs over any transport, as the side that connected. Spawns the task of the connection on
-    /// the current tokio runtime.
+    /// Runs a connection over any transport, as the side that connected. Spawns its task on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// When two services have the same id.
+    /// Returns an error if two services have the same id.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn client<T>(self, io: T) -> Result<Peer, RegistrationError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -260,16 +327,16 @@ where
         }
     }
 
-    /// Runs over any transport, as the side that was connected to; otherwise as
+    /// Runs a connection over any transport, as the side that accepted it. Otherwise the same as
     /// [`client`](Self::client).
     ///
     /// # Errors
     ///
-    /// When two services have the same id.
+    /// Returns an error if two services have the same id.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn server<T>(self, io: T) -> Result<Peer, RegistrationError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -287,16 +354,16 @@ where
         Ok(self.prepare()?.start(side, io, info))
     }
 
-    /// Everything but the connection.
+    /// Returns all that connections are started from.
     pub(crate) fn prepare(mut self) -> Result<Prepared<L::Service>, RegistrationError> {
         let router = self.setup.router()?;
         let service = CatchDrop::new(self.layer.layer(router.clone()));
-        self.setup.logs = Arc::default();
+        self.setup.begin_anew(false);
         Ok(Prepared { setup: self.setup, router, service })
     }
 }
 
-/// What connections are started from. The layers around the services are the same for all of them.
+/// What connections are started from. All of them share the layers around the services.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared<S> {
     setup: Setup,
@@ -321,22 +388,22 @@ impl<S: CallService> Prepared<S> {
     }
 }
 
-/// Why there is no connection.
+/// The error of [`PeerBuilder::connect`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is none.
+    /// The address is not valid.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The services cannot be served together.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
-    /// Nobody answers there.
+    /// There is no connection to the address.
     #[error("cannot connect to {}: {}", Escaped(.address), Brief(.source))]
     Io {
         /// The address.
         address: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! What peers and servers are built from alike.
+//! The settings that peers and servers share.
 
 use std::sync::Arc;
 
@@ -6,17 +6,19 @@ use muxado::{Config, HeartbeatConfig};
 use tower_service::Service;
 
 use crate::{
-    BoxError, Limits, NamedService, RegistrationError, Request, Response, Router,
+    BoxError, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
+    connection::{
+        bounds::{Bounds, DEFAULT_MAX_MEMORY},
+        serving::authorize::Authorize,
+    },
     support::log_limit::SharedLogs,
 };
 
-/// A Tower service that a peer or server can run its calls through: the [`Router`] of its services
-/// inside the layers around it.
+/// A Tower service that calls can run through: the [`Router`] of a peer or server inside its layers.
 ///
-/// Implemented for every service of the right types that can be cloned and sent; nothing is to be
-/// implemented by hand.
+/// An alias of the bounds; it is implemented for every service that meets them.
 #[diagnostic::on_unimplemented(
-    message = "the layers around the services make no `Service<Request, Response = Response>`",
+    message = "the layers around the services do not make a `Service<Request, Response = Response>`",
     note = "it must also be `Clone + Send + 'static`, with a future that is `Send` and an error \
             that is `Into<BoxError>`"
 )]
@@ -41,7 +43,12 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) heartbeat: Option<HeartbeatConfig>,
     pub(crate) panic_messages: bool,
+    pub(crate) inline: Inline,
     pub(crate) logs: Arc<SharedLogs>,
+    /// Bytes that all connections of a server may hold together.
+    pub(crate) max_memory: usize,
+    pub(crate) authorize: Option<Authorize>,
+    pub(crate) bounds: Bounds,
 }
 
 impl Setup {
@@ -52,7 +59,11 @@ impl Setup {
             config: Config::default(),
             heartbeat: Some(HeartbeatConfig::default()),
             panic_messages: false,
+            inline: Inline::default(),
             logs: Arc::default(),
+            max_memory: DEFAULT_MAX_MEMORY,
+            authorize: None,
+            bounds: Bounds::new(None, Limits::default().max_detached_handlers),
         }
     }
 
@@ -61,6 +72,14 @@ impl Setup {
         S: CallService + NamedService + Sync,
     {
         self.router = self.router.clone().and_then(|router| router.add(service));
+    }
+
+    /// Gives the connections that are made from now on what they share: clones of a builder make peers and servers
+    /// that have nothing to do with each other.
+    pub(crate) fn begin_anew(&mut self, is_server: bool) {
+        self.logs = Arc::default();
+        let max_memory = is_server.then_some(self.max_memory);
+        self.bounds = Bounds::new(max_memory, self.limits.max_detached_handlers);
     }
 
     pub(crate) fn router(&self) -> Result<Router, RegistrationError> {

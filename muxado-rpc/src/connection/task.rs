@@ -1,33 +1,40 @@
 //! One connection at work: its driver and the calls it serves, in one task.
 
+mod handover;
+mod monitor;
+
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use muxado::{
-    Driver, ErrorCode, Heartbeat, Session, SessionEnd, SessionError, Side, StreamType, TypedSession,
-    TypedStream, rpc::TypedSessionExt,
+    Driver, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession,
+    rpc::{Turn, TypedSessionExt},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    runtime::{Handle, RuntimeFlavor},
 };
-use tokio_util::sync::PollSemaphore;
 
+use self::{
+    handover::{Handover, Holder},
+    monitor::Watched,
+};
 use crate::{
     CallService, PeerInfo, Router,
     connection::{
-        control::Control,
-        link::Link,
+        capabilities::CapabilityStreams,
         serving::{
-            call::{New, Serve},
-            pace::{Batch, Pace},
+            admission::{Admission, Next},
+            call::ServerCall,
+            inline_policy::InlinePolicy,
+            rooms::Permit,
         },
         setup::Setup,
+        shared::ConnectionShared,
     },
     support::{
         log_limit::{LogLimiter, SharedLogs},
@@ -35,35 +42,49 @@ use crate::{
     },
 };
 
-/// The work of one connection. Polling it moves bytes and starts calls; dropping it ends them all.
+/// One connection, whose work is to be run by a task.
 ///
-/// Driver and accepting share a task: a request that was read is started, and an answer that was
-/// written is sent, without waking another task.
+/// The task drives the session, and accepts and runs the calls of the peer: a request that was read is started, and an
+/// answer that was written is sent, without waking another task. Dropping it ends them all.
 pub(crate) struct Connection<T, S: CallService> {
-    driver: Driver<T>,
-    calls: Calls<S>,
+    shared: Arc<TaskShared<T, S>>,
+    work: Box<Work<T, S>>,
+}
+
+/// What a connection's task has in common with those that go on for it while a handler holds its thread.
+struct TaskShared<T, S: CallService> {
+    connection: Arc<ConnectionShared>,
+    router: Router,
+    /// The calls that wait, and the places of those that are served: a call holds its own until nothing of it is left.
+    admission: Mutex<Admission>,
+    policy: InlinePolicy,
+    handover: Handover<Work<T, S>>,
+    /// Where another task can go on; `None` if there is but one thread.
+    runtime: Option<Handle>,
     logs: Arc<SharedLogs>,
 }
 
-/// The calls that the peer makes.
-struct Calls<S: CallService> {
-    link: Arc<Link>,
-    router: Router,
+/// What is worked on, by one task at a time.
+struct Work<T, S: CallService> {
+    driver: Driver<T>,
     service: CatchDrop<S>,
-    /// One permit per call that may be served; the call holds it until nothing of it is left.
-    permits: PollSemaphore,
-    permit: Option<OwnedSemaphorePermit>,
-    /// A call that is done: the next one takes its place in memory, and its service.
-    spare: Option<Pin<Box<Serve<S>>>>,
-    pace: Pace,
-    control: Control,
+    capabilities: CapabilityStreams,
+    spare: Spare<S>,
+}
+
+/// What a call that is done has left to the next one.
+struct Spare<S: CallService> {
+    permit: Option<Permit>,
+    /// Its place in memory, with its service.
+    call: Option<Pin<Box<ServerCall<S>>>>,
 }
 
 impl<T, S> Connection<T, S>
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: CallService,
 {
+    /// To be made in the runtime of the connection's task.
     pub(crate) fn new(
         side: Side,
         io: T,
@@ -79,118 +100,284 @@ where
         if let Some(heartbeat) = &setup.heartbeat {
             Heartbeat::start(&typed, *heartbeat);
         }
-        let permits = Arc::new(Semaphore::new(setup.limits.max_in_flight.min(Semaphore::MAX_PERMITS)));
-        let link = Arc::new(Link::new(typed, peer, setup));
-        let permits = PollSemaphore::new(permits);
-        let control = Control::new(link.typed(), link.remote());
-        let pace = Pace::default();
-        let calls = Calls { link, router, service, permits, permit: None, spare: None, pace, control };
-        Self { driver, calls, logs: Arc::clone(&setup.logs) }
+        let connection = Arc::new(ConnectionShared::new(typed, peer, setup));
+        let capabilities = CapabilityStreams::new(connection.typed(), connection.remote());
+        let runtime = Some(Handle::current());
+        let shared = Arc::new(TaskShared {
+            connection,
+            router,
+            admission: Mutex::new(Admission::new(&setup.limits)),
+            policy: InlinePolicy::new(setup.inline),
+            handover: Handover::new(),
+            runtime: runtime.filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
+            logs: Arc::clone(&setup.logs),
+        });
+        let spare = Spare { permit: None, call: None };
+        let work = Work { driver, service, capabilities, spare };
+        Self { shared, work: Box::new(work) }
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.calls.link
+    pub(crate) fn shared(&self) -> &Arc<ConnectionShared> {
+        &self.shared.connection
     }
 
     /// Works until the session has ended, or the transport panics.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let Self { shared, work } = self;
+        let owner = Owner(Arc::clone(&shared));
+        if !(Seat { shared, holder: Holder::OWNER, work: Some(work) }).run().await {
+            poll_fn(|cx| owner.0.handover.poll_finished(cx)).await;
+        }
+    }
+}
+
+impl<T, S: CallService> TaskShared<T, S> {
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        // Nothing that panics runs under the lock.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that stands for a connection: without it nobody works.
+struct Owner<T, S: CallService>(Arc<TaskShared<T, S>>);
+
+impl<T, S: CallService> Drop for Owner<T, S> {
+    fn drop(&mut self) {
+        panics::discard(self.0.handover.abandon());
+    }
+}
+
+impl<T, S> Watched for TaskShared<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    fn note_late(self: Arc<Self>, number: u64) {
+        let Some(runtime) = &self.runtime else { return };
+        if number == NOTHING_LENT {
+            // The thread may be the one that waited for the system's events, and the others may sleep: one of them takes
+            // its place.
+            drop(runtime.spawn(async {}));
+            return;
+        }
+        let deputy = runtime.spawn(stand_in(Arc::clone(&self), number));
+        self.handover.add_deputy(deputy.abort_handle());
+    }
+}
+
+/// Goes on with the work of a connection whose handlers hold their thread, if they still do.
+async fn stand_in<T, S>(shared: Arc<TaskShared<T, S>>, number: u64)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    let Some((work, holder)) = shared.handover.take_over(number) else { return };
+    tracing::debug!(peer = %shared.connection.peer(), "a handler holds its thread; the connection goes on elsewhere");
+    shared.policy.note_late(&shared.router);
+    work.capabilities.note_moved();
+    let mut end = Finish(Some(Arc::clone(&shared)));
+    if !(Seat { shared, holder, work: Some(work) }).run().await {
+        // Another one goes on.
+        end.0 = None;
+    }
+}
+
+/// Tells the owner that the work is done, or can be done no more.
+struct Finish<T, S: CallService>(Option<Arc<TaskShared<T, S>>>);
+
+impl<T, S: CallService> Drop for Finish<T, S> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.handover.finish();
+        }
+    }
+}
+
+/// A task at the work of a connection.
+struct Seat<T, S: CallService> {
+    shared: Arc<TaskShared<T, S>>,
+    holder: Holder,
+    /// `None` while it is lent, and after it was taken over.
+    work: Option<Box<Work<T, S>>>,
+}
+
+impl<T, S> Seat<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    /// Works until the session has ended, or the transport panics. Returns false if another task has taken the work
+    /// over.
+    async fn run(mut self) -> bool {
         let worked = poll_fn(|cx| match panics::catch(|| self.poll(cx)) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         });
         let worked = worked.await;
-        let Self { driver, calls, logs } = self;
+        self.take_back();
+        let Self { shared, work, .. } = self;
+        let Some(work) = work else { return false };
+        let Work { driver, service, capabilities, spare } = *work;
         // Without its driver the session has ended, whatever happened.
         panics::discard(driver);
-        let link = Arc::clone(&calls.link);
+        let (connection, logs) = (&shared.connection, &shared.logs);
         if worked.is_err()
             && let Some(line) = logs.connections.admit()
         {
             let suppressed = line.suppressed;
-            tracing::error!(peer = %link.peer(), suppressed, "the transport of a connection panicked");
+            tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
         }
-        panics::discard(calls);
-        report(&link.session().closed().await, link.peer(), &logs.connections);
-        link.log().write_count();
+        panics::discard((service, capabilities, spare));
+        shared.admission().end();
+        report(&connection.session().closed().await, connection.peer(), &logs.connections);
+        connection.log().write_count();
+        true
     }
 
+    /// Ready at the end of the session, or once another task has taken the work over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { driver, calls, .. } = self;
-        Pin::new(driver).poll_with(cx, |cx| calls.poll(cx)).map(|_| ())
-    }
-}
-
-impl<S: CallService> Calls<S> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.control.poll(cx, self.link.remote(), self.link.limits(), &self.router);
-        self.accept(cx)
-    }
-
-    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
-    /// which wait until the answers of these are on their way.
-    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut batch = None;
-        let mut accepted = Poll::Ready(());
-        for _ in 0..CALLS_PER_TURN {
-            if self.permit.is_none() {
-                let Poll::Ready(permit) = self.permits.poll_acquire(cx) else {
-                    accepted = Poll::Pending;
-                    break;
-                };
-                self.permit = permit;
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        let mut turn = work.driver.start_turn(cx);
+        loop {
+            if let Turn::Over(polled) = turn {
+                return polled.map(|_| ());
             }
-            let Some((stream, first)) = self.link.typed().try_accept_with_chunk() else {
-                accepted = Poll::Pending;
-                break;
-            };
-            if stream.stream_type() == StreamType::CONTROL {
-                refuse_control(stream, self.link.peer());
-                continue;
-            }
-            let batch = batch.get_or_insert_with(|| self.pace.begin());
-            self.start(cx, stream, first, batch);
+            let accepted = self.serve(cx);
+            let Some(work) = &mut self.work else { return Poll::Ready(()) };
+            turn = work.driver.finish_turn(cx, accepted);
         }
-        if let Some(batch) = batch {
-            self.pace.end(&batch);
+    }
+
+    /// Listens and speaks on the control streams, and starts calls.
+    fn serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        let (connection, router) = (&self.shared.connection, &self.shared.router);
+        work.capabilities.poll(cx, connection.remote(), connection.limits(), router);
+        let mut spare = Spare { permit: work.spare.permit.take(), call: work.spare.call.take() };
+        let accepted = self.accept(cx, &mut spare);
+        self.take_back();
+        if let Some(work) = &mut self.work {
+            work.spare = spare;
         }
         accepted
     }
 
-    /// Polls a call once where it is: if its handler has nothing to wait for, it is done, and costs no
-    /// task. Else it gets one.
+    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
+    /// which wait until the answers of these are on their way, or if another task has taken the work over.
     ///
-    /// The tasks need no owner: each waits for nothing but its handler and its stream, which fails
-    /// when the session ends or the connection is dropped.
-    fn start(&mut self, cx: &mut Context<'_>, stream: TypedStream, first: Option<Bytes>, batch: &mut Batch) {
-        let spare = self.spare.take();
-        let mut serve = spare.unwrap_or_else(|| Box::pin(Serve::new(self.service.clone())));
-        let permit = self.permit.take();
-        if !batch.takes_another() {
-            serve.as_mut().take_up(&self.link, &self.router, New { stream, first, permit });
-            tokio::spawn(serve);
-        } else if serve
-            .as_mut()
-            .poll_new(cx, &self.link, &self.router, New { stream, first, permit })
-            .is_ready()
-        {
-            self.permit = serve.as_mut().take_permit();
-            if serve.may_serve_again() {
-                self.spare = Some(serve);
+    /// A call whose method has proved quick is polled once where it is: if its handler has nothing to wait for, it is
+    /// done, and costs no task. Others get one. The tasks need no owner: each waits for nothing but its handler and its
+    /// stream, which fails when the session ends or the connection is dropped.
+    fn accept(&mut self, cx: &mut Context<'_>, spare: &mut Spare<S>) -> Poll<()> {
+        let shared = Arc::clone(&self.shared);
+        let (connection, router) = (&shared.connection, &shared.router);
+        let mut batch = shared.policy.batch();
+        // Set while handlers run here.
+        let mut watch = None;
+        let mut has_spawned = false;
+        for _ in 0..CALLS_PER_TURN {
+            if spare.call.is_none() && self.work.is_none() {
+                drop(watch.take());
+                self.take_back();
+                if self.work.is_none() {
+                    return Poll::Ready(());
+                }
             }
-        } else {
-            tokio::spawn(serve);
+            let new = match self.poll_next(cx, &mut spare.permit) {
+                Poll::Ready(Some(Next::Call(new))) => new,
+                Poll::Ready(Some(other)) => {
+                    other.refuse(connection);
+                    continue;
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            };
+            let work = self.work.as_ref();
+            let place = spare.call.take().or_else(|| Some(Box::pin(ServerCall::new(work?.service.clone()))));
+            let Some(mut call) = place else { return Poll::Ready(()) };
+            let polled = call.as_mut().poll_new(cx, connection, router, new, |method| {
+                let runs_here = batch.runs_here(method, router);
+                if runs_here && watch.is_none() {
+                    watch = self.lend();
+                }
+                if runs_here && std::mem::take(&mut has_spawned) && watch.is_some() {
+                    release_spawned();
+                }
+                runs_here
+            });
+            batch.note(polled.is_pending());
+            if polled.is_pending() {
+                tokio::spawn(CallTask { call, shared: Arc::clone(&shared) });
+                has_spawned = true;
+            } else {
+                spare.permit = call.as_mut().take_permit().filter(Permit::is_of_first_class);
+                spare.call = call.may_serve_again().then_some(call);
+            }
+            if batch.is_long() || !shared.handover.is_holder(self.holder) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Polls for the next call that may begin; `None` if another task has taken the work over.
+    ///
+    /// Whoever takes it over polls after this, so that the task that is woken later is the one that works.
+    fn poll_next(&self, cx: &mut Context<'_>, spare: &mut Option<Permit>) -> Poll<Option<Next>> {
+        let Self { shared, holder, .. } = self;
+        let mut admission = shared.admission();
+        if !shared.handover.is_holder(*holder) {
+            return Poll::Ready(None);
+        }
+        admission.poll_next(cx, spare, &shared.connection, &shared.router).map(Some)
+    }
+
+    /// Lends the work while handlers run, if another task can take it over.
+    fn lend(&mut self) -> Option<monitor::Turn> {
+        self.shared.runtime.as_ref()?;
+        let number = self.shared.handover.lend(self.work.take()?);
+        Some(monitor::watch(&self.shared, number))
+    }
+
+    /// Takes lent work back, unless another task has taken it over.
+    fn take_back(&mut self) {
+        if self.work.is_none() {
+            self.work = self.shared.handover.take_back(self.holder);
         }
     }
 }
 
+/// A call in a task of its own.
+struct CallTask<T, S: CallService> {
+    call: Pin<Box<ServerCall<S>>>,
+    shared: Arc<TaskShared<T, S>>,
+}
+
+impl<T, S> Future for CallTask<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = &self.shared;
+        let _watch = shared.runtime.as_ref().map(|_| monitor::watch(shared, NOTHING_LENT));
+        self.call.as_mut().poll(cx)
+    }
+}
+
+/// The number of a turn for which the work of the connection is not lent.
+const NOTHING_LENT: u64 = 0;
+
+/// Has the task that was spawned last run on any thread: the runtime keeps the last one for the thread that spawned it,
+/// which may be held up now.
+fn release_spawned() {
+    drop(tokio::spawn(async {}));
+}
+
 /// Calls that are started before the answers of those among them that are done already are sent.
 const CALLS_PER_TURN: usize = 64;
-
-/// A peer has one control stream, which does not come this way (`PROTOCOL §10.13`).
-fn refuse_control(stream: TypedStream, peer: &PeerInfo) {
-    tracing::debug!(%peer, "a second control stream is refused");
-    stream.into_inner().reset(ErrorCode::STREAM_REFUSED);
-}
 
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
 ///

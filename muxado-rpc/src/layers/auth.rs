@@ -1,4 +1,4 @@
-//! Calls that the application allows, and no others.
+//! Authentication and authorisation by a check of the application.
 
 use std::{
     any::{Any, TypeId},
@@ -13,16 +13,22 @@ use tower_service::Service;
 
 use crate::{BoxError, Request, Status};
 
-/// Lets those calls through that a check allows; the others fail with the status that it gives, and
-/// no handler runs: to the caller they are [not executed](Status::may_have_executed).
+/// Lets only those calls through that a check of the application allows.
 ///
-/// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. What it gives goes
-/// into the [`extensions`](Request::extensions) of the request, for handlers to find: who calls, say,
-/// or `()` for nothing. The future does not borrow from the request: the closure takes out what it
-/// needs, which also keeps a token from handlers. By convention a caller that is not known is [`unauthenticated`](Status::unauthenticated),
-/// one that is known and may not is [`permission_denied`](Status::permission_denied).
+/// The check is a closure from `&mut Request` to a future of `Result<T, Status>`. An `Ok` value is put into the
+/// [`extensions`](Request::extensions) of the request, where handlers find it, such as the user who calls; `()` is
+/// left out. A call that the check refuses fails with the check's status; no handler runs, so the call is
+/// [not executed](Status::may_have_executed).
 ///
-/// The check counts against the time limit of the call, and is dropped with it.
+/// The future cannot borrow from the request. The closure takes out what the future needs, which also keeps a token
+/// from handlers. By convention an unknown caller gets [`unauthenticated`](Status::unauthenticated), a known one
+/// without permission gets [`permission_denied`](Status::permission_denied).
+///
+/// The check counts against the time limit of the call and is dropped with it. The inner service is polled for
+/// readiness only after the check: a refused call takes no place in a concurrency limit inside.
+///
+/// A layer sees whole requests. A decision that needs no waiting is better made by
+/// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize), before the parameters are received.
 ///
 /// ```
 /// use muxado_rpc::{Context, Request, Status, layers::AuthLayer};
@@ -30,7 +36,7 @@ use crate::{BoxError, Request, Status};
 /// struct User(String);
 ///
 /// async fn user_of(token: Option<String>) -> Result<User, Status> {
-///     // A look into a database, say.
+///     // For instance by a query to a database.
 ///     token.map(User).ok_or_else(|| Status::unauthenticated("a token is needed"))
 /// }
 ///
@@ -61,7 +67,7 @@ where
     Fut: Future<Output = Result<T, Status>>,
     T: Any + Send + Sync,
 {
-    /// Checks each call by this.
+    /// Creates a layer that calls `check` for each call.
     pub fn new(check: F) -> Self {
         Self { check }
     }
@@ -82,6 +88,8 @@ pub struct Auth<S, F> {
     check: F,
 }
 
+accessors!(Auth<S, F>);
+
 impl<S, F, Fut, T> Service<Request> for Auth<S, F>
 where
     S: Service<Request, Error: Into<BoxError>> + Clone,
@@ -93,16 +101,14 @@ where
     type Error = BoxError;
     type Future = AuthFuture<S, Fut>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    /// Always ready: the service inside is asked once a call is allowed.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request) -> AuthFuture<S, Fut> {
         let check = (self.check)(&mut request);
-        // The service that was ready goes with the call, a copy takes its place.
-        let copy = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, copy);
-        AuthFuture { state: State::Checking { check, allowed: Some((inner, request)) } }
+        AuthFuture { state: State::Checking { check, allowed: Some((self.inner.clone(), request)) } }
     }
 }
 
@@ -126,6 +132,8 @@ enum State<S: Service<Request>, Fut> {
         /// What happens if the call is allowed.
         allowed: Option<(S, Request)>,
     },
+    /// Waits until the service takes the call.
+    Waiting(Option<(S, Request)>),
     Calling(#[pin] S::Future),
 }
 
@@ -140,22 +148,33 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let call = match state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProjection::Checking { check, allowed } => {
                     let granted = ready!(check.poll(cx)).map_err(Status::not_executed)?;
+                    let mut allowed = allowed.take();
+                    if let Some((_, request)) = &mut allowed
+                        && TypeId::of::<T>() != TypeId::of::<()>()
+                    {
+                        request.extensions_mut().insert(granted);
+                    }
+                    State::Waiting(allowed)
+                }
+                StateProjection::Waiting(allowed) => {
+                    if let Some((inner, _)) = allowed {
+                        ready!(inner.poll_ready(cx)).map_err(Into::into)?;
+                    }
                     match allowed.take() {
-                        Some((mut inner, mut request)) => {
-                            if TypeId::of::<T>() != TypeId::of::<()>() {
-                                request.extensions_mut().insert(granted);
-                            }
-                            inner.call(request)
+                        Some((mut inner, request)) => State::Calling(inner.call(request)),
+                        None => {
+                            return Poll::Ready(Err(
+                                Status::internal("a call was polled after its end").into()
+                            ));
                         }
-                        None => return Poll::Ready(Err(Status::internal("polled after its end").into())),
                     }
                 }
                 StateProjection::Calling(call) => return call.poll(cx).map_err(Into::into),
             };
-            state.set(State::Calling(call));
+            state.set(next);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Metadata that goes with every call.
+//! Metadata that is added to every call.
 
 use std::{
     fmt,
@@ -13,36 +13,37 @@ use crate::{Metadata, Request};
 
 type Source = Arc<dyn Fn(&Request) -> Metadata + Send + Sync>;
 
-/// Adds metadata to each call. What the call itself carries under the same name stays.
+/// Adds metadata to each call. Values that the call already carries under the same name are kept.
 ///
 /// ```
-/// use muxado_rpc::{Request, layers::MetadataLayer};
+/// use muxado_rpc::{Request, layers::AddMetadataLayer};
 ///
-/// let fixed = MetadataLayer::new([("tenant", "blue")].into());
-/// let fresh = MetadataLayer::with(|request: &Request| {
+/// let fixed = AddMetadataLayer::new([("tenant", "blue")].into());
+/// let fresh = AddMetadataLayer::with(|request: &Request| {
 ///     let token = format!("token for {}", request.method());
 ///     [("token", token)].into()
 /// });
 /// ```
 #[derive(Clone)]
-pub struct MetadataLayer {
+pub struct AddMetadataLayer {
     source: Source,
 }
 
-impl MetadataLayer {
-    /// Adds this metadata.
+impl AddMetadataLayer {
+    /// Creates a layer that adds the same metadata to each call.
     pub fn new(metadata: Metadata) -> Self {
         Self::with(move |_| metadata.clone())
     }
 
-    /// Adds what a closure gives for the call. It should return at once: what takes time to get, such
-    /// as a new token, is to be got in another task.
+    /// Creates a layer that adds the metadata which a closure returns for the call.
+    ///
+    /// The closure should return at once. Another task should get what takes time, such as a new token.
     pub fn with(source: impl Fn(&Request) -> Metadata + Send + Sync + 'static) -> Self {
         Self { source: Arc::new(source) }
     }
 }
 
-impl<S> Layer<S> for MetadataLayer {
+impl<S> Layer<S> for AddMetadataLayer {
     type Service = AddMetadata<S>;
 
     fn layer(&self, inner: S) -> AddMetadata<S> {
@@ -50,18 +51,24 @@ impl<S> Layer<S> for MetadataLayer {
     }
 }
 
-impl fmt::Debug for MetadataLayer {
+impl fmt::Debug for AddMetadataLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MetadataLayer").finish_non_exhaustive()
+        f.debug_struct("AddMetadataLayer").finish_non_exhaustive()
     }
 }
 
-/// A service inside a [`MetadataLayer`].
+/// The former name of [`AddMetadataLayer`].
+#[deprecated(note = "renamed to `AddMetadataLayer`")]
+pub type MetadataLayer = AddMetadataLayer;
+
+/// A service inside an [`AddMetadataLayer`].
 #[derive(Clone)]
 pub struct AddMetadata<S> {
     inner: S,
     source: Source,
 }
+
+accessors!(AddMetadata<S>);
 
 impl<S: Service<Request>> Service<Request> for AddMetadata<S> {
     type Response = S::Response;

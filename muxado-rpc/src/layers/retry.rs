@@ -1,4 +1,4 @@
-//! What may be tried again, for `tower::retry`.
+//! Which calls may be tried again, for `tower::retry`.
 
 use std::{
     future::Future,
@@ -15,14 +15,17 @@ use crate::{
     Backoff, BoxError, Request, Response, Status, client::reconnect::may_try_again, support::timer::Timer,
 };
 
-/// Tells `tower::retry` to try a call again that surely was not executed, or that was lost with its
-/// connection and whose method is [idempotent](crate::MethodInfo::is_idempotent).
+/// A policy for `tower::retry` that repeats a call only where that is safe.
 ///
-/// Only `unavailable` is tried again, after a pause ([`Backoff`], 10 ms to 1 s by default), and never
-/// beyond the time limit of the call: each attempt is given what is left of it. Requests that stream
-/// items cannot be sent twice and are tried once. So are methods whose answer streams, once the stream
-/// has begun: `tower::retry` decides before the first item, and a refusal shows in its place.
-/// [`Reconnect`](crate::Reconnect) does the same by itself, and for such streams as well.
+/// A call is tried again if it failed as `unavailable`, and either was surely not executed, or was lost with its
+/// connection while its method is [idempotent](crate::MethodInfo::is_idempotent). Between attempts there is a pause
+/// ([`Backoff`], 10 ms to 1 s by default). Each attempt gets what is left of the call's time limit, and none begins
+/// after it. A call that waited too long for room ([`Limits::queue_timeout`](crate::Limits::queue_timeout)) is not tried
+/// again, because that would add to the load.
+///
+/// A request that streams items cannot be sent twice and is tried once. A method that returns a stream is tried once
+/// as well: `tower::retry` decides before the first item, and a refusal comes in place of that item.
+/// [`Reconnect`](crate::Reconnect) applies the same rules without a layer, also to streams up to their first item.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,19 +40,19 @@ use crate::{
 pub struct RetryPolicy {
     attempts: u32,
     backoff: Backoff,
-    /// Of the call that this copy of the policy is for.
+    /// Attempts of the call that this clone of the policy is for.
     made: u32,
     deadline: Option<Instant>,
 }
 
 impl RetryPolicy {
-    /// Tries each call so often, the first time included; at least once.
+    /// Creates a policy with up to `attempts` attempts for each call, the first included; 0 counts as 1.
     pub fn new(attempts: u32) -> Self {
         let backoff = Backoff::default().base(Duration::from_millis(10)).max(Duration::from_secs(1));
         Self { attempts: attempts.max(1), backoff, made: 0, deadline: None }
     }
 
-    /// Sets the pauses between attempts.
+    /// Sets the pauses between attempts. Default 10 ms, growing to 1 s.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
@@ -83,7 +86,7 @@ impl RetryPolicy {
     }
 }
 
-/// The pause between two attempts of a [`RetryPolicy`]. It may be awaited outside a tokio runtime, too.
+/// The pause between two attempts of a [`RetryPolicy`]. It can be awaited outside a tokio runtime, too.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -118,7 +121,7 @@ impl Policy<Request, Response, Status> for RetryPolicy {
     }
 }
 
-/// Around layers that box their errors: those that are no [`Status`] are not tried again.
+/// For services that box their errors. An error that is not a [`Status`] is not tried again.
 impl Policy<Request, Response, BoxError> for RetryPolicy {
     type Future = RetryPause;
 

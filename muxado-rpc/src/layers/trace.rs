@@ -13,26 +13,32 @@ use tracing::{Span, field};
 
 use super::TraceContext;
 use crate::{
-    BoxError, Code, Items, ItemsEnd, PeerInfo, Request, Response, Status,
+    Body, BodyEnd, BoxError, Code, PeerInfo, Request, Response, Status,
     message::{limits::SendLimit, status},
-    stream::items::{BoxItems, PollItems, Step},
+    stream::body::{BodySource, BodyStream, BoxBodySource, Step},
 };
 
-/// A `tracing` span around each call, and W3C trace context in its metadata.
+/// Creates a `tracing` span for each call and passes W3C trace context on in its metadata.
 ///
-/// The span `rpc`, of level `INFO`, has the fields `rpc.system` (`muxado`), `rpc.service`,
-/// `rpc.method`, `rpc.status` (`ok` or the [`Code`], also that of an
-/// [error of the application](crate::AppError)), `side` (`client` or `server`), `peer`,
-/// `trace_id`, `span_id` and `parent_id`, the last of which a trace's first span has not. The status of
-/// a call that is given up, or of a stream that nobody reads to its end, is `cancelled`.
+/// The span is named `rpc`, has level `INFO`, and these fields:
 ///
-/// On the calling side the call belongs to the trace that its metadata names, else to that of the call
-/// that this task serves, else to a new one. On the serving side it belongs to the one that came with
-/// it, else to a new one; the handler, and calls that it makes, run within. So do tasks that it spawns
-/// by [`Context::spawn`](crate::Context::spawn), others only inside [`TraceContext::scope`].
+/// | field | value |
+/// |---|---|
+/// | `rpc.system` | `muxado` |
+/// | `rpc.service`, `rpc.method` | names of the service and the method |
+/// | `rpc.status` | `ok`, or the [`Code`] of the status or of the [application's error](crate::AppError); `cancelled` for a call that is dropped and a stream that is not read to its end |
+/// | `side` | `client` or `server` |
+/// | `peer` | who is at the other end, if known |
+/// | `trace_id`, `span_id` | the ids of the trace context |
+/// | `parent_id` | the parent's span id; empty for the first span of a trace |
 ///
-/// Of a method that returns a stream the span lasts until the stream has ended, and what makes the items
-/// runs within. The [`TraceContext`] is among the [extensions](Request::extensions) of the call.
+/// On the calling side the call belongs to the trace that its metadata names, or else to the trace of the call that
+/// this task serves, or else to a new trace. On the serving side it belongs to the trace that came with it, or else
+/// to a new one. The handler runs inside the span, and so do the calls it makes and the tasks it spawns with
+/// [`Context::spawn`](crate::Context::spawn). Other tasks belong to the trace only inside [`TraceContext::scope`].
+///
+/// The span of a streaming call lasts until the stream has ended, and the stream of the handler is polled inside it.
+/// On the serving side the [`TraceContext`] is one of the [extensions](Request::extensions) of the request.
 ///
 /// ```
 /// use muxado_rpc::{Peer, layers::TraceLayer};
@@ -52,21 +58,28 @@ enum Side {
 }
 
 impl TraceLayer {
-    /// For calls that are made: around a channel.
+    /// Creates a layer for the calling side, to be put around a channel.
     pub fn client() -> Self {
         Self { side: Side::Client, peer: None }
     }
 
-    /// For calls that are served: to `layer` of a builder, or around one service.
+    /// Creates a layer for the serving side, for `layer` of a builder or around one service.
     pub fn server() -> Self {
         Self { side: Side::Server, peer: None }
     }
 
-    /// Names the peer of calls that are made; of those that are served it is known.
+    /// Sets the field `peer` of spans on the calling side. On the serving side the connection says who calls.
     #[must_use]
-    pub fn peer(mut self, peer: PeerInfo) -> Self {
+    pub fn peer_info(mut self, peer: PeerInfo) -> Self {
         self.peer = Some(peer);
         self
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    #[must_use]
+    pub fn peer(self, peer: PeerInfo) -> Self {
+        self.peer_info(peer)
     }
 
     fn span(&self, request: &Request, context: &TraceContext, parent: Option<&TraceContext>) -> Span {
@@ -88,7 +101,7 @@ impl TraceLayer {
             if let Some(parent) = parent {
                 span.record("parent_id", parent.span_id());
             }
-            if let Some(peer) = request.peer().or(self.peer.as_ref()) {
+            if let Some(peer) = request.peer_info().or(self.peer.as_ref()) {
                 span.record("peer", field::display(peer));
             }
         }
@@ -110,6 +123,8 @@ pub struct Trace<S> {
     inner: S,
     layer: TraceLayer,
 }
+
+accessors!(Trace<S>);
 
 impl<S> Service<Request> for Trace<S>
 where
@@ -138,7 +153,7 @@ where
         }
         let inner = &mut self.inner;
         let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));
-        // Calls made by the calling side are none of this one's.
+        // On the calling side other calls of the same task do not belong to this one.
         let context = (!is_client).then_some(context);
         TraceFuture { call, span, context, ended: false }
     }
@@ -152,7 +167,7 @@ pub struct TraceFuture<F> {
     #[pin]
     call: F,
     span: Span,
-    /// That of a call being served.
+    /// The context of a call that is being served.
     context: Option<TraceContext>,
     /// The outcome is recorded, or will be by the items.
     ended: bool,
@@ -177,7 +192,7 @@ where
         match &mut result {
             Ok(response) => {
                 let failed = response.error_code();
-                match response.items_mut() {
+                match response.body_mut() {
                     Some(items) => trace_items(items, this.span, this.context.as_ref()),
                     None => record(this.span, failed),
                 }
@@ -206,29 +221,29 @@ fn record(span: &Span, failed: Option<Code>) {
 }
 
 /// Keeps the span for as long as there are items.
-fn trace_items(items: &mut Items, span: &Span, context: Option<&TraceContext>) {
+fn trace_items(items: &mut Body, span: &Span, context: Option<&TraceContext>) {
     if !span.is_disabled() || context.is_some() {
         let (span, context) = (span.clone(), context.cloned());
-        items.wrap(|items| Box::pin(TracedItems { items, span, context }));
+        BodyStream::wrap(items, |items| Box::pin(TracedItems { items, span, context }));
     }
     if !span.is_disabled() {
         let span = span.clone();
         items.on_end(move |end| match end {
-            ItemsEnd::Complete => record(&span, None),
-            ItemsEnd::Failed(code) => record(&span, Some(code)),
-            ItemsEnd::Dropped => record(&span, Some(Code::Cancelled)),
+            BodyEnd::Complete => record(&span, None),
+            BodyEnd::Failed(code) => record(&span, Some(code)),
+            BodyEnd::Dropped => record(&span, Some(Code::Cancelled)),
         });
     }
 }
 
-/// Items that are made inside of a span.
+/// Items that are made inside a span.
 struct TracedItems {
-    items: BoxItems,
+    items: BoxBodySource,
     span: Span,
     context: Option<TraceContext>,
 }
 
-impl PollItems for TracedItems {
+impl BodySource for TracedItems {
     fn poll_fill(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,14 +1,14 @@
-//! What is said of an application's error to those who do not know its type.
+//! The code and text of an application's error, for those who do not know its type.
 
 use std::{fmt, marker::PhantomData};
 
 use crate::Code;
 
-/// An application's error that has a code of its own: derive it, or write it by hand.
+/// An application's error that has a [`Code`]. Can be derived.
 ///
-/// The code goes with the error to callers that do not know its type, to layers, logs and retries;
-/// without it, it is [`Code::Unknown`]. The text that goes with it is that of `Display`, if the error
-/// has it. Callers that know the type get the error itself, as [`CallError::App`](crate::CallError).
+/// The code is sent with the error, for layers, logs, retries and callers that do not know the error's type. The code
+/// of an error without this trait is [`Code::Unknown`]. The text of `Display` is sent as well, if the error
+/// implements it. Callers that know the type get the error itself, as [`CallError::App`](crate::CallError).
 ///
 /// ```
 /// use muxado_rpc::{AppError, Code};
@@ -25,7 +25,7 @@ use crate::Code;
 /// assert_eq!(DivideError::Overflow { dividend: 1e308 }.code(), Code::OutOfRange);
 /// ```
 pub trait AppError {
-    /// The kind of failure.
+    /// Returns the kind of failure.
     fn code(&self) -> Code;
 }
 

@@ -2,15 +2,14 @@
 
 use std::{convert::Infallible, error::Error, fmt};
 
-use crate::{Code, Status, support::text::Brief};
+use crate::{Code, Status, support::truncate::Brief};
 
-/// Why a call has no value: the application's own error `E`, or a [`Status`].
+/// The error of a call: the application's own error `E`, or a [`Status`].
 ///
-/// A method without an error of its own has [`CallError<Infallible>`](CallError), of which only the
-/// status is possible.
+/// A method that does not return a `Result` has [`CallError<Infallible>`](CallError), which is always a status.
 ///
-/// `Display` shows at most 256 bytes of the text of either, escaped, because they came from a peer;
-/// [`app`](Self::app) has all of the application's error.
+/// `Display` shows at most 256 bytes of either text, escaped, because a peer sent it. [`app`](Self::app) returns
+/// the application's error as a whole.
 ///
 /// ```
 /// use muxado_rpc::{CallError, Status};
@@ -29,12 +28,12 @@ use crate::{Code, Status, support::text::Brief};
 pub enum CallError<E = Infallible> {
     /// The method returned this error.
     App(E),
-    /// The call failed otherwise.
+    /// The call failed in any other way.
     Status(Status),
 }
 
 impl<E> CallError<E> {
-    /// The status, unless it is the application's error.
+    /// Returns the status. `None` for the application's error.
     pub fn status(&self) -> Option<&Status> {
         match self {
             Self::App(_) => None,
@@ -42,7 +41,7 @@ impl<E> CallError<E> {
         }
     }
 
-    /// The application's error.
+    /// Returns the application's error. `None` for a status.
     pub fn app(&self) -> Option<&E> {
         match self {
             Self::App(error) => Some(error),
@@ -50,17 +49,17 @@ impl<E> CallError<E> {
         }
     }
 
-    /// The kind of failure; [`Code::Unknown`] for the application's error.
+    /// Returns the kind of failure: that of the status, or [`Code::Unknown`] for the application's error.
     pub fn code(&self) -> Code {
         self.status().map_or(Code::Unknown, Status::code)
     }
 
-    /// False if the call was surely not executed, so that trying it again is safe.
+    /// Returns whether the call may have been executed. If not, trying it again is safe.
     pub fn may_have_executed(&self) -> bool {
         self.status().is_none_or(Status::may_have_executed)
     }
 
-    /// The same with another error of the application.
+    /// Converts the application's error with `map`.
     pub fn map_app<F>(self, map: impl FnOnce(E) -> F) -> CallError<F> {
         match self {
             Self::App(error) => CallError::App(map(error)),
@@ -75,7 +74,7 @@ impl<E> From<Status> for CallError<E> {
     }
 }
 
-/// What remains of an error when there is no application's error in it.
+/// Converts an error that cannot be an application's error.
 impl From<CallError> for Status {
     fn from(error: CallError) -> Self {
         match error {
@@ -85,7 +84,7 @@ impl From<CallError> for Status {
     }
 }
 
-/// A method whose error is a status has one kind of error only: a handler passes it on by `?`.
+/// Merges both kinds of a method whose own error is a status, so that a handler can pass it on with `?`.
 impl From<CallError<Self>> for Status {
     fn from(error: CallError<Self>) -> Self {
         match error {

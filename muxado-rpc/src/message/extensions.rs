@@ -1,4 +1,4 @@
-//! Values that go along with a connection or a call, found by their type.
+//! Values of a connection or a call, found by their type.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -9,9 +9,9 @@ use std::{
 
 use crate::support::panics;
 
-/// Values of any types, one of each: what a handshake or a layer learnt, for handlers to read.
+/// A map from types to values, by which a handshake or a layer passes on what it has learnt to handlers.
 ///
-/// They never leave this side. Clones share the values.
+/// The values are never sent to the peer. Clones share them.
 ///
 /// ```
 /// use muxado_rpc::Extensions;
@@ -37,32 +37,32 @@ struct Value {
 }
 
 impl Extensions {
-    /// No values.
+    /// Creates a map without values.
     pub const fn new() -> Self {
         Self { values: Vec::new() }
     }
 
-    /// Adds a value, in place of the one of the same type if there was one.
+    /// Adds a value. It replaces an earlier value of the same type.
     pub fn insert<T: Any + Send + Sync>(&mut self, value: T) {
         let id = TypeId::of::<T>();
         self.values.retain(|known| known.id != id);
         self.values.push(Value { id, name: type_name::<T>(), value: Arc::new(value) });
     }
 
-    /// The value of this type.
+    /// Returns the value of type `T`, if there is one.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         let id = TypeId::of::<T>();
         self.values.iter().find(|known| known.id == id)?.value.downcast_ref()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 }
 
 impl Drop for Extensions {
-    /// A value that panics does not keep the others from being dropped. Of several panics the first goes on.
+    /// Drops all values, also if the destructor of one panics; the first panic is resumed after that.
     fn drop(&mut self) {
         let mut first = None;
         while let Some(value) = self.values.pop() {
@@ -78,7 +78,7 @@ impl Drop for Extensions {
     }
 }
 
-/// The names of the types.
+/// Shows the names of the types.
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.values.iter().map(|value| value.name)).finish()

@@ -2,40 +2,70 @@
 
 use std::{
     fmt,
-    marker::PhantomData,
+    sync::Arc,
     task::{Context, Poll},
 };
 
+use tower_layer::{Layer, Stack};
 use tower_service::Service;
 
 use crate::{NamedService, ServiceInfo};
 
-/// A service `N` inside a layer: made by [`NamedService::layered`].
-pub struct Layered<S, N> {
-    service: S,
-    // `fn() -> N` so that the wrapper is `Send` and `Sync` whatever the named type is.
-    named: PhantomData<fn() -> N>,
+/// The service `N` inside the layer `L`. [`NamedService::layered`] creates one.
+pub struct Layered<N, L: Layer<N>> {
+    service: L::Service,
+    /// What the service was made from, for further layers.
+    origin: Arc<(N, L)>,
 }
 
-impl<S, N> Layered<S, N> {
-    pub(crate) const fn new(service: S) -> Self {
-        Self { service, named: PhantomData }
+impl<N, L: Layer<N>> Layered<N, L> {
+    pub(crate) fn new(named: N, layer: L) -> Self
+    where
+        N: Clone,
+    {
+        Self { service: layer.layer(named.clone()), origin: Arc::new((named, layer)) }
     }
 
-    /// The layered service itself.
-    pub fn into_inner(self) -> S {
+    /// Adds a layer inside those that were added before, so that the layer added first sees a request first.
+    ///
+    /// The layers that were added before are applied anew.
+    pub fn layered<M>(self, layer: M) -> Layered<N, Stack<M, L>>
+    where
+        N: Clone,
+        M: Layer<N>,
+        L: Layer<M::Service> + Clone,
+    {
+        let (named, outer) = &*self.origin;
+        Layered::new(named.clone(), Stack::new(layer, outer.clone()))
+    }
+
+    /// Returns a reference to the service with its layers.
+    pub const fn get_ref(&self) -> &L::Service {
+        &self.service
+    }
+
+    /// Returns a mutable reference to the service with its layers.
+    pub const fn get_mut(&mut self) -> &mut L::Service {
+        &mut self.service
+    }
+
+    /// Returns the service with its layers.
+    pub fn into_inner(self) -> L::Service {
         self.service
     }
 }
 
-impl<S, N: NamedService> NamedService for Layered<S, N> {
+impl<N: NamedService, L: Layer<N>> NamedService for Layered<N, L> {
     const INFO: &'static ServiceInfo = N::INFO;
 }
 
-impl<S: Service<R>, N, R> Service<R> for Layered<S, N> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+impl<N, L, R> Service<R> for Layered<N, L>
+where
+    L: Layer<N, Service: Service<R>>,
+{
+    type Response = <L::Service as Service<R>>::Response;
+    type Error = <L::Service as Service<R>>::Error;
+    type Future = <L::Service as Service<R>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.service.poll_ready(cx)
@@ -46,13 +76,13 @@ impl<S: Service<R>, N, R> Service<R> for Layered<S, N> {
     }
 }
 
-impl<S: Clone, N> Clone for Layered<S, N> {
+impl<N, L: Layer<N, Service: Clone>> Clone for Layered<N, L> {
     fn clone(&self) -> Self {
-        Self::new(self.service.clone())
+        Self { service: self.service.clone(), origin: Arc::clone(&self.origin) }
     }
 }
 
-impl<S: fmt::Debug, N> fmt::Debug for Layered<S, N> {
+impl<N, L: Layer<N, Service: fmt::Debug>> fmt::Debug for Layered<N, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Layered").field(&self.service).finish()
     }

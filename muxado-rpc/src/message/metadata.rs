@@ -1,4 +1,4 @@
-//! Strings beside a request or an answer, for layers: authentication, tracing and the like.
+//! Names and values that travel with a request or a response.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::support::text::Brief;
+use crate::support::truncate::Brief;
 
-/// Names and values that travel beside the parameters of a request or the value of an answer.
+/// Names and values that travel with a request or a response, such as tokens and trace ids.
 ///
-/// Names are unique and case-sensitive, and keep their order. How much one message may carry is set by
-/// [`Limits::max_metadata_size`]. Empty metadata costs nothing. `Debug` shows names only, because values may be
-/// secrets, such as tokens.
+/// Names are unique and case-sensitive, and keep their order. [`Limits::max_metadata_size`] limits how much one
+/// message may carry. Empty metadata costs nothing. `Debug` shows names only, because values may be secrets, such as
+/// tokens.
 ///
 /// ```
 /// use muxado_rpc::Metadata;
@@ -32,12 +32,12 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// No entries.
+    /// Creates metadata without entries.
     pub const fn new() -> Self {
         Self { entries: Vec::new(), excess: 0 }
     }
 
-    /// Sets a value; the old one, if there was one.
+    /// Sets the value of a name. Returns the previous value, if there was one.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) -> Option<String> {
         let (name, value) = (name.into(), value.into());
         match self.entries.iter_mut().find(|(known, _)| *known == name) {
@@ -49,33 +49,33 @@ impl Metadata {
         }
     }
 
-    /// Takes a value out.
+    /// Removes a name. Returns its value, if there was one.
     pub fn remove(&mut self, name: &str) -> Option<String> {
         let at = self.entries.iter().position(|(known, _)| known == name)?;
         Some(self.entries.remove(at).1)
     }
 
-    /// The value of a name.
+    /// Returns the value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.entries.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// Names and values in the order of insertion.
+    /// Returns an iterator over names and values, in the order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of all names and values: what [`Limits::max_metadata_size`] limits.
+    /// Returns the size of all names and values in bytes, which [`Limits::max_metadata_size`] limits.
     ///
     /// [`Limits::max_metadata_size`]: crate::Limits::max_metadata_size
     pub fn size(&self) -> usize {
@@ -83,7 +83,7 @@ impl Metadata {
     }
 }
 
-/// Sets all the values of another.
+/// Sets all given values.
 impl Extend<(String, String)> for Metadata {
     fn extend<I: IntoIterator<Item = (String, String)>>(&mut self, entries: I) {
         for (name, value) in entries {
@@ -117,7 +117,7 @@ impl<N: Into<String>, V: Into<String>, const LEN: usize> From<[(N, V); LEN]> for
     }
 }
 
-/// The names; values may be secrets.
+/// Shows names only, because values may be secrets.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Brief(Names(self)))

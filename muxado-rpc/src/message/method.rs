@@ -1,4 +1,4 @@
-//! What is known about a service and its methods before any call: names, ids, order.
+//! Descriptions of services and methods: names, ids, options.
 
 use std::{fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use crate::message::layered::Layered;
 
-/// The number that stands for a service on the wire: the type of each of its streams.
+/// The id of a service on the wire: the type of each stream that carries one of its calls.
 ///
 /// ```
 /// use muxado_rpc::ServiceId;
@@ -19,14 +19,16 @@ use crate::message::layered::Layered;
 pub struct ServiceId(u32);
 
 impl ServiceId {
-    /// The id with this number. Numbers from 0xFFFF_FF00 on are reserved: a service with one of
-    /// them cannot be registered.
+    /// Creates an id from its number.
+    ///
+    /// Numbers from 0xFFFF_FF00 on are reserved; a service with such an id cannot be registered.
     pub const fn new(id: u32) -> Self {
         Self(id)
     }
 
-    /// The id of a service that only has a name: FNV-1a (32 bit) of its UTF-8 bytes. Never a
-    /// reserved one: of a result from 0xFFFF_FF00 on the top bit is cleared.
+    /// Returns the id of a service that declares none: the 32-bit FNV-1a hash of its name in UTF-8.
+    ///
+    /// A hash from 0xFFFF_FF00 on, which would be reserved, has its top bit cleared.
     pub const fn from_name(name: &str) -> Self {
         let bytes = name.as_bytes();
         let mut hash = FNV_OFFSET;
@@ -41,12 +43,12 @@ impl ServiceId {
         Self(hash)
     }
 
-    /// The number on the wire.
+    /// Returns the number on the wire.
     pub const fn as_u32(self) -> u32 {
         self.0
     }
 
-    /// Whether the number belongs to the protocol itself (heartbeat and the like).
+    /// Returns whether the id is reserved for the protocol itself, such as that of heartbeats.
     pub const fn is_reserved(self) -> bool {
         self.0 >= FIRST_RESERVED
     }
@@ -64,7 +66,7 @@ impl fmt::Debug for ServiceId {
     }
 }
 
-/// One method of a service. Generated; layers read it from [`Request::method`].
+/// The description of a method. Generated code creates one for each method; [`Request::method`] returns it to layers.
 ///
 /// [`Request::method`]: crate::Request::method
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -76,23 +78,23 @@ pub struct MethodInfo {
     options: MethodOptions,
 }
 
-/// What the signature and the attributes of a method say about its calls.
+/// The options that the signature and the attributes of a method declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodOptions {
     /// Which sides stream.
     pub shape: Shape,
-    /// Whether running it twice is as good as once.
+    /// Whether a call may be executed twice without harm.
     pub idempotent: bool,
-    /// Whether its handler runs to the end whatever becomes of the caller.
+    /// Whether the handler runs to its end even if the call is cancelled.
     pub no_cancel: bool,
-    /// Whether its handler asks for the [`Context`](crate::Context).
+    /// Whether the handler takes the [`Context`](crate::Context).
     pub takes_context: bool,
     /// The time limit of calls that set none.
     pub timeout: Option<Duration>,
 }
 
 impl MethodOptions {
-    /// A unary method without any attribute.
+    /// The options of a unary method without attributes.
     pub const DEFAULT: Self = Self {
         shape: Shape::Unary,
         idempotent: false,
@@ -112,23 +114,23 @@ impl MethodOptions {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// One request, one answer.
+    /// One request and one response.
     Unary,
-    /// One request, any number of items and an end.
+    /// One request, then a stream of items as the response.
     ServerStreaming,
-    /// A request, any number of items and an end, one answer.
+    /// A request with a stream of items, then one response.
     ClientStreaming,
-    /// Items both ways.
+    /// A stream of items each way.
     Bidirectional,
 }
 
 impl Shape {
-    /// Whether the caller sends items.
+    /// Returns whether the caller sends a stream of items.
     pub const fn streams_input(self) -> bool {
         matches!(self, Self::ClientStreaming | Self::Bidirectional)
     }
 
-    /// Whether the method returns items.
+    /// Returns whether the method returns a stream of items.
     pub const fn streams_output(self) -> bool {
         matches!(self, Self::ServerStreaming | Self::Bidirectional)
     }
@@ -144,43 +146,43 @@ impl MethodInfo {
         self
     }
 
-    /// The name of the service, as in `calc.Calculator`.
+    /// Returns the name of the service, such as `calc.Calculator`.
     pub const fn service(&self) -> &'static str {
         self.service
     }
 
-    /// The id of the service on the wire.
+    /// Returns the id of the service on the wire.
     pub const fn service_id(&self) -> ServiceId {
         self.service_id
     }
 
-    /// The name of the method on the wire.
+    /// Returns the name of the method on the wire.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The method's place in [`ServiceInfo::methods`].
+    /// Returns the index of the method in [`ServiceInfo::methods`].
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Which sides of its calls stream items.
+    /// Returns which sides of its calls stream items.
     pub const fn shape(&self) -> Shape {
         self.options.shape
     }
 
-    /// Whether a call may be executed twice without harm: `#[method(idempotent)]`. Layers that try
-    /// again may do so even when the call may have been executed.
+    /// Returns whether a call may be executed twice without harm: `#[method(idempotent)]`. Such a call may be tried
+    /// again even if it may have been executed.
     pub const fn is_idempotent(&self) -> bool {
         self.options.idempotent
     }
 
-    /// Whether its handler runs to the end even if the caller goes: `#[method(no_cancel)]`.
+    /// Returns whether the handler runs to its end even if the call is cancelled: `#[method(no_cancel)]`.
     pub const fn is_no_cancel(&self) -> bool {
         self.options.no_cancel
     }
 
-    /// The time limit of calls that set none: `#[method(timeout_ms = 500)]`.
+    /// Returns the time limit of calls that set none: `#[method(timeout_ms = 500)]`.
     pub const fn default_timeout(&self) -> Option<Duration> {
         self.options.timeout
     }
@@ -202,7 +204,7 @@ impl fmt::Debug for MethodInfo {
     }
 }
 
-/// A service: its name, its id, its methods. Generated.
+/// The description of a service. Generated code creates one for each service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceInfo {
     name: &'static str,
@@ -215,49 +217,49 @@ impl ServiceInfo {
         Self { name, id: ServiceId::new(id), methods }
     }
 
-    /// The name of the service: of the trait, unless the attribute gave another.
+    /// Returns the name of the service: that of the trait, unless the attribute gives another.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The id of the service on the wire.
+    /// Returns the id of the service on the wire.
     pub const fn id(&self) -> ServiceId {
         self.id
     }
 
-    /// The methods in the order of the trait.
+    /// Returns the methods, in the order of the trait.
     pub const fn methods(&self) -> &'static [MethodInfo] {
         self.methods
     }
 
-    /// The method with this name on the wire.
+    /// Returns the method with this name on the wire.
     pub fn method(&self, name: &str) -> Option<&'static MethodInfo> {
         self.method_named(name.as_bytes())
     }
 
-    /// The same, for a name of which nobody knows that it is text.
+    /// Returns the method with this name, which may not be UTF-8.
     pub(crate) fn method_named(&self, name: &[u8]) -> Option<&'static MethodInfo> {
         self.methods.iter().find(|method| method.name.as_bytes() == name)
     }
 }
 
-/// A service that knows which one it is, so that a [`Router`] can find it. Generated for every
-/// server type.
+/// A service with a description, by which a [`Router`] finds it. Implemented by every generated server.
 ///
 /// [`Router`]: crate::Router
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service of `#[muxado_rpc::service]`",
-    label = "no generated server, e.g. `CalculatorServer::new(..)`",
+    label = "not a generated server, such as `CalculatorServer::new(..)`",
     note = "to put a Tower layer around one service use `NamedService::layered`, which keeps its identity"
 )]
 pub trait NamedService {
-    /// The service's name, id and methods.
+    /// The description of the service.
     const INFO: &'static ServiceInfo;
 
     /// Puts a Tower layer around this one service, which keeps its name and id.
     ///
-    /// Of several, the one added last sees a request first. A layer for all services of a peer goes
-    /// to `layer` of [`PeerBuilder`](crate::PeerBuilder) and [`ServerBuilder`](crate::ServerBuilder).
+    /// Layers run in the order in which they were added: the first added sees a request first. A layer for all
+    /// services of a peer goes to `layer` of [`PeerBuilder`](crate::PeerBuilder::layer) or
+    /// [`ServerBuilder`](crate::ServerBuilder::layer).
     ///
     /// ```
     /// use std::time::Duration;
@@ -273,12 +275,12 @@ pub trait NamedService {
     /// let router = Router::new().add(impatient)?;
     /// # Ok::<_, muxado_rpc::RegistrationError>(())
     /// ```
-    fn layered<L>(self, layer: L) -> Layered<L::Service, Self>
+    fn layered<L>(self, layer: L) -> Layered<Self, L>
     where
-        Self: Sized,
+        Self: Clone,
         L: Layer<Self>,
     {
-        Layered::new(layer.layer(self))
+        Layered::new(self, layer)
     }
 }
 

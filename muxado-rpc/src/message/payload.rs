@@ -1,6 +1,6 @@
 //! One encoded value, with room in front of it for what the wire puts there.
 
-mod spare;
+mod buffer_pool;
 
 use std::{fmt, ops::Deref};
 
@@ -10,10 +10,9 @@ use serde::Serialize;
 
 use crate::codec::{Append, Codec, CodecError};
 
-/// One value as bytes of a [`Codec`]: parameters of a request, value of an answer.
+/// An encoded value: the parameters of a request, or the value of a response.
 ///
-/// Layers may look at it, keep it and pass it on. Cloning a received one is cheap; of one that was
-/// encoded here the bytes are copied.
+/// Cloning a received payload is cheap. Cloning one that was encoded on this side copies its bytes.
 #[derive(Clone)]
 pub struct Payload {
     bytes: Inner,
@@ -30,7 +29,7 @@ enum Inner {
 impl Payload {
     /// Encodes a value.
     pub(crate) fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
-        let mut buf = spare::take();
+        let mut buf = buffer_pool::take();
         buf.resize(HEADROOM, 0);
         codec.encode_into(value, &mut buf)?;
         Ok(Self { bytes: Inner::Encoded(buf) })
@@ -62,7 +61,7 @@ impl Payload {
         }
     }
 
-    /// The bytes alone, without a copy.
+    /// Returns the bytes without copying them.
     pub fn into_bytes(self) -> Bytes {
         match self.bytes {
             Inner::Received { mut bytes, rest } => {
@@ -127,8 +126,8 @@ impl Framed {
         self.buf.len() - self.start
     }
 
-    pub(crate) fn into_outgoing(self) -> Outgoing {
-        Outgoing(Message::Small(self))
+    pub(crate) fn into_outbound(self) -> OutboundMessage {
+        OutboundMessage(Message::Small(self))
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {
@@ -140,7 +139,7 @@ impl Framed {
 
 /// A message on its way out: copied if it is small, shared if it is large.
 #[derive(Debug)]
-pub(crate) struct Outgoing(Message);
+pub(crate) struct OutboundMessage(Message);
 
 #[derive(Debug)]
 enum Message {
@@ -148,7 +147,7 @@ enum Message {
     Large(Bytes),
 }
 
-impl Outgoing {
+impl OutboundMessage {
     /// What is ready to be sent as it is.
     pub(crate) fn new(buf: Vec<u8>) -> Self {
         Self(Message::Small(Framed { buf, start: 0 }))
@@ -173,7 +172,7 @@ impl Outgoing {
 
     /// Gives the buffer of a message that was sent to the next one.
     pub(crate) fn recycle(&mut self) {
-        spare::put(self.reclaim());
+        buffer_pool::put(self.reclaim());
     }
 
     #[cfg(test)]
@@ -185,7 +184,7 @@ impl Outgoing {
     }
 }
 
-impl Buf for Outgoing {
+impl Buf for OutboundMessage {
     fn remaining(&self) -> usize {
         match &self.0 {
             Message::Small(framed) => framed.len(),
@@ -208,7 +207,7 @@ impl Buf for Outgoing {
     }
 }
 
-impl Source for Outgoing {
+impl Source for OutboundMessage {
     fn share(&mut self, n: usize) -> Option<Bytes> {
         if n < SHARE_FROM {
             return None;
@@ -246,6 +245,9 @@ impl fmt::Debug for Payload {
         write!(f, "Payload({} bytes)", self.len())
     }
 }
+
+/// Bytes in front of a MessagePack message: its length.
+pub(crate) const LENGTH_PREFIX: usize = 4;
 
 /// Room for the envelope in front of an encoded value, in bytes: enough for a method name of 35
 /// bytes in JSON; with a longer one, or metadata, the value is copied once.

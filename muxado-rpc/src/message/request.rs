@@ -1,23 +1,20 @@
-//! What a call asks for, as layers and services see it.
+//! The request of a call, as layers and services see it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Channel, Codec, Extensions, Items, Metadata, MethodInfo, PeerInfo, Status,
+    Body, Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status,
     codec::CodecError,
-    connection::link::Link,
     message::{payload::Payload, scope::Scope},
-    stream::items::Limit,
-    support::deadline,
+    support::{deadline, depth::Depth},
 };
 
-/// A call: the method, its encoded parameters, and what goes with them.
+/// The request of a call: the method, its encoded parameters, metadata, and a time limit.
 ///
-/// It is the request of every Tower service here, on both sides: of a [`Channel`], which sends it,
-/// and of a generated server, which runs it.
+/// All Tower services of this crate take it, on both sides: a [`Channel`] sends it, a generated server runs it.
 ///
 /// ```
 /// use muxado_rpc::Request;
@@ -32,8 +29,9 @@ pub struct Request {
     pub(crate) params: Payload,
     timeout: Option<Duration>,
     inherits: bool,
-    /// The items that follow.
-    input: Option<Items>,
+    depth: Depth,
+    /// The items that follow: behind a pointer, because few requests have any.
+    input: Option<Box<Body>>,
     extras: Option<Box<Extras>>,
     arrival: Option<Arrival>,
 }
@@ -43,25 +41,32 @@ pub struct Request {
 struct Extras {
     metadata: Metadata,
     extensions: Extensions,
+    /// What ends with the call, if the connection that this came by will end it.
+    scope: Option<Arc<Scope>>,
 }
 
-static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Extensions::new() };
+static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Extensions::new(), scope: None };
+
+/// A connection, as far as the requests that came by it know it.
+pub(crate) trait Connection: Any + Send + Sync {
+    /// Returns who is at the other end.
+    fn peer(&self) -> &PeerInfo;
+}
 
 /// Where a request came from.
 #[derive(Clone)]
 struct Arrival {
     /// `None` if it came by no connection.
-    link: Option<Arc<Link>>,
+    connection: Option<Arc<dyn Connection>>,
     deadline: Option<Instant>,
-    scope: Option<Arc<Scope>>,
 }
 
 impl Request {
-    /// A request with these parameters. Generated clients make theirs by this.
+    /// Creates a request, as generated clients do.
     ///
     /// # Errors
     ///
-    /// `invalid_argument` when the codec cannot encode the parameters.
+    /// Returns `invalid_argument` if the codec cannot encode the parameters.
     pub fn new<P: Serialize + ?Sized>(
         method: &'static MethodInfo,
         codec: Codec,
@@ -75,11 +80,15 @@ impl Request {
         method: &'static MethodInfo,
         codec: Codec,
         params: Payload,
-        link: Arc<Link>,
+        connection: Arc<dyn Connection>,
     ) -> Self {
         // Only who asks for the context can ask for the end of the call.
-        let scope = method.takes_context().then(Arc::default);
-        Self::from_parts(method, codec, params, Some(Arrival { link: Some(link), deadline: None, scope }))
+        let arrival = Arrival { connection: Some(connection), deadline: None };
+        let mut request = Self::from_parts(method, codec, params, Some(arrival));
+        if method.takes_context() {
+            request.extras_mut().scope = Some(Arc::default());
+        }
+        request
     }
 
     fn from_parts(
@@ -88,7 +97,18 @@ impl Request {
         params: Payload,
         arrival: Option<Arrival>,
     ) -> Self {
-        Self { method, codec, params, timeout: None, inherits: true, input: None, extras: None, arrival }
+        let depth = Depth::current();
+        Self {
+            method,
+            codec,
+            params,
+            timeout: None,
+            inherits: true,
+            depth,
+            input: None,
+            extras: None,
+            arrival,
+        }
     }
 
     fn extras(&self) -> &Extras {
@@ -99,13 +119,14 @@ impl Request {
         self.extras.get_or_insert_default()
     }
 
-    /// Metadata and extensions, of which nothing is left.
+    /// Takes metadata and extensions out of the request.
     pub(crate) fn take_extras(&mut self) -> (Metadata, Extensions) {
         self.extras.take().map_or_else(Default::default, |extras| (extras.metadata, extras.extensions))
     }
 
-    /// A copy, for layers that may have to call again; `None` if the request streams items, which
-    /// exist only once. Copies the parameters if they were encoded on this side.
+    /// Clones the request, for layers that may send it again. `None` if the request streams items, which exist only once.
+    ///
+    /// Copies the parameters if they were encoded on this side.
     pub fn try_clone(&self) -> Option<Self> {
         if self.input.is_some() {
             return None;
@@ -116,23 +137,36 @@ impl Request {
             params: self.params.clone(),
             timeout: self.timeout,
             inherits: self.inherits,
+            depth: self.depth,
             input: None,
             extras: self.extras.clone(),
             arrival: self.arrival.clone(),
         })
     }
 
-    /// The items that follow the parameters, of a method that takes a stream; see [`Items`].
-    pub fn items_mut(&mut self) -> Option<&mut Items> {
-        self.input.as_mut()
+    /// Returns the stream of items that follows the parameters, if the method takes one.
+    pub fn body_mut(&mut self) -> Option<&mut Body> {
+        self.input.as_deref_mut()
     }
 
-    pub(crate) fn set_input(&mut self, input: Option<Items>) {
-        self.input = input;
+    /// The former name of [`body_mut`](Self::body_mut).
+    #[deprecated(note = "renamed to `body_mut`")]
+    pub fn items_mut(&mut self) -> Option<&mut Body> {
+        self.body_mut()
     }
 
-    pub(crate) fn take_input(&mut self) -> Option<Items> {
+    pub(crate) fn set_input(&mut self, input: Option<Body>) {
+        self.input = input.map(Box::new);
+    }
+
+    pub(crate) fn take_input(&mut self) -> Option<Box<Body>> {
         self.input.take()
+    }
+
+    /// Whether the request is on the serving side: it came by a connection, or a service in the same process has
+    /// taken it up.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrival.is_some()
     }
 
     /// Sets the time by which the answer must be there.
@@ -142,30 +176,33 @@ impl Request {
         }
     }
 
-    /// Sets the deadline of a request that came by no connection, if it has a time limit.
-    pub(crate) fn arrive_in_process(&mut self) -> Option<Limit> {
+    /// Lets a request that came by no connection arrive now; returns whether it has a time limit from here on.
+    pub(crate) fn arrive_in_process(&mut self) -> bool {
         if self.arrival.is_some() {
-            return None;
+            return false;
         }
-        let timeout = self.effective_timeout()?;
+        let timeout = self.effective_timeout();
         // A deadline beyond the end of time is none.
-        let at = Instant::now().checked_add(timeout)?;
-        self.arrival = Some(Arrival { link: None, deadline: Some(at), scope: None });
-        Some(Limit { at, timeout })
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if deadline.is_some() {
+            self.timeout = timeout;
+            self.arrival = Some(Arrival { connection: None, deadline });
+        }
+        deadline.is_some()
     }
 
-    /// Changes the time limit; `None` is none. Of use before the request is sent.
+    /// Sets the time limit of a request that is still to be sent; `None` for no limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
 
-    /// Whether the call, if it is made by a handler, must be done within what is left of the time limit
-    /// of the call that the handler serves. It must, unless this is set to false.
+    /// Sets whether a call that a handler makes also has to end within the time limit of the call that the handler serves.
+    /// Default true.
     pub fn set_inherits_deadline(&mut self, inherits: bool) {
         self.inherits = inherits;
     }
 
-    /// The time limit, or what is left of the one of the call that is being served, whichever is less.
+    /// Returns the time limit, or what is left of the inherited one if that is less.
     pub(crate) fn effective_timeout(&self) -> Option<Duration> {
         match (self.timeout, if self.inherits { deadline::inherited() } else { None }) {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
@@ -173,69 +210,88 @@ impl Request {
         }
     }
 
-    /// Values for handlers and layers further in; they are not sent.
+    /// Returns the extensions: values for inner layers and the handler, which are not sent.
     pub fn extensions(&self) -> &Extensions {
         &self.extras().extensions
     }
 
-    /// The same, to be added to.
+    /// Returns a mutable reference to the extensions.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extras_mut().extensions
     }
 
-    /// What ends with the call.
+    /// Returns the scope of the call.
     pub(crate) fn scope(&self) -> Arc<Scope> {
-        self.arrival.as_ref().and_then(|arrival| arrival.scope.clone()).unwrap_or_default()
+        self.arrival_scope().unwrap_or_default()
     }
 
-    /// The same, if the connection this came by will end it.
+    /// Returns the scope of the call, if the connection that the request came by will end it.
     pub(crate) fn arrival_scope(&self) -> Option<Arc<Scope>> {
-        self.arrival.as_ref()?.scope.clone()
+        self.extras().scope.clone()
     }
 
-    /// What travels beside the parameters, to be changed.
+    /// Returns a mutable reference to the metadata.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.extras_mut().metadata
     }
 
-    /// The method to call.
+    /// Returns the method to call.
     pub fn method(&self) -> &'static MethodInfo {
         self.method
     }
 
-    /// The codec of the parameters, and of the answer to come.
+    /// Returns the codec of the parameters, which is also that of the response.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// What travels beside the parameters.
+    /// Returns the metadata.
     pub fn metadata(&self) -> &Metadata {
         &self.extras().metadata
     }
 
-    /// How long the caller waits, counted from when the request is sent or was received.
-    /// No limit unless the caller set one.
+    /// Returns the time limit that the caller has set, if it has set one.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// When the caller stops waiting: on the serving side, if it set a time limit.
+    /// Returns when the time limit ends, on the serving side. `None` if there is no limit.
     pub fn deadline(&self) -> Option<Instant> {
         self.arrival.as_ref()?.deadline
     }
 
-    /// Who sent the request: on the serving side.
+    /// Returns who sent the request. `None` on the calling side, and for a request that came by no connection.
+    pub fn peer_info(&self) -> Option<&PeerInfo> {
+        Some(self.arrival.as_ref()?.connection.as_ref()?.peer())
+    }
+
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
     pub fn peer(&self) -> Option<&PeerInfo> {
-        Some(self.arrival.as_ref()?.link.as_ref()?.peer())
+        self.peer_info()
     }
 
-    /// The channel back to the caller; a detached one if the request did not come by a connection.
-    pub(crate) fn channel(&self) -> Channel {
-        let link = self.arrival.as_ref().and_then(|arrival| arrival.link.clone());
-        link.map_or_else(Channel::detached, Channel::new)
+    /// Returns how deep the call stands among those that are served for the sake of others.
+    pub(crate) const fn depth(&self) -> Depth {
+        self.depth
     }
 
-    /// The encoded parameters: a map by name or an array by position.
+    pub(crate) const fn set_depth(&mut self, depth: Depth) {
+        self.depth = depth;
+    }
+
+    /// Returns the depth with which the request is sent from here. One that came is passed on, one deeper.
+    pub(crate) fn outgoing_depth(&self) -> Depth {
+        let own = if self.arrival.is_some() { self.depth.next() } else { self.depth };
+        own.max(Depth::current())
+    }
+
+    /// Returns the connection that the request came by.
+    pub(crate) fn connection(&self) -> Option<Arc<dyn Connection>> {
+        self.arrival.as_ref()?.connection.clone()
+    }
+
+    /// Returns the encoded parameters: a map by name or an array by position.
     pub fn params(&self) -> &[u8] {
         &self.params
     }
@@ -244,7 +300,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// `invalid_argument`, naming the method and what is wrong.
+    /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
         self.codec.decode(&self.params).map_err(|error| {
             Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method))

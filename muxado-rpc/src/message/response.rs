@@ -1,24 +1,22 @@
-//! What a call came to, as layers and clients see it.
+//! The response of a call, as layers and clients see it.
+
+use std::any::Any;
 
 use bytes::Bytes;
-use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    CallError, Code, Codec, Items, Metadata, MethodInfo, Origin, Status, Streaming,
-    message::payload::Payload,
+    Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, Status,
+    message::{app_error::Description, payload::Payload},
     support::{
         panics::Panic,
-        text::{Brief, MAX_SHOWN, brief},
+        truncate::{Brief, MAX_SHOWN, brief},
     },
-    wire::one_answer,
 };
 
-/// What a method returned: a value, items to come, or an error of the application's own.
+/// The response of a call: a value, a stream of items still to come, or the application's own error.
 ///
-/// Failures of other kinds are a [`Status`], the error of the Tower services here.
+/// Any other failure is a [`Status`], the error type of this crate's Tower services.
 #[derive(Debug)]
 pub struct Response {
     codec: Codec,
@@ -33,7 +31,7 @@ pub(crate) enum Outcome {
     /// The method's error.
     Error(EncodedError),
     /// The method's items, which are still to come.
-    Items(Items),
+    Body(Body),
 }
 
 /// Why there is no value, or no further item.
@@ -48,6 +46,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The failure that an error of a method is. A [`Status`] is none of the application's own errors: it goes as
+    /// what it is, so that callers of any kind see its code.
+    pub(crate) fn of_error<E>(codec: Codec, error: &E, describe: fn(&E) -> Description) -> Self
+    where
+        E: Serialize + 'static,
+    {
+        match (error as &dyn Any).downcast_ref::<Status>() {
+            // That of another call which was refused says nothing of this one.
+            Some(status) => Self::Status(status.clone().maybe_executed()),
+            None => {
+                let Description { code, message } = describe(error);
+                EncodedError::encode(codec, error, code, message).map_or_else(Self::Status, Self::App)
+            }
+        }
+    }
+
     /// The code that it shows.
     pub(crate) fn code(&self) -> Code {
         match self {
@@ -67,20 +81,20 @@ pub struct EncodedError {
 }
 
 impl Response {
-    /// The value that a method returned.
+    /// Creates a response with a value that a method returned.
     ///
     /// # Errors
     ///
-    /// `internal` when the codec cannot encode it.
+    /// Returns `internal` if the codec cannot encode it.
     pub fn new<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, Status> {
         Ok(Self::from_outcome(codec, Outcome::Value(encode(codec, value)?)))
     }
 
-    /// The error that a method returned.
+    /// Creates a response with an error that a method returned.
     ///
     /// # Errors
     ///
-    /// `internal` when the codec cannot encode it.
+    /// Returns `internal` if the codec cannot encode it.
     pub fn from_error<E: Serialize + ?Sized>(codec: Codec, error: &E) -> Result<Self, Status> {
         Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
     }
@@ -98,59 +112,65 @@ impl Response {
         self
     }
 
-    /// What travels beside the value, to be changed: on the serving side before it is sent.
+    /// Returns a mutable reference to the metadata. On the serving side changes are sent.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.metadata
     }
 
-    /// What travels beside the value.
+    /// Returns the metadata.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The codec of the value.
+    /// Returns the codec of the value.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Whether the method returned a value or items, not an error.
+    /// Returns whether the method returned a value or a stream, not an error.
     pub fn is_ok(&self) -> bool {
         !matches!(self.outcome, Outcome::Error(_))
     }
 
-    /// The code of the error that the method returned, if it did.
+    /// Returns the code of the error that the method returned, if it returned one.
     pub(crate) fn error_code(&self) -> Option<Code> {
         match &self.outcome {
             Outcome::Error(error) => Some(error.code),
-            Outcome::Value(_) | Outcome::Items(_) => None,
+            Outcome::Value(_) | Outcome::Body(_) => None,
         }
     }
 
-    /// The encoded value or error; empty if the method returns items.
+    /// Returns the encoded value or error. Empty if the method returns a stream.
     pub fn payload(&self) -> &[u8] {
         match &self.outcome {
             Outcome::Value(payload) => payload,
             Outcome::Error(error) => &error.value,
-            Outcome::Items(_) => &[],
+            Outcome::Body(_) => &[],
         }
     }
 
-    /// The items of a streaming method, to be looked after by a layer: see [`Items`].
-    pub fn items_mut(&mut self) -> Option<&mut Items> {
+    /// Returns the stream of items, if the method returns one.
+    pub fn body_mut(&mut self) -> Option<&mut Body> {
         match &mut self.outcome {
-            Outcome::Items(items) => Some(items),
+            Outcome::Body(body) => Some(body),
             _ => None,
         }
     }
 
-    /// Takes the items of a streaming method, and the metadata that goes in front of them.
-    pub(crate) fn take_items(&mut self) -> Option<(Items, Metadata)> {
-        if !matches!(self.outcome, Outcome::Items(_)) {
+    /// The former name of [`body_mut`](Self::body_mut).
+    #[deprecated(note = "renamed to `body_mut`")]
+    pub fn items_mut(&mut self) -> Option<&mut Body> {
+        self.body_mut()
+    }
+
+    /// Takes the body of a streaming method, and the metadata that goes in front of its items.
+    pub(crate) fn take_body(&mut self) -> Option<(Body, Metadata)> {
+        if !matches!(self.outcome, Outcome::Body(_)) {
             return None;
         }
         let outcome = std::mem::replace(&mut self.outcome, Outcome::Value(Bytes::new().into()));
-        let Outcome::Items(items) = outcome else { return None };
-        Some((items, std::mem::take(&mut self.metadata)))
+        let Outcome::Body(body) = outcome else { return None };
+        Some((body, std::mem::take(&mut self.metadata)))
     }
 
     /// The value, if there is nothing else and it is in this codec.
@@ -170,7 +190,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
-            Outcome::Items(_) => Err(items_unasked(method).into()),
+            Outcome::Body(_) => Err(body_unasked(method).into()),
         }
     }
 
@@ -183,38 +203,7 @@ impl Response {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
             Outcome::Error(error) => Err(error.decode(self.codec, method)),
-            Outcome::Items(_) => Err(items_unasked(method).into()),
-        }
-    }
-}
-
-/// What a method that returns a stream came to.
-impl Response {
-    pub(crate) fn into_streaming<T: DeserializeOwned>(
-        mut self,
-        method: &'static MethodInfo,
-    ) -> Result<Streaming<T>, CallError> {
-        match self.take_items() {
-            Some((items, metadata)) => Ok(Streaming::new(method, items, metadata)),
-            // It failed before the first item.
-            None => Err(self.decode::<IgnoredAny>(method).err().unwrap_or_else(|| one_answer(method).into())),
-        }
-    }
-
-    pub(crate) fn into_streaming_fallible<T, E>(
-        mut self,
-        method: &'static MethodInfo,
-    ) -> Result<Streaming<T, E>, CallError<E>>
-    where
-        T: DeserializeOwned,
-        E: DeserializeOwned,
-    {
-        match self.take_items() {
-            Some((items, metadata)) => Ok(Streaming::fallible(method, items, metadata)),
-            None => {
-                let result = self.decode_result::<IgnoredAny, E>(method);
-                Err(result.err().unwrap_or_else(|| one_answer(method).into()))
-            }
+            Outcome::Body(_) => Err(body_unasked(method).into()),
         }
     }
 }
@@ -241,7 +230,7 @@ impl EncodedError {
     }
 }
 
-fn items_unasked(method: &MethodInfo) -> Status {
+fn body_unasked(method: &MethodInfo) -> Status {
     Status::internal(format!("{method}: items came where one answer was expected"))
 }
 

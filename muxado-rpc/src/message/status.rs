@@ -1,4 +1,4 @@
-//! Why a call failed when it was not the application's own error.
+//! The failure of a call, other than the application's own error.
 
 mod code;
 mod from;
@@ -12,16 +12,16 @@ pub use self::code::Code;
 pub(crate) use self::from::{from_box_error, from_open_error, from_read_error};
 use crate::{
     codec::{Codec, CodecError},
-    support::text::{Brief, Escaped, shortened},
+    support::truncate::{Brief, Escaped, truncate},
 };
 
-/// Why a call failed: a code, a text for people, and perhaps details for programs.
+/// The reason why a call failed: a code, a text for people, and optional details for programs.
 ///
-/// A method may return one as its error, as in `Result<User, Status>`: the caller gets it as
+/// A method may return a status as its error, as in `Result<User, Status>`. The caller gets it as
 /// [`CallError::Status`](crate::CallError::Status), details included.
 ///
-/// It also says who failed ([`origin`](Self::origin)), and whether the call may have been executed,
-/// so that a retry is known to be safe or not.
+/// A status also says who failed ([`origin`](Self::origin)), and whether the call may have been executed
+/// ([`may_have_executed`](Self::may_have_executed)), which decides whether a retry is safe.
 ///
 /// ```
 /// use muxado_rpc::{Code, Status};
@@ -31,9 +31,8 @@ use crate::{
 /// assert_eq!(status.to_string(), "not_found: no user 7");
 /// ```
 ///
-/// [`message`](Self::message) returns the text as it is, of a peer's at most 4 096 bytes. `Display` and `Debug` escape
-/// what acts on a terminal or a log, such as line feeds, and show at most 256 bytes of a text that came from a peer
-/// ([`Origin::Peer`]).
+/// [`message`](Self::message) returns the text unescaped; at most 4 096 bytes of a peer's text are kept. `Display` and
+/// `Debug` escape control characters and show at most 256 bytes of a text that came from a peer ([`Origin::Peer`]).
 #[derive(Clone)]
 pub struct Status {
     // Boxed so that a `Result` with it stays as small as its value.
@@ -56,13 +55,13 @@ struct Details {
     bytes: Bytes,
 }
 
-/// Who failed.
+/// Who caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The peer answered so: its handler, a layer of its, or its RPC runtime.
+    /// The peer: its handler, one of its layers, or its RPC runtime.
     Peer,
-    /// This side: a layer, a limit, a time-out, a value that cannot be encoded or decoded.
+    /// This side: a layer, a limit, a time limit, or a value that cannot be encoded or decoded.
     Local,
     /// The connection between the two.
     Transport,
@@ -72,15 +71,15 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Executed {
-    /// Surely not: trying again is safe.
+    /// The call was surely not executed. Trying it again is safe.
     No,
-    /// Perhaps, wholly or in part.
+    /// The call may have been executed, wholly or in part.
     Maybe,
 }
 
 impl Status {
-    /// A status with this code and text. Its origin is [`Origin::Local`]; on the other side of a
-    /// connection it is [`Origin::Peer`].
+    /// Creates a status with a code and a text. Its origin is [`Origin::Local`]; for the other side of a connection it
+    /// is [`Origin::Peer`].
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let inner = Inner {
             code,
@@ -92,8 +91,7 @@ impl Status {
         Self { inner: Box::new(inner) }
     }
 
-    /// Adds a value for programs to read with [`details`](Self::details). One that cannot be
-    /// encoded is left out.
+    /// Adds a value that programs read with [`details`](Self::details). A value that cannot be encoded is left out.
     #[must_use]
     pub fn with_details<T: Serialize>(mut self, details: &T) -> Self {
         let mut buf = Vec::new();
@@ -112,9 +110,10 @@ impl Status {
         self
     }
 
-    /// The same, of a call that was surely not executed. It is for layers that refuse a call before
-    /// its handler: the caller then knows that a retry is safe. Of a status that a method returns it
-    /// says nothing, because the method did run.
+    /// Marks the call as surely not executed, so that the caller knows that a retry is safe.
+    ///
+    /// Layers use it when they refuse a call before its handler runs. It has no effect on a status that a method
+    /// returns, because the method did run.
     ///
     /// ```
     /// use muxado_rpc::Status;
@@ -128,24 +127,23 @@ impl Status {
         self
     }
 
-    /// The call may have been executed, whatever the peer says of this end of it: it was tried before, or
-    /// answered in part.
+    /// Marks the call as possibly executed, whatever the peer says: it was tried before, or answered in part.
     pub(crate) fn maybe_executed(mut self) -> Self {
         self.inner.executed = Executed::Maybe;
         self
     }
 
-    /// The kind of failure.
+    /// Returns the kind of failure.
     pub fn code(&self) -> Code {
         self.inner.code
     }
 
-    /// The text for people; may be empty. Of a peer's at most 4 096 bytes are kept. Nothing in it is escaped.
+    /// Returns the text for people, unescaped. It may be empty; at most 4 096 bytes of a peer's text are kept.
     pub fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// The details, if there are any that decode as `T`.
+    /// Returns the details. `None` if there are none or they do not decode as `T`.
     pub fn details<T: DeserializeOwned>(&self) -> Option<T> {
         let details = self.inner.details.as_ref()?;
         details.codec.decode(&details.bytes).ok()
@@ -157,23 +155,23 @@ impl Status {
         details.codec.transcode(&details.bytes, codec).ok()
     }
 
-    /// Who failed.
+    /// Returns who caused the failure.
     pub fn origin(&self) -> Origin {
         self.inner.origin
     }
 
-    /// Whether the peer executed the call.
+    /// Returns whether the peer may have executed the call.
     pub fn executed(&self) -> Executed {
         self.inner.executed
     }
 
-    /// False if the call was surely not executed, so that trying it again is safe: it was not sent, or
-    /// the peer refused it and said so (`PROTOCOL §10.8`, `§10.10`).
+    /// Returns whether the call may have been executed. If not, trying it again is safe: it was not sent, or the peer
+    /// refused it and said so (`PROTOCOL §10.8`, `§10.10`).
     ///
-    /// A peer of this implementation says so of an unknown service or method, of a request or
-    /// parameters that it cannot decode or that are above a limit, of a time limit that passes before
-    /// the method begins, and of what an [`AuthLayer`](crate::layers::AuthLayer), a load shedding layer or
-    /// a service that is not ready refuses. Peers that do not know how to say it leave it open.
+    /// A peer of this implementation says so of an unknown service or method, a request that it cannot decode or that
+    /// exceeds a limit, a time limit that passes before the method begins, and a call that an
+    /// [`AuthLayer`](crate::layers::AuthLayer), a load shedding layer or a service that is not ready refuses. Other
+    /// implementations may leave it open.
     pub fn may_have_executed(&self) -> bool {
         self.inner.executed != Executed::No
     }
@@ -205,22 +203,22 @@ macro_rules! constructors {
 }
 
 constructors! {
-    cancelled Cancelled "A status with [`Code::Cancelled`]."
-    unknown Unknown "A status with [`Code::Unknown`]."
-    invalid_argument InvalidArgument "A status with [`Code::InvalidArgument`]."
-    deadline_exceeded DeadlineExceeded "A status with [`Code::DeadlineExceeded`]."
-    not_found NotFound "A status with [`Code::NotFound`]."
-    already_exists AlreadyExists "A status with [`Code::AlreadyExists`]."
-    permission_denied PermissionDenied "A status with [`Code::PermissionDenied`]."
-    resource_exhausted ResourceExhausted "A status with [`Code::ResourceExhausted`]."
-    failed_precondition FailedPrecondition "A status with [`Code::FailedPrecondition`]."
-    aborted Aborted "A status with [`Code::Aborted`]."
-    out_of_range OutOfRange "A status with [`Code::OutOfRange`]."
-    unimplemented Unimplemented "A status with [`Code::Unimplemented`]."
-    internal Internal "A status with [`Code::Internal`]."
-    unavailable Unavailable "A status with [`Code::Unavailable`]."
-    data_loss DataLoss "A status with [`Code::DataLoss`]."
-    unauthenticated Unauthenticated "A status with [`Code::Unauthenticated`]."
+    cancelled Cancelled "Creates a status with [`Code::Cancelled`]."
+    unknown Unknown "Creates a status with [`Code::Unknown`]."
+    invalid_argument InvalidArgument "Creates a status with [`Code::InvalidArgument`]."
+    deadline_exceeded DeadlineExceeded "Creates a status with [`Code::DeadlineExceeded`]."
+    not_found NotFound "Creates a status with [`Code::NotFound`]."
+    already_exists AlreadyExists "Creates a status with [`Code::AlreadyExists`]."
+    permission_denied PermissionDenied "Creates a status with [`Code::PermissionDenied`]."
+    resource_exhausted ResourceExhausted "Creates a status with [`Code::ResourceExhausted`]."
+    failed_precondition FailedPrecondition "Creates a status with [`Code::FailedPrecondition`]."
+    aborted Aborted "Creates a status with [`Code::Aborted`]."
+    out_of_range OutOfRange "Creates a status with [`Code::OutOfRange`]."
+    unimplemented Unimplemented "Creates a status with [`Code::Unimplemented`]."
+    internal Internal "Creates a status with [`Code::Internal`]."
+    unavailable Unavailable "Creates a status with [`Code::Unavailable`]."
+    data_loss DataLoss "Creates a status with [`Code::DataLoss`]."
+    unauthenticated Unauthenticated "Creates a status with [`Code::Unauthenticated`]."
 }
 
 impl fmt::Display for Status {
@@ -276,7 +274,7 @@ impl Serialize for Status {
 impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        let message = shortened(&text.message, MAX_STATUS_MESSAGE);
+        let message = truncate(&text.message, MAX_STATUS_MESSAGE);
         Ok(Self::new(text.code, message).with_origin(Origin::Peer))
     }
 }

@@ -1,13 +1,13 @@
-//! Which trace a call belongs to: W3C Trace Context, level 1.
+//! The trace that a call belongs to: W3C Trace Context, level 1.
 
 use std::{fmt, future::Future, sync::Arc};
 
 use crate::{Metadata, support::random};
 
-/// Which trace a call belongs to, as it travels in metadata: `traceparent` and `tracestate` of the
-/// [W3C](https://www.w3.org/TR/trace-context/).
+/// The trace that a call belongs to, in [W3C Trace Context](https://www.w3.org/TR/trace-context/) form.
 ///
-/// Inside a handler below a [`TraceLayer`](super::TraceLayer) it is that of the call being served.
+/// It travels in the metadata of a request, as `traceparent` and `tracestate`. In a handler inside a
+/// [`TraceLayer`](crate::layers::TraceLayer), [`current`](Self::current) returns the context of the call being served.
 ///
 /// ```
 /// use muxado_rpc::{Metadata, layers::TraceContext};
@@ -31,14 +31,15 @@ tokio::task_local! {
 }
 
 impl TraceContext {
-    /// The beginning of a trace, with random ids, to be recorded.
+    /// Creates the context of a new trace, with random ids and the sampled flag set.
     pub fn root() -> Self {
         let trace_id = u128::from(random::next()) << 64 | u128::from(nonzero());
         Self { trace_id, span_id: nonzero(), flags: SAMPLED, state: None }
     }
 
-    /// The context that metadata carries. `None` if there is none or it is not valid; a `tracestate`
-    /// that is not valid or has over 512 bytes is left out.
+    /// Returns the context that metadata carries. `None` if there is none or it is not valid.
+    ///
+    /// A `tracestate` that is not valid or longer than 512 bytes is left out.
     pub fn from_metadata(metadata: &Metadata) -> Option<Self> {
         let mut context = Self::parse(metadata.get(TRACEPARENT)?)?;
         let is_valid =
@@ -47,24 +48,23 @@ impl TraceContext {
         Some(context)
     }
 
-    /// That of the call being served by this task.
+    /// Returns the context of the call that this task serves.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// The same trace, with a span id of its own.
+    /// Returns a context of the same trace with a new span id.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { span_id: nonzero(), ..self.clone() }
     }
 
-    /// Runs a future in this context: of use where a handler spawns tasks, which have none by
-    /// themselves.
+    /// Runs a future in this context. A task that a handler spawns has no context without it.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
         CURRENT.scope(self, future).await
     }
 
-    /// A future that runs in the context that there is now, if there is one.
+    /// Returns a future that runs in the current context, if there is one.
     pub(crate) fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
         let current = Self::current();
         async move {
@@ -80,7 +80,7 @@ impl TraceContext {
         CURRENT.sync_scope(self.clone(), run)
     }
 
-    /// Puts it into metadata, in place of what is there.
+    /// Inserts the context into metadata, in place of an earlier one.
     pub fn insert_into(&self, metadata: &mut Metadata) {
         metadata.insert(TRACEPARENT, self.to_string());
         match &self.state {
@@ -89,22 +89,22 @@ impl TraceContext {
         };
     }
 
-    /// The id of the trace, 32 hexadecimal digits.
+    /// Returns the id of the trace as 32 hexadecimal digits.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
 
-    /// The id of the caller's part of it, 16 hexadecimal digits.
+    /// Returns the id of the span as 16 hexadecimal digits.
     pub fn span_id(&self) -> String {
         format!("{:016x}", self.span_id)
     }
 
-    /// Whether the caller may have recorded it.
+    /// Returns whether the sampled flag is set: the caller may have recorded the trace.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// What tracing systems add of their own.
+    /// Returns the `tracestate`: what tracing systems add of their own.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
@@ -126,14 +126,14 @@ impl TraceContext {
     }
 }
 
-/// The `traceparent` text, in version 00.
+/// Prints the `traceparent` text, in version 00.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
     }
 }
 
-/// Without what tracing systems add of their own, which may be meant for them alone.
+/// Leaves the `tracestate` out, which may be confidential.
 impl fmt::Debug for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TraceContext").field(&format_args!("{self}")).finish()

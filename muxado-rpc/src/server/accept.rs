@@ -11,7 +11,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handshake, Hooks, Order, handshake::shake, links::Links, listener::Accept};
+use super::{
+    Handshake, Hooks, Order, addresses::Addresses, connections::LiveConnections, handshake::shake,
+    listener::Accept,
+};
 use crate::{
     BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
     connection::{setup::Setup, task::Connection},
@@ -38,12 +41,20 @@ struct Starter<S> {
 /// The connections at work. Dropping it ends their tasks.
 struct Connections {
     tasks: JoinSet<()>,
-    links: Arc<Links>,
+    live: Arc<LiveConnections>,
+    addresses: Addresses,
 }
 
 impl<S: CallService> Acceptor<S> {
-    pub(super) fn new(setup: Setup, router: Router, service: S, hooks: Hooks, links: Arc<Links>) -> Self {
-        let connections = Connections { tasks: JoinSet::new(), links };
+    pub(super) fn new(
+        setup: Setup,
+        router: Router,
+        service: S,
+        hooks: Hooks,
+        live: Arc<LiveConnections>,
+    ) -> Self {
+        let addresses = Addresses::new(setup.limits.max_connections_per_address);
+        let connections = Connections { tasks: JoinSet::new(), live, addresses };
         let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
     }
@@ -103,7 +114,7 @@ impl<S: CallService> Acceptor<S> {
                 accepted = accept_after(listener, backoff.until), if has_room => match accepted {
                     Ok((io, peer)) => {
                         backoff = Backoff::default();
-                        self.start(io, peer);
+                        self.admit(io, peer);
                     }
                     Err(error) => self.failed(&mut backoff, &error),
                 },
@@ -112,23 +123,41 @@ impl<S: CallService> Acceptor<S> {
         }
     }
 
-    fn start(&mut self, socket: Socket, peer: PeerInfo) {
+    /// Starts a connection, unless its address has as many as it may have: then it is closed.
+    fn admit(&mut self, socket: Socket, peer: PeerInfo) {
+        let address = socket.peer_ip();
+        if self.connections.addresses.has_room(address) {
+            let task = self.start(socket, peer);
+            self.connections.addresses.insert(task, address);
+            return;
+        }
+        self.connections.live.note_refused();
+        if let Some(line) = self.starter.setup.logs.refusing.admit() {
+            let limit = self.starter.setup.limits.max_connections_per_address;
+            let suppressed = line.suppressed;
+            tracing::warn!(%peer, suppressed, "a connection is closed: its address has {limit} others \
+                (Limits::max_connections_per_address)");
+        }
+    }
+
+    fn start(&mut self, socket: Socket, peer: PeerInfo) -> Id {
         tracing::debug!(%peer, "connection accepted");
         if let Some(handshake) = self.starter.hooks.handshake.clone() {
             return self.start_with(handshake, socket, peer);
         }
         let connection = self.starter.connection(socket, peer);
-        let (peer, link) = (Peer::of_connection(&connection, false), Arc::clone(connection.link()));
+        let (peer, shared) = (Peer::of_connection(&connection, false), Arc::clone(connection.shared()));
         let id = self.connections.tasks.spawn(connection.run()).id();
-        self.connections.links.insert(id, link);
+        self.connections.live.insert(id, shared);
         self.starter.tell(peer);
+        id
     }
 
     /// Starts a connection that begins with a handshake, in its task.
-    fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) {
-        let (starter, links) = (self.starter.clone(), Arc::clone(&self.connections.links));
+    fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) -> Id {
+        let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
         let stopping = self.stopping.clone();
-        self.connections.tasks.spawn(async move {
+        let task = self.connections.tasks.spawn(async move {
             let limit = starter.setup.limits.handshake_timeout;
             let shaken = shake(&*handshake, limit, socket, &mut peer);
             let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
@@ -138,13 +167,14 @@ impl<S: CallService> Acceptor<S> {
             };
             let connection = starter.connection(io, peer);
             let peer = Peer::of_connection(&connection, false);
-            links.insert(tokio::task::id(), Arc::clone(connection.link()));
+            live.insert(tokio::task::id(), Arc::clone(connection.shared()));
             // Who stops the server cancels first, and then ends the connections that it knows.
             if !stopping.is_cancelled() {
                 starter.tell(peer);
                 connection.run().await;
             }
         });
+        task.id()
     }
 
     /// Notes a failure to accept.
@@ -164,7 +194,7 @@ impl<S: CallService> Acceptor<S> {
 impl<S: CallService> Starter<S> {
     fn connection<T>(&self, io: T, peer: PeerInfo) -> Connection<T, S>
     where
-        T: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (router, service) = (self.router.clone(), self.service.clone());
         Connection::new(Side::Server, io, peer, &self.setup, router, service)
@@ -220,7 +250,8 @@ impl Backoff {
 impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
-        self.links.remove(id);
+        self.live.remove(id);
+        self.addresses.remove(id);
         // What a panic left behind may panic, too.
         panics::discard(ended);
     }
@@ -228,8 +259,8 @@ impl Connections {
     /// Lets calls under way finish within `grace`.
     async fn drain(&mut self, grace: Duration) -> Drained {
         let mut drains = JoinSet::new();
-        for link in self.links.all() {
-            drains.spawn(async move { link.drain(grace).await });
+        for shared in self.live.all() {
+            drains.spawn(async move { shared.drain(grace).await });
         }
         let mut sum = Drained::default();
         drains.join_all().await.into_iter().for_each(|drained| sum += drained);
@@ -239,12 +270,12 @@ impl Connections {
 
     /// Ends all connections now.
     async fn close(&mut self) -> Drained {
-        let before = self.links.call_stats();
-        for link in self.links.all() {
-            link.session().close(ErrorCode::NO_ERROR, "the server has stopped");
+        let before = self.live.call_stats();
+        for shared in self.live.all() {
+            shared.session().close(ErrorCode::NO_ERROR, "the server has stopped");
         }
         self.ended().await;
-        Drained::between(&before, &self.links.call_stats(), 0, true)
+        Drained::between(&before, &self.live.call_stats(), 0, true)
     }
 
     async fn ended(&mut self) {

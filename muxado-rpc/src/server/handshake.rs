@@ -1,4 +1,4 @@
-//! Code of the user's between a socket and its session.
+//! A user-supplied step between accepting a socket and starting its session.
 
 use std::time::Duration;
 
@@ -6,24 +6,23 @@ use async_trait::async_trait;
 
 use crate::{
     BoxError, PeerInfo, Socket,
-    client::reconnect::BoxIo,
     support::{panics::CatchUnwind, timer},
+    transport::connector::BoxIo,
 };
 
-/// What a server does with each connection before anything is sent or read on it: TLS, a token, a
-/// look at who is at the other end of a Unix socket.
+/// A step of a server between accepting a socket and starting its session: TLS, a token, the credentials of a Unix
+/// socket.
 ///
-/// With TLS of `tokio_rustls`, `accept` is one line,
-/// `let tls = self.acceptor.accept(socket).await?`, the certificate of the peer is in
-/// `tls.get_ref().1.peer_certificates()`, and `Ok(Box::new(tls))` is the end. The connecting side
-/// does its part first and passes the result to [`PeerBuilder::client`](crate::PeerBuilder::client) or,
-/// from a [`Connector`](crate::reconnect::Connector), to a [`Reconnect`](crate::Reconnect).
+/// For TLS with `tokio_rustls`, `accept` calls `self.acceptor.accept(socket).await?`, reads the certificate of the peer
+/// from `tls.get_ref().1.peer_certificates()`, and returns `Ok(Box::new(tls))`. The connecting side does its part of the
+/// handshake first, then passes the transport to [`PeerBuilder::client`](crate::PeerBuilder::client), or returns it
+/// from a [`Connector`](crate::reconnect::Connector) of a [`Reconnect`](crate::Reconnect).
 ///
 /// ```
-/// use muxado_rpc::{BoxError, Handshake, PeerInfo, Server, Socket, reconnect::BoxIo};
+/// use muxado_rpc::{BoxError, BoxIo, Handshake, PeerInfo, Server, Socket};
 /// use tokio::io::AsyncReadExt;
 ///
-/// /// Four bytes that say who it is.
+/// /// Expects a token of four bytes.
 /// struct Token;
 ///
 /// #[async_trait::async_trait]
@@ -46,20 +45,19 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait Handshake: Send + Sync + 'static {
-    /// Makes the transport of a connection, and may add to what is known of the peer: its
-    /// [identity](PeerInfo::set_identity), [extensions](PeerInfo::extensions_mut).
+    /// Returns the transport of a connection. It may also set what is known of the peer: its
+    /// [identity](PeerInfo::set_identity) and [extensions](PeerInfo::extensions_mut).
     ///
-    /// Runs in a task of the connection. It is dropped after
-    /// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout) and when the server ends.
+    /// Runs in the task of the connection. The future is dropped after
+    /// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout), and when the server ends.
     ///
     /// # Errors
     ///
-    /// Any error ends this connection, and no other; it is logged, as is a panic. The peer sees the
-    /// socket close.
+    /// An error ends this connection only. It is logged, as a panic is, and the peer sees the socket close.
     async fn accept(&self, socket: Socket, peer: &mut PeerInfo) -> Result<BoxIo, BoxError>;
 }
 
-/// Shakes hands within `limit`; why there is no transport otherwise.
+/// Runs a handshake within `limit`. Returns the transport, or why there is none.
 pub(super) async fn shake(
     handshake: &dyn Handshake,
     limit: Duration,

@@ -1,12 +1,15 @@
-//! Sockets that are connected to.
+//! Listening sockets.
 
 use std::io;
 
 use tokio::net::TcpListener;
 
-use crate::{PeerInfo, Socket, transport::address::Address, transport::socket::no_delay};
+use crate::{
+    Address, PeerInfo, Socket,
+    transport::{address::AddressKind, socket::configure},
+};
 
-/// Where connections come from.
+/// A source of connections.
 pub(super) trait Accept: Send + Sync + 'static {
     /// Takes the next connection.
     ///
@@ -25,20 +28,20 @@ pub(super) enum Listener {
 
 impl Listener {
     pub(super) async fn bind(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(host) => Ok(Self::Tcp(TcpListener::bind(host).await?)),
+        match address.kind() {
+            AddressKind::Tcp(host) => Ok(Self::Tcp(TcpListener::bind(host).await?)),
             #[cfg(unix)]
-            Address::Unix(path) => Ok(Self::Unix(unix::Listener::bind(path).await?)),
+            AddressKind::Unix(path) => Ok(Self::Unix(unix::Listener::bind(path).await?)),
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            AddressKind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     pub(super) fn local_address(&self) -> io::Result<Address> {
         match self {
-            Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?.to_string())),
+            Self::Tcp(listener) => Ok(listener.local_addr()?.into()),
             #[cfg(unix)]
-            Self::Unix(listener) => Ok(Address::Unix(listener.path().to_owned())),
+            Self::Unix(listener) => Ok(Address::unix(listener.path())),
         }
     }
 }
@@ -48,15 +51,14 @@ impl Accept for Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                no_delay(&stream);
-                let address = Address::Tcp(from.to_string()).to_string();
-                Ok((Socket::Tcp(stream), PeerInfo::new(address)))
+                configure(&stream);
+                Ok((Socket::Tcp(stream), PeerInfo::new(Address::from(from).to_string())))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let stream = listener.accept().await?;
-                let address = Address::Unix(listener.path().to_owned()).to_string();
-                Ok((Socket::Unix(stream), PeerInfo::new(address)))
+                let address = Address::unix(listener.path());
+                Ok((Socket::Unix(stream), PeerInfo::new(address.to_string())))
             }
         }
     }
@@ -111,12 +113,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn neither_end_of_a_tcp_connection_delays_small_messages() {
+    async fn both_ends_of_a_tcp_connection_delay_no_small_messages_and_notice_that_the_other_is_gone() {
         let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_address().unwrap();
         let (connected, accepted) = tokio::join!(Socket::connect(&address), listener.accept());
         for end in [connected.unwrap(), accepted.unwrap().0] {
-            assert!(matches!(end, Socket::Tcp(stream) if stream.nodelay().unwrap()));
+            let Socket::Tcp(stream) = end else { panic!("not TCP") };
+            assert!(stream.nodelay().unwrap() && socket2::SockRef::from(&stream).keepalive().unwrap());
         }
     }
 }

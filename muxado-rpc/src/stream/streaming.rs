@@ -10,28 +10,26 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::body::{BodyEvent, BodyStream};
 use crate::{
-    CallError, Codec, Items, Metadata, MethodInfo, Status,
+    Body, CallError, Codec, Metadata, MethodInfo, Response, Status,
     message::response::{EncodedError, Failure, undecodable_error},
-    stream::items::Arrival,
-    wire::{ItemMessage, decode_item_message, quick_item},
+    wire::{ItemMessage, decode_item_message, quick_item, single_response},
 };
 
-/// Items of type `T` that come one by one: an argument of a method that takes a stream, and what a
-/// client gets from a method that returns one.
+/// A stream of items of type `T` from the other side: an argument of a method, or the response that a client gets.
 ///
-/// It is a [`Stream`] of `Result<T, CallError<E>>`. After `None` all has come; an `Err` is the last
-/// item. An end that nobody announced (a cut connection, a reset, a panic) is an `Err`, never `None`.
+/// It is a [`Stream`] of `Result<T, CallError<E>>`. It ends with `None` after all items, or with an `Err` as its last
+/// item. An end that was not announced (a lost connection, a reset, a panic) is an `Err`, never `None`.
 ///
-/// The time limit of a call counts until the last item is taken: of what has not been read by then only
-/// the next few kilobytes still come, if they are there.
+/// The time limit of a call covers its streams: it holds until the last item is taken. After the limit only a few
+/// kilobytes of items that were received before are still returned.
 ///
-/// Items are read when they are asked for. A stream that is not read holds up its sender, by the
-/// bytes of its window ([`muxado::Config::window_size`]), and nothing else. When what a client got is
-/// dropped, so is the handler; when an argument is dropped, what still comes is thrown away until
-/// the call is answered.
+/// Items are read when they are asked for. A stream that is not read holds up its sender once the window is full
+/// ([`muxado::Config::window_size`]), and nothing else. Dropping the stream of a response cancels the call, and the
+/// peer drops the handler. Dropping an argument discards the items that still come.
 ///
 /// ```
 /// use muxado_rpc::{Status, Streaming};
@@ -63,7 +61,7 @@ use crate::{
 pub struct Streaming<T, E = Infallible> {
     method: &'static MethodInfo,
     /// `None` once it is over.
-    items: Option<Items>,
+    body: Option<Box<BodyStream>>,
     next_quick: NextQuick<T>,
     decode_item: DecodeItem<T>,
     decode_error: DecodeError<E>,
@@ -71,7 +69,7 @@ pub struct Streaming<T, E = Infallible> {
     trailer: Metadata,
 }
 
-type NextQuick<T> = fn(&mut Items) -> Option<T>;
+type NextQuick<T> = fn(&mut BodyStream) -> Option<T>;
 type DecodeItem<T> = fn(Codec, &MethodInfo, &Bytes) -> Result<Decoded<T>, Status>;
 type DecodeError<E> = fn(Codec, &MethodInfo, EncodedError) -> CallError<E>;
 
@@ -82,48 +80,85 @@ enum Decoded<T> {
 }
 
 impl<T: DeserializeOwned> Streaming<T> {
+    /// Returns the items of a response of a method without errors of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the response says instead.
+    pub(crate) fn of_response(
+        method: &'static MethodInfo,
+        mut response: Response,
+    ) -> Result<Self, CallError> {
+        match response.take_body() {
+            Some((body, metadata)) => Ok(Self::new(method, body, metadata)),
+            // It failed before the first item.
+            None => {
+                let error = response.decode::<IgnoredAny>(method).err();
+                Err(error.unwrap_or_else(|| single_response(method).into()))
+            }
+        }
+    }
+
     /// Items of a method without errors of its own.
-    pub(crate) fn new(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
-        Self::infallible(method, items, metadata, decode::<T>)
+    fn new(method: &'static MethodInfo, body: Body, metadata: Metadata) -> Self {
+        Self::infallible(method, body, metadata, decode::<T>)
     }
 
     /// Items of an argument: one that cannot be decoded is the caller's fault.
-    pub(crate) fn argument(method: &'static MethodInfo, items: Items) -> Self {
-        Self::infallible(method, items, Metadata::new(), |codec, method, message| {
+    pub(crate) fn argument(method: &'static MethodInfo, body: Body) -> Self {
+        Self::infallible(method, body, Metadata::new(), |codec, method, message| {
             decode(codec, method, message).map_err(|status| Status::invalid_argument(status.message()))
         })
     }
 
     fn infallible(
         method: &'static MethodInfo,
-        items: Items,
+        body: Body,
         metadata: Metadata,
         decode_item: DecodeItem<T>,
     ) -> Self {
         let decode_error =
             |codec, method: &MethodInfo, error: EncodedError| undecodable_error(codec, method, &error).into();
-        Self { decode_item, ..Self::with(method, items, metadata, decode_error) }
+        Self { decode_item, ..Self::with(method, body, metadata, decode_error) }
     }
 }
 
 impl<T: DeserializeOwned, E: DeserializeOwned> Streaming<T, E> {
+    /// Returns the items of a response of a method with an error type of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the response says instead.
+    pub(crate) fn of_fallible_response(
+        method: &'static MethodInfo,
+        mut response: Response,
+    ) -> Result<Self, CallError<E>> {
+        match response.take_body() {
+            Some((body, metadata)) => Ok(Self::fallible(method, body, metadata)),
+            None => {
+                let error = response.decode_result::<IgnoredAny, E>(method).err();
+                Err(error.unwrap_or_else(|| single_response(method).into()))
+            }
+        }
+    }
+
     /// Items of a method with an error type of its own.
-    pub(crate) fn fallible(method: &'static MethodInfo, items: Items, metadata: Metadata) -> Self {
-        Self::with(method, items, metadata, |codec, method, error| error.decode(codec, method))
+    fn fallible(method: &'static MethodInfo, body: Body, metadata: Metadata) -> Self {
+        Self::with(method, body, metadata, |codec, method, error| error.decode(codec, method))
     }
 }
 
 impl<T: DeserializeOwned, E> Streaming<T, E> {
     fn with(
         method: &'static MethodInfo,
-        items: Items,
+        body: Body,
         metadata: Metadata,
         decode_error: DecodeError<E>,
     ) -> Self {
         Self {
             method,
-            items: Some(items),
-            next_quick: Items::next_quick::<T>,
+            body: Some(BodyStream::of(body)),
+            next_quick: BodyStream::next_quick::<T>,
             decode_item: decode::<T>,
             decode_error,
             metadata,
@@ -133,46 +168,46 @@ impl<T: DeserializeOwned, E> Streaming<T, E> {
 }
 
 impl<T, E> Streaming<T, E> {
-    /// The next item; `None` after the last.
+    /// Returns the next item, or `None` after the last.
     ///
     /// # Errors
     ///
-    /// Why there are no more. It is the last item.
+    /// Returns why the stream has ended early. No item follows.
     ///
     /// # Cancel safety
     ///
-    /// No item is lost when the future is dropped.
+    /// No item is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Result<T, CallError<E>>> {
         poll_fn(|cx| self.poll_item(cx)).await
     }
 
-    /// The next item, for the `?` operator; `None` after the last.
+    /// Returns the next item, or `None` after the last, in a form for the `?` operator.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
+    /// Returns why the stream has ended early. No item follows.
     ///
     /// # Cancel safety
     ///
-    /// As [`next`](Self::next).
+    /// No item is lost if the future is dropped.
     pub fn try_next(&mut self) -> impl Future<Output = Result<Option<T>, CallError<E>>> {
         poll_fn(|cx| match self.next_quick() {
             Some(item) => Poll::Ready(Ok(Some(item))),
-            None => self.poll_arrival(cx).map(Option::transpose),
+            None => self.poll_event(cx).map(Option::transpose),
         })
     }
 
-    /// The method whose items these are.
+    /// Returns the method that the stream belongs to.
     pub fn method(&self) -> &'static MethodInfo {
         self.method
     }
 
-    /// What the sender put in front of its items; empty before the first has come.
+    /// Returns the metadata that the sender put before its items. Empty before the first item has come.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// What the sender put behind its items; empty before the end.
+    /// Returns the metadata that the sender put behind its items. Empty before the end.
     pub fn trailer(&self) -> &Metadata {
         &self.trailer
     }
@@ -181,30 +216,30 @@ impl<T, E> Streaming<T, E> {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         match self.next_quick() {
             Some(item) => Poll::Ready(Some(Ok(item))),
-            None => self.poll_arrival(cx),
+            None => self.poll_event(cx),
         }
     }
 
     /// The next item, if it is here and nothing else has to be done for it.
     #[inline]
     fn next_quick(&mut self) -> Option<T> {
-        (self.next_quick)(self.items.as_mut()?)
+        (self.next_quick)(self.body.as_mut()?)
     }
 
     #[inline(never)]
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError<E>>>> {
         loop {
-            let Some(items) = &mut self.items else { return Poll::Ready(None) };
-            let codec = items.codec();
-            let decoded = match ready!(items.poll_arrival(cx)) {
-                Arrival::Message(message) => (self.decode_item)(codec, self.method, &message),
-                Arrival::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let codec = body.codec();
+            let decoded = match ready!(body.poll_event(cx)) {
+                BodyEvent::Message(message) => (self.decode_item)(codec, self.method, &message),
+                BodyEvent::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
             };
             let checked = decoded.and_then(|decoded| {
                 if let Decoded::Other(ItemMessage::Metadata(metadata) | ItemMessage::End(_, metadata)) =
                     &decoded
                 {
-                    items.check_metadata(self.method, metadata)?;
+                    body.check_metadata(self.method, metadata)?;
                 }
                 Ok(decoded)
             });
@@ -212,7 +247,7 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Item(item)) => return Poll::Ready(Some(Ok(item))),
                 Ok(Decoded::Other(ItemMessage::End(result, trailer))) => {
                     self.trailer = trailer;
-                    items.believed(result)
+                    body.believed(result)
                 }
                 Ok(Decoded::Other(ItemMessage::Metadata(metadata))) => {
                     self.metadata = metadata;
@@ -221,8 +256,8 @@ impl<T, E> Streaming<T, E> {
                 Ok(Decoded::Other(ItemMessage::Item(_))) => continue,
                 Err(status) => Err(Failure::Status(status)),
             };
-            let ended = items.end(&result);
-            self.items = None;
+            let ended = body.end(&result);
+            self.body = None;
             if let Err(panic) = ended {
                 // Of a service in this process: its panics are the caller's.
                 panic.resume();
@@ -274,7 +309,7 @@ impl<T, E> fmt::Debug for Streaming<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streaming")
             .field("method", &self.method)
-            .field("over", &self.items.is_none())
+            .field("over", &self.body.is_none())
             .finish_non_exhaustive()
     }
 }

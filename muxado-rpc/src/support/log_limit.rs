@@ -11,6 +11,8 @@ use tokio::time::Instant;
 pub(crate) struct SharedLogs {
     /// Connections that cannot be accepted.
     pub(crate) accepting: LogLimiter,
+    /// Connections that are closed at once.
+    pub(crate) refusing: LogLimiter,
     /// Connections that end badly, one line each.
     pub(crate) connections: LogLimiter,
     /// Hooks of the application that panic.
@@ -24,6 +26,7 @@ impl Default for SharedLogs {
         let within = LogLimiter::new(OVERALL);
         Self {
             accepting: LogLimiter::default(),
+            refusing: LogLimiter::default(),
             connections: LogLimiter::default(),
             hooks: LogLimiter::default(),
             within: Arc::new(within),
@@ -56,7 +59,7 @@ impl SharedLogs {
     }
 
     fn all(&self) -> impl Iterator<Item = &LogLimiter> {
-        [&self.accepting, &self.connections, &self.hooks, &self.within].into_iter()
+        [&self.accepting, &self.refusing, &self.connections, &self.hooks, &self.within].into_iter()
     }
 }
 

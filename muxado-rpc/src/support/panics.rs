@@ -13,7 +13,7 @@ use std::{
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 
-use crate::support::{deadline, log_limit::LogLimiter};
+use crate::support::{deadline, depth::Depth, log_limit::LogLimiter};
 
 /// What a panic left behind. Dropping it does not panic, whatever it is.
 pub struct Panic {
@@ -94,10 +94,6 @@ impl<T> CatchDrop<T> {
     pub(crate) const fn as_mut(&mut self) -> Option<&mut T> {
         self.0.as_mut()
     }
-
-    pub(crate) const fn take(&mut self) -> Option<T> {
-        self.0.take()
-    }
 }
 
 /// A clone of nothing, if cloning the value panics.
@@ -129,6 +125,7 @@ impl<T> Drop for CatchDrop<T> {
 #[pin_project(PinnedDrop)]
 pub(crate) struct CatchUnwind<F> {
     deadline: Option<Instant>,
+    depth: Depth,
     /// `None` once it is dropped, as it is after a panic.
     #[pin]
     future: Option<F>,
@@ -136,7 +133,13 @@ pub(crate) struct CatchUnwind<F> {
 
 impl<F> CatchUnwind<F> {
     pub(crate) const fn new(deadline: Option<Instant>, future: F) -> Self {
-        Self { deadline, future: Some(future) }
+        Self { deadline, depth: Depth::ZERO, future: Some(future) }
+    }
+
+    /// The same, for a future whose calls have this depth at least.
+    pub(crate) fn at_depth(mut self, depth: Depth) -> Self {
+        self.depth = depth;
+        self
     }
 
     /// Drops the future.
@@ -153,7 +156,7 @@ impl<F: Future> Future for CatchUnwind<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
         let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
-        match catch_within(*this.deadline, || future.poll(cx)) {
+        match catch_within(*this.deadline, || this.depth.within(|| future.poll(cx))) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => {
                 // Of several panics of one future the first counts.
@@ -227,7 +230,7 @@ mod tests {
             }
         }
         let mut value = CatchDrop::new(Unclonable);
-        assert!(value.clone().take().is_none());
+        assert!(value.clone().as_mut().is_none());
         assert!(value.as_mut().is_some());
         drop(CatchDrop::new(Endless));
     }

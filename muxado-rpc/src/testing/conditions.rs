@@ -1,4 +1,4 @@
-//! A transport that is as bad as a test wants it.
+//! A transport under adjustable conditions.
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How the transports that it wraps behave: at first as if they were not wrapped. Clones mean the
-/// same, and everything may be changed while bytes are on their way.
+/// Conditions of the transports that it wraps: delay, small reads and writes, a cut.
+///
+/// By default a wrapped transport behaves as if it were not wrapped. Clones share the conditions, which may be changed
+/// while bytes are on their way.
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,29 +67,28 @@ struct Shared {
 }
 
 impl Conditions {
-    /// Good conditions.
+    /// Creates conditions without effect.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A transport under these conditions. One end of a connection is enough.
+    /// Wraps a transport. To wrap one end of a connection is enough.
     pub fn wrap<T: AsyncRead + AsyncWrite + Unpin>(&self, io: T) -> Shaped<T> {
         let [inward, outward] = [Lane::default(), Lane::default()];
         Shaped { io: Some(io), conditions: self.clone(), inward, outward, end: None }
     }
 
-    /// Each byte arrives so much later, in either direction. Default zero.
+    /// Sets how much later each byte arrives, in either direction. Default zero.
     pub fn set_delay(&self, delay: Duration) {
         self.change(|shared| shared.delay = delay);
     }
 
-    /// One byte for each read and write. Default no.
+    /// Sets whether each read and write passes one byte only. Default false.
     pub fn set_dribble(&self, dribble: bool) {
         self.change(|shared| shared.dribble = dribble);
     }
 
-    /// Cuts the connection when so many more bytes have passed, both directions together: be it in the
-    /// middle of a frame.
+    /// Cuts the connection when `bytes` more bytes have passed, both directions together, even inside a frame.
     pub fn cut_after(&self, bytes: u64) {
         self.change(|shared| shared.left = Some(bytes));
     }
@@ -97,12 +98,12 @@ impl Conditions {
         self.cut_after(0);
     }
 
-    /// Lets connections live that are not cut yet, and new ones.
+    /// Undoes a cut for new connections, and for connections that are not cut yet.
     pub fn mend(&self) {
         self.change(|shared| shared.left = None);
     }
 
-    /// Bytes that have passed, both directions together.
+    /// Returns how many bytes have passed, both directions together.
     pub fn passed(&self) -> u64 {
         self.lock().passed
     }

@@ -1,14 +1,69 @@
 //! Where to listen and where to connect to.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    convert::Infallible,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-/// An address: `tcp://host:port` or `unix:///path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+/// The address of a server: `tcp://host:port` or `unix:///path`.
+///
+/// [`Server::local_addr`](crate::Server::local_addr) returns one. Methods that take an address accept an `Address`,
+/// a reference to one, or text, which they parse.
+///
+/// ```
+/// use muxado_rpc::Address;
+///
+/// let tcp: Address = "tcp://127.0.0.1:7000".parse()?;
+/// assert_eq!(tcp.socket_addr().unwrap().port(), 7000);
+/// assert_eq!(tcp.to_string(), "tcp://127.0.0.1:7000");
+///
+/// let unix: Address = "unix:///run/app.sock".parse()?;
+/// assert_eq!(unix.path().unwrap().to_str(), Some("/run/app.sock"));
+/// # Ok::<_, muxado_rpc::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    kind: AddressKind,
+}
+
+/// What an address says, by its scheme.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AddressKind {
     /// Host, which may be a name, and port.
     Tcp(String),
     /// Path of a socket.
     Unix(PathBuf),
+}
+
+impl Address {
+    /// Creates the address of the Unix socket at `path`.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self { kind: AddressKind::Unix(path.into()) }
+    }
+
+    /// Returns the IP address and port of a `tcp://` address. `None` for a host that is given by name, and for a
+    /// Unix socket.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            AddressKind::Tcp(host) => host.parse().ok(),
+            AddressKind::Unix(_) => None,
+        }
+    }
+
+    /// Returns the path of a `unix://` address.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.kind {
+            AddressKind::Tcp(_) => None,
+            AddressKind::Unix(path) => Some(path),
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> &AddressKind {
+        &self.kind
+    }
 }
 
 impl FromStr for Address {
@@ -19,33 +74,76 @@ impl FromStr for Address {
         match address.split_once("://") {
             Some(("tcp", host)) => match host.trim_end_matches('/').rsplit_once(':') {
                 Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
-                    Ok(Self::Tcp(host.trim_end_matches('/').to_owned()))
+                    Ok(Self { kind: AddressKind::Tcp(host.trim_end_matches('/').to_owned()) })
                 }
                 _ => Err(wrong("it needs a host and a port")),
             },
             Some(("unix", "")) => Err(wrong("it needs a path")),
-            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            Some(("unix", path)) => Ok(Self::unix(path)),
             Some(_) => Err(wrong("its scheme is not known")),
             None => Err(wrong("it has no scheme")),
         }
     }
 }
 
+/// Prints the address as it is parsed: `tcp://host:port` or `unix:///path`.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host) => write!(f, "tcp://{host}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        match &self.kind {
+            AddressKind::Tcp(host) => f.pad(&format!("tcp://{host}")),
+            AddressKind::Unix(path) => f.pad(&format!("unix://{}", path.display())),
         }
     }
 }
 
-/// A text that is no address.
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self { kind: AddressKind::Tcp(address.to_string()) }
+    }
+}
+
+impl From<&Self> for Address {
+    fn from(address: &Self) -> Self {
+        address.clone()
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(address: &str) -> Result<Self, AddressError> {
+        address.parse()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(address: String) -> Result<Self, AddressError> {
+        address.parse()
+    }
+}
+
+impl TryFrom<&String> for Address {
+    type Error = AddressError;
+
+    fn try_from(address: &String) -> Result<Self, AddressError> {
+        address.parse()
+    }
+}
+
+/// The error of a text that is not a valid [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address:?} is no address: {problem}; use tcp://host:port or unix:///path")]
+#[error("{address:?} is not a valid address: {problem}; use tcp://host:port or unix:///path")]
 pub struct AddressError {
     address: String,
     problem: &'static str,
+}
+
+impl From<Infallible> for AddressError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +155,18 @@ mod tests {
         for text in ["tcp://127.0.0.1:7000", "tcp://[::1]:0", "tcp://example.org:80", "unix:///tmp/x.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn accessors_return_what_an_address_has() {
+        let of = |text: &str| text.parse::<Address>().unwrap();
+        let ip = of("tcp://[::1]:7000");
+        assert_eq!((ip.socket_addr(), ip.path()), (Some("[::1]:7000".parse().unwrap()), None));
+        assert_eq!(ip, Address::from(ip.socket_addr().unwrap()));
+        assert_eq!(of("tcp://localhost:7000").socket_addr(), None);
+        let unix = of("unix:///tmp/x.sock");
+        assert_eq!((unix.socket_addr(), unix.path()), (None, Some(Path::new("/tmp/x.sock"))));
+        assert_eq!(unix, Address::unix("/tmp/x.sock"));
     }
 
     #[test]

@@ -1,24 +1,26 @@
-//! How a transport to the peer is made.
+//! Connectors make the transports to a peer.
 
 use std::{fmt, io};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Socket, transport::address::Address};
+use crate::{Address, Socket};
 
-/// A transport, whatever it is made of.
+/// A transport: anything that reads and writes bytes. Implemented for all types that meet the bounds.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// A transport behind a pointer.
+/// A boxed transport.
 pub type BoxIo = Box<dyn Io>;
 
-/// Makes transports to one place, one after the other: TLS, a tunnel, a pipe to a child process.
+/// Makes transports to one place, for [`ReconnectBuilder::connector`]: TLS, a tunnel, a pipe to a child process.
 ///
-/// A closure that returns a future of `io::Result<T>` is one, for every transport `T`. For `tcp://`
-/// and `unix://` there is [`ReconnectBuilder::address`](super::ReconnectBuilder::address).
+/// A closure that returns a future of `io::Result<T>`, for any transport `T`, is a connector. For `tcp://` and
+/// `unix://`, use [`ReconnectBuilder::address`](crate::reconnect::ReconnectBuilder::address).
+///
+/// [`ReconnectBuilder::connector`]: crate::reconnect::ReconnectBuilder::connector
 ///
 /// ```
 /// use std::io;
@@ -43,13 +45,12 @@ pub type BoxIo = Box<dyn Io>;
 pub trait Connector: Send + Sync + 'static {
     /// Makes a transport.
     ///
-    /// It is given up after [`ReconnectBuilder::connect_timeout`], by being dropped. A panic counts
-    /// as a failure to connect.
+    /// The future is dropped after [`ReconnectBuilder::connect_timeout`]. A panic counts as a failure to connect.
     ///
-    /// [`ReconnectBuilder::connect_timeout`]: super::ReconnectBuilder::connect_timeout
+    /// [`ReconnectBuilder::connect_timeout`]: crate::reconnect::ReconnectBuilder::connect_timeout
     async fn connect(&self) -> io::Result<BoxIo>;
 
-    /// What to call the other end in logs, errors and [`PeerInfo`](crate::PeerInfo).
+    /// Returns the address of the other end for logs, errors and [`PeerInfo`](crate::PeerInfo). None by default.
     fn address(&self) -> Option<&str> {
         None
     }

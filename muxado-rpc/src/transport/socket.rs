@@ -2,18 +2,21 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use crate::transport::address::Address;
+use crate::transport::address::{Address, AddressKind};
 
-/// A socket of either kind, as a [`Handshake`](crate::Handshake) gets it.
+/// A TCP or Unix socket, as a [`Handshake`](crate::Handshake) gets it.
 ///
 /// ```
 /// use muxado_rpc::Socket;
@@ -29,36 +32,54 @@ use crate::transport::address::Address;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Socket {
-    /// Of `tcp://`.
+    /// A socket of `tcp://`.
     Tcp(TcpStream),
-    /// Of `unix://`.
+    /// A socket of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
 impl Socket {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(host) => {
+        match address.kind() {
+            AddressKind::Tcp(host) => {
                 let stream = TcpStream::connect(host).await?;
-                no_delay(&stream);
+                configure(&stream);
                 Ok(Self::Tcp(stream))
             }
             #[cfg(unix)]
-            Address::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
+            AddressKind::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            AddressKind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Returns the address of the other end: that of TCP, while the connection has not failed.
+    pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
         }
     }
 }
 
-/// Small messages must not wait for acknowledgements.
-pub(crate) fn no_delay(stream: &TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
+/// Has small messages not wait for acknowledgements, and the system find out about peers that are gone.
+///
+/// Heartbeats find a dead peer sooner. Keepalive is for connections without them, and for those that have not begun
+/// their session: it needs nothing of the peer but a system that is up.
+pub(crate) fn configure(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME);
+    let set = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = set {
         // The socket is broken already; its first read says so better.
-        tracing::debug!("cannot set TCP_NODELAY: {error}");
+        tracing::debug!("cannot set TCP_NODELAY and SO_KEEPALIVE: {error}");
     }
 }
+
+/// How long a connection is silent before the system asks whether the peer is there. How often it asks then, some ten
+/// times in ten minutes, is the system's setting.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -1,4 +1,4 @@
-//! Unix sockets as files: what lies at a path, who may remove it, and what an error there means.
+//! Unix sockets as files: binding, replacing dead sockets, removing, and errors that say what is at the path.
 
 use std::{
     fs::{self, DirBuilder, FileType, Metadata},
@@ -22,8 +22,8 @@ use tokio::net::{UnixListener, UnixStream};
 ///
 /// # Errors
 ///
-/// `AddrInUse` if anything else lies there, which is left as it is; the text says what. Other kinds as the
-/// system gives them.
+/// Returns `AddrInUse` if anything else is at the path, which is left as it is; the text says what. Other errors are
+/// those of the system.
 pub(crate) async fn bind(path: &Path) -> io::Result<UnixListener> {
     for _ in 0..ATTEMPTS {
         match UnixListener::bind(path) {
@@ -35,7 +35,7 @@ pub(crate) async fn bind(path: &Path) -> io::Result<UnixListener> {
             bound => return bound,
         }
     }
-    Err(in_use(format!("{} is taken by others again and again", path.display())))
+    Err(in_use(format!("{} is bound by other processes again and again", path.display())))
 }
 
 /// How often to bind when each time somebody else was faster, and was gone again when looked at.
@@ -45,7 +45,7 @@ const ATTEMPTS: usize = 16;
 ///
 /// # Errors
 ///
-/// Those of the system, of the same kind, with a text that says what lies at the path.
+/// Returns the error of the system, of the same kind, with a text that says what is at the path.
 pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path).await.map_err(|error| explain(path, error))
 }
@@ -79,11 +79,11 @@ impl OwnFile {
     }
 }
 
-/// Removes a dead socket from `path`. Does nothing if nothing lies there any more.
+/// Removes a dead socket from `path`. Does nothing if there is no file any more.
 ///
 /// # Errors
 ///
-/// If anything else lies there.
+/// Returns an error if anything else is there.
 async fn clear(path: &Path) -> io::Result<()> {
     let Some(found) = look(path)? else { return Ok(()) };
     if !found.file_type().is_socket() {
@@ -259,7 +259,7 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
         _ if is_abstract(path) => return error,
         io::ErrorKind::InvalidInput => return unusable(path, error),
         io::ErrorKind::WouldBlock => {
-            format!("the server at {shown} has as many connections waiting as it can")
+            format!("the server at {shown} has a full backlog")
         }
         _ => match (look(path), fs::metadata(path)) {
             (Ok(Some(_)), Ok(found)) if !found.file_type().is_socket() => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     LENGTH_PREFIX,
-    answer::{Parts, encode_answer},
+    response::{ResponseFields, encode_response},
 };
 use crate::{
     Codec, Metadata, MethodInfo, Origin, Response, Status,
@@ -165,7 +165,7 @@ pub(crate) fn push_output_end(
         Err(Failure::Status(status)) => Err(status),
         Err(Failure::Panic(_)) => Err(Status::internal("the handler panicked")),
     };
-    encode_answer(codec, result, limits).append_to(buf);
+    encode_response(codec, result, limits).append_to(buf);
 }
 
 /// The item in a message of the form that is written here; `None` does not say that it holds none.
@@ -207,25 +207,27 @@ pub(crate) fn decode_item_message(
     codec: Codec,
     message: &Bytes,
 ) -> Result<ItemMessage, Status> {
-    let parts = Parts::decode(codec, message)
+    let parts = ResponseFields::decode(codec, message)
         .map_err(|error| Status::cannot_decode(format_args!("a message of {method}"), &error))?;
     match parts {
-        Parts { item: Some(item), ok: None, error: None, end: false, .. } => Ok(ItemMessage::Item(item)),
-        Parts { item: None, error: Some(error), ok: None, end: false, metadata } => {
+        ResponseFields { item: Some(item), ok: None, error: None, end: false, .. } => {
+            Ok(ItemMessage::Item(item))
+        }
+        ResponseFields { item: None, error: Some(error), ok: None, end: false, metadata } => {
             let failure = error.into_app_error(codec).map_or_else(Failure::Status, Failure::App);
             Ok(ItemMessage::End(Err(failure), metadata.unwrap_or_default()))
         }
-        Parts { item: None, error: None, ok: None, end: true, metadata } => {
+        ResponseFields { item: None, error: None, ok: None, end: true, metadata } => {
             Ok(ItemMessage::End(Ok(()), metadata.unwrap_or_default()))
         }
-        Parts { item: None, error: None, ok: Some(value), end: false, metadata } => {
+        ResponseFields { item: None, error: None, ok: Some(value), end: false, metadata } => {
             // The answer of a method that returns one value is no empty stream.
             if &message[value] != null(codec) {
-                return Err(one_answer(method));
+                return Err(single_response(method));
             }
             Ok(ItemMessage::End(Ok(()), metadata.unwrap_or_default()))
         }
-        Parts { item: None, error: None, ok: None, end: false, metadata: Some(metadata) } => {
+        ResponseFields { item: None, error: None, ok: None, end: false, metadata: Some(metadata) } => {
             Ok(ItemMessage::Metadata(metadata))
         }
         _ => Err(Status::internal(format!("a message of {method} is neither an item nor an end"))
@@ -242,7 +244,7 @@ fn null(codec: Codec) -> &'static [u8] {
 }
 
 /// One answer came where items were expected.
-pub(crate) fn one_answer(method: &MethodInfo) -> Status {
+pub(crate) fn single_response(method: &MethodInfo) -> Status {
     Status::internal(format!("{method}: one answer came where items were expected")).with_origin(Origin::Peer)
 }
 
@@ -257,13 +259,13 @@ const PACKED_BEGIN: &[u8] = b"\0\0\0\0\x81\xa4item";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Limits, wire::MessageReader};
+    use crate::{Code, Limits, wire::MessageDecoder};
 
     static METHOD: MethodInfo = MethodInfo::new("S", 1, "m", 0);
     const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
     fn messages(bytes: Vec<u8>) -> Vec<Bytes> {
-        let mut reader = MessageReader::new(1 << 20);
+        let mut reader = MessageDecoder::new(1 << 20);
         reader.push(bytes.into());
         std::iter::from_fn(|| reader.pop().unwrap()).collect()
     }

@@ -1,20 +1,23 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::{Buf, Bytes};
 
 use super::LENGTH_PREFIX;
 use crate::{
     Codec,
-    support::budget::{Budget, Exhausted, Reservation},
+    support::budget::{CallMemory, Exhausted, Purpose, Reservation},
 };
 
 /// Cuts the bytes of a stream into messages. The first byte of all tells the codec.
 ///
 /// A message that comes in one piece is passed on without a copy.
 #[derive(Debug)]
-pub(crate) struct MessageReader {
+pub(crate) struct MessageDecoder {
     limit: usize,
     codec: Option<Codec>,
     /// What was received and not looked at.
@@ -43,35 +46,39 @@ pub(crate) enum MessageError {
     Missing,
 }
 
-impl MessageReader {
+impl MessageDecoder {
     /// A reader of messages of at most `limit` bytes each.
     pub(crate) fn new(limit: usize) -> Self {
         let reserved = Reservation::default();
         Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
     }
 
-    /// The same; what it buffers is counted in this budget.
-    pub(crate) fn counted(mut self, budget: &Arc<Budget>) -> Self {
-        self.count(budget);
+    /// Counts what the decoder buffers as part of this.
+    pub(crate) fn counted(mut self, memory: &Arc<CallMemory>, purpose: Purpose) -> Self {
+        self.reserved = Reservation::of(memory, purpose);
         self
     }
 
-    /// Counts what is buffered from now on as part of this, unless it is counted already.
-    pub(crate) fn count(&mut self, budget: &Arc<Budget>) {
-        if !self.reserved.is_counted() {
-            self.reserved = Reservation::of(Arc::clone(budget));
-        }
+    /// Returns the beginning of the next message: what was kept of it, or what came first. In MessagePack its length is
+    /// in front.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        if self.partial.is_empty() { &self.chunk } else { &self.partial }
     }
 
-    /// Takes the first bytes of the stream if they are one message and nothing else, as most requests and
-    /// answers come; else gives them back, for [`push`](Self::push).
-    pub(crate) fn take_whole(&mut self, chunk: Bytes) -> Result<Bytes, Bytes> {
-        if self.codec.is_some() {
-            return Err(chunk);
-        }
-        let (codec, message) = whole_message(chunk, self.limit)?;
-        self.codec = Some(codec);
-        Ok(message)
+    /// Counts what is buffered as that of a call that was authorised.
+    pub(crate) fn authorise(&mut self) {
+        self.reserved.authorise();
+    }
+
+    /// Ready if what is buffered has to go, while the rest of it is waited for.
+    pub(crate) fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<MessageError> {
+        self.reserved.poll_evicted(cx, true).map(MessageError::NoRoom)
+    }
+
+    /// The same for a stream whose codec is known.
+    pub(crate) const fn in_codec(mut self, codec: Option<Codec>) -> Self {
+        self.codec = codec;
+        self
     }
 
     /// The part of the budget that holds the last message, if that was buffered. Without this it is
@@ -81,6 +88,7 @@ impl MessageReader {
     }
 
     /// The codec, once the first byte is there.
+    #[cfg(test)]
     pub(crate) fn codec(&self) -> Option<Codec> {
         self.codec
     }
@@ -270,9 +278,9 @@ pub(crate) fn whole_message(mut chunk: Bytes, limit: usize) -> Result<(Codec, By
             chunk.advance(LENGTH_PREFIX);
         }
         Codec::Json => {
-            // To cut the line feed off would cost a count of references.
+            // Empty lines are passed over, so one is no message. To cut the line feed off would cost a count of references.
             let end = memchr::memchr(b'\n', &chunk);
-            if end.is_none_or(|end| end + 1 != chunk.len() || end > limit) {
+            if end.is_none_or(|end| end == 0 || end + 1 != chunk.len() || end > limit) {
                 return Err(chunk);
             }
         }

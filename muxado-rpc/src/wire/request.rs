@@ -5,20 +5,21 @@ use std::{borrow::Cow, ops::Range, time::Duration};
 use serde_json::value::RawValue;
 
 use super::{
-    LENGTH_PREFIX, check_metadata, expect_end, message_size, packed_head, push_metadata, range_of,
-    read_metadata, set_length,
+    LENGTH_PREFIX, check_metadata, envelope::JsonRequest, expect_end, message_size, packed_head,
+    push_metadata, range_of, read_metadata, set_length,
 };
 use crate::{
     Codec, Metadata, Request, Status,
     codec::{
         Append, CodecError,
-        json::{self, JsonRequest, Scanner, push_string},
+        json::{self, Scanner, push_string},
         msgpack::{Cursor, push_array, push_map, push_str, push_u64},
     },
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, Outgoing},
+        payload::{Framed, Head, OutboundMessage},
     },
+    support::depth::Depth,
 };
 
 /// What stands around the parameters of a request.
@@ -28,11 +29,12 @@ pub(crate) struct RequestHead<'a> {
     /// Where the parameters lie in the message; `None` if there are none.
     pub(crate) params: Option<Range<usize>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) depth: Depth,
     pub(crate) metadata: Metadata,
 }
 
 /// Encodes a request, unless it is over a limit of this side, or one that the peer told.
-pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<Outgoing, Status> {
+pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<OutboundMessage, Status> {
     let (method, codec) = (request.method(), request.codec());
     check_metadata(request.metadata(), limits)
         .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
@@ -48,7 +50,7 @@ pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result
         );
         return Err(Status::resource_exhausted(problem).not_executed());
     }
-    Ok(framed.into_outgoing())
+    Ok(framed.into_outbound())
 }
 
 fn encode_json(mut request: Request) -> Framed {
@@ -57,6 +59,11 @@ fn encode_json(mut request: Request) -> Framed {
     let mut head = Head::new();
     head.append(br#"{"method":"#);
     push_string(&mut head, request.method().name());
+    if !request.depth().is_zero() {
+        // In front of the parameters, so that it comes first; it has one digit.
+        head.append(br#","depth":"#);
+        head.append(&[b'0' + request.depth().as_u8()]);
+    }
     head.append(br#","params":"#);
     request.params.framed(head.as_slice(), |buf| {
         if let Some(timeout_ms) = timeout_ms {
@@ -73,7 +80,8 @@ fn encode_json(mut request: Request) -> Framed {
 
 fn encode_packed(request: Request) -> Framed {
     let name = request.method().name();
-    if request.timeout().is_none() && request.metadata().is_empty() && name.len() < 32 {
+    let depth = request.depth();
+    if request.timeout().is_none() && request.metadata().is_empty() && depth.is_zero() && name.len() < 32 {
         // All that most calls need: the head of an array, of a string, and the method.
         let mut head = [0; LENGTH_PREFIX + 2 + 31];
         head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
@@ -84,7 +92,8 @@ fn encode_packed(request: Request) -> Framed {
     }
     let timeout_ms = timeout_ms(&request);
     let metadata = request.metadata();
-    let options = usize::from(timeout_ms.is_some()) + usize::from(!metadata.is_empty());
+    let options = [timeout_ms.is_some(), !depth.is_zero(), !metadata.is_empty()];
+    let options = options.into_iter().filter(|is_there| *is_there).count();
     let mut head = packed_head();
     push_array(&mut head, if options == 0 { 2 } else { 3 });
     push_str(&mut head, request.method().name());
@@ -94,6 +103,10 @@ fn encode_packed(request: Request) -> Framed {
     if let Some(timeout_ms) = timeout_ms {
         push_str(&mut head, "timeout_ms");
         push_u64(&mut head, timeout_ms);
+    }
+    if !depth.is_zero() {
+        push_str(&mut head, "depth");
+        push_u64(&mut head, depth.as_u8().into());
     }
     if !metadata.is_empty() {
         push_str(&mut head, "metadata");
@@ -128,6 +141,7 @@ fn decode_json(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
         method: request.method,
         params,
         timeout: request.timeout_ms.map(Duration::from_millis),
+        depth: request.depth.map_or(Depth::ZERO, Depth::from_wire),
         metadata: request.metadata.unwrap_or_default(),
     })
 }
@@ -137,6 +151,10 @@ fn quick_json(message: &[u8]) -> Option<RequestHead<'_>> {
     let mut scanner = Scanner::new(message);
     scanner.skip(br#"{"method":"#)?;
     let method = scanner.plain_string()?;
+    let depth = match scanner.skip(br#","depth":"#) {
+        Some(()) => Depth::from_wire(scanner.u64()?),
+        None => Depth::ZERO,
+    };
     scanner.skip(br#","params":"#)?;
     let params = scanner.value()?;
     let timeout = match scanner.skip(br#","timeout_ms":"#) {
@@ -145,7 +163,7 @@ fn quick_json(message: &[u8]) -> Option<RequestHead<'_>> {
     };
     scanner.end()?;
     let params = (params != b"null").then(|| range_of(message, params));
-    Some(RequestHead { method: method.into(), params, timeout, metadata: Metadata::new() })
+    Some(RequestHead { method: method.into(), params, timeout, depth, metadata: Metadata::new() })
 }
 
 /// The method and where the parameters begin, of a request as it is written here for a call without options.
@@ -160,7 +178,7 @@ pub(crate) fn quick_request(message: &[u8]) -> Option<(&[u8], usize)> {
 
 fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     let mut cursor = Cursor::new(message);
-    let mut parts = Parts::default();
+    let mut parts = RequestFields::default();
     if cursor.at_array() {
         let elements = cursor.array()?;
         if !(2..=3).contains(&elements) {
@@ -182,25 +200,30 @@ fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
         method: method.into(),
         params,
         timeout: parts.timeout_ms.map(Duration::from_millis),
+        depth: parts.depth,
         metadata: parts.metadata,
     })
 }
 
 #[derive(Default)]
-struct Parts<'a> {
+struct RequestFields<'a> {
     method: Option<&'a str>,
     params: Option<&'a [u8]>,
     timeout_ms: Option<u64>,
+    depth: Depth,
     metadata: Metadata,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> RequestFields<'a> {
     fn read_map(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
         for _ in 0..cursor.map()? {
             match cursor.string()? {
                 "method" => self.method = Some(cursor.string()?),
                 "params" => self.params = Some(cursor.value()?),
                 "timeout_ms" => self.timeout_ms = if cursor.nil() { None } else { Some(cursor.u64()?) },
+                "depth" => {
+                    self.depth = if cursor.nil() { Depth::ZERO } else { Depth::from_wire(cursor.u64()?) }
+                }
                 "metadata" => self.metadata = read_metadata(cursor)?,
                 _ => {
                     cursor.value()?;
@@ -218,7 +241,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Code, Limits, MethodInfo, wire::MessageReader};
+    use crate::{Code, Limits, MethodInfo, wire::MessageDecoder};
 
     static ADD: MethodInfo = MethodInfo::new("Calculator", 1, "add", 0);
 
@@ -243,18 +266,19 @@ mod tests {
     }
 
     #[test]
-    fn timeout_and_metadata_survive_in_both_codecs() {
+    fn timeout_depth_and_metadata_survive_in_both_codecs() {
         for codec in [Codec::Json, Codec::MessagePack] {
             let mut request = add(codec);
             request.set_timeout(Some(Duration::from_micros(1_499_001)));
+            request.set_depth(Depth::from_wire(2));
             request.metadata_mut().insert("k", "v".repeat(300));
             let params = request.params().to_vec();
-            let mut reader = MessageReader::new(1 << 20);
+            let mut reader = MessageDecoder::new(1 << 20);
             reader.push(encode(request));
             let message = reader.pop().unwrap().unwrap();
             let head = decode_request(codec, &message).unwrap();
             assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(1500))));
-            assert_eq!(head.metadata.get("k").map(str::len), Some(300));
+            assert_eq!((head.metadata.get("k").map(str::len), head.depth.as_u8()), (Some(300), 2));
             assert_eq!(message[head.params.unwrap()], params);
         }
     }

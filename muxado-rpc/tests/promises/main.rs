@@ -125,8 +125,10 @@ fn deadline() {
 
 #[test]
 fn cancellation() {
-    let one_at_a_time =
-        |end: End| end.start_with(|builder| builder.limits(Limits::default().max_in_flight(1)));
+    let one_at_a_time = |end: End| {
+        let limits = Limits::default().max_in_flight(1).max_streaming_calls(1);
+        end.start_with(|builder| builder.limits(limits))
+    };
     in_each_world(one_at_a_time, async |world| {
         let client = world.client();
         let call = tokio::spawn(async move { client.hang().await });
@@ -137,8 +139,13 @@ fn cancellation() {
         assert_eq!(world.client().alive().await, Ok(0));
         let mut items = world.client().stall().await.unwrap();
         assert_eq!(items.try_next().await, Ok(Some(1)));
+        let alive = world.client().alive().await;
         drop(items);
-        assert_eq!(world.client().alive().await, Ok(0));
+        let mut items = world.client().stall().await.unwrap();
+        assert_eq!(items.try_next().await, Ok(Some(1)));
+        assert_eq!(world.client().alive().await, alive);
+        drop(items);
+        world.duties.until_alive(0).await;
         drop(world.client().hang());
         world.assert_unharmed().await;
     });

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{Driver, Phase, TURNS, inbox::MIN_READ};
+use super::{Driver, Phase, TURNS, read_buffer::MIN_READ};
 use crate::error::SessionError;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -70,13 +70,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Reads on after the session's end, for the peer's go-away and its end. Ready at the latter.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            self.inbox.bytes.reserve(MIN_READ);
-            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox.bytes));
+            self.read_buffer.bytes.reserve(MIN_READ);
+            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read_buffer.bytes));
             if !matches!(read, Ok(1..)) {
                 return Poll::Ready(());
             }
-            let (now, inbox) = (Instant::now().into_std(), &mut self.inbox.bytes);
-            self.shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
+            let (now, read_buffer) = (Instant::now().into_std(), &mut self.read_buffer.bytes);
+            self.shared.with_driver(&mut self.wakes, |core| core.proto.receive(read_buffer, now));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -84,10 +84,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     pub(super) fn start_closing(&mut self) {
         let (timeout, shared) = (self.close_timeout, &self.shared);
-        if std::mem::take(&mut self.undigested) {
+        if std::mem::take(&mut self.has_more_input) {
             // The peer's go-away may be among it.
-            let (now, inbox) = (self.now.into_std(), &mut self.inbox.bytes);
-            shared.with_driver(&mut self.wakes, |core| core.proto.receive(inbox, now));
+            let (now, read_buffer) = (self.now.into_std(), &mut self.read_buffer.bytes);
+            shared.with_driver(&mut self.wakes, |core| core.proto.receive(read_buffer, now));
         }
         let end = shared.with_driver(&mut self.wakes, |core| core.proto.end());
         let transport_lives = match end.map(|end| end.local) {

@@ -14,6 +14,7 @@ use super::{
     store::{Store, StreamKey},
     stream::{Owner, Stream},
     timers::Timer,
+    waiting::Waiting,
 };
 use crate::{config::Config, error::ErrorCode, log_limit::LogLimit};
 
@@ -147,7 +148,12 @@ fn awaits_type(store: &Store, key: StreamKey) -> bool {
 }
 
 fn is_in_backlog(store: &Store, key: StreamKey) -> bool {
-    store.get(key).is_some_and(|stream| stream.owner() == Owner::Backlog)
+    store.get(key).is_some_and(waits)
+}
+
+/// Returns whether a stream can be accepted.
+fn waits(stream: &Stream) -> bool {
+    stream.owner() == Owner::Backlog && !stream.typing.is_awaited()
 }
 
 impl Session {
@@ -155,20 +161,43 @@ impl Session {
     ///
     /// It must be given back with [`release`](Self::release).
     pub fn accept(&mut self) -> Option<(StreamKey, Option<u32>)> {
+        let key = self.look_at_next()?;
+        let stream_type = self.waiting(key)?.stream_type;
+        self.accept_waiting(key).then_some((key, stream_type))
+    }
+
+    /// Returns the oldest stream of the backlog that this did not return before, and leaves it there.
+    ///
+    /// It is taken with [`accept_waiting`](Self::accept_waiting); [`accept`](Self::accept) passes over it.
+    pub fn look_at_next(&mut self) -> Option<StreamKey> {
         while let Some(key) = self.accept.backlog.pop_front() {
-            let in_backlog = |stream: &&mut Stream| stream.owner() == Owner::Backlog;
-            let Some(stream) = self.store.get_mut(key).filter(in_backlog) else { continue };
-            stream.set_owner(Owner::Handle);
-            let stream_type = match stream.typing {
-                Typing::Typed(stream_type) => Some(stream_type),
-                Typing::Untyped | Typing::Awaiting { .. } => None,
-            };
-            self.accept.backlog_len -= 1;
-            self.counts.add_handle();
-            self.note_accepted(key);
-            return Some((key, stream_type));
+            if is_in_backlog(&self.store, key) {
+                return Some(key);
+            }
         }
         None
+    }
+
+    /// Returns what has come on a stream of the backlog; `None` once it was taken, reset or refused.
+    pub fn waiting(&self, key: StreamKey) -> Option<Waiting<'_>> {
+        let stream = self.store.get(key).filter(|stream| waits(stream))?;
+        let stream_type = match stream.typing {
+            Typing::Typed(stream_type) => Some(stream_type),
+            Typing::Untyped | Typing::Awaiting { .. } => None,
+        };
+        Some(Waiting::new(stream_type, stream.came_at(), &stream.recv))
+    }
+
+    /// Takes a stream out of the backlog, as [`accept`](Self::accept) does; returns false if it is not there any more.
+    ///
+    /// It must be given back with [`release`](Self::release).
+    pub fn accept_waiting(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.store.get_mut(key).filter(|stream| waits(stream)) else { return false };
+        stream.set_owner(Owner::Handle);
+        self.accept.backlog_len -= 1;
+        self.counts.add_handle();
+        self.note_accepted(key);
+        true
     }
 
     /// Makes the session a typed one: the first four bytes of every stream of the peer that comes, or was not accepted
@@ -194,9 +223,12 @@ impl Session {
     /// Refuses every stream that the peer opens from now on, and those not accepted yet: nobody can accept any more.
     pub fn refuse_streams(&mut self) {
         self.accept.refuses = true;
-        for key in std::mem::take(&mut self.accept.backlog) {
-            let in_backlog = |stream: &&mut Stream| stream.owner() == Owner::Backlog;
-            let Some(stream) = self.store.get_mut(key).filter(in_backlog) else { continue };
+        self.accept.backlog.clear();
+        // Those that were looked at are no longer in the list.
+        let waiting: Vec<_> =
+            self.store.iter().filter(|(_, stream)| waits(stream)).map(|(key, _)| key).collect();
+        for key in waiting {
+            let Some(stream) = self.store.get_mut(key) else { continue };
             stream.set_owner(Owner::Nobody);
             self.accept.backlog_len -= 1;
             self.reset(key, ErrorCode::STREAM_REFUSED);

@@ -127,6 +127,26 @@ impl RecvBuffer {
         copied
     }
 
+    /// Returns the first bytes, as far as they lie in one piece.
+    pub(super) fn front(&self) -> &[u8] {
+        match &self.more {
+            Some(more) if self.first.data.is_empty() => more.front(),
+            _ => &self.first.data,
+        }
+    }
+
+    /// Copies the first bytes into `dst` without taking them, and returns how many.
+    pub(super) fn copy_front(&self, mut dst: &mut [u8]) -> usize {
+        let room = dst.len();
+        let chunks = self.more.iter().flat_map(|more| more.chunks.iter().map(|chunk| &*chunk.data));
+        let tail = self.more.iter().map(|more| &*more.tail);
+        for piece in std::iter::once(&*self.first.data).chain(chunks).chain(tail) {
+            let n = piece.len().min(dst.len());
+            dst.put_slice(&piece[..n]);
+        }
+        room - dst.len()
+    }
+
     /// Frees everything; returns how many bytes that were.
     pub(super) fn clear(&mut self) -> usize {
         // Most streams are read to the end; taking what is not there costs more than to look.
@@ -142,6 +162,10 @@ impl RecvBuffer {
 }
 
 impl Pieces {
+    fn front(&self) -> &[u8] {
+        self.chunks.front().map_or(&self.tail, |chunk| &chunk.data)
+    }
+
     /// Appends a copy of `data`, behind `len` bytes of the whole.
     fn push_copy(&mut self, data: &[u8], len: usize) {
         let spare = self.tail.capacity() - self.tail.len();
@@ -247,6 +271,11 @@ mod tests {
                 if shared { buffer.push_shared(data.into()) } else { buffer.push_copy(&data) }
             }
             prop_assert_eq!(buffer.len(), expected.len());
+            let mut front = vec![0; 5000];
+            let copied = buffer.copy_front(&mut front);
+            prop_assert_eq!(&front[..copied], &expected[..expected.len().min(5000)]);
+            prop_assert!(expected.starts_with(buffer.front()));
+            prop_assert_eq!(buffer.front().is_empty(), expected.is_empty());
             let mut out = Vec::new();
             for (copy, max) in reads.into_iter().cycle().take(20_000) {
                 if buffer.len() == 0 { break }

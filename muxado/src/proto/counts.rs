@@ -1,6 +1,6 @@
 //! How many streams are open, and how many more this side may open.
 
-use super::session::Session;
+use super::{open_level::OpenLevel, session::Session};
 
 /// The streams of a session that are on the wire, or reserved by `open`, and the handles to streams.
 ///
@@ -90,10 +90,15 @@ impl Session {
 
     /// Returns how many more streams may be opened now.
     pub fn open_capacity(&self) -> usize {
+        self.open_capacity_at(OpenLevel::ALL)
+    }
+
+    /// Returns how many more streams openers of this level may open now.
+    pub fn open_capacity_at(&self, level: OpenLevel) -> usize {
         let (open, unacknowledged) = self.open_limits();
         let counts = &self.counts;
-        open.saturating_sub(counts.local - counts.local_heartbeats)
-            .min(unacknowledged.saturating_sub(counts.unacknowledged))
+        (level.of(open).saturating_sub(counts.local - counts.local_heartbeats))
+            .min(level.of(unacknowledged).saturating_sub(counts.unacknowledged))
     }
 
     fn open_limits(&self) -> (usize, usize) {

@@ -122,6 +122,16 @@ impl RecvHalf {
         self.buffer.len()
     }
 
+    /// Returns the first unread bytes, as far as they lie in one piece.
+    pub(super) fn front(&self) -> &[u8] {
+        self.buffer.front()
+    }
+
+    /// Copies the first unread bytes into `dst` without taking them, and returns how many.
+    pub(super) fn copy_front(&self, dst: &mut [u8]) -> usize {
+        self.buffer.copy_front(dst)
+    }
+
     #[inline]
     pub(super) const fn window(&self) -> &RecvWindow {
         &self.window

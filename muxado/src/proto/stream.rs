@@ -270,9 +270,12 @@ impl Session {
         self.has_ended() || self.store.get(key).is_none_or(Stream::is_over)
     }
 
-    /// Returns whether both directions have ended, and all that came was read.
+    /// Returns whether both directions have ended, and all that came was read up to the peer's FIN. A reset behind it is
+    /// still to be read.
     pub fn is_read_out(&self, key: StreamKey) -> bool {
-        self.store.get(key).is_some_and(|stream| stream.is_over() && stream.recv.unread() == 0)
+        let is_out =
+            |stream: &Stream| stream.is_over() && stream.recv.is_finished() && stream.recv.unread() == 0;
+        self.store.get(key).is_some_and(is_out)
     }
 
     /// Ends a stream in both directions; what was not sent is dropped. The peer gets an RST, if it

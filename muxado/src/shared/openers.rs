@@ -3,20 +3,26 @@
 //! Those who wait are woken in order, as many as there is room for, and the room is reserved for them for one turn of
 //! the driver: otherwise newcomers could take it first again and again. After that turn it is free for all, and the next
 //! ones are woken, too. A future that nobody polls therefore holds up no other: it is woken once, and passed by.
+//!
+//! Each [`OpenLevel`] has a queue of its own, so that openers of a level that has room do not stand behind those of one
+//! that has none.
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     task::{Context, Waker},
 };
 
 use super::{Core, Wakes};
+use crate::proto::OpenLevel;
 
 /// The queue of those who wait to open a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Openers {
-    /// Those who were not called since they last asked, by rising tickets.
-    waiting: VecDeque<Opener>,
-    next_ticket: u64,
+    /// Those of each level who were not called since they last asked, by rising tickets.
+    waiting: [VecDeque<Opener>; OpenLevel::COUNT],
+    /// How many tickets there were.
+    tickets: u64,
     /// Streams that those may open who were called in this turn of the driver.
     reserved: usize,
     /// Somebody waits for the end of the turn.
@@ -25,17 +31,17 @@ pub(crate) struct Openers {
 
 #[derive(Debug)]
 struct Opener {
-    ticket: u64,
+    ticket: NonZeroU64,
     waker: Waker,
 }
 
 impl Openers {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.iter().all(VecDeque::is_empty)
     }
 
     pub(super) fn shrink(&mut self) {
-        self.waiting.shrink_to_fit();
+        self.waiting.iter_mut().for_each(VecDeque::shrink_to_fit);
     }
 
     pub(super) fn take_turn_wanted(&mut self) -> bool {
@@ -47,47 +53,65 @@ impl Openers {
     }
 
     /// Returns the place of a ticket, or where it belongs: tickets rise along the queue.
-    fn place(&self, ticket: u64) -> Result<usize, usize> {
-        self.waiting.binary_search_by_key(&ticket, |opener| opener.ticket)
+    fn place(&self, level: OpenLevel, ticket: NonZeroU64) -> Result<usize, usize> {
+        self.waiting[level.index()].binary_search_by_key(&ticket, |opener| opener.ticket)
     }
 
     /// Wakes all, because the result no longer depends on room.
     pub(super) fn call_all(&mut self, wakes: &mut Wakes) {
-        self.waiting.drain(..).for_each(|opener| wakes.push(opener.waker));
+        let waiting = self.waiting.iter_mut().flat_map(|waiting| waiting.drain(..));
+        waiting.for_each(|opener| wakes.push(opener.waker));
     }
 
-    /// Wakes as many as there is room for, beside those called before in this turn.
-    pub(super) fn call(&mut self, room: usize, wakes: &mut Wakes) {
-        let count = room.saturating_sub(self.reserved).min(self.waiting.len());
-        self.reserved += count;
-        self.waiting.drain(..count).for_each(|opener| wakes.push(opener.waker));
+    /// Wakes as many as there is room for at their level, beside those called before in this turn.
+    pub(super) fn call(&mut self, room_at: impl Fn(OpenLevel) -> usize, wakes: &mut Wakes) {
+        for level in OpenLevel::all() {
+            let waiting = &mut self.waiting[level.index()];
+            if waiting.is_empty() {
+                continue;
+            }
+            let count = room_at(level).saturating_sub(self.reserved).min(waiting.len());
+            self.reserved += count;
+            waiting.drain(..count).for_each(|opener| wakes.push(opener.waker));
+        }
         // Those who were called may never come.
-        self.turn_wanted |= self.reserved > 0 && !self.waiting.is_empty();
+        self.turn_wanted |= self.reserved > 0 && !self.is_empty();
+    }
+
+    /// Whether somebody waits for whom there is room.
+    fn may_call(&self, room_at: impl Fn(OpenLevel) -> usize) -> bool {
+        OpenLevel::all().any(|level| !self.waiting[level.index()].is_empty() && room_at(level) > 0)
     }
 }
 
 impl Core {
     /// Returns whether the opener may go on; if not, it has a place in the queue now.
-    pub(crate) fn poll_open_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) -> bool {
+    pub(crate) fn poll_open_turn(
+        &mut self,
+        level: OpenLevel,
+        ticket: &mut Option<NonZeroU64>,
+        cx: &Context<'_>,
+    ) -> bool {
         if self.proto.refuses_opens() {
-            self.leave_openers(ticket);
+            self.leave_openers(level, ticket);
             return true;
         }
-        let room = self.proto.open_capacity();
+        let room = self.proto.open_capacity_at(level);
         let openers = &mut self.openers;
-        let place = ticket.map(|ticket| openers.place(ticket));
+        let place = ticket.map(|ticket| openers.place(level, ticket));
         let called = matches!(place, Some(Err(_)));
         if called {
             openers.reserved = openers.reserved.saturating_sub(1);
         }
         if room > openers.reserved {
-            self.leave_openers(ticket);
+            self.leave_openers(level, ticket);
             return true;
         }
         openers.turn_wanted |= room > 0;
+        let waiting = &mut openers.waiting[level.index()];
         match place {
             Some(Ok(index)) => {
-                let waker = &mut openers.waiting[index].waker;
+                let waker = &mut waiting[index].waker;
                 if !waker.will_wake(cx.waker()) {
                     self.replaced.push(std::mem::replace(waker, cx.waker().clone()));
                 }
@@ -95,32 +119,33 @@ impl Core {
             Some(Err(index)) => {
                 // It was called, and others were faster: it has its old place again.
                 let ticket = ticket.expect("a place is that of a ticket");
-                openers.waiting.insert(index, Opener { ticket, waker: cx.waker().clone() });
+                waiting.insert(index, Opener { ticket, waker: cx.waker().clone() });
             }
             None => {
-                *ticket = Some(openers.next_ticket);
-                let waker = cx.waker().clone();
-                openers.waiting.push_back(Opener { ticket: openers.next_ticket, waker });
-                openers.next_ticket += 1;
+                openers.tickets += 1;
+                let last = NonZeroU64::new(openers.tickets).expect("it was counted up");
+                *ticket = Some(last);
+                waiting.push_back(Opener { ticket: last, waker: cx.waker().clone() });
             }
         }
         false
     }
 
     /// Gives up the place of an opener, because it may go on or does not wait any longer.
-    pub(crate) fn leave_openers(&mut self, ticket: &mut Option<u64>) {
-        let Some(place) = ticket.take().map(|ticket| self.openers.place(ticket)) else { return };
+    pub(crate) fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
+        let Some(place) = ticket.take().map(|ticket| self.openers.place(level, ticket)) else { return };
         if let Ok(index) = place {
-            self.replaced.extend(self.openers.waiting.remove(index).map(|opener| opener.waker));
+            let left = self.openers.waiting[level.index()].remove(index);
+            self.replaced.extend(left.map(|opener| opener.waker));
         }
     }
 
     /// Gives up the place of an opener that is dropped. If it had been woken, the next one is woken instead.
-    pub(crate) fn abandon_opening(&mut self, ticket: &mut Option<u64>) {
-        if ticket.is_some_and(|ticket| self.openers.place(ticket).is_err()) {
+    pub(crate) fn abandon_opening(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
+        if ticket.is_some_and(|ticket| self.openers.place(level, ticket).is_err()) {
             self.openers.reserved = self.openers.reserved.saturating_sub(1);
         }
-        self.leave_openers(ticket);
+        self.leave_openers(level, ticket);
         self.proto.announce_capacity();
     }
 
@@ -128,7 +153,7 @@ impl Core {
     pub(crate) fn begin_turn(&mut self) {
         self.openers.reserved = 0;
         self.openers.turn_wanted = false;
-        if !self.openers.is_empty() && self.proto.open_capacity() > 0 {
+        if self.openers.may_call(|level| self.proto.open_capacity_at(level)) {
             self.proto.announce_capacity();
         }
     }

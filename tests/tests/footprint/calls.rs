@@ -39,7 +39,7 @@ async fn call(peer: &Peer, len: usize) {
 
 /// Waits until the peers have told each other of themselves: their control streams stay.
 async fn told(peer: &Peer) {
-    assert!(peer.hello().await.is_some(), "a peer of ours says hello");
+    assert!(peer.capabilities().await.is_some(), "a peer of ours says hello");
 }
 
 /// Waits until a heartbeat of this side has come back.

@@ -1,6 +1,6 @@
 //! Control streams of `muxado-rpc` in hostile hands: they cost little, and end alone.
 
-use muxado_rpc::{Peer, RemoteInfo};
+use muxado_rpc::{Peer, PeerCapabilities};
 use muxado_tests::{Frame, RST, WNDINC};
 
 use crate::{
@@ -127,5 +127,5 @@ fn further_control_streams_are_refused_and_leave_nothing() {
     });
     outcome.survived().bounded(MIB);
     assert_eq!(outcome.result, 0);
-    assert!(size_of::<RemoteInfo>() <= 256);
+    assert!(size_of::<PeerCapabilities>() <= 256);
 }

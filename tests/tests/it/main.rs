@@ -30,6 +30,7 @@ mod peer_memory;
 mod reset;
 mod reset_budget;
 mod reset_late;
+mod rooms;
 mod seeds;
 mod simulation;
 mod stall;

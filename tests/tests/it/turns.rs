@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use muxado::{Config, Driver, ErrorCode, Session, SessionError, Side, Stream};
+use muxado::{Config, Driver, ErrorCode, Session, SessionError, Side, Stream, rpc::Turn};
 use muxado_tests::{Frame, Peer, Recorder, WriteLog, encode, run, settle};
 use tokio::io::{DuplexStream, duplex};
 
@@ -61,6 +61,35 @@ fn work_beside_the_driver_answers_in_the_same_turn_and_wakes_nobody() {
         assert!(polled.is_pending());
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         assert_eq!(log.frames_by_write(), [[3, 5, 7].map(|id| Frame::data_fin(id, "x"))]);
+    });
+}
+
+#[test]
+fn another_task_goes_on_with_a_driver_in_the_middle_of_a_turn() {
+    run(async {
+        let (session, mut driver, log, mut peer) = called([3, 5]).await;
+        let wakes: [_; 2] = std::array::from_fn(|_| Arc::new(Wakes::default()));
+        let [first, second] = wakes.clone().map(Waker::from);
+        assert!(matches!(driver.start_turn(&mut Context::from_waker(&first)), Turn::Work));
+        let mut stream = session.try_accept().unwrap();
+        echo(&mut Context::from_waker(&first), &mut stream);
+
+        // The first task does not come back. The second one begins another turn.
+        let cx = &mut Context::from_waker(&second);
+        let mut turn = driver.start_turn(cx);
+        while let Turn::Work = turn {
+            while let Some(mut stream) = session.try_accept() {
+                echo(cx, &mut stream);
+            }
+            turn = driver.finish_turn(cx, Poll::Pending);
+        }
+        assert!(matches!(turn, Turn::Over(Poll::Pending)));
+        assert_eq!(log.frames_by_write().concat(), [3, 5].map(|id| Frame::data_fin(id, "x")));
+
+        // What comes next wakes the second one.
+        peer.send_bytes(&encode(&[Frame::syn(7, "x")])).await;
+        let count = wakes.each_ref().map(|wakes| wakes.0.load(Ordering::Relaxed));
+        assert_eq!((count[0], count[1] > 0), (0, true));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Sets a reconnecting client up.
+//! Configures a reconnecting client.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,12 +10,9 @@ use super::{
     slot::Slot,
 };
 use crate::transport::connector::Dial;
-use crate::{
-    AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router,
-    transport::address::Address,
-};
+use crate::{Address, AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router};
 
-/// Sets a reconnecting client up: where to, how often, with what; see [`Reconnect::builder`].
+/// Configures a [`Reconnect`]: addresses, pauses, retries and the settings of its connections.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -60,17 +57,19 @@ impl ReconnectBuilder {
 }
 
 impl<L> ReconnectBuilder<L> {
-    /// Adds an address, `tcp://host:port` or `unix:///path`. Of several, each is tried in turn; a
-    /// pause is made when all have failed. If it is none, building fails.
-    pub fn address(mut self, address: &str) -> Self {
+    /// Adds an address to connect to, `tcp://host:port` or `unix:///path`.
+    ///
+    /// Several addresses are tried in turn, with a pause when all have failed. If an address is not valid,
+    /// [`build`](Self::build) fails.
+    pub fn address(mut self, address: impl TryInto<Address, Error: Into<AddressError>>) -> Self {
         self.targets = self.targets.and_then(|mut targets| {
-            targets.push(Arc::new(Dial::new(address.parse::<Address>()?)));
+            targets.push(Arc::new(Dial::new(address.try_into().map_err(Into::into)?)));
             Ok(targets)
         });
         self
     }
 
-    /// Adds a place to connect to by a connector: a closure, or a type of one's own. Otherwise as
+    /// Adds a place to connect to, by a closure or another [`Connector`]. Otherwise the same as
     /// [`address`](Self::address).
     ///
     /// ```no_run
@@ -89,54 +88,55 @@ impl<L> ReconnectBuilder<L> {
         self
     }
 
-    /// Sets what each connection is made with: services for the other side, layers around them,
-    /// limits, heartbeats. The layers are the same for all connections together.
+    /// Sets what each connection is made with: services for the other side, layers around them, limits, heartbeats.
+    /// All connections share the layers.
     pub fn peer<M>(self, peer: PeerBuilder<M>) -> ReconnectBuilder<M> {
         ReconnectBuilder { targets: self.targets, peer, settings: self.settings }
     }
 
-    /// Keeps this many connections; each call goes over the next one of those that are connected.
-    /// Default 1; 1 to 1024, others are clamped.
+    /// Sets the number of connections. Calls take those that are connected in turn. Default 1; clamped to 1..=1024.
     pub fn connections(mut self, connections: usize) -> Self {
         self.settings.connections = connections.clamp(1, 1024);
         self
     }
 
-    /// How long making a connection may take, the first heartbeat included. Default 10 s.
+    /// Sets how long making a connection may take, the first heartbeat included. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
         self
     }
 
-    /// The pauses between rounds of failures to connect. They begin anew after a connection over
-    /// which a call was answered, or that lived for a second.
+    /// Sets the pauses between rounds of failures to connect. Default 100 ms, growing to 30 s.
+    ///
+    /// They begin anew after a connection over which a call was answered, or that lasted for a second.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.settings.backoff = backoff;
         self
     }
 
-    /// How often a call is tried, the first time included. Default 5, at least 1.
+    /// Sets how often a call is tried, the first attempt included. Default 5, at least 1.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.settings.attempts = attempts.max(1);
         self
     }
 
-    /// The pauses between the attempts of a call. Default 10 ms, growing to 1 s. There is none
-    /// before the second attempt when the connection of the first goes away.
+    /// Sets the pauses between the attempts of a call. Default 10 ms, growing to 1 s.
+    ///
+    /// If the connection of the first attempt goes away, the second attempt begins without a pause.
     pub fn retry_backoff(mut self, backoff: Backoff) -> Self {
         self.settings.retry_backoff = backoff;
         self
     }
 
-    /// Calls that may wait for a connection at a time; further ones fail as not executed. Default
-    /// 1024. Each holds its request.
+    /// Sets how many calls may wait for a connection at a time; further calls fail as not executed. Default 1024. Each
+    /// call that waits holds its request.
     pub fn max_waiting(mut self, calls: usize) -> Self {
         self.settings.max_waiting = Some(calls);
         self
     }
 
-    /// Lets calls fail at once, as not executed, while there is no connection: also before the first
-    /// is made, for which [`Reconnect::connected`] waits.
+    /// Makes calls fail at once, as not executed, while there is no connection. This includes the time before the first
+    /// connection, for which [`Reconnect::connected`] waits.
     pub fn fail_fast(mut self) -> Self {
         self.settings.max_waiting = None;
         self
@@ -147,15 +147,15 @@ impl<L> ReconnectBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Begins to connect, in tasks on the current tokio runtime, and does not wait for it.
+    /// Builds the client. Returns at once; tasks on the current tokio runtime connect.
     ///
     /// # Errors
     ///
-    /// When there is no address or one that is none, or two services have the same id.
+    /// Returns an error if there is no address, if an address is not valid, or if two services have the same id.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn build(self) -> Result<Reconnect, ReconnectError> {
         let targets: Arc<[Arc<dyn Connector>]> = self.targets?.into();
         if targets.is_empty() {
@@ -184,14 +184,14 @@ impl<L: fmt::Debug> fmt::Debug for ReconnectBuilder<L> {
     }
 }
 
-/// Why there is no reconnecting client.
+/// The error of [`ReconnectBuilder::build`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReconnectError {
-    /// There is nowhere to connect to.
+    /// There is no address and no connector.
     #[error("no address to connect to; give one to ReconnectBuilder::address or a connector")]
     NoAddress,
-    /// An address is none.
+    /// An address is not valid.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The services cannot be served together.

@@ -1,4 +1,4 @@
-//! One call: waits for a connection, and tries again where that is safe.
+//! One call of a reconnecting client: waits for a connection, and tries again where that is safe.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     Handle,
-    items::until_begun,
+    body::until_begun,
     pool::{Live, Pool},
 };
 use crate::{
@@ -23,10 +23,9 @@ use crate::{
     support::timer,
 };
 
-/// A call under way; see [`Reconnect`](super::Reconnect).
+/// A call of a [`Reconnect`](super::Reconnect).
 ///
-/// Dropping it gives its place among those who wait up, or resets the stream: the peer drops the
-/// handler.
+/// Dropping it gives up the wait for a connection, or resets the stream, and the peer drops the handler.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReconnectFuture {
@@ -63,6 +62,8 @@ pub(super) struct Attempts {
     /// The request of the next attempt; `None` if it cannot be copied and was used.
     request: Option<Request>,
     deadline: Option<Instant>,
+    /// Bytes of the parameters: not every connection may take so many.
+    bytes: usize,
     made: u32,
     /// One of them may have been executed.
     maybe_executed: bool,
@@ -71,10 +72,17 @@ pub(super) struct Attempts {
 impl ReconnectFuture {
     pub(super) fn new(handle: Arc<Handle>, request: Request) -> Self {
         let deadline = request.effective_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let method = request.method();
-        let mut attempts =
-            Attempts { handle, method, request: Some(request), deadline, made: 0, maybe_executed: false };
-        let state = match attempts.pool().pick() {
+        let (method, bytes) = (request.method(), request.params().len());
+        let mut attempts = Attempts {
+            handle,
+            method,
+            request: Some(request),
+            deadline,
+            bytes,
+            made: 0,
+            maybe_executed: false,
+        };
+        let state = match attempts.pool().pick(attempts.bytes) {
             Some(live) => attempts.call(live),
             None => match attempts.pool().end() {
                 Some(end) => State::Failed(Some(end.status_of(method))),
@@ -184,16 +192,16 @@ impl Attempts {
         if self.request.is_none() && !self.maybe_executed {
             return response;
         }
-        let Some((items, metadata)) = response.take_items() else { return response };
+        let Some((items, metadata)) = response.take_body() else { return response };
         let attempts = Self { handle: Arc::clone(&self.handle), request: self.request.take(), ..*self };
         let items = until_begun(attempts, Arc::clone(live), items);
-        Response::from_outcome(items.codec(), Outcome::Items(items)).with_metadata(metadata)
+        Response::from_outcome(items.codec(), Outcome::Body(items)).with_metadata(metadata)
     }
 
     /// Waits for a connection, after a pause.
     fn wait(&mut self, pause: Duration) -> Result<State, Status> {
         if pause.is_zero()
-            && let Some(live) = self.pool().pick()
+            && let Some(live) = self.pool().pick(self.bytes)
         {
             return Ok(self.call(live));
         }
@@ -201,12 +209,13 @@ impl Attempts {
         // Where calls do not wait for a connection, one may still pause.
         let queues = pause.is_zero() || pool.settings.max_waiting.is_some();
         let place = if queues { Some(pool.place(method)?) } else { None };
+        let bytes = self.bytes;
         let waiting = async move {
             let connected = async {
                 timer::pause(pause).await;
                 match &place {
-                    Some(_place) => pool.wait().await.map_err(|end| end.status_of(method)),
-                    None => pool.pick().ok_or_else(|| pool.not_connected(method)),
+                    Some(_place) => pool.wait(bytes).await.map_err(|end| end.status_of(method)),
+                    None => pool.pick(bytes).ok_or_else(|| pool.not_connected(method)),
                 }
             };
             timer::before(deadline, connected).await.unwrap_or_else(|| {

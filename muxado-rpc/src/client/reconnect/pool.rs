@@ -111,7 +111,7 @@ impl Pool {
 
     /// Takes a connection into the round; false if there is to be none any more.
     pub(super) fn publish(&self, live: &Arc<Live>) -> bool {
-        self.set_state(live.slot, State::Connected { peer: live.peer.info().clone() });
+        self.set_state(live.slot, State::Connected { peer: live.peer.peer_info().clone() });
         self.connected.send_if_modified(|connected| {
             let goes_on = connected.end.is_none();
             if goes_on {
@@ -181,24 +181,32 @@ impl Pool {
         self.states.subscribe()
     }
 
-    /// The next connection of the round that takes calls.
-    pub(super) fn pick(&self) -> Option<Arc<Live>> {
+    /// Returns the next connection of the round that takes calls, of those whose peers take a request of so many
+    /// bytes if there are any.
+    pub(super) fn pick(&self, bytes: usize) -> Option<Arc<Live>> {
         let connected = self.connected.borrow();
         let connections = &connected.connections;
         let (first, count) = (self.next.fetch_add(1, Ordering::Relaxed), connections.len());
-        let mut round = (0..count).map(|step| &connections[first.wrapping_add(step) % count]);
-        round.find(|live| !live.peer.is_going_away()).cloned()
+        let round = (0..count).map(|step| &connections[first.wrapping_add(step) % count]);
+        let mut round = round.filter(|live| !live.peer.is_going_away());
+        let next = round.next()?;
+        let taking = if next.peer.takes_message_of(bytes) {
+            None
+        } else {
+            round.find(|live| live.peer.takes_message_of(bytes))
+        };
+        Some(Arc::clone(taking.unwrap_or(next)))
     }
 
     /// Waits for a connection that takes calls.
-    pub(super) async fn wait(&self) -> Result<Arc<Live>, End> {
+    pub(super) async fn wait(&self, bytes: usize) -> Result<Arc<Live>, End> {
         let mut connected = self.connected.subscribe();
         loop {
             if let Some(end) = connected.borrow_and_update().end {
                 return Err(end);
             }
             // One that goes away is still in the round for a moment; its leaving is a change.
-            if let Some(live) = self.pick() {
+            if let Some(live) = self.pick(bytes) {
                 return Ok(live);
             }
             if connected.changed().await.is_err() {

@@ -52,20 +52,21 @@ impl<S: CallService> Slot<S> {
         while self.pool.end().is_none() {
             let live = Live::new(self.index, self.connect().await);
             let begin = Instant::now();
-            tracing::debug!(peer = %live.peer.info(), "connected");
+            tracing::debug!(peer = %live.peer.peer_info(), "connected");
             if !self.pool.publish(&live) {
                 return;
             }
             live.peer.going_away().await;
             self.pool.withdraw(self.index);
-            tracing::debug!(peer = %live.peer.info(), "connection goes away, making a new one");
+            tracing::debug!(peer = %live.peer.peer_info(), "connection goes away, making a new one");
             // A peer that takes connections only to end them must not be asked in a circle. Once may be
             // chance.
             let was_of_use = live.has_answered() || begin.elapsed() >= OF_USE_AFTER;
             self.failures = if was_of_use { 0 } else { self.failures.saturating_add(1) };
             if self.failures > 1 {
                 let source = io::Error::other("the connection ended before it was of use");
-                self.pause_after(ConnectError::Io { address: live.peer.info().to_string(), source }).await;
+                self.pause_after(ConnectError::Io { address: live.peer.peer_info().to_string(), source })
+                    .await;
             }
             self.retire(live);
         }
@@ -104,7 +105,8 @@ impl<S: CallService> Slot<S> {
         match timer::within(limit, connecting).await {
             Some(connected) => connected.unwrap_or_else(|_| Err(panicked())),
             None => {
-                let problem = format!("no sign of life within {limit:?} (ReconnectBuilder::connect_timeout)");
+                let problem =
+                    format!("no answered heartbeat within {limit:?} (ReconnectBuilder::connect_timeout)");
                 Err(io::Error::new(io::ErrorKind::TimedOut, problem))
             }
         }

@@ -1,4 +1,4 @@
-//! What a reconnecting client is doing, for those who want to see it.
+//! The state of a reconnecting client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,13 +6,13 @@ use tokio::sync::watch;
 
 use crate::{ConnectError, PeerInfo};
 
-/// What a [`Reconnect`](super::Reconnect) is doing.
+/// The state of a [`Reconnect`](super::Reconnect).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum State {
     /// A connection is being made.
     Connecting {
-        /// Which attempt since the last connection that was of use, from 1.
+        /// The number of the attempt since the last usable connection, from 1.
         attempt: u32,
     },
     /// There is a connection, and the peer answers.
@@ -20,19 +20,19 @@ pub enum State {
         /// Who is at the other end.
         peer: PeerInfo,
     },
-    /// No attempt is made for a while.
+    /// The client pauses between attempts.
     Backoff {
-        /// For how long.
+        /// How long the pause is.
         delay: Duration,
         /// Why the last attempt failed.
         error: Arc<ConnectError>,
     },
-    /// There will be no connection any more: it was closed, or the runtime that it was built in has ended.
+    /// The client was closed, or the runtime in which it was built has ended.
     Closed,
 }
 
 impl State {
-    /// Whether there is a connection.
+    /// Returns whether there is a connection.
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected { .. })
     }
@@ -59,7 +59,7 @@ impl State {
     }
 }
 
-/// Sees the states of a [`Reconnect`](super::Reconnect) change, without keeping it alive.
+/// A watch on the state of a [`Reconnect`](super::Reconnect). It does not keep the client alive.
 ///
 /// ```
 /// use muxado_rpc::reconnect::{Reconnect, State};
@@ -83,17 +83,17 @@ impl StateWatch {
         Self { states, seen }
     }
 
-    /// The state now. Of several connections the best counts: one that is connected, if there is one.
+    /// Returns the current state. With several connections it is the best of theirs: connected, if any is.
     pub fn state(&self) -> State {
         if self.states.has_changed().is_err() { State::Closed } else { State::best(&self.states.borrow()) }
     }
 
-    /// Waits for a state that differs from the last one given, and gives it. A state that did not
-    /// last may be left out. After [`State::Closed`] it is ready at once.
+    /// Waits for a state that differs from the last one returned. States that do not last may be left out. After
+    /// [`State::Closed`] it returns at once.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when the future is dropped.
+    /// No state is lost if the future is dropped.
     pub async fn changed(&mut self) -> State {
         loop {
             let now = State::best(&self.states.borrow_and_update());

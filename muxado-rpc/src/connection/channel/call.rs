@@ -1,4 +1,4 @@
-//! One call of ours: opens a stream, sends the request, reads the answer.
+//! One call of ours: opens a stream, sends the request, reads the response.
 
 use std::{
     fmt,
@@ -10,32 +10,34 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use muxado::{
-    OpenTyped, ReadError, RecvStream, Stream, StreamType,
-    rpc::{OpenTypedExt, RecvStreamExt, StreamExt},
+    OpenTyped, ReadError, Stream, StreamType,
+    rpc::{OpenLevel, OpenTypedExt, TypedSessionExt},
 };
-use pin_project::pin_project;
 use tokio::time::Instant;
 
 use super::Hold;
 use crate::{
-    Codec, Items, Limits, MethodInfo, Origin, Response, Status,
-    message::{payload::Outgoing, response::Outcome, status},
-    stream::items::{Limit, Pumping, ReadHalf, Received, Sending, WriteHalf, pump},
-    support::timer::Timer,
-    wire::{MessageError, MessageReader, decode_answer, whole_message},
+    Body, Codec, Limits, MethodInfo, Origin, Response, Status,
+    message::{payload::OutboundMessage, response::Outcome, status},
+    stream::{
+        body::{BodyStream, ReceivedBody},
+        deadline::{Deadline, TimeLimit},
+        half::{ReadHalf, WriteHalf},
+        reader::{Bounds, MessageReader, NoMessage, over_limit},
+        writer::{BodyWriter, Forward, ForwardTask, forward},
+    },
+    support::depth::Depth,
+    wire::{MessageDecoder, MessageError, decode_response},
 };
 
-/// A call under way; see [`Channel`](crate::Channel).
+/// A call over a [`Channel`](crate::Channel).
 ///
-/// Ready with the answer; of a method that returns a stream, as soon as the request is sent.
-///
-/// Dropping it resets the stream: the peer drops the handler. If it was dropped before its first poll,
-/// nothing was sent.
+/// Returns the response; for a method that returns a stream, as soon as the request is sent. Dropping it resets the
+/// stream, and the peer drops the handler. Before its first poll nothing is sent.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
     state: State,
-    /// Boxed, because most calls have none and thousands wait at a time.
-    deadline: Option<Pin<Box<Deadline>>>,
+    deadline: Option<Deadline>,
 }
 
 /// ```text
@@ -48,11 +50,13 @@ enum State {
     /// Waiting for a stream.
     Opening {
         opening: OpenTyped,
-        message: Outgoing,
-        input: Option<Items>,
+        message: OutboundMessage,
+        body: Option<Box<Body>>,
         call: Call,
+        /// How long it waits for a stream, once there is none at once.
+        wait: Option<Deadline>,
     },
-    /// Writing the request and reading the answer.
+    /// Writing the request and reading the response.
     Exchanging(Exchange),
     Done,
 }
@@ -61,41 +65,26 @@ enum State {
 pub(super) struct Call {
     method: &'static MethodInfo,
     codec: Codec,
+    depth: Depth,
     /// A call under way keeps the connection open as its channel does.
     hold: Hold,
 }
 
-#[pin_project]
-struct Deadline {
-    limit: Limit,
-    method: &'static MethodInfo,
-    #[pin]
-    timer: Timer,
-}
-
 struct Exchange {
     call: Call,
-    read: Answer,
-    /// An answer that did not come in one piece.
-    reader: Option<Box<MessageReader>>,
-    sending: Sends,
-}
-
-/// Where the answer comes.
-enum Answer {
-    /// `None` once it has come, and the stream is over.
-    Whole(Option<Stream>),
-    Half(RecvStream),
+    read: ReadHalf,
+    reader: MessageReader<Box<MessageDecoder>>,
+    unsent: Unsent,
 }
 
 /// What is still to be sent.
-enum Sends {
+enum Unsent {
     /// The request, which is all.
-    Request(Outgoing),
-    /// The request and the items that follow it, by a future that owns the writing half.
-    Items(Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>),
-    /// The same, by a task, since the answer is a stream that is read meanwhile.
-    Apart(Option<Pumping>),
+    Request(OutboundMessage),
+    /// The request and its body.
+    Body(Box<Forward>),
+    /// The same, by a task, since the response has a body that is read meanwhile.
+    ByTask(Option<ForwardTask>),
     Nothing,
 }
 
@@ -103,17 +92,15 @@ impl CallFuture {
     pub(super) fn new(
         call: Call,
         timeout: Option<Duration>,
-        message: Outgoing,
-        input: Option<Items>,
+        message: OutboundMessage,
+        body: Option<Box<Body>>,
     ) -> Self {
-        let method = call.method;
-        let opening = call.hold.link().typed().open_typed(StreamType::new(method.service_id().as_u32()));
-        // A deadline beyond the end of time is none.
-        let deadline = timeout.and_then(|timeout| {
-            let at = Instant::now().checked_add(timeout)?;
-            Some(Box::pin(Deadline { limit: Limit { at, timeout }, method, timer: Timer::default() }))
-        });
-        let state = State::Opening { opening, message, input, call };
+        let service = StreamType::new(call.method.service_id().as_u32());
+        let level = OpenLevel::new(call.depth.as_u8());
+        let opening = call.hold.shared().typed().open_typed_at(service, level);
+        let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
+        let deadline = limit.map(Deadline::new);
+        let state = State::Opening { opening, message, body, call, wait: None };
         Self { state, deadline }
     }
 
@@ -126,57 +113,47 @@ impl Future for CallFuture {
     type Output = Result<Response, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let limit = this.deadline.as_ref().map(|deadline| deadline.limit);
-        if let Poll::Ready(result) = this.state.poll(cx, limit) {
-            this.state = State::Done;
+        let Self { state, deadline } = self.get_mut();
+        if let Poll::Ready(result) = state.poll(cx, deadline) {
+            *state = State::Done;
             return Poll::Ready(result);
         }
-        let Some(deadline) = &mut this.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll_passed(cx));
-        let status = deadline.exceeded(&this.state);
+        let Some(deadline) = deadline else { return Poll::Pending };
+        ready!(deadline.poll_exceeded(cx));
+        let status = state.late(deadline.limit());
         // Drops the stream, which resets it.
-        this.state = State::Done;
+        *state = State::Done;
         Poll::Ready(Err(status))
     }
 }
 
-impl Deadline {
-    /// Ready when it has passed.
-    fn poll_passed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        this.timer.poll(cx, this.limit.at)
-    }
-
-    fn exceeded(&self, state: &State) -> Status {
-        let Self { method, limit: Limit { timeout, .. }, .. } = self;
-        let status =
-            Status::deadline_exceeded(format!("{method}: no answer within the time limit of {timeout:?}"));
-        match state {
-            State::Opening { .. } => status.not_executed(),
-            _ => status,
-        }
-    }
-}
-
 impl State {
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Limit>) -> Poll<Result<Response, Status>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut Option<Deadline>,
+    ) -> Poll<Result<Response, Status>> {
         loop {
             match self {
-                Self::Opening { opening, message, input, call } => {
-                    let opened = match input {
-                        None => ready!(opening.poll_with_final(cx, message)),
-                        Some(_) => ready!(Pin::new(opening).poll(cx)),
+                Self::Opening { opening, message, body, call, wait } => {
+                    let opened = match body {
+                        None => opening.poll_with_final(cx, message),
+                        Some(_) => Pin::new(opening).poll(cx),
+                    };
+                    let Poll::Ready(opened) = opened else {
+                        ready!(call.poll_wait(cx, wait));
+                        return Poll::Ready(Err(call.no_stream()));
                     };
                     let stream =
                         opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
-                    if self.exchange(stream) {
+                    let limit = deadline.as_ref().map(Deadline::limit);
+                    if self.exchange(stream, limit) {
                         return Poll::Pending;
                     }
                 }
                 Self::Exchanging(exchange) if exchange.call.method.shape().streams_output() => {
                     ready!(exchange.poll_send(cx))?;
-                    return Poll::Ready(self.take_items(deadline));
+                    return Poll::Ready(self.take_body(deadline.take()));
                 }
                 Self::Exchanging(exchange) => return exchange.poll(cx),
                 Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
@@ -184,52 +161,53 @@ impl State {
         }
     }
 
-    /// True if the request is on its way, and there is nothing to do but to wait for the answer.
-    fn exchange(&mut self, stream: Stream) -> bool {
-        let Self::Opening { mut message, input, call, .. } = std::mem::replace(self, Self::Done) else {
+    /// True if the request is on its way, and there is nothing to do but to wait for the response.
+    fn exchange(&mut self, stream: Stream, limit: Option<TimeLimit>) -> bool {
+        let Self::Opening { mut message, body, call, .. } = std::mem::replace(self, Self::Done) else {
             return false;
         };
-        let (read, sending) = match input {
-            None if message.has_remaining() => (Answer::Whole(Some(stream)), Sends::Request(message)),
+        let (read, unsent) = match body {
+            None if message.has_remaining() => (ReadHalf::Whole(Some(stream)), Unsent::Request(message)),
             None => {
                 message.recycle();
-                (Answer::Whole(Some(stream)), Sends::Nothing)
+                (ReadHalf::Whole(Some(stream)), Unsent::Nothing)
             }
-            Some(input) => {
+            Some(body) => {
                 let (send, receive) = stream.into_split();
-                (Answer::Half(receive), call.send_items(message, input, WriteHalf::Half(send)))
+                (ReadHalf::Half(receive), call.send_body(message, *body, WriteHalf::Half(send), limit))
             }
         };
-        let waits = matches!(sending, Sends::Nothing) && !call.method.shape().streams_output();
-        *self = Self::Exchanging(Exchange { call, read, reader: None, sending });
+        let waits = matches!(unsent, Unsent::Nothing) && !call.method.shape().streams_output();
+        *self = Self::Exchanging(Exchange { call, read, reader: MessageReader::default(), unsent });
         waits
     }
 
-    /// The items to come, once the request is on its way.
-    fn take_items(&mut self, deadline: Option<Limit>) -> Result<Response, Status> {
+    /// The body to come, once the request is on its way.
+    fn take_body(&mut self, deadline: Option<Deadline>) -> Result<Response, Status> {
         let Self::Exchanging(exchange) = std::mem::replace(self, Self::Done) else {
             return Err(self.take_failure());
         };
-        let Exchange { call, read, reader, sending } = exchange;
-        let read = match read {
-            Answer::Whole(Some(stream)) => ReadHalf::Whole(stream),
-            Answer::Half(half) => ReadHalf::Half(half),
-            Answer::Whole(None) => {
-                return Err(Status::internal("a stream of items was over before its first"));
-            }
-        };
-        let pumping = match sending {
-            Sends::Apart(pumping) => pumping,
+        let Exchange { call, read, reader, unsent } = exchange;
+        let task = match unsent {
+            Unsent::ByTask(task) => task,
             _ => None,
         };
-        let reader =
-            reader.map_or_else(|| MessageReader::new(call.limits().max_message_size), |reader| *reader);
-        let received = Received::new(call.method, read, reader, call.limits())
+        let received = ReceivedBody::new(call.method, read, reader.unboxed(), call.limits())
             .with_deadline(deadline)
-            .with_pumping(pumping);
+            .with_forward_task(task);
         let codec = call.codec;
-        let items = Items::received(codec, received.keeping(call));
-        Ok(Response::from_outcome(codec, Outcome::Items(items)))
+        let body = BodyStream::received(codec, received.keeping(call));
+        Ok(Response::from_outcome(codec, Outcome::Body(body)))
+    }
+
+    /// The status of a call that is not over in time.
+    fn late(&self, limit: TimeLimit) -> Status {
+        let status = |method| limit.status(method, "no answer within the time limit");
+        match self {
+            Self::Opening { call, .. } => status(call.method).not_executed(),
+            Self::Exchanging(exchange) => status(exchange.call.method),
+            Self::Failed(_) | Self::Done => Status::internal("a call was polled after its end"),
+        }
     }
 
     fn take_failure(&mut self) -> Status {
@@ -246,73 +224,43 @@ impl Exchange {
         if let Poll::Ready(Err(status)) = self.poll_send(cx) {
             return Poll::Ready(Err(status));
         }
-        loop {
-            let Poll::Ready(read) = self.read.poll_read_chunk(cx) else {
-                if self.reader.as_ref().is_some_and(|reader| reader.is_midway()) {
-                    self.read.await_rest();
-                }
-                return Poll::Pending;
-            };
-            let message = match read {
-                Ok(Some(chunk)) => self.take(chunk),
-                Ok(None) => self.finish().map(Some),
-                Err(error) => return Poll::Ready(Err(self.broken(&error))),
-            };
-            match message {
-                Ok(Some((codec, message))) => {
-                    return Poll::Ready(decode_answer(self.call.method, codec, message, self.call.limits()));
-                }
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Err(self.no_message(&error))),
-            }
-        }
+        let limits = self.call.hold.shared().limits();
+        let bounds = Bounds { max_message_size: limits.max_message_size, memory: None };
+        let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds));
+        Poll::Ready(match read {
+            Ok(message) => self.decode(message),
+            Err(NoMessage::Broken(error)) => Err(self.broken(&error)),
+            Err(NoMessage::Unreadable(error)) => Err(self.unreadable(&error)),
+        })
     }
 
     /// Sends what there is to send. A failed write is no failed call: the peer may have answered
     /// without reading on.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        let result = match (&mut self.sending, &mut self.read) {
-            (Sends::Request(message), Answer::Whole(Some(stream))) => {
+        let result = match (&mut self.unsent, &mut self.read) {
+            (Unsent::Request(message), ReadHalf::Whole(Some(stream))) => {
                 let _ = ready!(stream.poll_write_final(cx, message));
                 Ok(())
             }
-            (Sends::Items(pump), _) => ready!(pump.as_mut().poll(cx)),
+            (Unsent::Body(body), _) => ready!(Pin::new(body).poll(cx)),
             _ => return Poll::Ready(Ok(())),
         };
-        self.sending = Sends::Nothing;
+        self.unsent = Unsent::Nothing;
         Poll::Ready(result)
     }
 
-    /// Takes in what came; the answer, once it is whole.
-    fn take(&mut self, chunk: Bytes) -> Result<Option<(Codec, Bytes)>, MessageError> {
-        let limit = self.call.limits().max_message_size;
-        let (reader, chunk) = match &mut self.reader {
-            Some(reader) => (reader, chunk),
-            None => match whole_message(chunk, limit) {
-                Ok(whole) => return Ok(Some(whole)),
-                Err(chunk) => (self.reader.insert(Box::new(MessageReader::new(limit))), chunk),
-            },
-        };
-        reader.push(chunk);
-        let message = reader.pop()?;
-        // The reader knows the codec from the first byte; without one there is no message.
-        Ok(message.zip(reader.codec()).map(|(message, codec)| (codec, message)))
+    fn decode(&self, message: Bytes) -> Result<Response, Status> {
+        let codec = self.reader.codec().unwrap_or(Codec::Json);
+        decode_response(self.call.method, codec, message, self.call.limits())
     }
 
-    /// What there is at the end of the stream.
-    fn finish(&mut self) -> Result<(Codec, Bytes), MessageError> {
-        let reader = self.reader.as_mut().ok_or(MessageError::Missing)?;
-        let message = reader.finish()?;
-        Ok((reader.codec().unwrap_or(Codec::Json), message))
-    }
-
-    /// The stream ended without an answer.
+    /// The stream ended without a response.
     fn broken(&self, error: &ReadError) -> Status {
         let status = status::from_read_error(self.call.method, error);
         if self.read.is_unheard_of() {
             // A stream without a number was never heard of by the peer.
             status.not_executed()
-        } else if self.reader.is_some() {
+        } else if self.reader.has_begun() {
             // Who has begun to answer has not refused.
             status.maybe_executed()
         } else {
@@ -320,69 +268,61 @@ impl Exchange {
         }
     }
 
-    fn no_message(&self, error: &MessageError) -> Status {
-        let method = self.call.method;
-        match error {
-            MessageError::TooLarge { size } => {
-                let limit = self.call.limits().max_message_size;
-                let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
-                Status::resource_exhausted(format!(
-                    "{method}: an answer of {size} bytes, over the calling side's limit of {limit} (Limits::max_message_size)"
-                ))
-            }
-            MessageError::NoRoom(exhausted) => Status::resource_exhausted(format!("{method}: {exhausted}")),
-            MessageError::CutShort => Status::internal(format!("{method}: the answer ended in the middle"))
-                .with_origin(Origin::Peer),
-            MessageError::Missing => {
-                Status::internal(format!("{method}: the peer ended the call without an answer"))
-                    .with_origin(Origin::Peer)
-            }
+    fn unreadable(&self, error: &MessageError) -> Status {
+        let (method, limit) = (self.call.method, self.call.limits().max_message_size);
+        if let Some(status) = over_limit(error, method, "an answer", "calling", limit) {
+            return status;
         }
-    }
-}
-
-impl Answer {
-    /// The next bytes. Nothing is asked of the stream after its end.
-    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
-        match self {
-            Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
-            Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
-        }
-    }
-
-    /// Says that the rest of a message is missing.
-    fn await_rest(&self) {
-        match self {
-            Self::Whole(stream) => stream.iter().for_each(Stream::await_rest),
-            Self::Half(half) => half.await_rest(),
-        }
-    }
-
-    /// Whether the peer cannot have heard of the stream.
-    fn is_unheard_of(&self) -> bool {
-        match self {
-            Self::Whole(stream) => stream.as_ref().is_some_and(|stream| stream.id().is_none()),
-            Self::Half(half) => half.id().is_none(),
-        }
+        let problem = match error {
+            MessageError::Missing => "the peer ended the call without an answer",
+            _ => "the answer ended in the middle",
+        };
+        Status::internal(format!("{method}: {problem}")).with_origin(Origin::Peer)
     }
 }
 
 impl Call {
-    pub(super) fn new(method: &'static MethodInfo, codec: Codec, hold: Hold) -> Self {
-        Self { method, codec, hold }
+    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
+        Self { method, codec, depth, hold }
     }
 
     fn limits(&self) -> &Limits {
-        self.hold.link().limits()
+        self.hold.shared().limits()
     }
 
-    fn send_items(&self, message: Outgoing, input: Items, mut out: WriteHalf) -> Sends {
-        let sending =
-            Sending::new(self.method, input, self.hold.link().send_limits().message_size(), message);
-        if self.method.shape().streams_output() {
-            return Sends::Apart(Some(Pumping::spawn(self.hold.link(), self.method, sending, out)));
+    /// Ready when it has waited for a stream for too long.
+    fn poll_wait(&self, cx: &mut Context<'_>, wait: &mut Option<Deadline>) -> Poll<()> {
+        if wait.is_none() {
+            *wait = TimeLimit::from(Instant::now(), self.limits().queue_timeout).map(Deadline::new);
         }
-        Sends::Items(Box::pin(async move { pump(sending, &mut out).await }))
+        // A limit beyond the end of time is none.
+        wait.as_mut().map_or(Poll::Pending, |wait| wait.poll_exceeded(cx))
+    }
+
+    /// There was no stream for too long.
+    fn no_stream(&self) -> Status {
+        let (method, limit) = (self.method, self.limits().queue_timeout);
+        Status::resource_exhausted(format!(
+            "{method}: no stream within {limit:?} (Limits::queue_timeout), over the calling side's limits \
+             (muxado::Config::max_open_streams, muxado::Config::max_unacknowledged_opens)"
+        ))
+        .not_executed()
+    }
+
+    fn send_body(
+        &self,
+        message: OutboundMessage,
+        body: Body,
+        out: WriteHalf,
+        limit: Option<TimeLimit>,
+    ) -> Unsent {
+        let shared = self.hold.shared();
+        let writer = BodyWriter::new(self.method, body, shared.send_limits().message_size(), message);
+        let forward = forward(writer, out);
+        if self.method.shape().streams_output() {
+            return Unsent::ByTask(Some(ForwardTask::spawn(shared.runtime(), self.method, forward, limit)));
+        }
+        Unsent::Body(Box::new(forward))
     }
 }
 

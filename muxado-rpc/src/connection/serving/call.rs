@@ -1,74 +1,109 @@
-//! The serving side of one call: reads the request, runs the handler, sends the answer.
+//! The serving side of one call: reads the request, runs the handler, sends the response.
 
-mod apart;
-mod receive;
+mod orphan;
+mod request_reader;
+mod waiting;
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use bytes::Bytes;
-use muxado::{Stream, TypedStream, rpc::StreamExt};
+use bytes::{Buf, Bytes};
+use muxado::TypedStream;
 use pin_project::pin_project;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use self::{
-    apart::Apart,
-    receive::{Received, Reception},
+    orphan::Orphan,
+    request_reader::{Received, RequestReader},
+    waiting::{WaitingResponse, give_up, note_thrown_away},
 };
 use crate::{
-    CallService, Codec, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
-    connection::{link::Link, tally::Counted},
-    message::{payload::Outgoing, status},
-    support::{
-        budget::Reservation,
-        panics::{self, CatchDrop, CatchUnwind, Panic},
-        timer::Timer,
+    Body, CallService, Codec, Metadata, MethodInfo, Request, Response, Router, ServiceId, Shape, Status,
+    connection::{
+        metrics::CallGuard,
+        serving::rooms::{Class, Permit},
+        shared::ConnectionShared,
     },
-    wire::encode_answer,
+    message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
+    stream::{
+        body::{BodyStream, ReceivedBody},
+        deadline::{LazyDeadline, TimeLimit},
+        half::{ReadHalf, WriteHalf},
+        writer::{BodyWriter, End},
+    },
+    support::{
+        budget::{Exhausted, Purpose, Reservation},
+        depth::Depth,
+        panics::{self, CatchDrop, CatchUnwind, Panic},
+    },
+    wire::{check_metadata, encode_response, push_metadata_message, push_output_end},
 };
 
 /// One call of the peer's, or the place for the next. Dropping it drops the handler and resets the stream.
 /// The permit is given back last.
 ///
 /// ```text
-/// Done ──▶ Receiving ──▶ Handling ──▶ Answering ──▶ Done
-///   │        ├────────────────────────▲            ▲
-///   │        └──────▶ Apart (items, contexts, ..) ─┘
-///   └──▶ as from Receiving, if the request is here already
+/// Done ──▶ Receiving ─┬─────────▶ Starting ──▶ Handling ──▶ Streaming ──▶ Responding ──▶ Closing ──▶ Done
+///              │      └ Received ──┘ │           └──────────────────────▲  ▲ ▲            ▲
+///              └─────────────────────┴────────────────────────────────────┘ └─ interrupted ┘
 /// ```
-#[pin_project(project = ServeProj)]
-pub(crate) struct Serve<S: CallService> {
+///
+/// In each state that waits, what it waits for is polled first. After that [`poll_interrupted`] says whether there
+/// is any use in going on: whether the caller is still there, and its time is not over. This covers the call until
+/// the last byte of its response is on its way.
+///
+/// [`poll_interrupted`]: ServerCallProj::poll_interrupted
+#[pin_project(project = ServerCallProj)]
+pub(crate) struct ServerCall<S: CallService> {
     #[pin]
     state: State<S::Future>,
     /// None, if it could not be cloned.
     service: CatchDrop<S>,
-    stream: Option<Stream>,
-    counted: Option<Counted>,
+    /// Where the response goes; `None` when the caller waits for none any more.
+    out: Option<WriteHalf>,
+    deadline: Option<LazyDeadline>,
+    guard: Option<CallGuard>,
+    scope: EndScope,
     /// The memory of a request that was buffered, until its handler is gone.
     reserved: Option<Reservation>,
-    permit: Option<OwnedSemaphorePermit>,
-    /// A panic went through the service.
-    panicked: bool,
+    /// A handler that must finish runs without its caller.
+    orphan: Option<Box<Orphan>>,
+    permit: Option<Permit>,
+    /// The permit of a call with a body: it is given back when nobody reads that any more, either.
+    shared_permit: Option<Arc<Option<Permit>>>,
+    /// The service must not be called again: it panicked, or has a place in a queue.
+    is_spent: bool,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
 enum State<F> {
-    Receiving(Reception),
-    /// The handler of a plain call runs.
+    /// Reading the request.
+    Receiving(RequestReader),
+    /// The request is here; its handler is begun by the task of the call.
+    Received(Request),
+    /// Waiting until the service is ready.
+    Starting(Box<Option<Request>>),
+    /// Running the handler. If it must finish, it runs on after its caller has gone.
     Handling {
         #[pin]
         handler: CatchUnwind<F>,
         about: About,
-        timer: Option<Pin<Box<Timer>>>,
     },
-    Answering(Outgoing),
-    /// What not every call needs, in a future of its own.
-    Apart(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Writing the items of the response.
+    Streaming {
+        writer: Box<BodyWriter>,
+        about: About,
+        /// The memory of the items that wait.
+        held: Reservation,
+    },
+    /// Writing the response, or the end of its items.
+    Responding(WaitingResponse),
+    /// Waiting for the tasks of the call.
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
 }
 
@@ -76,7 +111,9 @@ enum State<F> {
 pub(crate) struct New {
     pub(crate) stream: TypedStream,
     pub(crate) first: Option<Bytes>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<Permit>,
+    /// When its first frame was read.
+    pub(crate) arrived: Instant,
 }
 
 /// What must be known of a request once it is with its handler.
@@ -84,63 +121,80 @@ pub(crate) struct New {
 struct About {
     method: &'static MethodInfo,
     codec: Codec,
-    deadline: Option<Instant>,
-    timeout: Option<Duration>,
+    depth: Depth,
 }
 
-impl<S: CallService> Serve<S> {
+/// Ends what belongs to a call, however the call ends.
+#[derive(Default)]
+struct EndScope(Option<Arc<Scope>>);
+
+/// Why there is no use in going on.
+enum Interruption {
+    CallerGone,
+    /// The time of the call is over, or others need its memory: its caller is told with this.
+    Late(Status),
+}
+
+impl<S: CallService> ServerCall<S> {
     /// A place for calls, one after the other.
     pub(crate) fn new(service: CatchDrop<S>) -> Self {
         Self {
             state: State::Done,
             service,
-            stream: None,
-            counted: None,
+            out: None,
+            deadline: None,
+            guard: None,
+            scope: EndScope::default(),
             reserved: None,
+            orphan: None,
             permit: None,
-            panicked: false,
+            shared_permit: None,
+            is_spent: false,
         }
     }
 
-    /// Takes up a call. It is not looked at before the first poll.
-    pub(crate) fn take_up(self: Pin<&mut Self>, link: &Arc<Link>, router: &Router, new: New) {
-        let mut this = self.project();
-        let reception = this.begin(link, router, new);
-        this.state.set(State::Receiving(reception));
-    }
-
-    /// Takes up a call and polls it.
+    /// Takes up a call, and polls it if its request is here and its handler runs here, which is asked for its method.
+    /// What is pending needs a task.
     pub(crate) fn poll_new(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        link: &Arc<Link>,
+        shared: &Arc<ConnectionShared>,
         router: &Router,
         new: New,
+        runs_here: impl FnOnce(&'static MethodInfo) -> bool,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
-        let mut reception = this.begin(link, router, new);
-        if let Some(stream) = this.stream.as_mut()
-            && let Poll::Ready(received) = reception.poll_request(cx, stream, link)
-        {
-            this.received(cx, received, reception);
-            return self.poll(cx);
+        let mut reader = this.begin(shared, router, new);
+        let polled = match this.out.as_mut() {
+            Some(out) => reader.poll_request(cx, out, shared),
+            None => Poll::Pending,
+        };
+        match polled {
+            Poll::Pending => this.state.set(State::Receiving(reader)),
+            Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
+                let request = this.arrived(request, reader);
+                this.state.set(State::Received(request));
+            }
+            Poll::Ready(received) => {
+                this.received(cx, received, reader);
+                return self.poll(cx);
+            }
         }
-        this.state.set(State::Receiving(reception));
         Poll::Pending
     }
 
-    /// The permit of a call that is done.
-    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<OwnedSemaphorePermit> {
+    /// Returns the permit of a call that is done.
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
         self.project().permit.take()
     }
 
-    /// Whether another call may be served here, once this one is done: by a service that saw no panic.
+    /// Whether another call may be served here, once this one is done.
     pub(crate) const fn may_serve_again(&self) -> bool {
-        !self.panicked
+        !self.is_spent
     }
 }
 
-impl<S: CallService> Future for Serve<S> {
+impl<S: CallService> Future for ServerCall<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -148,10 +202,13 @@ impl<S: CallService> Future for Serve<S> {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 StateProj::Receiving(_) => ready!(this.poll_receive(cx)),
+                StateProj::Received(_) => this.begin_handler(cx),
+                StateProj::Starting(_) => ready!(this.poll_start(cx)),
                 StateProj::Handling { .. } => ready!(this.poll_handle(cx)),
-                StateProj::Answering(_) => ready!(this.poll_answer(cx)),
-                StateProj::Apart(apart) => {
-                    ready!(apart.as_mut().poll(cx));
+                StateProj::Streaming { .. } => ready!(this.poll_stream(cx)),
+                StateProj::Responding(_) => ready!(this.poll_respond(cx)),
+                StateProj::Closing(tasks) => {
+                    ready!(tasks.as_mut().poll(cx));
                     this.finish();
                 }
                 StateProj::Done => return Poll::Ready(()),
@@ -160,125 +217,246 @@ impl<S: CallService> Future for Serve<S> {
     }
 }
 
-impl<S: CallService> ServeProj<'_, S> {
-    fn begin(&mut self, link: &Arc<Link>, router: &Router, new: New) -> Reception {
-        let New { stream, first, permit } = new;
+/// The request.
+impl<S: CallService> ServerCallProj<'_, S> {
+    fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
+        let New { stream, first, permit, arrived } = new;
         let id = ServiceId::new(stream.stream_type().as_u32());
-        match self.counted.as_mut() {
-            Some(counted) => counted.begin_again(),
-            None => *self.counted = Some(Counted::begin(Arc::clone(link))),
+        match self.guard.as_mut() {
+            Some(guard) => guard.begin_again(),
+            None => *self.guard = Some(CallGuard::begin(Arc::clone(shared))),
         }
-        *self.stream = Some(stream.into_inner());
+        *self.out = Some(WriteHalf::Whole(stream.into_inner()));
         *self.permit = permit;
-        Reception::new(id, first, router, link)
+        RequestReader::new(id, first, arrived, router)
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Receiving(reception) = self.state.as_mut().project()
-            && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_ref())
+        if let StateProj::Receiving(reader) = self.state.as_mut().project()
+            && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_ref())
         {
-            let received = ready!(reception.poll_request(cx, stream, counted.link()));
-            if let StateOwned::Receiving(reception) = self.state.as_mut().project_replace(State::Done) {
-                self.received(cx, received, reception);
+            let received = ready!(reader.poll_request(cx, out, guard.shared()));
+            if let StateOwned::Receiving(reader) = self.state.as_mut().project_replace(State::Done) {
+                self.received(cx, received, reader);
             }
         }
         Poll::Ready(())
     }
 
-    fn received(&mut self, cx: &mut Context<'_>, received: Received, mut reception: Reception) {
+    /// Begins the handler of a request that was left to the task of the call.
+    fn begin_handler(&mut self, cx: &mut Context<'_>) {
+        if let StateOwned::Received(request) = self.state.as_mut().project_replace(State::Done) {
+            self.hand_over(cx, request);
+        }
+    }
+
+    fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
         match received {
             Received::Request(request) => {
-                *self.reserved = reception.take_reserved();
-                self.start(cx, request, reception);
+                let request = self.arrived(request, reader);
+                self.hand_over(cx, request);
             }
             Received::Refused(codec, status) => {
-                if let Some(counted) = self.counted.as_ref() {
-                    tracing::debug!(peer = %counted.link().peer(), "call refused: {status}");
+                if let Some(guard) = self.guard.as_ref() {
+                    tracing::debug!(peer = %guard.shared().peer(), "call refused: {status}");
                 }
-                self.answer(codec, Err(status.not_executed()));
+                self.respond(codec, Err(status.not_executed()));
             }
-            Received::Nothing => self.finish(),
+            Received::Nothing => self.close(),
         }
     }
 
-    /// Gives the request to the service.
-    fn start(&mut self, cx: &mut Context<'_>, request: Request, reception: Reception) {
-        let about = About::of(&request);
-        if !about.is_plain() {
-            return self.set_apart(about, request, reception);
+    /// Notes what a request brings: its time limit, its scope and its body.
+    fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Request {
+        *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
+        *self.reserved = reader.take_reserved();
+        self.scope.0 = request.arrival_scope();
+        if request.method().shape().streams_input() {
+            self.split(&mut request, reader);
         }
-        let Some(service) = self.service.as_mut() else { return self.answer_panic(about, None) };
-        let started = panics::catch_within(about.deadline, || match service.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Start::Running(service.call(request)),
-            Poll::Ready(Err(error)) => Start::Refused(status::from_box_error(error.into())),
-            Poll::Pending => Start::Busy(request),
-        });
-        match started {
-            Ok(Start::Running(future)) => {
-                let handler = CatchUnwind::new(about.deadline, future);
-                self.state.set(State::Handling { handler, about, timer: None });
-            }
-            Ok(Start::Refused(status)) => self.answer(about.codec, Err(status.not_executed())),
-            Ok(Start::Busy(request)) => self.set_apart(about, request, reception),
-            Err(panic) => self.answer_panic(about, Some(&panic)),
+        request
+    }
+
+    /// Gives a request to the service, or waits until that is ready.
+    fn hand_over(&mut self, cx: &mut Context<'_>, mut request: Request) {
+        if let Some(status) = self.find_room(&request).err().or_else(|| self.refusal(&request)) {
+            panics::discard(request.take_input());
+            return self.respond(request.codec(), Err(status.not_executed()));
+        }
+        let mut request = Some(request);
+        if self.start(cx, &mut request).is_pending() {
+            self.state.set(State::Starting(Box::new(request)));
         }
     }
 
-    fn set_apart(&mut self, about: About, request: Request, mut reception: Reception) {
-        // A service that is not ready has a place in a queue: it is the one to be asked again.
-        let fresh = self.service.clone();
-        let Some(service) = std::mem::replace(&mut *self.service, fresh).take() else {
-            return self.answer_panic(about, None);
+    /// Returns why the call is not to begin, although its request is here.
+    fn refusal(&self, request: &Request) -> Option<Status> {
+        let shared = self.guard.as_ref()?.shared();
+        let method = request.method();
+        if let Some(exhausted) = shared.memory().refusal() {
+            return Some(Status::resource_exhausted(format!("{method}: {exhausted}")));
+        }
+        let detached = shared.detached();
+        (method.is_no_cancel() && detached.is_full()).then(|| {
+            let limit = detached.limit();
+            Status::resource_exhausted(format!(
+                "{method}: handlers that must finish run on without their connections, as many as the serving side's \
+                 limit of {limit} (Limits::max_detached_handlers)"
+            ))
+        })
+    }
+
+    /// Takes room for a request that turned out to stream: a call whose beginning did not tell that it streams needs a place among those that do.
+    fn find_room(&mut self, request: &Request) -> Result<(), Status> {
+        let method = request.method();
+        if method.shape() == Shape::Unary {
+            return Ok(());
+        }
+        let Some(permit) = self.permit.as_mut().filter(|permit| !permit.class().streams) else {
+            return Ok(());
         };
-        let (Some(stream), Some(counted)) = (self.stream.take(), self.counted.take()) else { return };
-        let reader = reception.take_reader(counted.link());
-        let apart = Apart::new(about, counted, stream, reader, self.permit.take());
-        let apart = apart.keeping(self.reserved.take());
-        let apart = Box::pin(apart.run(service, request));
-        self.state.set(State::Apart(apart));
+        if permit.turn_into_streaming() {
+            return Ok(());
+        }
+        let class = Class { streams: true, ..permit.class() };
+        let room = self.guard.as_ref().map(|guard| class.describe_limit(guard.shared().limits()));
+        let room = room.unwrap_or_default();
+        Err(Status::resource_exhausted(format!("{method}: no room beside {room}")))
+    }
+
+    /// Gives the request the half of the stream on which its body comes.
+    fn split(&mut self, request: &mut Request, mut reader: RequestReader) {
+        let Some(guard) = self.guard.as_ref() else { return };
+        let stream = match self.out.take() {
+            Some(WriteHalf::Whole(stream)) => stream,
+            other => return *self.out = other,
+        };
+        let (send, receive) = stream.into_split();
+        *self.out = Some(WriteHalf::Half(send));
+        let permit = Arc::new(self.permit.take());
+        let (read, reader, limits) = (ReadHalf::Half(receive), reader.take_reader(), guard.shared().limits());
+        let received = ReceivedBody::new(request.method(), read, reader, limits)
+            .counted(guard.shared().memory())
+            .keeping(Arc::clone(&permit));
+        *self.shared_permit = Some(permit);
+        request.set_input(Some(BodyStream::received(request.codec(), received)));
+    }
+}
+
+/// The handler.
+impl<S: CallService> ServerCallProj<'_, S> {
+    /// Gives the request to the service, once that is ready.
+    fn start(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) -> Poll<()> {
+        let Some(about) = request.as_ref().map(About::of) else { return Poll::Ready(()) };
+        let Some(service) = self.service.as_mut() else {
+            return Poll::Ready(self.respond_panic(about, None));
+        };
+        let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
+        let depth = about.depth.next();
+        let begin = || match (service.poll_ready(cx), &mut *request) {
+            (Poll::Ready(Ok(())), request) => {
+                Poll::Ready(Ok(request.take().map(|request| service.call(request))))
+            }
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(status::from_box_error(error.into()))),
+            (Poll::Pending, _) => Poll::Pending,
+        };
+        let started = panics::catch_within(at, || depth.within(begin));
+        match started {
+            Ok(Poll::Ready(Ok(Some(future)))) => {
+                let handler = CatchUnwind::new(at, future).at_depth(depth);
+                self.state.set(State::Handling { handler, about });
+            }
+            Ok(Poll::Ready(Ok(None))) => self.close(),
+            Ok(Poll::Ready(Err(status))) => self.respond(about.codec, Err(status.not_executed())),
+            Ok(Poll::Pending) => return Poll::Pending,
+            Err(panic) => self.respond_panic(about, Some(&panic)),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = self.state.as_mut().project_replace(State::Done);
+        let StateOwned::Starting(mut request) = state else { return Poll::Ready(()) };
+        let Some(about) = request.as_ref().as_ref().map(About::of) else { return Poll::Ready(()) };
+        if self.start(cx, &mut request).is_ready() {
+            return Poll::Ready(());
+        }
+        let Poll::Ready(interruption) = self.poll_interrupted(cx, about) else {
+            self.state.set(State::Starting(request));
+            return Poll::Pending;
+        };
+        // Whoever gave the service its place in a queue waits for it no longer.
+        *self.is_spent = true;
+        panics::discard(request);
+        match interruption {
+            Interruption::CallerGone => self.close(),
+            Interruption::Late(status) => self.respond(about.codec, Err(status.not_executed())),
+        }
+        Poll::Ready(())
     }
 
     /// Runs the handler until it is done, the time limit passes, or the caller goes.
     fn poll_handle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Handling { mut handler, about, timer } = self.state.as_mut().project() else {
+        let StateProj::Handling { handler, about } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
         let about = *about;
-        if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
-            match ended {
-                Ok(result) => self.answer_handled(about, result),
-                Err(panic) => self.answer_panic(about, Some(&panic)),
-            }
+        if let Poll::Ready(ended) = handler.poll(cx) {
+            self.handled(about, ended);
             return Poll::Ready(());
         }
-        if self.stream.as_mut().is_none_or(|stream| stream.poll_reset(cx).is_ready()) {
-            if let Some(counted) = self.counted.as_ref() {
-                let (method, peer) = (about.method, counted.link().peer());
-                tracing::debug!(%method, %peer, "call cancelled by the caller");
-            }
+        if let Some(orphan) = self.orphan.as_mut() {
+            ready!(orphan.poll_no_room(cx, about.method));
             drop(self.drop_handler(about));
-            self.finish();
+            self.close();
             return Poll::Ready(());
         }
-        let Some(deadline) = about.deadline else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| Box::pin(Timer::default()));
-        ready!(timer.as_mut().poll(cx, deadline));
+        let interruption = ready!(self.poll_interrupted(cx, about));
+        if about.method.is_no_cancel() {
+            self.detach(about, interruption);
+            // Polled again for what is to wake it from now on.
+            return Poll::Ready(());
+        }
+        // Of a handler that is cut off a panic is only counted.
         drop(self.drop_handler(about));
-        self.answer(about.codec, Err(about.too_late()));
+        match interruption {
+            Interruption::CallerGone => self.close(),
+            Interruption::Late(status) => self.respond(about.codec, Err(status)),
+        }
         Poll::Ready(())
     }
 
-    /// Answers as the handler did, which is dropped before.
-    fn answer_handled(&mut self, about: About, result: Result<Response, S::Error>) {
-        let result = match result {
-            Ok(response) => Ok(response),
-            Err(error) => match panics::catch(|| status::from_box_error(error.into())) {
-                Ok(status) => Err(status),
-                Err(panic) => return self.answer_panic(about, Some(&panic)),
-            },
+    /// Lets a handler run on that must finish, and whose caller waits no longer.
+    fn detach(&mut self, about: About, interruption: Interruption) {
+        if let Some(scope) = &self.scope.0 {
+            scope.caller_gone();
+        }
+        if let (Interruption::Late(status), Some(guard)) = (interruption, self.guard.as_mut()) {
+            guard.answer(true);
+            let mut message = encode_response(about.codec, Err(status), guard.shared().send_limits());
+            // There is no time to wait for room.
+            let sent = self.out.take().map(|out| out.finish_with(&mut message));
+            if !matches!(sent, Some(Ok(None))) {
+                guard.take_back();
+            }
+        }
+        *self.out = None;
+        *self.orphan = self.guard.as_ref().map(|guard| Box::new(Orphan::new(Arc::clone(guard.shared()))));
+    }
+
+    /// Responds as the handler did, which is dropped before.
+    fn handled(&mut self, about: About, ended: Result<Result<Response, S::Error>, Panic>) {
+        let result = match ended.and_then(|result| panics::catch(|| to_status(result))) {
+            Ok(result) => result,
+            Err(panic) => return self.respond_panic(about, Some(&panic)),
         };
         let dropped = self.drop_handler(about);
-        self.answer(about.codec, after_drop(result, dropped));
+        // A panic of a destructor takes the place of a response, not that of a failure.
+        let mut result = result.and_then(|response| dropped.map(|()| response));
+        match result.as_mut().ok().and_then(Response::take_body) {
+            Some((body, metadata)) => self.respond_with_body(about, body, &metadata),
+            None => self.respond(about.codec, result),
+        }
     }
 
     /// Drops the handler. A panic of its destructors is one of the handler, with this status.
@@ -287,127 +465,275 @@ impl<S: CallService> ServeProj<'_, S> {
             StateProj::Handling { handler, .. } => handler.clear(),
             _ => Ok(()),
         };
-        let (Err(panic), Some(counted)) = (dropped, self.counted.as_ref()) else { return Ok(()) };
-        *self.panicked = true;
-        Err(about.panicked(counted.link(), Some(&panic)))
+        dropped.map_err(|panic| self.panicked(about, Some(&panic)))
     }
 
-    fn answer_panic(&mut self, about: About, panic: Option<&Panic>) {
-        *self.panicked = true;
-        if let Some(counted) = self.counted.as_ref() {
-            let status = about.panicked(counted.link(), panic);
-            self.answer(about.codec, Err(status));
+    fn respond_panic(&mut self, about: About, panic: Option<&Panic>) {
+        let status = self.panicked(about, panic);
+        self.respond(about.codec, Err(status));
+    }
+
+    /// Counts a panic, of which something may be left, and returns what to say of it.
+    fn panicked(&mut self, about: About, panic: Option<&Panic>) -> Status {
+        *self.is_spent = true;
+        let method = about.method;
+        let status = Status::internal(format!("{method}: the handler panicked"));
+        let Some(shared) = self.guard.as_ref().map(CallGuard::shared) else { return status };
+        if let Some(line) = shared.log().admit() {
+            let suppressed = line.suppressed;
+            tracing::error!(%method, peer = %shared.peer(), suppressed, "a handler panicked");
+        }
+        shared.metrics().note_panic();
+        match panic.and_then(Panic::message) {
+            // What it says is not meant for others, unless the application says so.
+            Some(message) if shared.panic_messages() => {
+                Status::internal(format!("{method}: the handler panicked: {message}"))
+            }
+            _ => status,
         }
     }
+}
 
-    /// Drops the handler and has the answer sent.
-    fn answer(&mut self, codec: Codec, result: Result<Response, Status>) {
-        let Some(counted) = self.counted.as_mut() else { return };
-        counted.answer(result.is_err());
-        let answer = encode_answer(codec, result, counted.link().send_limits());
-        // The handler is gone before its answer is sent.
-        self.state.set(State::Done);
-        *self.reserved = None;
-        self.send(answer);
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Answering(answer) = self.state.as_mut().project()
-            && let (Some(stream), Some(counted)) = (self.stream.as_mut(), self.counted.as_mut())
-            && ready!(stream.poll_write_final(cx, answer)).is_err()
+/// The response.
+impl<S: CallService> ServerCallProj<'_, S> {
+    /// Ready when there is no use in going on. Never, if nobody waits for the response any more.
+    fn poll_interrupted(&mut self, cx: &mut Context<'_>, about: About) -> Poll<Interruption> {
+        let Some(out) = self.out.as_mut() else { return Poll::Pending };
+        if out.poll_reset(cx).is_ready() {
+            if let Some(guard) = self.guard.as_ref() {
+                let (method, peer) = (about.method, guard.shared().peer());
+                tracing::debug!(%method, %peer, "call cancelled by the caller");
+            }
+            return Poll::Ready(Interruption::CallerGone);
+        }
+        if !about.method.is_no_cancel()
+            && let Some(reserved) = self.reserved.as_ref()
+            && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
         {
-            // A caller that has gone needs no answer.
-            counted.take_back();
+            return Poll::Ready(Interruption::Late(self.evicted(about, exhausted)));
         }
-        self.finish();
+        let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+        ready!(deadline.poll_exceeded(cx));
+        let status = deadline.limit().status(about.method, "not done within the caller's time limit");
+        Poll::Ready(Interruption::Late(status))
+    }
+
+    /// Returns what to say of a call whose memory others need.
+    fn evicted(&self, about: About, exhausted: Exhausted) -> Status {
+        let method = about.method;
+        if let Some(shared) = self.guard.as_ref().map(CallGuard::shared)
+            && let Some(line) = shared.log().admit()
+        {
+            let (peer, suppressed) = (shared.peer(), line.suppressed);
+            tracing::warn!(%method, %peer, suppressed, "a call is ended: its request has {exhausted}");
+        }
+        Status::resource_exhausted(format!("{method}: its request has {exhausted}"))
+    }
+
+    /// Responds with a value or a status. The handler is gone before that is sent.
+    fn respond(&mut self, codec: Codec, result: Result<Response, Status>) {
+        let Some(guard) = self.guard.as_mut() else { return };
+        if self.out.is_none() {
+            panics::discard(result);
+            return self.close();
+        }
+        let is_status = result.is_err();
+        guard.answer(is_status);
+        let message = encode_response(codec, result, guard.shared().send_limits());
+        self.state.set(State::Done);
+        self.release();
+        self.send(message, codec, is_status);
+    }
+
+    /// Responds with items, in front of which their metadata goes.
+    fn respond_with_body(&mut self, about: About, mut body: Body, metadata: &Metadata) {
+        let Some(guard) = self.guard.as_ref() else { return };
+        if self.out.is_none() {
+            panics::discard(body);
+            return self.close();
+        }
+        let limits = guard.shared().send_limits();
+        if let Err(problem) = check_metadata(metadata, limits) {
+            let status = Status::internal(format!("{}: the items have {problem}", about.method));
+            if let Err(panic) = BodyStream::end_of(&mut body, &Err(Failure::Status(status.clone()))) {
+                self.panicked(about, Some(&panic));
+            }
+            return self.respond(about.codec, Err(status));
+        }
+        let mut first = Vec::new();
+        if !metadata.is_empty() {
+            push_metadata_message(about.codec, metadata, &mut first);
+        }
+        let first = OutboundMessage::new(first);
+        let writer = Box::new(BodyWriter::new(about.method, body, limits.message_size(), first));
+        let held = Reservation::of(guard.shared().memory(), Purpose::Response);
+        self.state.set(State::Streaming { writer, about, held });
+    }
+
+    /// Writes items until their end, the time limit, or until the caller goes.
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let StateProj::Streaming { writer, about, held } = self.state.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        let about = *about;
+        let Some(out) = self.out.as_mut() else { return Poll::Ready(self.close()) };
+        let depth = about.depth.next();
+        let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
+        let end = match panics::catch_within(at, || depth.within(|| writer.poll_write(cx, out))) {
+            Ok(Poll::Ready(Ok(end))) => Some(end),
+            Ok(Poll::Ready(Err(_))) => None,
+            Ok(Poll::Pending) => match poll_hold_items(cx, held, writer.unsent()) {
+                Poll::Ready(exhausted) => {
+                    self.drop_items(exhausted);
+                    None
+                }
+                Poll::Pending => match ready!(self.poll_interrupted(cx, about)) {
+                    Interruption::CallerGone => None,
+                    Interruption::Late(status) => Some((Err(Failure::Status(status)), Metadata::new())),
+                },
+            },
+            Err(panic) => Some((Err(Failure::Panic(panic)), Metadata::new())),
+        };
+        if let StateOwned::Streaming { writer, .. } = self.state.as_mut().project_replace(State::Done) {
+            self.end_stream(about, *writer, end);
+        }
         Poll::Ready(())
     }
 
-    /// Sends an answer and gives its stream back; what there is no room for is sent later.
-    fn send(&mut self, mut answer: Outgoing) {
-        match self.stream.take().map(|stream| stream.finish_with(&mut answer)) {
-            Some(Ok(Some(stream))) => {
-                *self.stream = Some(stream);
-                return self.state.set(State::Answering(answer));
+    /// Ends a call for whose items there is no room.
+    fn drop_items(&mut self, exhausted: Exhausted) {
+        if let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut()) {
+            note_thrown_away(guard.shared(), exhausted);
+            give_up(out, guard);
+        }
+    }
+
+    /// Drops what made the items, and writes how they ended, unless the caller has gone.
+    fn end_stream(&mut self, about: About, mut writer: BodyWriter, end: Option<End>) {
+        let Some((result, trailer)) = end else {
+            if let Err(panic) = writer.abandon() {
+                self.panicked(about, Some(&panic));
             }
-            Some(Err(_)) => {
-                if let Some(counted) = self.counted.as_mut() {
-                    counted.take_back();
+            return self.close();
+        };
+        // Of several panics one counts.
+        let result = match (writer.end(&result), result) {
+            (_, Err(Failure::Panic(panic))) | (Err(panic), Ok(())) => {
+                Err(Failure::Status(self.panicked(about, Some(&panic))))
+            }
+            (Err(panic), failed) => {
+                self.panicked(about, Some(&panic));
+                failed
+            }
+            (Ok(()), result) => result,
+        };
+        self.release();
+        let Some(shared) = self.guard.as_ref().map(CallGuard::shared) else { return };
+        let is_status = matches!(result, Err(Failure::Status(_)));
+        let mut buf = writer.take_buf();
+        push_output_end(about.codec, result, trailer, shared.send_limits(), &mut buf);
+        let response = WaitingResponse::end_of_items(shared, buf, about.codec, is_status);
+        self.state.set(State::Responding(response));
+    }
+
+    /// Writes the rest of the response, as long as there is time.
+    fn poll_respond(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let StateProj::Responding(response) = self.state.as_mut().project()
+            && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_mut())
+            && response.poll(cx, out, guard).is_pending()
+        {
+            let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+            ready!(deadline.poll_exceeded(cx));
+            let peer = guard.shared().peer();
+            tracing::debug!(%peer, "a response was not taken within the caller's time limit");
+        }
+        self.close();
+        Poll::Ready(())
+    }
+
+    /// Sends a response and lets go of its stream; what there is no room for is sent later.
+    fn send(&mut self, mut message: OutboundMessage, codec: Codec, is_status: bool) {
+        let whole = message.remaining();
+        match self.out.take().map(|out| out.finish_with(&mut message)) {
+            Some(Ok(Some(out))) => {
+                *self.out = Some(out);
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
+                    let waiting = WaitingResponse::new(guard.shared(), message, whole, codec, is_status);
+                    return self.state.set(State::Responding(waiting));
                 }
             }
-            Some(Ok(None)) => answer.recycle(),
+            Some(Err(_)) => {
+                if let Some(guard) = self.guard.as_mut() {
+                    guard.take_back();
+                }
+            }
+            Some(Ok(None)) => message.recycle(),
+            None => {}
+        }
+        self.close();
+    }
+
+    /// Gives back the memory of the request, now that the handler is gone: a caller that does not read
+    /// the response holds none of it. Tasks of the call may have parts of it still.
+    fn release(&mut self) {
+        if self.scope.0.as_ref().is_none_or(|scope| !scope.has_tasks()) {
+            *self.reserved = None;
+        }
+    }
+
+    /// Ends the stream, and the tasks of the call.
+    fn close(&mut self) {
+        self.state.set(State::Done);
+        *self.out = None;
+        *self.deadline = None;
+        match self.scope.0.take() {
+            Some(scope) => {
+                scope.end();
+                if scope.has_tasks() {
+                    return self.state.set(State::Closing(Box::pin(async move { scope.wait().await })));
+                }
+            }
             None => {}
         }
         self.finish();
     }
 
-    /// The call is over: nothing of it is left but the permit, and the counter for the next.
+    /// The call is over: nothing of it is left but the permit, and the guard for the next.
     fn finish(&mut self) {
         self.state.set(State::Done);
         *self.reserved = None;
-        *self.stream = None;
-        self.counted.take_if(|counted| !counted.is_answered());
+        *self.orphan = None;
+        *self.shared_permit = None;
+        self.guard.take_if(|guard| !guard.is_answered());
     }
 }
 
-/// What a service made of a request.
-enum Start<F> {
-    Running(F),
-    Refused(Status),
-    /// It is not ready.
-    Busy(Request),
+/// Counts the items that wait for the caller. Ready if there is no room for them.
+fn poll_hold_items(cx: &mut Context<'_>, held: &mut Reservation, bytes: usize) -> Poll<Exhausted> {
+    if bytes == 0 {
+        held.clear();
+        return Poll::Pending;
+    }
+    held.poll_hold(cx, bytes)
 }
 
 impl About {
     fn of(request: &Request) -> Self {
-        Self {
-            method: request.method(),
-            codec: request.codec(),
-            deadline: request.deadline(),
-            timeout: request.timeout(),
-        }
-    }
-
-    /// Whether there is nothing to do but to run the handler and to answer.
-    fn is_plain(&self) -> bool {
-        let method = self.method;
-        method.shape() == Shape::Unary && !method.is_no_cancel() && !method.takes_context()
-    }
-
-    fn too_late(&self) -> Status {
-        let (method, limit) = (self.method, self.timeout.unwrap_or_default());
-        Status::deadline_exceeded(format!("{method}: not done within the caller's time limit of {limit:?}"))
-    }
-
-    /// What to say of a panic, of which something may be left. It is counted here.
-    fn panicked(&self, link: &Link, panic: Option<&Panic>) -> Status {
-        let method = self.method;
-        if let Some(line) = link.log().admit() {
-            tracing::error!(%method, peer = %link.peer(), suppressed = line.suppressed, "a handler panicked");
-        }
-        link.tally().note_panic();
-        match panic.and_then(Panic::message) {
-            // What it says is not meant for others, unless the application says so.
-            Some(message) if link.panic_messages() => {
-                Status::internal(format!("{method}: the handler panicked: {message}"))
-            }
-            _ => Status::internal(format!("{method}: the handler panicked")),
-        }
-    }
-
-    fn result_of(
-        &self,
-        link: &Link,
-        ended: Result<Result<Response, Status>, Panic>,
-    ) -> Result<Response, Status> {
-        ended.unwrap_or_else(|panic| Err(self.panicked(link, Some(&panic))))
+        Self { method: request.method(), codec: request.codec(), depth: request.depth() }
     }
 }
 
-/// What a call comes to whose handler came to this, and then was dropped: a panic of a destructor takes the place of
-/// an answer, not that of a failure.
-fn after_drop(result: Result<Response, Status>, dropped: Result<(), Status>) -> Result<Response, Status> {
-    result.and_then(|response| dropped.map(|()| response))
+impl Drop for EndScope {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.0 {
+            scope.end();
+        }
+    }
+}
+
+fn to_status<E: Into<crate::BoxError>>(result: Result<Response, E>) -> Result<Response, Status> {
+    result.map_err(|error| status::from_box_error(error.into()))
 }
 
 #[cfg(test)]
@@ -417,7 +743,7 @@ mod tests {
     #[test]
     fn a_served_call_takes_little_room() {
         // Thousands of calls may wait at a time.
-        let (size, bound) = (size_of::<Serve<Router>>(), 352);
-        assert!(size <= bound, "Serve: {size} bytes measured, the bound is {bound}");
+        let (size, bound) = (size_of::<ServerCall<Router>>(), 352);
+        assert!(size <= bound, "ServerCall: {size} bytes measured, the bound is {bound}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a handler may know about the call it serves.
+//! The context of a call, for its handler.
 
 use std::{
     any::Any,
@@ -10,14 +10,15 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, layers::TraceContext,
-    message::scope::Scope, support::deadline,
+    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, Response,
+    message::{scope::Scope, trace_context::TraceContext},
+    support::{deadline, depth::Depth},
 };
 
-/// The call that a handler serves: an argument of type `&Context`, which is not sent.
+/// The call that a handler serves: who calls, metadata, deadline, a channel back.
 ///
-/// Clones are cheap. By [`channel`](Self::channel) a handler calls back the caller's own services
-/// over the same connection.
+/// A method gets it as an argument of type `&Context`, which is not sent. Clones are cheap. With
+/// [`channel`](Self::channel) a handler calls the caller's own services over the same connection.
 ///
 /// ```
 /// use muxado_rpc::Context;
@@ -30,7 +31,7 @@ use crate::{
 /// struct Door;
 /// impl Doorbell for Door {
 ///     async fn ring(&self, cx: &Context) -> String {
-///         format!("{} rings, as {:?}", cx.peer(), cx.metadata().get("name"))
+///         format!("{} rings, as {:?}", cx.peer_info(), cx.metadata().get("name"))
 ///     }
 /// }
 /// ```
@@ -45,13 +46,14 @@ struct Inner {
     metadata: Metadata,
     extensions: Extensions,
     deadline: Option<Instant>,
+    depth: Depth,
     scope: Arc<Scope>,
-    answer: Mutex<AnswerMetadata>,
+    response: Mutex<ResponseMetadata>,
 }
 
 /// What a handler wants to travel with its answer.
 #[derive(Debug, Default)]
-struct AnswerMetadata {
+struct ResponseMetadata {
     head: Metadata,
     trailer: Metadata,
 }
@@ -59,74 +61,84 @@ struct AnswerMetadata {
 impl Context {
     /// Takes what is known out of a request.
     pub(crate) fn of(request: &mut Request) -> Self {
+        let scope = request.scope();
         let (metadata, extensions) = request.take_extras();
         let inner = Inner {
             method: request.method(),
-            channel: request.channel(),
+            channel: Channel::back(request),
             metadata,
             extensions,
             deadline: request.deadline(),
-            scope: request.scope(),
-            answer: Mutex::default(),
+            depth: request.depth(),
+            scope,
+            response: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Calls the services of the caller, over the same connection.
+    /// Returns a channel to the services of the caller, over the same connection.
     ///
-    /// It may be kept after the call, and does not keep the connection open. If the request did not
-    /// come by a connection, because a client calls the service directly, its calls fail.
+    /// It may be used after the call and does not keep the connection open. If a client calls the service in the same
+    /// process, without a connection, calls over this channel fail.
     pub fn channel(&self) -> Channel {
         self.inner.channel.clone()
     }
 
-    /// Who called: address, identity, and what was learnt when the connection was made. What the caller
-    /// says about itself, its limits and services, is in [`Channel::remote`].
-    pub fn peer(&self) -> &PeerInfo {
+    /// Returns who called: address, identity, and what was learnt when the connection was made. The limits
+    /// and services that the caller tells of itself are in [`Channel::known_capabilities`].
+    pub fn peer_info(&self) -> &PeerInfo {
         static UNKNOWN: LazyLock<PeerInfo> = LazyLock::new(PeerInfo::default);
-        self.inner.channel.peer().unwrap_or(&UNKNOWN)
+        self.inner.channel.peer_info().unwrap_or(&UNKNOWN)
     }
 
-    /// A value that a layer left with the request, or else one of the connection.
+    /// The former name of [`peer_info`](Self::peer_info).
+    #[deprecated(note = "renamed to `peer_info`")]
+    pub fn peer(&self) -> &PeerInfo {
+        self.peer_info()
+    }
+
+    /// Returns a value of type `T` that a layer put into the request's extensions, or else one of the connection's.
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.inner.extensions.get().or_else(|| self.inner.channel.peer()?.extensions().get())
+        self.inner.extensions.get().or_else(|| self.inner.channel.peer_info()?.extensions().get())
     }
 
-    /// What travels beside the parameters.
+    /// Returns the metadata of the request.
     pub fn metadata(&self) -> &Metadata {
         &self.inner.metadata
     }
 
-    /// The method that was called.
+    /// Returns the method that was called.
     pub fn method(&self) -> &'static MethodInfo {
         self.inner.method
     }
 
-    /// When the caller stops waiting, if it set a time limit. The handler is dropped then. Its own
-    /// calls inherit what is left.
+    /// Returns when the time limit of the call ends, if it has one. The handler is dropped then. Calls that the handler
+    /// makes inherit the limit.
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline
     }
 
-    /// Waits until nobody waits for the answer any more: the caller cancelled the call or has gone, or
-    /// the call is over. For tasks that outlive the handler, and for methods with
-    /// `#[method(no_cancel)]`; other handlers are dropped at that moment.
+    /// Waits until the call is over: the caller has cancelled it or has gone, or the response is there.
+    ///
+    /// It is of use in tasks that outlive the handler, and in methods with `#[method(no_cancel)]`. Other handlers are
+    /// dropped at that moment.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped and called again at any time.
+    /// The future may be dropped and the method called again at any time.
     pub async fn cancelled(&self) {
         self.inner.scope.cancelled().await;
     }
 
-    /// Whether nobody waits for the answer any more; see [`cancelled`](Self::cancelled).
+    /// Returns whether the call is over; see [`cancelled`](Self::cancelled).
     pub fn is_cancelled(&self) -> bool {
         self.inner.scope.is_cancelled()
     }
 
-    /// Spawns a task that ends with the call: when the handler has returned, its items have ended,
-    /// or it was cancelled, the task is dropped, and its output is `None`. The call counts as in
-    /// flight until the task is gone. Calls made in it inherit the deadline and the trace.
+    /// Spawns a task that ends with the call.
+    ///
+    /// The task is dropped, and its output is `None`, when the handler has returned, its stream has ended, or the call was
+    /// cancelled. The call counts as in flight until the task is gone. Calls made in it inherit the deadline and the trace.
     ///
     /// ```
     /// use muxado_rpc::Context;
@@ -144,36 +156,43 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<Option<F::Output>>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let future = deadline::scope(self.inner.deadline, future);
+        let future = deadline::scope(self.inner.deadline, self.inner.depth.next().scope(future));
         self.inner.scope.spawn(TraceContext::inherit(future))
     }
 
-    /// Sends a value along with the answer; of a method that returns a stream, in front of its items,
-    /// if it is set before the method returns.
+    /// Adds metadata to the response. For a method that returns a stream it goes before the first item, and must be added
+    /// before the method returns.
     pub fn insert_metadata(&self, name: impl Into<String>, value: impl Into<String>) {
-        self.answer().head.insert(name, value);
+        self.response().head.insert(name, value);
     }
 
-    /// Sends a value along with the answer; of a method that returns a stream, behind its items.
+    /// Adds metadata to the end of the response: behind the last item, for a method that returns a stream.
     pub fn insert_trailer(&self, name: impl Into<String>, value: impl Into<String>) {
-        self.answer().trailer.insert(name, value);
+        self.response().trailer.insert(name, value);
+    }
+
+    /// Adds to a response what the handler put here for it.
+    pub(crate) fn add_metadata_to(&self, response: &mut Response) {
+        for metadata in [self.take_metadata(), self.take_trailer()] {
+            response.metadata_mut().extend(metadata);
+        }
     }
 
     pub(crate) fn take_metadata(&self) -> Metadata {
-        std::mem::take(&mut self.answer().head)
+        std::mem::take(&mut self.response().head)
     }
 
     pub(crate) fn take_trailer(&self) -> Metadata {
-        std::mem::take(&mut self.answer().trailer)
+        std::mem::take(&mut self.response().trailer)
     }
 
-    fn answer(&self) -> std::sync::MutexGuard<'_, AnswerMetadata> {
-        self.inner.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn response(&self) -> std::sync::MutexGuard<'_, ResponseMetadata> {
+        self.inner.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -181,7 +200,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("method", &self.inner.method)
-            .field("peer", &self.peer())
+            .field("peer_info", &self.peer_info())
             .field("metadata", &self.inner.metadata)
             .field("deadline", &self.inner.deadline)
             .finish_non_exhaustive()

@@ -1,9 +1,9 @@
-//! Several services as one: finds the one a request is for.
+//! A router: several services as one Tower service.
 
 mod erased;
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -15,13 +15,13 @@ use tower_service::Service;
 use self::erased::{ErasedService, ServeFuture};
 use crate::{
     BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
-    support::text::{self, Brief},
+    support::truncate::{self, Brief},
 };
 
-/// Several services as one Tower service.
+/// Several services as one Tower service, which passes each request to the service that it is for.
 ///
-/// A peer or server makes one of what is given to its `serve`; by hand it is of use in tests, and
-/// where a client is to call services in the same process.
+/// Peers and servers build a router from the services given to `serve`. Build one by hand to call services in the same
+/// process, for instance in tests.
 ///
 /// ```
 /// use muxado_rpc::Router;
@@ -47,10 +47,10 @@ pub struct Router {
 
 #[derive(Clone, Default)]
 struct Routes {
-    /// In the order of their ids.
+    /// Ordered by id.
     list: Vec<Route>,
-    /// Says which there are to callers of one that is not there: made once, because refusing a call must cost
-    /// less than serving it.
+    /// A list of the services for the error of an unknown one. Made once, because refusing a call must cost less than
+    /// serving it.
     summary: String,
 }
 
@@ -61,7 +61,7 @@ struct Route {
 }
 
 impl Router {
-    /// A router of no services.
+    /// Creates a router without services.
     pub fn new() -> Self {
         Self::default()
     }
@@ -70,7 +70,7 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// When another service has the same id, or the id is reserved.
+    /// Returns an error if another service has the same id, or if the id is reserved.
     #[expect(clippy::should_implement_trait, reason = "adding here has nothing of a sum")]
     pub fn add<S>(mut self, service: S) -> Result<Self, RegistrationError>
     where
@@ -98,7 +98,7 @@ impl Router {
         }
     }
 
-    /// The services, in the order of their ids.
+    /// Returns the services, ordered by id.
     pub fn services(&self) -> impl Iterator<Item = &'static ServiceInfo> {
         self.routes.list.iter().map(|route| route.info)
     }
@@ -107,10 +107,14 @@ impl Router {
         self.position(id).ok().map(|at| self.routes.list[at].info)
     }
 
-    /// What to say about a service that is not here.
+    /// Returns the status of a call of a service that is not served.
     pub(crate) fn unknown_service(&self, id: ServiceId) -> Status {
         let served = if self.routes.list.is_empty() { "none" } else { &*self.routes.summary };
-        Status::unimplemented(format!("no service {id} here; served: {served}")).not_executed()
+        // In one piece of memory: a peer may ask for what is not there as often as it likes.
+        let mut text = String::with_capacity(served.len() + 48);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "no service {id} here; served: {served}");
+        Status::unimplemented(text).not_executed()
     }
 
     fn position(&self, id: ServiceId) -> Result<usize, usize> {
@@ -121,7 +125,7 @@ impl Router {
 /// Services as a text of at most [`MAX_SUMMARY`] bytes.
 fn listed(services: impl ExactSizeIterator<Item = &'static ServiceInfo>) -> String {
     let named = services.map(|info| format!("{} ({})", Brief(info.name()), info.id()));
-    text::list(named, MAX_SUMMARY)
+    truncate::list(named, MAX_SUMMARY)
 }
 
 /// Bytes of the list of services in an answer, which has 256 at most.
@@ -132,7 +136,7 @@ impl Service<Request> for Router {
     type Error = Status;
     type Future = RouterFuture;
 
-    /// Always ready: each call waits for its service by itself, so that a busy one holds up no other.
+    /// Always ready. Each call waits for its service in its future, so that a busy service does not hold up others.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
@@ -159,7 +163,7 @@ impl fmt::Debug for Router {
     }
 }
 
-/// A call on its way through a [`Router`].
+/// A call through a [`Router`].
 #[must_use = "futures do nothing unless polled"]
 pub struct RouterFuture {
     state: State,
@@ -205,11 +209,11 @@ impl fmt::Debug for RouterFuture {
     }
 }
 
-/// Why a service cannot be added to those of a peer.
+/// The error of services that cannot be served together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
-    /// Two services have one id, so that calls of one would reach the other.
+    /// Two services have the same id.
     #[error(
         "services `{first}` and `{second}` have the same id {id}; give one of them another, as in \
          #[service(id = 7)]"
@@ -222,7 +226,7 @@ pub enum RegistrationError {
         /// The service that was to be added.
         second: &'static str,
     },
-    /// The id belongs to the protocol.
+    /// The id is reserved for the protocol.
     #[error("service `{service}` has the id {id}; ids from 0xffffff00 on are reserved")]
     ReservedId {
         /// The service.

@@ -14,7 +14,7 @@ use tokio::{
 use super::Connection;
 use crate::{
     Context, NamedService, PeerInfo, Stream,
-    connection::{link::Link, setup::Setup},
+    connection::{setup::Setup, shared::ConnectionShared},
     support::panics::CatchDrop,
 };
 
@@ -104,7 +104,7 @@ impl Stay for Staying {
 
 /// A served connection, and a bare client at its other end.
 struct Rig {
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
     connection: JoinHandle<()>,
     session: TypedSession,
     staying: Staying,
@@ -137,11 +137,11 @@ impl Rig {
             router.clone(),
             CatchDrop::new(router),
         );
-        let link = Arc::clone(connection.link());
+        let shared = Arc::clone(connection.shared());
         let connection = tokio::spawn(connection.run());
         let (session, driver) = Session::client(near, Config::default());
         tokio::spawn(driver);
-        Self { link, connection, session: TypedSession::new(session), staying }
+        Self { shared, connection, session: TypedSession::new(session), staying }
     }
 
     /// Begins a call in two pieces, so that the request is buffered.
@@ -169,14 +169,14 @@ impl Rig {
     async fn end(&self, end: End) {
         match end {
             End::Peer => self.session.session().close(ErrorCode::NO_ERROR, ""),
-            End::Own => self.link.session().close(ErrorCode::NO_ERROR, ""),
+            End::Own => self.shared.session().close(ErrorCode::NO_ERROR, ""),
             End::Dropped => self.connection.abort(),
         }
         settle().await;
     }
 
     fn used(&self) -> usize {
-        self.link.request_memory().used()
+        self.shared.memory().request_bytes()
     }
 
     fn running(&self) -> usize {
@@ -262,7 +262,7 @@ async fn nor_does_its_time_limit_give_it_back() {
 async fn an_answer_that_nobody_reads_holds_nothing_of_the_request() {
     let rig = Rig::new();
     let _stream = rig.begin("grow", "").await;
-    assert_eq!(rig.link.session().stats().streams_open, 1, "the answer is still on its way");
+    assert_eq!(rig.shared.session().stats().streams_open, 1, "the answer is still on its way");
     assert_eq!(rig.used(), 0);
 }
 

@@ -1,13 +1,19 @@
 //! The limits of what this side sends: its own, and those that the peer told (`PROTOCOL §10.13`).
 
 use super::Limits;
-use crate::connection::control::ToldLimits;
 
 /// What holds for the messages to one peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendLimits<'a> {
     ours: &'a Limits,
-    peers: Option<&'a ToldLimits>,
+    peers: PeerLimits,
+}
+
+/// The limits that a peer advertised for messages to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PeerLimits {
+    pub(crate) max_message_size: Option<usize>,
+    pub(crate) max_metadata_size: Option<usize>,
 }
 
 /// A limit in bytes, and whose it is.
@@ -18,25 +24,23 @@ pub(crate) struct SendLimit {
 }
 
 impl<'a> SendLimits<'a> {
-    pub(crate) const fn new(ours: &'a Limits, peers: Option<&'a ToldLimits>) -> Self {
+    pub(crate) const fn new(ours: &'a Limits, peers: PeerLimits) -> Self {
         Self { ours, peers }
     }
 
     pub(crate) fn message_size(self) -> SendLimit {
-        let peers = self.peers.and_then(ToldLimits::max_message_size);
-        SendLimit::lower(self.ours.max_message_size, peers)
+        SendLimit::lower(self.ours.max_message_size, self.peers.max_message_size)
     }
 
     pub(crate) fn metadata_size(self) -> SendLimit {
-        let peers = self.peers.and_then(ToldLimits::max_metadata_size);
-        SendLimit::lower(self.ours.max_metadata_size, peers)
+        SendLimit::lower(self.ours.max_metadata_size, self.peers.max_metadata_size)
     }
 }
 
 /// Nothing is known of a peer.
 impl<'a> From<&'a Limits> for SendLimits<'a> {
     fn from(ours: &'a Limits) -> Self {
-        Self::new(ours, None)
+        Self::new(ours, PeerLimits::default())
     }
 }
 

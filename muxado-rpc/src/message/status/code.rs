@@ -1,4 +1,4 @@
-//! The kinds of failure, those of gRPC.
+//! The kinds of failure. They are those of gRPC.
 
 use std::{fmt, str::FromStr};
 
@@ -6,10 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident $word:literal)*) => {
-        /// The kind of a failure: gRPC's, by name.
+        /// The kind of a failure, by gRPC's names.
         ///
-        /// On the wire it is the word in snake case. A word that is not known is read as
-        /// [`Unknown`](Self::Unknown).
+        /// On the wire a code is its name in snake case. An unknown name is read as [`Unknown`](Self::Unknown).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -24,7 +23,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// The word on the wire.
+            /// Returns the name on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
@@ -48,35 +47,35 @@ macro_rules! codes {
 codes! {
     /// The call was cancelled, usually by the caller.
     Cancelled "cancelled"
-    /// A failure that says no more, or an application's own error.
+    /// Any other failure, or an application's own error without a code.
     Unknown "unknown"
-    /// The request can never succeed as it is.
+    /// The request is not valid, in whatever state the system is.
     InvalidArgument "invalid_argument"
     /// The time limit passed.
     DeadlineExceeded "deadline_exceeded"
-    /// What was asked for is not there.
+    /// What was asked for does not exist.
     NotFound "not_found"
-    /// What was to be made is there already.
+    /// What was to be created exists already.
     AlreadyExists "already_exists"
-    /// The caller is known and may not.
+    /// The caller is known and has no permission.
     PermissionDenied "permission_denied"
     /// A limit was reached: of a size, a rate, a quota.
     ResourceExhausted "resource_exhausted"
-    /// The state of the system does not allow it now.
+    /// The system is not in a state that allows the call.
     FailedPrecondition "failed_precondition"
-    /// A conflict with another call; the whole of it may be tried again.
+    /// The call conflicts with another one. The caller may repeat the whole operation.
     Aborted "aborted"
-    /// A position beyond the end.
+    /// A position or value is out of range.
     OutOfRange "out_of_range"
-    /// The service or method is not served there.
+    /// The peer does not serve the service or method.
     Unimplemented "unimplemented"
-    /// A bug: a panic, an answer that is none.
+    /// A bug, such as a panic or a response that is not valid.
     Internal "internal"
     /// The peer cannot be reached now; trying again may help.
     Unavailable "unavailable"
-    /// Data is lost or damaged.
+    /// Data was lost or damaged.
     DataLoss "data_loss"
-    /// The caller is not known.
+    /// The caller is not authenticated.
     Unauthenticated "unauthenticated"
 }
 
@@ -89,7 +88,7 @@ impl fmt::Display for Code {
 impl FromStr for Code {
     type Err = std::convert::Infallible;
 
-    /// Never fails: a word that is not known is [`Code::Unknown`].
+    /// Never fails: an unknown name is [`Code::Unknown`].
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         Ok(Self::from_wire(word))
     }

@@ -16,10 +16,9 @@ pub(crate) fn from_box_error(error: BoxError) -> Status {
         Err(error) => error,
     };
     if error.is::<Elapsed>() {
-        Status::deadline_exceeded("a timeout layer's time limit passed")
+        Status::deadline_exceeded("the time limit of a timeout layer passed")
     } else if error.is::<Overloaded>() {
-        Status::resource_exhausted("overloaded: a load shedding layer let no more calls through")
-            .not_executed()
+        Status::resource_exhausted("overloaded: a load shedding layer refused the call").not_executed()
     } else if let Some(status) = source_status(&*error) {
         status
     } else {
@@ -55,7 +54,8 @@ pub(crate) fn from_read_error(method: &MethodInfo, error: &ReadError) -> Status 
             Status::cancelled(format!("{method}: cancelled by the peer")).with_origin(Origin::Peer)
         }
         ReadError::Reset(ErrorCode::ENHANCE_YOUR_CALM) => Status::resource_exhausted(format!(
-            "{method}: {error}: too much was unread there (the peer's muxado::Config::session_receive_memory)"
+            "{method}: {error}: the other side had no room for what waited to be read (its \
+             Limits::max_response_memory, ServerBuilder::max_memory or muxado::Config::session_receive_memory)"
         ))
         .with_origin(Origin::Peer),
         ReadError::Reset(ErrorCode::WRITE_TIMEOUT) => Status::unavailable(format!(
@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(reset(ErrorCode::STREAM_REFUSED), (Code::Unavailable, Origin::Peer, false));
         assert_eq!(reset(ErrorCode::ACCEPT_QUEUE_FULL), (Code::Unavailable, Origin::Peer, false));
         assert_eq!(reset(ErrorCode::CANCELLED), (Code::Cancelled, Origin::Peer, true));
+        assert_eq!(reset(ErrorCode::ENHANCE_YOUR_CALM), (Code::ResourceExhausted, Origin::Peer, true));
         assert_eq!(reset(ErrorCode::INTERNAL_ERROR), (Code::Unavailable, Origin::Peer, true));
         assert_eq!(reset(ErrorCode::WRITE_TIMEOUT), (Code::Unavailable, Origin::Peer, true));
         assert_eq!(reset(ErrorCode::ENHANCE_YOUR_CALM), (Code::ResourceExhausted, Origin::Peer, true));

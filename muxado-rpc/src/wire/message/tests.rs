@@ -1,8 +1,9 @@
 use super::*;
+use crate::support::budget::Bound;
 
 /// Feeds `bytes` in pieces of `step`, then the end of the stream.
 fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> {
-    let mut reader = MessageReader::new(limit);
+    let mut reader = MessageDecoder::new(limit);
     for piece in bytes.chunks(step) {
         reader.push(Bytes::copy_from_slice(piece));
         if let Some(message) = reader.pop()? {
@@ -12,7 +13,7 @@ fn read(bytes: &[u8], step: usize, limit: usize) -> Result<Bytes, MessageError> 
     reader.finish()
 }
 
-fn without_feed(reader: &MessageReader, mut message: Bytes) -> Bytes {
+fn without_feed(reader: &MessageDecoder, mut message: Bytes) -> Bytes {
     if reader.codec() == Some(Codec::Json) && message.ends_with(b"\n") {
         message.truncate(message.len() - 1);
     }
@@ -21,7 +22,7 @@ fn without_feed(reader: &MessageReader, mut message: Bytes) -> Bytes {
 
 /// All messages of `bytes`, which come in pieces of `step`.
 fn read_all(bytes: &[u8], step: usize) -> Vec<Bytes> {
-    let mut reader = MessageReader::new(100);
+    let mut reader = MessageDecoder::new(100);
     let mut messages = Vec::new();
     for piece in bytes.chunks(step) {
         reader.push(Bytes::copy_from_slice(piece));
@@ -72,11 +73,11 @@ fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
 
 #[test]
 fn what_is_too_large_is_never_buffered() {
-    let mut reader = MessageReader::new(1024);
+    let mut reader = MessageDecoder::new(1024);
     reader.push(Bytes::from_static(b"\x10\0\0\0abc"));
     assert!(reader.pop().is_err());
     assert_eq!(reader.partial.capacity(), 0);
-    let mut reader = MessageReader::new(1024);
+    let mut reader = MessageDecoder::new(1024);
     reader.push(vec![b'{'; 4096].into());
     assert_eq!(reader.pop(), Err(MessageError::TooLarge { size: None }));
     assert_eq!(reader.partial.capacity(), 0);
@@ -84,7 +85,7 @@ fn what_is_too_large_is_never_buffered() {
 
 #[test]
 fn what_is_announced_is_not_allocated_at_once() {
-    let mut reader = MessageReader::new(1 << 30);
+    let mut reader = MessageDecoder::new(1 << 30);
     let mut chunk = vec![0; 1000];
     chunk[0] = 0x10;
     reader.push(chunk.into());
@@ -97,13 +98,13 @@ fn a_message_in_one_piece_is_not_copied() {
     for (bytes, begin) in [(&b"\0\0\0\x03abc"[..], 4), (b"{}\n", 0)] {
         let chunk = Bytes::from(bytes.to_vec());
         let at = chunk[begin..].as_ptr();
-        let mut reader = MessageReader::new(10);
+        let mut reader = MessageDecoder::new(10);
         reader.push(chunk);
         assert_eq!(reader.pop().unwrap().unwrap().as_ptr(), at);
     }
 }
 
-fn pop_with<R>(reader: &mut MessageReader, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+fn pop_with<R>(reader: &mut MessageDecoder, take: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
     match reader.codec()? {
         Codec::Json => reader.pop_json(take),
         Codec::MessagePack => reader.pop_packed(take),
@@ -116,7 +117,7 @@ fn what_is_taken_where_it_lies_is_what_would_be_popped() {
         (&b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01d\0\0\0\x02e"[..], [&b"abc"[..], b"", b"d"]),
         (b"{abc\n\nd\ne", [b"{abc", b"", b"d"]),
     ] {
-        let mut reader = MessageReader::new(10);
+        let mut reader = MessageDecoder::new(10);
         reader.push(Bytes::from_static(bytes));
         assert_eq!(pop_with(&mut reader, |_| None::<()>), None);
         for message in messages {
@@ -130,11 +131,11 @@ fn what_is_taken_where_it_lies_is_what_would_be_popped() {
 #[test]
 fn what_is_not_whole_or_too_large_is_not_taken() {
     for bytes in [&b"\0\0\0\x03ab"[..], b"\0\0", b"{", b"\0\0\0\x0412345", b"{234\n", b""] {
-        let mut reader = MessageReader::new(3);
+        let mut reader = MessageDecoder::new(3);
         reader.push(Bytes::copy_from_slice(bytes));
         assert_eq!(pop_with(&mut reader, |_| Some(())), None, "{bytes:?}");
     }
-    let mut reader = MessageReader::new(3);
+    let mut reader = MessageDecoder::new(3);
     reader.push(Bytes::from_static(b"\0\0\0\x02a"));
     assert_eq!(reader.pop(), Ok(None));
     reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
@@ -146,7 +147,7 @@ fn what_is_not_whole_or_too_large_is_not_taken() {
 #[test]
 fn a_message_of_one_codec_is_not_taken_as_one_of_the_other() {
     for bytes in [&b"\0\0\0\x01\n"[..], b"{\0\0\0\n"] {
-        let mut reader = MessageReader::new(usize::MAX);
+        let mut reader = MessageDecoder::new(usize::MAX);
         reader.push(Bytes::from_static(bytes));
         match reader.codec() {
             Some(Codec::MessagePack) => assert_eq!(reader.pop_json(|_| Some(())), None),
@@ -157,66 +158,66 @@ fn a_message_of_one_codec_is_not_taken_as_one_of_the_other() {
 }
 
 /// A reader of messages of at most 1 000 bytes, which shares a budget.
-fn counted(budget: &Arc<Budget>) -> MessageReader {
-    MessageReader::new(1000).counted(budget)
+fn counted(memory: &Arc<CallMemory>) -> MessageDecoder {
+    MessageDecoder::new(1000).counted(memory, Purpose::Request)
 }
 
 #[test]
 fn the_room_of_what_is_buffered_is_counted_to_the_byte() {
-    let budget = Budget::new(10_000);
+    let memory = CallMemory::of_each(10_000);
     for (first, rest, rooms) in [
         (&b"\0\0\0\x64abc"[..], vec![b'x'; 97], [GROWTH * 7, 104]),
         (b"{23456789", b"}123\n".to_vec(), [9, 13]),
     ] {
-        let mut reader = counted(&budget);
+        let mut reader = counted(&memory);
         reader.push(Bytes::from_static(first));
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[0]));
+        assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), rooms[0]));
         assert_eq!(reader.partial.capacity(), rooms[0]);
         reader.push(rest.into());
         let message = reader.pop().unwrap().unwrap();
-        assert_eq!((reader.partial.capacity(), budget.used()), (0, rooms[1]));
+        assert_eq!((reader.partial.capacity(), memory.request_bytes()), (0, rooms[1]));
         let reserved = reader.take_reserved();
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), rooms[1]));
+        assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), rooms[1]));
         drop((message, reserved));
-        assert_eq!(budget.used(), 0);
+        assert_eq!(memory.request_bytes(), 0);
     }
 }
 
 #[test]
 fn buffers_grow_to_the_limit_and_never_above() {
-    let budget = Budget::new(1000);
-    let mut reader = counted(&budget);
+    let memory = CallMemory::of_each(1000);
+    let mut reader = counted(&memory);
     for (len, room) in [(300, 300), (1, 600), (299, 600), (1, 1000), (399, 1000)] {
         reader.push(vec![b'{'; len].into());
-        assert_eq!((reader.pop(), budget.used()), (Ok(None), room));
+        assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), room));
         assert_eq!(reader.partial.capacity(), room);
     }
     assert_eq!(reader.finish().unwrap().len(), 1000);
     drop(reader);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(memory.request_bytes(), 0);
 }
 
 #[test]
 fn what_has_no_room_gives_back_what_it_had() {
-    let budget = Budget::new(100);
-    let mut other = counted(&budget);
+    let memory = CallMemory::of_each(100);
+    let mut other = counted(&memory);
     other.push(vec![b'{'; 40].into());
     assert_eq!(other.pop(), Ok(None));
-    let mut reader = counted(&budget);
+    let mut reader = counted(&memory);
     reader.push(vec![b'{'; 60].into());
-    assert_eq!((reader.pop(), budget.used()), (Ok(None), 100));
+    assert_eq!((reader.pop(), memory.request_bytes()), (Ok(None), 100));
     reader.push(Bytes::from_static(b"x"));
-    assert_eq!(reader.pop(), Err(MessageError::NoRoom(Exhausted { limit: 100 })));
-    assert_eq!((reader.partial.capacity(), budget.used()), (0, 40));
+    assert_eq!(reader.pop(), Err(MessageError::NoRoom(Exhausted { limit: 100, bound: Bound::Requests })));
+    assert_eq!((reader.partial.capacity(), memory.request_bytes()), (0, 40));
 }
 
 #[test]
 fn an_item_is_counted_until_the_next_is_asked_for() {
-    let budget = Budget::new(100);
-    let mut reader = counted(&budget);
+    let memory = CallMemory::of_each(100);
+    let mut reader = counted(&memory);
     reader.push(Bytes::from_static(b"\0\0\0\x02a"));
     assert_eq!(reader.pop(), Ok(None));
     reader.push(Bytes::from_static(b"b\0\0\0\x01c"));
-    assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"ab"), 6));
-    assert_eq!((reader.pop().unwrap().unwrap(), budget.used()), (Bytes::from_static(b"c"), 0));
+    assert_eq!((reader.pop().unwrap().unwrap(), memory.request_bytes()), (Bytes::from_static(b"ab"), 6));
+    assert_eq!((reader.pop().unwrap().unwrap(), memory.request_bytes()), (Bytes::from_static(b"c"), 0));
 }

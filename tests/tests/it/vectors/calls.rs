@@ -89,6 +89,10 @@ fn requests_get_exactly_the_stated_answers() {
         }
         let answer = vector("call-mp-answer");
         assert_eq!(exchange_on_stream(&vector("request-mp-map")).await, answer[8..]);
+        for (_, name) in CODECS {
+            let answer = vector(&format!("call-{name}-answer"));
+            assert_eq!(exchange_on_stream(&vector(&format!("request-{name}-deep"))).await, answer[8..]);
+        }
     });
 }
 
@@ -179,6 +183,41 @@ fn full_requests_are_written_as_the_vectors_say() {
     });
 }
 
+/// Calls the caller's calculator.
+#[muxado_rpc::service]
+trait Asking {
+    async fn ask(&self, cx: &Context) -> Result<i64, Status>;
+    async fn ask_in_json(&self, cx: &Context) -> Result<i64, Status>;
+}
+
+struct Back;
+
+impl Asking for Back {
+    async fn ask(&self, cx: &Context) -> Result<i64, Status> {
+        Ok(CalculatorClient::new(cx.channel()).add(1, 2).await?)
+    }
+
+    async fn ask_in_json(&self, cx: &Context) -> Result<i64, Status> {
+        Ok(CalculatorClient::new(cx.channel()).with_codec(Codec::Json).add(1, 2).await?)
+    }
+}
+
+#[test]
+fn calls_of_handlers_are_written_as_the_vectors_say() {
+    run(async {
+        for (method, name) in [("ask", "mp"), ("ask_in_json", "json")] {
+            let (near, far) = duplex(1 << 16);
+            let _server = plain().serve(AskingServer::new(Back)).server(near).expect("one service");
+            let mut scripted = Scripted::new(far, muxado::Side::Server);
+            let id = <AskingServer<Back> as muxado_rpc::NamedService>::INFO.id().as_u32().to_be_bytes();
+            let call = [&id[..], format!("{{\"method\":\"{method}\"}}\n").as_bytes()].concat();
+            scripted.send(Frame::syn(3, call)).await;
+            let frame = scripted.recv().await.expect("a call back");
+            assert_eq!(frame.payload, vector(&format!("request-{name}-deep")), "{name}");
+        }
+    });
+}
+
 #[test]
 fn every_vector_of_calls_is_used_here() {
     let known = [
@@ -190,7 +229,9 @@ fn every_vector_of_calls_is_used_here() {
         "call-json-request",
         "call-mp-answer",
         "call-mp-request",
+        "request-json-deep",
         "request-json-full",
+        "request-mp-deep",
         "request-mp-full",
         "request-mp-map",
     ];

@@ -71,7 +71,7 @@ fn a_peer_that_is_told_takes_the_stream_and_knows() {
         let mut scripted = Scripted::new(far, Side::Client);
         scripted.send_all(&decode(&vector("control-hello"))).await;
         assert_eq!(encode(&[scripted.recv().await.expect("it is taken")]), vector("control-taken-plain"));
-        let remote = client.hello().await.expect("a hello");
+        let remote = client.capabilities().await.expect("a hello");
         let limits = Limits::default();
         assert_eq!(limits, limits.clone().max_message_size(remote.max_message_size().expect("it is there")));
         assert_eq!(
@@ -106,7 +106,7 @@ fn what_is_not_known_is_ignored() {
         let mut scripted = Scripted::new(far, Side::Client);
         let said = vector("control-unknown");
         scripted.send(Frame::syn(2, said)).await;
-        let remote = client.hello().await.expect("a hello");
+        let remote = client.capabilities().await.expect("a hello");
         assert_eq!((remote.max_message_size(), remote.codecs()), (Some(1_048_576), None));
         assert!(remote.is_truncated() && remote.services()[0].methods().is_none());
     });

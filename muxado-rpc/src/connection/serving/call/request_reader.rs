@@ -1,0 +1,414 @@
+//! Reads the request of a call.
+
+use std::{
+    ptr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use muxado::{ReadError, rpc::StreamExt};
+use tokio::time::Instant;
+
+use crate::{
+    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
+    Status,
+    connection::{serving::authorize::Authorize, shared::ConnectionShared},
+    stream::{
+        deadline::{Deadline, TimeLimit},
+        half::{ReadChunks, WriteHalf},
+        reader::{Bounds, MessageReader, NoMessage, over_limit},
+    },
+    support::{
+        budget::{Purpose, Reservation},
+        truncate::{push_brief, push_list},
+    },
+    wire::{MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload},
+};
+
+/// A request that is being read.
+pub(super) struct RequestReader {
+    service: Result<&'static ServiceInfo, Unknown>,
+    /// What came with the stream.
+    first: Option<Bytes>,
+    /// When its first frame was read: time limits count from then.
+    arrived: Instant,
+    reader: MessageReader,
+    /// Runs until the first byte is there.
+    first_byte: Option<Deadline>,
+    /// What was authorised before the request was whole.
+    authorised: Option<Box<Authorised>>,
+    /// With how many bytes the head is looked for again.
+    look_at: usize,
+}
+
+/// The head of a call that may be served.
+struct Authorised {
+    method: &'static MethodInfo,
+    metadata: Metadata,
+    extensions: Extensions,
+}
+
+/// A service that is not here, and those that are.
+struct Unknown {
+    id: ServiceId,
+    router: Router,
+}
+
+/// What became of reading a request.
+pub(super) enum Received {
+    Request(Request),
+    /// The call fails without a handler.
+    Refused(Codec, Status),
+    /// The caller has gone, or sent nothing in time.
+    Nothing,
+}
+
+/// The bytes of a request: those that came with its stream, then the others.
+struct Chunks<'a> {
+    first: &'a mut Option<Bytes>,
+    stream: &'a mut WriteHalf,
+}
+
+impl ReadChunks for Chunks<'_> {
+    type Error = ReadError;
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        if let Some(chunk) = self.first.take() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match self.stream {
+            WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
+            // The body has the other half, which is not split off before the request is whole.
+            WriteHalf::Half(_) => Poll::Ready(Ok(None)),
+        }
+    }
+
+    fn await_rest(&self) {
+        if let WriteHalf::Whole(stream) = &*self.stream {
+            stream.await_rest();
+        }
+    }
+}
+
+impl RequestReader {
+    pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
+        let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
+        let reader = MessageReader::default();
+        Self { service, first, arrived, reader, first_byte: None, authorised: None, look_at: 0 }
+    }
+
+    /// Returns the reader, which may hold bytes behind the request.
+    pub(super) fn take_reader(&mut self) -> MessageReader {
+        std::mem::take(&mut self.reader)
+    }
+
+    /// Returns the room that the request takes, if it was buffered.
+    pub(super) fn take_reserved(&mut self) -> Option<Reservation> {
+        self.reader.take_reserved()
+    }
+
+    /// Reads until the request is whole, or it is clear that it never will be.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut WriteHalf,
+        shared: &Arc<ConnectionShared>,
+    ) -> Poll<Received> {
+        let mut refused = match shared.authorize() {
+            Some(authorize) => self.authorise_first(cx, stream, authorize, shared),
+            None => Ok(()),
+        };
+        let mut chunks = Chunks { first: &mut self.first, stream };
+        let received = match &self.service {
+            Ok(_) if refused.is_err() => Poll::Pending,
+            Ok(service) => {
+                let is_authorised = shared.authorize().is_none() || self.authorised.is_some();
+                let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
+                let max_message_size = shared.limits().max_message_size;
+                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
+                let read = self.reader.poll_message(cx, &mut chunks, bounds);
+                read.map(|read| {
+                    received(service, &mut self.reader, read, self.authorised.take(), self.arrived, shared)
+                })
+            }
+            Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
+        };
+        if let Poll::Ready(received) = received {
+            return Poll::Ready(received);
+        }
+        if let (Some(authorize), Ok(())) = (shared.authorize(), &refused) {
+            refused = self.authorise_rest(authorize, shared);
+        }
+        if let Err((codec, status)) = refused {
+            return Poll::Ready(Received::Refused(codec, status));
+        }
+        self.poll_first_byte(cx, shared).map(|()| Received::Nothing)
+    }
+
+    /// Has the call authorised by the first piece of its request, which need not be kept for that.
+    fn authorise_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut WriteHalf,
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        if self.reader.has_begun() {
+            return Ok(());
+        }
+        if let Poll::Ready(Ok(Some(first))) = (Chunks { first: &mut self.first, stream }).poll_chunk(cx) {
+            self.first = Some(first.clone());
+            return self.authorise_early(&first, authorize, shared);
+        }
+        Ok(())
+    }
+
+    /// Has the call authorised by what has been kept of its request.
+    fn authorise_rest(
+        &mut self,
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        let Some(decoder) = self.reader.decoder() else { return Ok(()) };
+        if self.authorised.is_some() || decoder.beginning().len() <= self.look_at {
+            return Ok(());
+        }
+        let beginning = Bytes::copy_from_slice(decoder.beginning());
+        self.authorise_early(&beginning, authorize, shared)?;
+        if let (Some(_), Some(decoder)) = (&self.authorised, self.reader.decoder()) {
+            decoder.authorise();
+        }
+        Ok(())
+    }
+
+    /// Has the call authorised if its head is in this beginning of its request, in front of the parameters.
+    fn authorise_early(
+        &mut self,
+        beginning: &[u8],
+        authorize: &Authorize,
+        shared: &ConnectionShared,
+    ) -> Result<(), (Codec, Status)> {
+        let (Some(first), Ok(service)) = (beginning.first(), &self.service) else { return Ok(()) };
+        if self.authorised.is_some() || beginning.len() <= self.look_at {
+            return Ok(());
+        }
+        let codec = Codec::of_first_byte(*first);
+        let Some(head) = early_head(codec, beginning) else {
+            // Who sends it byte by byte has it looked at a few times, not for each of them.
+            self.look_at = 2 * beginning.len();
+            return Ok(());
+        };
+        let size = told_size(codec, beginning);
+        let authorised = authorise_head(service, codec, head, size, authorize, shared);
+        self.authorised = Some(Box::new(authorised.map_err(|status| (codec, status))?));
+        Ok(())
+    }
+
+    /// Ready when the first byte did not come in time.
+    fn poll_first_byte(&mut self, cx: &mut Context<'_>, shared: &ConnectionShared) -> Poll<()> {
+        if self.reader.has_begun() {
+            self.first_byte = None;
+            return Poll::Pending;
+        }
+        let timeout = shared.limits().first_byte_timeout;
+        if self.first_byte.is_none() {
+            let limit = TimeLimit::from(Instant::now(), timeout);
+            self.first_byte = limit.map(Deadline::new);
+        }
+        // A limit beyond the end of time is none.
+        let Some(first_byte) = &mut self.first_byte else { return Poll::Pending };
+        ready!(first_byte.poll_exceeded(cx));
+        tracing::debug!("no request within {timeout:?} (Limits::first_byte_timeout)");
+        Poll::Ready(())
+    }
+}
+
+impl Unknown {
+    /// Refuses a call once its codec is known: there is nobody to read on for.
+    fn poll_refuse(&self, cx: &mut Context<'_>, chunks: &mut Chunks<'_>) -> Poll<Received> {
+        let codec = match ready!(chunks.poll_chunk(cx)) {
+            Ok(chunk) => {
+                chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte)
+            }
+            Err(_) => return Poll::Ready(Received::Nothing),
+        };
+        Poll::Ready(Received::Refused(codec, self.router.unknown_service(self.id)))
+    }
+}
+
+/// What became of reading a request that came to this.
+fn received(
+    service: &'static ServiceInfo,
+    reader: &mut MessageReader,
+    read: Result<Bytes, NoMessage<ReadError>>,
+    authorised: Option<Box<Authorised>>,
+    arrived: Instant,
+    shared: &Arc<ConnectionShared>,
+) -> Received {
+    let codec = reader.codec().unwrap_or(Codec::Json);
+    let request = match read {
+        Ok(message) => {
+            let size = message.len();
+            request(service, codec, message, arrived, shared).and_then(|mut request| {
+                authorise_whole(&mut request, size, authorised, shared)?;
+                Ok(request)
+            })
+        }
+        Err(NoMessage::Unreadable(error)) => {
+            note_no_room(&error, shared);
+            Err(unreadable(service, &error, shared.limits().max_message_size))
+        }
+        Err(NoMessage::Broken(_)) => return Received::Nothing,
+    };
+    match request {
+        Ok(request) => {
+            if let Some(decoder) = reader.decoder() {
+                decoder.authorise();
+            }
+            Received::Request(request)
+        }
+        Err(status) => Received::Refused(codec, status),
+    }
+}
+
+fn request(
+    service: &'static ServiceInfo,
+    codec: Codec,
+    message: Bytes,
+    arrived: Instant,
+    shared: &Arc<ConnectionShared>,
+) -> Result<Request, Status> {
+    if codec == Codec::MessagePack
+        && let Some((method, params)) = quick_request(&message)
+        && let Some(method) = service.method_named(method)
+    {
+        let params = params..message.len();
+        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared) as _));
+    }
+    let limits = shared.limits();
+    let head = decode_request(codec, &message).map_err(|error| {
+        Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
+    })?;
+    let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
+    check_metadata_size(method, &head.metadata, limits)?;
+    let RequestHead { params, timeout, depth, metadata, .. } = head;
+    let limit = timeout.and_then(|timeout| TimeLimit::from(arrived, timeout));
+    if limit.is_some_and(|limit| limit.at() <= Instant::now()) {
+        return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
+    }
+    let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
+    let mut request = Request::received(method, codec, params, Arc::clone(shared) as _);
+    request.set_timeout(timeout);
+    request.set_deadline(limit.map(TimeLimit::at));
+    request.set_depth(depth);
+    if !metadata.is_empty() {
+        *request.metadata_mut() = metadata;
+    }
+    Ok(request)
+}
+
+/// Says in the log that there is no room for a request, or for what was sent of it.
+fn note_no_room(error: &MessageError, shared: &ConnectionShared) {
+    if let MessageError::NoRoom(exhausted) = error
+        && let Some(line) = shared.log().admit()
+    {
+        let (peer, suppressed) = (shared.peer(), line.suppressed);
+        tracing::warn!(%peer, suppressed, "a call is refused: its request has {exhausted}");
+    }
+}
+
+/// Returns the size of a message that is not whole, if it is told in front.
+fn told_size(codec: Codec, beginning: &[u8]) -> Option<usize> {
+    let (length, _) = beginning.split_first_chunk().filter(|_| codec == Codec::MessagePack)?;
+    Some(u32::from_be_bytes(*length) as usize)
+}
+
+fn authorise_head(
+    service: &'static ServiceInfo,
+    codec: Codec,
+    head: RequestHead<'_>,
+    size: Option<usize>,
+    authorize: &Authorize,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let RequestHead { method, metadata, .. } = head;
+    let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
+    check_metadata_size(method, &metadata, shared.limits())?;
+    authorise(authorize, method, codec, metadata, size, shared)
+}
+
+fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits) -> Result<(), Status> {
+    let (size, limit) = (metadata.size(), limits.max_metadata_size);
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Status::resource_exhausted(format!(
+        "{method}: metadata of {size} bytes, over the serving side's limit of {limit} (Limits::max_metadata_size)"
+    )))
+}
+
+/// Has the call authorised, unless that is done.
+#[inline]
+fn authorise_whole(
+    request: &mut Request,
+    size: usize,
+    early: Option<Box<Authorised>>,
+    shared: &ConnectionShared,
+) -> Result<(), Status> {
+    let Some(authorize) = shared.authorize() else { return Ok(()) };
+    // Behind the parameters another method may have been named.
+    let early = early.filter(|early| ptr::eq(early.method, request.method()));
+    let authorised = match early {
+        Some(early) => *early,
+        None => {
+            let (metadata, _) = request.take_extras();
+            authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
+        }
+    };
+    *request.metadata_mut() = authorised.metadata;
+    *request.extensions_mut() = authorised.extensions;
+    Ok(())
+}
+
+fn authorise(
+    authorize: &Authorize,
+    method: &'static MethodInfo,
+    codec: Codec,
+    metadata: Metadata,
+    size: Option<usize>,
+    shared: &ConnectionShared,
+) -> Result<Authorised, Status> {
+    let (extensions, peer) = (Extensions::new(), shared.peer());
+    let mut head = CallHead { method, codec, metadata, extensions, peer, size };
+    authorize.check(&mut head)?;
+    Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
+}
+
+fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
+    let name = service.name();
+    if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
+        return status;
+    }
+    Status::invalid_argument(match error {
+        MessageError::Missing => format!("{name}: the stream ended without a request"),
+        _ => format!("{name}: the request ended in the middle"),
+    })
+}
+
+fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
+    let known = service.methods().iter().map(MethodInfo::name);
+    // In one piece of memory: a peer may ask for what is not there as often as it likes.
+    let mut text = String::with_capacity(service.name().len() + MAX_QUOTED_NAME + MAX_METHODS + 40);
+    text.extend(["service ", service.name(), " has no method \""]);
+    push_brief(&mut text, name, MAX_QUOTED_NAME);
+    text.push_str("\"; it has: ");
+    push_list(&mut text, known, MAX_METHODS);
+    Status::unimplemented(text)
+}
+
+/// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.
+const MAX_METHODS: usize = 100;
+
+/// Bytes quoted of the name of a method that is not there.
+const MAX_QUOTED_NAME: usize = 80;

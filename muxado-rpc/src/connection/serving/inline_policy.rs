@@ -1,0 +1,372 @@
+//! Which handlers run in the task of their connection, and which get tasks of their own.
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{MethodInfo, Router, ServiceId};
+
+/// Says whether handlers may run in the task of their connection, or each gets a task of its own.
+///
+/// In the task of its connection a handler that has nothing to wait for costs no task, no wake and no hand-over to
+/// another thread, but while it computes, the connection's other calls wait. On a runtime of several threads they do not
+/// wait for long: if a handler holds its thread for more than some 20 milliseconds, by computing or by blocking,
+/// another thread goes on with the connection. On a runtime of one thread nothing can.
+///
+/// Set by [`ServerBuilder::inline`](crate::ServerBuilder::inline) and
+/// [`PeerBuilder::inline`](crate::PeerBuilder::inline).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Inline {
+    /// Learns, per connection and method, which handlers are quick and do not wait. Those run in the task of the
+    /// connection, others get tasks, and are tried again now and then.
+    #[default]
+    Adaptive,
+    /// Gives every handler a task.
+    Never,
+    /// Polls every handler in the task of its connection first. It gets a task if it has to wait.
+    Always,
+}
+
+/// What one connection has learnt about the methods that it serves.
+///
+/// Whoever runs handlers of the connection uses it, at times two threads at once. What they write at the same time may
+/// get lost, which does no harm.
+pub(crate) struct InlinePolicy {
+    mode: Inline,
+    services: OnceLock<Box<Service>>,
+    /// Calls that are timed one by one, since something was slow.
+    timed: AtomicU32,
+    /// The address of the method whose handler was begun last.
+    running: AtomicUsize,
+}
+
+/// The methods of a service, and the next service that was called.
+struct Service {
+    id: ServiceId,
+    methods: Box<[AtomicU64]>,
+    next: OnceLock<Box<Self>>,
+}
+
+impl InlinePolicy {
+    pub(crate) fn new(mode: Inline) -> Self {
+        Self { mode, services: OnceLock::new(), timed: AtomicU32::new(0), running: AtomicUsize::new(0) }
+    }
+
+    /// Begins with calls that came together.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch { policy: self, clock: None, since: 0, is_long: false, current: None }
+    }
+
+    /// Notes that the handler that was begun last holds its thread for too long.
+    pub(crate) fn note_late(&self, router: &Router) {
+        let running = self.running.load(Ordering::Relaxed);
+        let mut methods = router.services().flat_map(|service| service.methods());
+        if let Some(method) = methods.find(|method| address(method) == running)
+            && let Some(place) = self.place(method, router)
+        {
+            Record::load(place).apart().store(place);
+        }
+    }
+
+    /// Where it is kept what was learnt about a method; `None` for one that the router does not know.
+    fn place(&self, method: &'static MethodInfo, router: &Router) -> Option<&AtomicU64> {
+        let id = method.service_id();
+        let mut next = &self.services;
+        loop {
+            let service = next.get_or_init(|| Box::new(Service::new(id, router)));
+            if service.id == id {
+                return service.methods.get(method.index());
+            }
+            next = &service.next;
+        }
+    }
+}
+
+impl fmt::Debug for InlinePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InlinePolicy").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    fn new(id: ServiceId, router: &Router) -> Self {
+        let count = router.service(id).map_or(0, |service| service.methods().len());
+        let methods = (0..count).map(|_| AtomicU64::new(Record::NEW.into_bits())).collect();
+        Self { id, methods, next: OnceLock::new() }
+    }
+}
+
+fn address(method: &'static MethodInfo) -> usize {
+    std::ptr::from_ref(method).addr()
+}
+
+/// Calls that came together.
+pub(crate) struct Batch<'a> {
+    policy: &'a InlinePolicy,
+    /// When it began, and when the clock was last looked at; `None` before the first handler.
+    clock: Option<(Instant, Instant)>,
+    /// Handlers since that look.
+    since: u32,
+    is_long: bool,
+    current: Option<Current<'a>>,
+}
+
+/// A handler that runs.
+#[derive(Clone, Copy)]
+struct Current<'a> {
+    place: Option<&'a AtomicU64>,
+    before: Record,
+    is_timed: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// Whether the handler of the next call runs here.
+    pub(crate) fn runs_here(&mut self, method: &'static MethodInfo, router: &Router) -> bool {
+        self.current = None;
+        let policy = self.policy;
+        let place = match policy.mode {
+            Inline::Adaptive => policy.place(method, router),
+            Inline::Never => return false,
+            Inline::Always => None,
+        };
+        let mut before = place.map_or(Record::PROVED, Record::load);
+        if before.apart > 0 {
+            before.apart -= 1;
+            place.into_iter().for_each(|place| before.store(place));
+            return false;
+        }
+        policy.running.store(address(method), Ordering::Relaxed);
+        let is_timed = place.is_some() && (!before.is_proved() || policy.takes_time());
+        if self.clock.is_none() {
+            self.look();
+        } else if is_timed && self.since > 0 {
+            self.look_at_group();
+        }
+        self.current = Some(Current { place, before, is_timed });
+        true
+    }
+
+    /// Notes what became of a handler that ran here: whether it waits.
+    pub(crate) fn note(&mut self, waits: bool) {
+        let Some(Current { place, before, is_timed }) = self.current.take() else { return };
+        self.since += 1;
+        let mut is_slow = false;
+        if is_timed {
+            is_slow = self.look() > ONE_QUICK;
+        } else if self.since >= GROUP {
+            self.look_at_group();
+        }
+        let Some(place) = place else { return };
+        let after = before.after(is_slow, waits);
+        if after != before {
+            after.store(place);
+        }
+    }
+
+    /// Whether what is done already should leave before more is begun.
+    pub(crate) const fn is_long(&self) -> bool {
+        self.is_long
+    }
+
+    /// Looks at the clock; says how long it is since the last look.
+    fn look(&mut self) -> Duration {
+        let now = Instant::now();
+        let (begin, last) = *self.clock.get_or_insert((now, now));
+        self.clock = Some((begin, now));
+        self.since = 0;
+        self.is_long = now - begin > LONG;
+        now - last
+    }
+
+    /// Whether any of a few was slow is seen from all of them; which one, from the next.
+    fn look_at_group(&mut self) {
+        let allowed = QUICK * self.since + SLACK;
+        if self.look() > allowed {
+            self.policy.timed.store(TIMED, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if self.since > 0 && self.policy.mode == Inline::Adaptive {
+            self.look_at_group();
+        }
+    }
+}
+
+impl InlinePolicy {
+    /// Whether the next call is timed by itself, since calls were slow.
+    fn takes_time(&self) -> bool {
+        let left = self.timed.load(Ordering::Relaxed);
+        if left > 0 {
+            self.timed.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+}
+
+/// What is known of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    /// Calls that get tasks before the next one is tried here.
+    apart: u16,
+    /// How many that were the last time.
+    penalty: u16,
+    /// Grows with each handler that waits, shrinks with each that does not.
+    waits: u8,
+    /// Handlers in a row that were quick, as far as they are counted.
+    quick: u8,
+}
+
+impl Record {
+    const NEW: Self = Self { apart: 0, penalty: 0, waits: 0, quick: 0 };
+    const PROVED: Self = Self { quick: PROOFS, ..Self::NEW };
+
+    fn load(place: &AtomicU64) -> Self {
+        let [a, b, c, d, waits, quick, ..] = place.load(Ordering::Relaxed).to_le_bytes();
+        Self { apart: u16::from_le_bytes([a, b]), penalty: u16::from_le_bytes([c, d]), waits, quick }
+    }
+
+    const fn into_bits(self) -> u64 {
+        let ([a, b], [c, d]) = (self.apart.to_le_bytes(), self.penalty.to_le_bytes());
+        u64::from_le_bytes([a, b, c, d, self.waits, self.quick, 0, 0])
+    }
+
+    fn store(self, place: &AtomicU64) {
+        place.store(self.into_bits(), Ordering::Relaxed);
+    }
+
+    const fn is_proved(self) -> bool {
+        self.quick >= PROOFS && self.penalty == 0
+    }
+
+    /// After a handler that ran here.
+    fn after(self, is_slow: bool, waits: bool) -> Self {
+        if is_slow {
+            return self.apart();
+        }
+        if !waits {
+            let (penalty, quick) = (self.penalty / 2, (self.quick + 1).min(PROOFS));
+            return Self { penalty, quick, waits: self.waits.saturating_sub(1), ..self };
+        }
+        let noted = Self { waits: (self.waits + WAIT).min(2 * WAITING), ..self };
+        if noted.waits >= WAITING { noted.apart() } else { noted }
+    }
+
+    /// The next calls get tasks: twice as many each time.
+    fn apart(self) -> Self {
+        let penalty = self.penalty.saturating_mul(2).clamp(MIN_PENALTY, MAX_PENALTY);
+        Self { apart: penalty, penalty, quick: 0, ..self }
+    }
+}
+
+/// What a handler may take on the average, its decoding and encoding included.
+const QUICK: Duration = Duration::from_micros(20);
+
+/// What several may take together beyond that: the scheduler of the system may have had other plans.
+const SLACK: Duration = Duration::from_micros(50);
+
+/// What one may take.
+const ONE_QUICK: Duration = Duration::from_micros(70);
+
+/// Handlers between two looks at the clock, while all goes well.
+const GROUP: u32 = 4;
+
+/// What a batch may take before its answers are sent.
+const LONG: Duration = Duration::from_millis(1);
+
+/// Calls that are timed one by one after some were slow.
+const TIMED: u32 = 64;
+
+/// Quick handlers by which a method has proved quick. Until then they are timed one by one.
+const PROOFS: u8 = 4;
+
+/// What a handler that waits counts for, against each that does not, and from which count on the next get tasks: at
+/// once if all of them wait, never if less than one in five does.
+const WAIT: u8 = 4;
+const WAITING: u8 = 16;
+
+/// Calls with tasks of their own after one that was slow, or after several that waited: at first and at most.
+const MIN_PENALTY: u16 = 64;
+const MAX_PENALTY: u16 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `calls` run here, each of which is slow, or waits.
+    fn run(record: &mut Record, calls: u32, slow: bool, waits: bool) -> u32 {
+        let mut here = 0;
+        for _ in 0..calls {
+            if record.apart > 0 {
+                record.apart -= 1;
+            } else {
+                here += 1;
+                *record = record.after(slow, waits);
+            }
+        }
+        here
+    }
+
+    #[test]
+    fn handlers_that_are_quick_run_here() {
+        let mut record = Record::NEW;
+        assert_eq!(run(&mut record, 1000, false, false), 1000);
+        assert_eq!(record, Record::PROVED);
+    }
+
+    #[test]
+    fn after_a_slow_handler_the_next_get_tasks() {
+        let mut record = Record::PROVED;
+        assert_eq!(run(&mut record, 1, true, false), 1);
+        assert_eq!(run(&mut record, 64, true, false), 0);
+        // It is tried again, and less often if it is still slow.
+        assert_eq!(run(&mut record, 129, true, false), 1);
+        assert_eq!(run(&mut record, 1_000_000, true, false), 248);
+    }
+
+    #[test]
+    fn what_waits_gets_tasks_at_once() {
+        let mut record = Record::NEW;
+        assert_eq!(run(&mut record, 4, false, true), 4);
+        assert_eq!(run(&mut record, 64, false, true), 0);
+        assert!(run(&mut record, 100_000, false, true) < 32);
+    }
+
+    #[test]
+    fn what_seldom_waits_runs_here() {
+        let mut record = Record::PROVED;
+        for _ in 0..1000 {
+            assert_eq!(run(&mut record, 1, false, true), 1);
+            assert_eq!(run(&mut record, 9, false, false), 9);
+        }
+    }
+
+    #[test]
+    fn a_method_that_became_quick_is_taken_back() {
+        for (slow, waits) in [(true, false), (false, true)] {
+            let mut record = Record::NEW;
+            run(&mut record, 10_000, slow, waits);
+            run(&mut record, 5_000, false, false);
+            assert_eq!(run(&mut record, 1000, false, false), 1000);
+            assert!(record.is_proved());
+        }
+    }
+
+    #[test]
+    fn records_are_kept_as_they_are() {
+        let record = Record { apart: 300, penalty: 4096, waits: 7, quick: 3 };
+        let place = AtomicU64::new(0);
+        record.store(&place);
+        assert_eq!(Record::load(&place), record);
+    }
+}

@@ -1,0 +1,145 @@
+//! What all handles of one connection share.
+
+use std::{sync::Arc, time::Duration};
+
+use muxado::{Session, SessionError, TypedSession};
+use tokio::runtime::Handle;
+
+use crate::{
+    CallStats, Limits, PeerInfo,
+    connection::{
+        bounds::DetachedHandlers,
+        capabilities::RemoteCapabilities,
+        metrics::{CallMetrics, Drained},
+        serving::authorize::Authorize,
+        setup::Setup,
+    },
+    message::{limits::SendLimits, request::Connection},
+    support::{budget::CallMemory, log_limit::LogLimiter, timer},
+};
+
+/// One connection: its session, its limits, who is at the other end.
+#[derive(Debug)]
+pub(crate) struct ConnectionShared {
+    typed: TypedSession,
+    limits: Limits,
+    memory: Arc<CallMemory>,
+    detached: Arc<DetachedHandlers>,
+    authorize: Option<Authorize>,
+    peer: PeerInfo,
+    /// The text of a panic goes to the caller.
+    panic_messages: bool,
+    metrics: CallMetrics,
+    remote: RemoteCapabilities,
+    log: LogLimiter,
+    /// The runtime of the connection's task.
+    runtime: Handle,
+}
+
+impl ConnectionShared {
+    /// To be made in the runtime of the connection's task.
+    pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup) -> Self {
+        let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
+        let memory = CallMemory::new(limits.memory(), setup.bounds.memory.clone());
+        let authorize = setup.authorize.clone();
+        let (detached, log) = (Arc::clone(&setup.bounds.detached), setup.logs.of_connection());
+        let (metrics, remote, runtime) =
+            (CallMetrics::default(), RemoteCapabilities::new(), Handle::current());
+        Self {
+            typed,
+            limits,
+            memory,
+            detached,
+            authorize,
+            peer,
+            panic_messages,
+            metrics,
+            remote,
+            log,
+            runtime,
+        }
+    }
+
+    /// Returns the runtime of the connection's task.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Ends the connection in good order; see [`Peer::shutdown`](crate::Peer::shutdown).
+    pub(crate) async fn drain(&self, grace: Duration) -> Drained {
+        let before = self.metrics.stats();
+        self.remote.drain(grace);
+        let cut = timer::with_clock(self.session().drain(grace)).await;
+        let end = self.session().closed().await.local;
+        let lost = !matches!(end, SessionError::Closed(_));
+        Drained::between(&before, &self.metrics.stats(), cut, lost)
+    }
+
+    pub(crate) fn typed(&self) -> &TypedSession {
+        &self.typed
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.typed.session()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What holds for messages to the peer.
+    pub(crate) fn send_limits(&self) -> SendLimits<'_> {
+        SendLimits::new(&self.limits, self.remote.limits())
+    }
+
+    /// What the peer said about itself.
+    pub(crate) fn remote(&self) -> &RemoteCapabilities {
+        &self.remote
+    }
+
+    /// Returns what the calls of the peer hold together.
+    pub(crate) fn memory(&self) -> &Arc<CallMemory> {
+        &self.memory
+    }
+
+    /// Returns the handlers that run on without their connections: this one's, and those of others.
+    pub(crate) fn detached(&self) -> &Arc<DetachedHandlers> {
+        &self.detached
+    }
+
+    /// Returns what decides on calls by their heads.
+    pub(crate) fn authorize(&self) -> Option<&Authorize> {
+        self.authorize.as_ref()
+    }
+
+    pub(crate) fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    pub(crate) fn panic_messages(&self) -> bool {
+        self.panic_messages
+    }
+
+    /// The limit on the lines that the peer can cause.
+    pub(crate) fn log(&self) -> &LogLimiter {
+        &self.log
+    }
+
+    /// Returns what became of the calls of the peer, and what they hold.
+    pub(crate) fn call_stats(&self) -> CallStats {
+        let mut stats = self.metrics.stats();
+        stats.request_bytes = self.memory.request_bytes() as u64;
+        stats.response_bytes = self.memory.response_bytes() as u64;
+        stats
+    }
+
+    pub(crate) fn metrics(&self) -> &CallMetrics {
+        &self.metrics
+    }
+}
+
+impl Connection for ConnectionShared {
+    fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+}

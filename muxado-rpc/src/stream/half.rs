@@ -1,0 +1,125 @@
+//! A stream, or one half of it: calls without a body have no need to split theirs.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use muxado::{
+    ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError,
+    rpc::{RecvStreamExt, Source, StreamExt},
+};
+
+/// Where messages are read.
+#[derive(Debug)]
+pub(crate) enum ReadHalf {
+    /// A stream on which all is sent; `None` once its end has come.
+    Whole(Option<Stream>),
+    Half(RecvStream),
+}
+
+/// Where messages are written.
+#[derive(Debug)]
+pub(crate) enum WriteHalf {
+    Whole(Stream),
+    Half(SendStream),
+}
+
+/// Where the bytes of messages come from.
+pub(crate) trait ReadChunks {
+    /// Why there are no further ones.
+    type Error;
+
+    /// Returns the next bytes; `None` at the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Self::Error>>;
+
+    /// Notes that the rest of a message is waited for: the session resets the stream if it does not come
+    /// ([`muxado::Config::stall_timeout`]).
+    fn await_rest(&self);
+}
+
+impl ReadChunks for ReadHalf {
+    type Error = ReadError;
+
+    /// Nothing is asked of a whole stream after its end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        match self {
+            Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
+            Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
+        }
+    }
+
+    fn await_rest(&self) {
+        match self {
+            Self::Whole(stream) => stream.iter().for_each(Stream::await_rest),
+            Self::Half(half) => half.await_rest(),
+        }
+    }
+}
+
+impl ReadHalf {
+    /// Whether the peer cannot have heard of the stream.
+    pub(crate) fn is_unheard_of(&self) -> bool {
+        match self {
+            Self::Whole(stream) => stream.as_ref().is_some_and(|stream| stream.id().is_none()),
+            Self::Half(half) => half.id().is_none(),
+        }
+    }
+
+    /// Ends both directions, if they have not ended.
+    pub(crate) fn cancel(&mut self) {
+        match self {
+            Self::Whole(Some(stream)) => stream.reset(ErrorCode::CANCELLED),
+            Self::Whole(None) => {}
+            Self::Half(half) => half.reset(ErrorCode::CANCELLED),
+        }
+    }
+}
+
+impl WriteHalf {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut impl Source,
+    ) -> Poll<Result<(), WriteError>> {
+        match self {
+            Self::Whole(stream) => stream.poll_write_chunk(cx, data),
+            Self::Half(half) => half.poll_write_chunk(cx, data),
+        }
+    }
+
+    /// Writes the last bytes, and the end of the stream behind them.
+    pub(crate) fn poll_write_final(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut impl Source,
+    ) -> Poll<Result<(), WriteError>> {
+        match self {
+            Self::Whole(stream) => stream.poll_write_final(cx, data),
+            Self::Half(half) => half.poll_write_final(cx, data),
+        }
+    }
+
+    /// Ends both directions.
+    pub(crate) fn reset(&mut self, code: ErrorCode) {
+        match self {
+            Self::Whole(stream) => stream.reset(code),
+            Self::Half(half) => half.reset(code),
+        }
+    }
+
+    /// Writes the last bytes of a whole stream and lets go of it. It comes back if there is no room for all of
+    /// them, or if it is a half: the rest is for [`poll_write_final`](Self::poll_write_final).
+    pub(crate) fn finish_with(self, data: &mut impl Source) -> Result<Option<Self>, WriteError> {
+        match self {
+            Self::Whole(stream) => Ok(stream.finish_with(data)?.map(Self::Whole)),
+            half @ Self::Half(_) => Ok(Some(half)),
+        }
+    }
+
+    /// Ready once the stream has failed: reset by either side, or with its session.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
+        match self {
+            Self::Whole(stream) => stream.poll_reset(cx),
+            Self::Half(half) => half.poll_reset(cx),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The one reader of messages: of requests, responses and the items of bodies.
+
+use std::{
+    borrow::BorrowMut,
+    fmt::Display,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+
+use super::half::ReadChunks;
+use crate::{
+    Codec, Status,
+    support::budget::{CallMemory, Purpose, Reservation},
+    wire::{MessageDecoder, MessageError, whole_message},
+};
+
+/// Reads messages from the chunks of a stream.
+///
+/// `D` is where its decoder is: a call of ours, of which thousands may wait, has it behind a pointer.
+#[derive(Debug)]
+pub(crate) struct MessageReader<D = MessageDecoder> {
+    /// Made for the first message that does not come in one piece: most calls need none.
+    decoder: Option<D>,
+    /// Known from the first byte on.
+    codec: Option<Codec>,
+    /// The stream has ended.
+    is_over: bool,
+}
+
+/// What a message may take while it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds<'a> {
+    /// Bytes of one message.
+    pub(crate) max_message_size: usize,
+    /// Where the room of what is buffered is counted, and as what.
+    pub(crate) memory: Option<(&'a Arc<CallMemory>, Purpose)>,
+}
+
+/// Why there is no further message.
+#[derive(Debug)]
+pub(crate) enum NoMessage<E> {
+    /// What came is none that may be taken.
+    Unreadable(MessageError),
+    /// Nothing more comes.
+    Broken(E),
+}
+
+impl<D> Default for MessageReader<D> {
+    fn default() -> Self {
+        Self { decoder: None, codec: None, is_over: false }
+    }
+}
+
+impl MessageReader<Box<MessageDecoder>> {
+    /// Returns the reader with its decoder inside.
+    pub(crate) fn unboxed(self) -> MessageReader {
+        let Self { decoder, codec, is_over } = self;
+        MessageReader { decoder: decoder.map(|decoder| *decoder), codec, is_over }
+    }
+}
+
+impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
+    /// Returns the next message. The one in front of the end of the stream needs no line feed in JSON; after it,
+    /// [`is_over`](Self::is_over). There is none after an error.
+    pub(crate) fn poll_message<C: ReadChunks>(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &mut C,
+        bounds: Bounds<'_>,
+    ) -> Poll<Result<Bytes, NoMessage<C::Error>>> {
+        loop {
+            if let Some(message) = self.pop().transpose() {
+                return Poll::Ready(message.map_err(NoMessage::Unreadable));
+            }
+            let Poll::Ready(read) = chunks.poll_chunk(cx) else {
+                if self.decoder.as_ref().is_some_and(|decoder| decoder.borrow().is_midway()) {
+                    chunks.await_rest();
+                }
+                let error = ready!(self.poll_evicted(cx));
+                return Poll::Ready(Err(NoMessage::Unreadable(error)));
+            };
+            match read {
+                Ok(Some(chunk)) => {
+                    if let Some(message) = self.push(chunk, bounds) {
+                        return Poll::Ready(Ok(message));
+                    }
+                }
+                Ok(None) => return Poll::Ready(self.finish().map_err(NoMessage::Unreadable)),
+                Err(error) => return Poll::Ready(Err(NoMessage::Broken(error))),
+            }
+        }
+    }
+
+    /// Returns the next message of what has been read.
+    pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, MessageError> {
+        self.decoder.as_mut().map_or(Ok(None), |decoder| decoder.borrow_mut().pop())
+    }
+
+    /// Takes in a chunk, of which nothing is left to be popped. Returns it if it is the first, and one message.
+    pub(crate) fn push(&mut self, chunk: Bytes, bounds: Bounds<'_>) -> Option<Bytes> {
+        let chunk = if self.codec.is_some() {
+            chunk
+        } else {
+            match whole_message(chunk, bounds.max_message_size) {
+                Ok((codec, message)) => {
+                    self.codec = Some(codec);
+                    return Some(message);
+                }
+                Err(chunk) => chunk,
+            }
+        };
+        self.codec = self.codec.or_else(|| chunk.first().map(|first| Codec::of_first_byte(*first)));
+        let codec = self.codec;
+        let decoder = self.decoder.get_or_insert_with(|| {
+            let decoder = MessageDecoder::new(bounds.max_message_size).in_codec(codec);
+            D::from(match bounds.memory {
+                Some((memory, purpose)) => decoder.counted(memory, purpose),
+                None => decoder,
+            })
+        });
+        decoder.borrow_mut().push(chunk);
+        None
+    }
+
+    /// Ready if the beginning of a message has to go, while the rest of it is waited for.
+    fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<MessageError> {
+        let Some(decoder) = &mut self.decoder else { return Poll::Pending };
+        decoder.borrow_mut().poll_evicted(cx)
+    }
+
+    fn finish(&mut self) -> Result<Bytes, MessageError> {
+        self.is_over = true;
+        self.decoder.as_mut().ok_or(MessageError::Missing)?.borrow_mut().finish()
+    }
+
+    /// Returns what holds the bytes that were read and not yet taken, for those who take messages where they lie.
+    #[inline]
+    pub(crate) fn decoder(&mut self) -> Option<&mut MessageDecoder> {
+        self.decoder.as_mut().map(BorrowMut::borrow_mut)
+    }
+
+    /// Returns the codec, once the first byte is there.
+    pub(crate) const fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// Whether anything has come.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.codec.is_some()
+    }
+
+    /// Whether the stream has ended.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether a message was taken where it lay.
+    pub(crate) fn has_taken(&self) -> bool {
+        self.decoder.as_ref().is_some_and(|decoder| decoder.borrow().has_taken())
+    }
+
+    /// Returns the room of the last message, if it was buffered. Without this it is given back with the next one.
+    pub(crate) fn take_reserved(&mut self) -> Option<Reservation> {
+        self.decoder.as_mut()?.borrow_mut().take_reserved()
+    }
+}
+
+/// The status of a message that is over a limit of the side that reads it; `None` if its error is another one.
+/// `of` names the method or service, `what` the message, as in "an item".
+pub(crate) fn over_limit(
+    error: &MessageError,
+    of: impl Display,
+    what: &str,
+    side: &str,
+    limit: usize,
+) -> Option<Status> {
+    match error {
+        MessageError::TooLarge { size } => {
+            let size = size.map_or_else(|| "too many".to_owned(), |size| size.to_string());
+            Some(Status::resource_exhausted(format!(
+                "{of}: {what} of {size} bytes, over the {side} side's limit of {limit} (Limits::max_message_size)"
+            )))
+        }
+        MessageError::NoRoom(exhausted) => {
+            Some(Status::resource_exhausted(format!("{of}: {what} has {exhausted}")))
+        }
+        MessageError::CutShort | MessageError::Missing => None,
+    }
+}
