@@ -72,9 +72,7 @@ pub(crate) struct ServerCall<S: CallService> {
     reserved: Option<Reservation>,
     /// A handler that must finish runs without its caller.
     orphan: Option<Box<Orphan>>,
-    permit: Option<Permit>,
-    /// The permit of a call with a body: it is given back when nobody reads that any more, either.
-    shared_permit: Option<Arc<Option<Permit>>>,
+    permit: Held,
     /// The service must not be called again: it panicked, or has a place in a queue.
     is_spent: bool,
 }
@@ -124,6 +122,16 @@ struct About {
     depth: Depth,
 }
 
+/// The place of a call among those that are served.
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Own(Permit),
+    /// That of a call with a body: it is given back when nobody reads that any more, either.
+    WithBody(Arc<Self>),
+}
+
 /// Ends what belongs to a call, however the call ends.
 #[derive(Default)]
 struct EndScope(Option<Arc<Scope>>);
@@ -147,8 +155,7 @@ impl<S: CallService> ServerCall<S> {
             scope: EndScope::default(),
             reserved: None,
             orphan: None,
-            permit: None,
-            shared_permit: None,
+            permit: Held::Nothing,
             is_spent: false,
         }
     }
@@ -185,7 +192,10 @@ impl<S: CallService> ServerCall<S> {
 
     /// Returns the permit of a call that is done.
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
-        self.project().permit.take()
+        match std::mem::take(self.project().permit) {
+            Held::Own(permit) => Some(permit),
+            Held::Nothing | Held::WithBody(_) => None,
+        }
     }
 
     /// Whether another call may be served here, once this one is done.
@@ -227,7 +237,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
             None => *self.guard = Some(CallGuard::begin(Arc::clone(shared))),
         }
         *self.out = Some(WriteHalf::Whole(stream.into_inner()));
-        *self.permit = permit;
+        *self.permit = permit.map_or(Held::Nothing, Held::Own);
         RequestReader::new(id, first, arrived, router)
     }
 
@@ -312,9 +322,10 @@ impl<S: CallService> ServerCallProj<'_, S> {
         if method.shape() == Shape::Unary {
             return Ok(());
         }
-        let Some(permit) = self.permit.as_mut().filter(|permit| !permit.class().streams) else {
+        let Held::Own(permit) = self.permit else { return Ok(()) };
+        if permit.class().streams {
             return Ok(());
-        };
+        }
         if permit.turn_into_streaming() {
             return Ok(());
         }
@@ -333,12 +344,12 @@ impl<S: CallService> ServerCallProj<'_, S> {
         };
         let (send, receive) = stream.into_split();
         *self.out = Some(WriteHalf::Half(send));
-        let permit = Arc::new(self.permit.take());
+        let permit = Arc::new(std::mem::take(self.permit));
         let (read, reader, limits) = (ReadHalf::Half(receive), reader.take_reader(), guard.shared().limits());
         let received = ReceivedBody::new(request.method(), read, reader, limits)
             .counted(guard.shared().memory())
             .keeping(Arc::clone(&permit));
-        *self.shared_permit = Some(permit);
+        *self.permit = Held::WithBody(permit);
         request.set_input(Some(BodyStream::received(request.codec(), received)));
     }
 }
@@ -704,7 +715,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
         self.state.set(State::Done);
         *self.reserved = None;
         *self.orphan = None;
-        *self.shared_permit = None;
+        if let Held::WithBody(_) = self.permit {
+            *self.permit = Held::Nothing;
+        }
         self.guard.take_if(|guard| !guard.is_answered());
     }
 }

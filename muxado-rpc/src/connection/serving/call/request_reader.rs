@@ -36,10 +36,15 @@ pub(super) struct RequestReader {
     reader: MessageReader,
     /// Runs until the first byte is there.
     first_byte: Option<Deadline>,
-    /// What was authorised before the request was whole.
-    authorised: Option<Box<Authorised>>,
-    /// With how many bytes the head is looked for again.
-    look_at: usize,
+    /// What came of looking for the head before the request was whole.
+    early: Option<Box<Early>>,
+}
+
+/// What came of looking for the head of a request that is not whole.
+enum Early {
+    /// It was not there; it is looked for again once there are more bytes than this.
+    LookAgain(usize),
+    Authorised(Authorised),
 }
 
 /// The head of a call that may be served.
@@ -95,7 +100,7 @@ impl RequestReader {
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::default();
-        Self { service, first, arrived, reader, first_byte: None, authorised: None, look_at: 0 }
+        Self { service, first, arrived, reader, first_byte: None, early: None }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -119,17 +124,17 @@ impl RequestReader {
             Some(authorize) => self.authorise_first(cx, stream, authorize, shared),
             None => Ok(()),
         };
+        let is_authorised = shared.authorize().is_none() || self.is_authorised();
         let mut chunks = Chunks { first: &mut self.first, stream };
         let received = match &self.service {
             Ok(_) if refused.is_err() => Poll::Pending,
             Ok(service) => {
-                let is_authorised = shared.authorize().is_none() || self.authorised.is_some();
                 let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
                 let max_message_size = shared.limits().max_message_size;
                 let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
                 let read = self.reader.poll_message(cx, &mut chunks, bounds);
                 read.map(|read| {
-                    received(service, &mut self.reader, read, self.authorised.take(), self.arrived, shared)
+                    received(service, &mut self.reader, read, self.early.take(), self.arrived, shared)
                 })
             }
             Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
@@ -171,15 +176,21 @@ impl RequestReader {
         shared: &ConnectionShared,
     ) -> Result<(), (Codec, Status)> {
         let Some(decoder) = self.reader.decoder() else { return Ok(()) };
-        if self.authorised.is_some() || decoder.beginning().len() <= self.look_at {
+        if !looks_at(self.early.as_deref(), decoder.beginning()) {
             return Ok(());
         }
         let beginning = Bytes::copy_from_slice(decoder.beginning());
         self.authorise_early(&beginning, authorize, shared)?;
-        if let (Some(_), Some(decoder)) = (&self.authorised, self.reader.decoder()) {
+        if self.is_authorised()
+            && let Some(decoder) = self.reader.decoder()
+        {
             decoder.authorise();
         }
         Ok(())
+    }
+
+    fn is_authorised(&self) -> bool {
+        matches!(self.early.as_deref(), Some(Early::Authorised(_)))
     }
 
     /// Has the call authorised if its head is in this beginning of its request, in front of the parameters.
@@ -190,18 +201,18 @@ impl RequestReader {
         shared: &ConnectionShared,
     ) -> Result<(), (Codec, Status)> {
         let (Some(first), Ok(service)) = (beginning.first(), &self.service) else { return Ok(()) };
-        if self.authorised.is_some() || beginning.len() <= self.look_at {
+        if !looks_at(self.early.as_deref(), beginning) {
             return Ok(());
         }
         let codec = Codec::of_first_byte(*first);
         let Some(head) = early_head(codec, beginning) else {
             // Who sends it byte by byte has it looked at a few times, not for each of them.
-            self.look_at = 2 * beginning.len();
+            self.early = Some(Box::new(Early::LookAgain(2 * beginning.len())));
             return Ok(());
         };
         let size = told_size(codec, beginning);
         let authorised = authorise_head(service, codec, head, size, authorize, shared);
-        self.authorised = Some(Box::new(authorised.map_err(|status| (codec, status))?));
+        self.early = Some(Box::new(Early::Authorised(authorised.map_err(|status| (codec, status))?)));
         Ok(())
     }
 
@@ -242,7 +253,7 @@ fn received(
     service: &'static ServiceInfo,
     reader: &mut MessageReader,
     read: Result<Bytes, NoMessage<ReadError>>,
-    authorised: Option<Box<Authorised>>,
+    early: Option<Box<Early>>,
     arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Received {
@@ -251,7 +262,7 @@ fn received(
         Ok(message) => {
             let size = message.len();
             request(service, codec, message, arrived, shared).and_then(|mut request| {
-                authorise_whole(&mut request, size, authorised, shared)?;
+                authorise_whole(&mut request, size, early, shared)?;
                 Ok(request)
             })
         }
@@ -348,20 +359,28 @@ fn check_metadata_size(method: &MethodInfo, metadata: &Metadata, limits: &Limits
     )))
 }
 
+/// Returns whether the head is looked for in this beginning of a request.
+fn looks_at(early: Option<&Early>, beginning: &[u8]) -> bool {
+    match early {
+        None => true,
+        Some(Early::LookAgain(from)) => beginning.len() > *from,
+        Some(Early::Authorised(_)) => false,
+    }
+}
+
 /// Has the call authorised, unless that is done.
 #[inline]
 fn authorise_whole(
     request: &mut Request,
     size: usize,
-    early: Option<Box<Authorised>>,
+    early: Option<Box<Early>>,
     shared: &ConnectionShared,
 ) -> Result<(), Status> {
     let Some(authorize) = shared.authorize() else { return Ok(()) };
     // Behind the parameters another method may have been named.
-    let early = early.filter(|early| ptr::eq(early.method, request.method()));
-    let authorised = match early {
-        Some(early) => *early,
-        None => {
+    let authorised = match early.map(|early| *early) {
+        Some(Early::Authorised(early)) if ptr::eq(early.method, request.method()) => early,
+        _ => {
             let (metadata, _) = request.take_extras();
             authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
         }
