@@ -17,7 +17,10 @@ pub use crate::{
 
 #[cfg(feature = "tokio")]
 mod handles {
-    use std::task::{Context, Poll};
+    use std::{
+        task::{Context, Poll},
+        time::Duration,
+    };
 
     use bytes::Bytes;
 
@@ -25,6 +28,7 @@ mod handles {
         control::ControlStreams,
         error::{OpenError, ReadError, WriteError},
         proto::{Finish, OpenLevel, Source, Waiting},
+        shared::OpenWait,
         split::RecvStream,
         stream::Stream,
         typed::{OpenTyped, StreamType, TypedSession, TypedStream},
@@ -39,7 +43,15 @@ mod handles {
         fn accept_whole_only(&self);
 
         /// Opens a stream as [`TypedSession::open_typed`] does, within the share of the limits that a level has.
-        fn open_typed_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped;
+        ///
+        /// `time` is how long the opener has for all that it does. Once the oldest of those who wait has waited for half
+        /// of its time, the newest go first.
+        fn open_typed_at(
+            &self,
+            stream_type: StreamType,
+            level: OpenLevel,
+            time: Option<Duration>,
+        ) -> OpenTyped;
 
         /// Takes the next stream of the peer that this did not return before, if `take` returns true for it; otherwise
         /// the stream stays in the backlog.
@@ -189,8 +201,13 @@ mod handles {
             self.session().shared.with(|core| core.proto.accept_whole_only());
         }
 
-        fn open_typed_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped {
-            self.open_at(stream_type, level)
+        fn open_typed_at(
+            &self,
+            stream_type: StreamType,
+            level: OpenLevel,
+            time: Option<Duration>,
+        ) -> OpenTyped {
+            self.open_waiting(stream_type, OpenWait::new(level, time))
         }
 
         fn accept_next(&self, take: impl FnOnce(&Waiting<'_>) -> bool) -> Option<NextStream> {

@@ -20,8 +20,8 @@ use crate::{
     config::Config,
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
-    proto::{Finish, OpenLevel, SessionStats, Side, Source, StreamKey},
-    shared::{Core, Direction, Shared, Signal, Wait, WaiterId},
+    proto::{Finish, SessionStats, Side, Source, StreamKey},
+    shared::{Core, Direction, OpenWait, Shared, Signal, Wait, WaiterId},
     stream::Stream,
 };
 
@@ -113,7 +113,7 @@ impl Session {
     ///
     /// Dropping the future gives up its place in the queue, and nothing else.
     pub fn open(&self) -> Open {
-        Open { opening: Opening::new(&self.shared, None, OpenLevel::ALL) }
+        Open { opening: Opening::new(&self.shared, None, OpenWait::ANY) }
     }
 
     /// Takes the next stream that the peer opened. Returns `None` once the session has ended.
@@ -327,13 +327,13 @@ pub(crate) struct Opening {
     /// The stream has it once it is open.
     shared: Option<Arc<Shared>>,
     stream_type: Option<u32>,
-    level: OpenLevel,
+    wait: OpenWait,
     ticket: Option<NonZeroU64>,
 }
 
 impl Opening {
-    pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>, level: OpenLevel) -> Self {
-        Self { shared: Some(Arc::clone(shared)), stream_type, level, ticket: None }
+    pub(crate) fn new(shared: &Arc<Shared>, stream_type: Option<u32>, wait: OpenWait) -> Self {
+        Self { shared: Some(Arc::clone(shared)), stream_type, wait, ticket: None }
     }
 
     pub(crate) const fn stream_type(&self) -> Option<u32> {
@@ -367,9 +367,9 @@ impl Opening {
         first: impl FnOnce(&mut Core, StreamKey),
     ) -> Poll<Result<Stream, OpenError>> {
         let shared = self.shared.as_ref().expect("no future is polled after it was ready");
-        let (ticket, stream_type, level) = (&mut self.ticket, self.stream_type, self.level);
+        let (ticket, stream_type, wait) = (&mut self.ticket, self.stream_type, self.wait);
         let opened = ready!(shared.with(|core| {
-            if !core.poll_open_turn(level, ticket, cx) {
+            if !core.poll_open_turn(wait, ticket, cx) {
                 return Poll::Pending;
             }
             let opened = core.proto.open(stream_type);
@@ -387,9 +387,9 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let (ticket, level) = (&mut self.ticket, self.level);
+        let (ticket, wait) = (&mut self.ticket, self.wait);
         if let Some(shared) = self.shared.as_ref().filter(|_| ticket.is_some()) {
-            shared.with(|core| core.abandon_opening(level, ticket));
+            shared.with(|core| core.abandon_opening(wait, ticket));
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use self::openers::OpenWait;
 use self::{flush::Flushes, openers::Openers, waiters::Waiters, wakes::Replaced};
 pub(crate) use self::{
     waiters::{Signal, Wait, WaiterId},

@@ -12,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::OpenError,
-    proto::{OpenLevel, Side, Source},
+    proto::{Side, Source},
     session::{Opening, Session},
+    shared::OpenWait,
     stream::Stream,
 };
 
@@ -98,12 +99,11 @@ impl TypedSession {
     ///
     /// When either side goes away or the session has ended.
     pub fn open_typed(&self, stream_type: StreamType) -> OpenTyped {
-        self.open_at(stream_type, OpenLevel::ALL)
+        self.open_waiting(stream_type, OpenWait::ANY)
     }
 
-    /// Opens a stream within the share of the limits that a level has.
-    pub(crate) fn open_at(&self, stream_type: StreamType, level: OpenLevel) -> OpenTyped {
-        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0), level) }
+    pub(crate) fn open_waiting(&self, stream_type: StreamType, wait: OpenWait) -> OpenTyped {
+        OpenTyped { opening: Opening::new(&self.session.shared, Some(stream_type.0), wait) }
     }
 
     /// Takes the next stream of the peer whose type has arrived. Returns `None` once the session has ended.

@@ -5,12 +5,14 @@
 //! ones are woken, too. A future that nobody polls therefore holds up no other: it is woken once, and passed by.
 //!
 //! Each [`OpenLevel`] has a queue of its own, so that openers of a level that has room do not stand behind those of one
-//! that has none.
+//! that has none. Where openers have only so much time, and the oldest has waited for half of it, the newest are woken
+//! first: they are the ones that still have the time to use their streams.
 
 use std::{
     collections::VecDeque,
     num::NonZeroU64,
     task::{Context, Waker},
+    time::{Duration, Instant},
 };
 
 use super::{Core, Wakes};
@@ -33,6 +35,35 @@ pub(crate) struct Openers {
 struct Opener {
     ticket: NonZeroU64,
     waker: Waker,
+    /// When half of its time is over; `None` if it has all the time in the world.
+    half_time: Option<Instant>,
+}
+
+/// How an opener waits for its stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenWait {
+    level: OpenLevel,
+    /// Half of the time that it has, in milliseconds; 0 if that has no end.
+    half_time_ms: u32,
+}
+
+impl OpenWait {
+    /// Waits without an end, for all that the limits allow.
+    pub(crate) const ANY: Self = Self { level: OpenLevel::ALL, half_time_ms: 0 };
+
+    pub(crate) fn new(level: OpenLevel, time: Option<Duration>) -> Self {
+        let half_time_ms = time.map_or(0, |time| u32::try_from(time.as_millis() / 2).unwrap_or(0).max(1));
+        Self { level, half_time_ms }
+    }
+
+    fn half_time(self) -> Option<Instant> {
+        let half_time = Duration::from_millis(self.half_time_ms.into());
+        if half_time.is_zero() { None } else { now().checked_add(half_time) }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 impl Openers {
@@ -72,7 +103,9 @@ impl Openers {
             }
             let count = room_at(level).saturating_sub(self.reserved).min(waiting.len());
             self.reserved += count;
-            waiting.drain(..count).for_each(|opener| wakes.push(opener.waker));
+            let stands = count > 0 && waiting[0].half_time.is_some_and(|half_time| half_time <= now());
+            let from = if stands { waiting.len() - count } else { 0 };
+            waiting.drain(from..from + count).for_each(|opener| wakes.push(opener.waker));
         }
         // Those who were called may never come.
         self.turn_wanted |= self.reserved > 0 && !self.is_empty();
@@ -88,10 +121,11 @@ impl Core {
     /// Returns whether the opener may go on; if not, it has a place in the queue now.
     pub(crate) fn poll_open_turn(
         &mut self,
-        level: OpenLevel,
+        wait: OpenWait,
         ticket: &mut Option<NonZeroU64>,
         cx: &Context<'_>,
     ) -> bool {
+        let level = wait.level;
         if self.proto.refuses_opens() {
             self.leave_openers(level, ticket);
             return true;
@@ -119,20 +153,22 @@ impl Core {
             Some(Err(index)) => {
                 // It was called, and others were faster: it has its old place again.
                 let ticket = ticket.expect("a place is that of a ticket");
-                waiting.insert(index, Opener { ticket, waker: cx.waker().clone() });
+                let opener = Opener { ticket, waker: cx.waker().clone(), half_time: wait.half_time() };
+                waiting.insert(index, opener);
             }
             None => {
                 openers.tickets += 1;
                 let last = NonZeroU64::new(openers.tickets).expect("it was counted up");
                 *ticket = Some(last);
-                waiting.push_back(Opener { ticket: last, waker: cx.waker().clone() });
+                let opener = Opener { ticket: last, waker: cx.waker().clone(), half_time: wait.half_time() };
+                waiting.push_back(opener);
             }
         }
         false
     }
 
     /// Gives up the place of an opener, because it may go on or does not wait any longer.
-    pub(crate) fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
+    fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
         let Some(place) = ticket.take().map(|ticket| self.openers.place(level, ticket)) else { return };
         if let Ok(index) = place {
             let left = self.openers.waiting[level.index()].remove(index);
@@ -141,7 +177,8 @@ impl Core {
     }
 
     /// Gives up the place of an opener that is dropped. If it had been woken, the next one is woken instead.
-    pub(crate) fn abandon_opening(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
+    pub(crate) fn abandon_opening(&mut self, wait: OpenWait, ticket: &mut Option<NonZeroU64>) {
+        let level = wait.level;
         if ticket.is_some_and(|ticket| self.openers.place(level, ticket).is_err()) {
             self.openers.reserved = self.openers.reserved.saturating_sub(1);
         }

@@ -97,7 +97,9 @@ impl CallFuture {
     ) -> Self {
         let service = StreamType::new(call.method.service_id().as_u32());
         let level = OpenLevel::new(call.depth.as_u8());
-        let opening = call.hold.shared().typed().open_typed_at(service, level);
+        let queue_timeout = call.limits().queue_timeout;
+        let time = timeout.map_or(queue_timeout, |timeout| timeout.min(queue_timeout));
+        let opening = call.hold.shared().typed().open_typed_at(service, level, Some(time));
         let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
         let deadline = limit.map(Deadline::new);
         let state = State::Opening { opening, message, body, call, wait: None };

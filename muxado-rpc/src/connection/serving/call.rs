@@ -129,7 +129,9 @@ enum Held {
     Nothing,
     Own(Permit),
     /// That of a call with a body: it is given back when nobody reads that any more, either.
-    WithBody(Arc<Self>),
+    WithBody {
+        _held: Arc<Self>,
+    },
 }
 
 /// Ends what belongs to a call, however the call ends.
@@ -194,7 +196,7 @@ impl<S: CallService> ServerCall<S> {
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<Permit> {
         match std::mem::take(self.project().permit) {
             Held::Own(permit) => Some(permit),
-            Held::Nothing | Held::WithBody(_) => None,
+            Held::Nothing | Held::WithBody { .. } => None,
         }
     }
 
@@ -349,7 +351,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let received = ReceivedBody::new(request.method(), read, reader, limits)
             .counted(guard.shared().memory())
             .keeping(Arc::clone(&permit));
-        *self.permit = Held::WithBody(permit);
+        *self.permit = Held::WithBody { _held: permit };
         request.set_input(Some(BodyStream::received(request.codec(), received)));
     }
 }
@@ -715,7 +717,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         self.state.set(State::Done);
         *self.reserved = None;
         *self.orphan = None;
-        if let Held::WithBody(_) = self.permit {
+        if let Held::WithBody { .. } = self.permit {
             *self.permit = Held::Nothing;
         }
         self.guard.take_if(|guard| !guard.is_answered());
