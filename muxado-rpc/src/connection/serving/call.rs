@@ -362,7 +362,8 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn start(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) -> Poll<()> {
         let Some(about) = request.as_ref().map(About::of) else { return Poll::Ready(()) };
         let Some(service) = self.service.as_mut() else {
-            return Poll::Ready(self.respond_panic(about, None));
+            self.respond_panic(about, None);
+            return Poll::Ready(());
         };
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
         let depth = about.depth.next();
@@ -589,7 +590,10 @@ impl<S: CallService> ServerCallProj<'_, S> {
             return Poll::Ready(());
         };
         let about = *about;
-        let Some(out) = self.out.as_mut() else { return Poll::Ready(self.close()) };
+        let Some(out) = self.out.as_mut() else {
+            self.close();
+            return Poll::Ready(());
+        };
         let depth = about.depth.next();
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
         let end = match panics::catch_within(at, || depth.within(|| writer.poll_write(cx, out))) {
@@ -700,14 +704,11 @@ impl<S: CallService> ServerCallProj<'_, S> {
         self.state.set(State::Done);
         *self.out = None;
         *self.deadline = None;
-        match self.scope.0.take() {
-            Some(scope) => {
-                scope.end();
-                if scope.has_tasks() {
-                    return self.state.set(State::Closing(Box::pin(async move { scope.wait().await })));
-                }
+        if let Some(scope) = self.scope.0.take() {
+            scope.end();
+            if scope.has_tasks() {
+                return self.state.set(State::Closing(Box::pin(async move { scope.wait().await })));
             }
-            None => {}
         }
         self.finish();
     }
