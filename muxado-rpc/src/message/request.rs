@@ -14,7 +14,7 @@ use crate::{
 
 /// The request of a call: the method, its encoded parameters, metadata, and a time limit.
 ///
-/// All Tower services of this crate take it, on both sides: a [`Channel`] sends it, a generated server runs it.
+/// All Tower services of this crate take it, on both sides: a [`Channel`](crate::Channel) sends it, a generated server runs it.
 ///
 /// ```
 /// use muxado_rpc::Request;
