@@ -10,6 +10,7 @@ use super::{
     error::ProtocolError,
     event::Event,
     frame::{FrameHeader, StreamId},
+    open_level::OpenLevel,
     session::Session,
     store::{Store, StreamKey},
     stream::{Owner, Stream},
@@ -93,7 +94,10 @@ impl Accept {
     }
 
     fn is_full(&self, untyped: bool, config: &Config) -> bool {
-        self.backlog_len + self.untyped_len >= config.accept_backlog
+        // Openers of the higher levels come on top.
+        let backlog = config.accept_backlog;
+        let backlog = if self.whole_only { OpenLevel::of_all(backlog) } else { backlog };
+        self.backlog_len + self.untyped_len >= backlog
             || (untyped && self.untyped_len >= config.max_untyped_streams)
     }
 
