@@ -319,6 +319,7 @@ mod backlog {
         }
     }
 
+    #[inline]
     pub(super) fn accept_next(
         session: &TypedSession,
         take: impl FnOnce(&Waiting<'_>) -> bool,
@@ -345,6 +346,7 @@ mod backlog {
 
     type Parts = (Option<u32>, Option<Bytes>, Option<Instant>);
 
+    #[inline]
     fn accepted(session: &TypedSession, key: StreamKey, (stream_type, first, came_at): Parts) -> Accepted {
         let stream = Stream::new(Arc::clone(&session.session().shared), key);
         Accepted { stream: TypedStream::accepted((stream, stream_type)), first, came_at }

@@ -202,6 +202,7 @@ impl Shared {
 impl Core {
     /// Returns whether there is something to be done after the unlock: an event that somebody may wait for, or wakers to
     /// be dropped.
+    #[inline]
     fn has_news(&self) -> bool {
         let somebody_opens = !self.openers.is_empty() || !self.waiters[Signal::GoingAway as usize].is_empty();
         self.proto.has_events()

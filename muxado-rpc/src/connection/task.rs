@@ -323,6 +323,7 @@ where
     /// Polls for the next call that may begin; `None` if another task has taken the work over.
     ///
     /// Whoever takes it over polls after this, so that the task that is woken later is the one that works.
+    #[inline]
     fn poll_next(&self, cx: &mut Context<'_>, spare: &mut Option<Permit>) -> Poll<Option<Next>> {
         let Self { shared, holder, .. } = self;
         let mut admission = shared.admission();

@@ -64,7 +64,31 @@ impl MessageReader<Box<MessageDecoder>> {
 impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
     /// Returns the next message. The one in front of the end of the stream needs no line feed in JSON; after it,
     /// [`is_over`](Self::is_over). There is none after an error.
+    #[inline]
     pub(crate) fn poll_message<C: ReadChunks>(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &mut C,
+        bounds: Bounds<'_>,
+    ) -> Poll<Result<Bytes, NoMessage<C::Error>>> {
+        // Most streams have one message each way, which comes in one piece.
+        if self.codec.is_none() {
+            match ready!(chunks.poll_chunk(cx)) {
+                Ok(Some(chunk)) => match whole_message(chunk, bounds.max_message_size) {
+                    Ok((codec, message)) => {
+                        self.codec = Some(codec);
+                        return Poll::Ready(Ok(message));
+                    }
+                    Err(chunk) => self.push_part(chunk, bounds),
+                },
+                Ok(None) => return Poll::Ready(self.finish().map_err(NoMessage::Unreadable)),
+                Err(error) => return Poll::Ready(Err(NoMessage::Broken(error))),
+            }
+        }
+        self.poll_parts(cx, chunks, bounds)
+    }
+
+    fn poll_parts<C: ReadChunks>(
         &mut self,
         cx: &mut Context<'_>,
         chunks: &mut C,
@@ -111,6 +135,11 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
                 Err(chunk) => chunk,
             }
         };
+        self.push_part(chunk, bounds);
+        None
+    }
+
+    fn push_part(&mut self, chunk: Bytes, bounds: Bounds<'_>) {
         self.codec = self.codec.or_else(|| chunk.first().map(|first| Codec::of_first_byte(*first)));
         let codec = self.codec;
         let decoder = self.decoder.get_or_insert_with(|| {
@@ -121,7 +150,6 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
             })
         });
         decoder.borrow_mut().push(chunk);
-        None
     }
 
     /// Ready if the beginning of a message has to go, while the rest of it is waited for.

@@ -23,6 +23,8 @@ use crate::proto::OpenLevel;
 pub(crate) struct Openers {
     /// Those of each level who were not called since they last asked, by rising tickets.
     waiting: [VecDeque<Opener>; OpenLevel::COUNT],
+    /// How many there are, which is asked for at each unlock.
+    len: usize,
     /// How many tickets there were.
     tickets: u64,
     /// Streams that those may open who were called in this turn of the driver.
@@ -67,8 +69,9 @@ fn now() -> Instant {
 }
 
 impl Openers {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.iter().all(VecDeque::is_empty)
+        self.len == 0
     }
 
     pub(super) fn shrink(&mut self) {
@@ -90,6 +93,7 @@ impl Openers {
 
     /// Wakes all, because the result no longer depends on room.
     pub(super) fn call_all(&mut self, wakes: &mut Wakes) {
+        self.len = 0;
         let waiting = self.waiting.iter_mut().flat_map(|waiting| waiting.drain(..));
         waiting.for_each(|opener| wakes.push(opener.waker));
     }
@@ -103,6 +107,7 @@ impl Openers {
             }
             let count = room_at(level).saturating_sub(self.reserved).min(waiting.len());
             self.reserved += count;
+            self.len -= count;
             let stands = count > 0 && waiting[0].half_time.is_some_and(|half_time| half_time <= now());
             let from = if stands { waiting.len() - count } else { 0 };
             waiting.drain(from..from + count).for_each(|opener| wakes.push(opener.waker));
@@ -113,7 +118,8 @@ impl Openers {
 
     /// Whether somebody waits for whom there is room.
     fn may_call(&self, room_at: impl Fn(OpenLevel) -> usize) -> bool {
-        OpenLevel::all().any(|level| !self.waiting[level.index()].is_empty() && room_at(level) > 0)
+        !self.is_empty()
+            && OpenLevel::all().any(|level| !self.waiting[level.index()].is_empty() && room_at(level) > 0)
     }
 }
 
@@ -155,6 +161,7 @@ impl Core {
                 let ticket = ticket.expect("a place is that of a ticket");
                 let opener = Opener { ticket, waker: cx.waker().clone(), half_time: wait.half_time() };
                 waiting.insert(index, opener);
+                openers.len += 1;
             }
             None => {
                 openers.tickets += 1;
@@ -162,6 +169,7 @@ impl Core {
                 *ticket = Some(last);
                 let opener = Opener { ticket: last, waker: cx.waker().clone(), half_time: wait.half_time() };
                 waiting.push_back(opener);
+                openers.len += 1;
             }
         }
         false
@@ -172,6 +180,7 @@ impl Core {
         let Some(place) = ticket.take().map(|ticket| self.openers.place(level, ticket)) else { return };
         if let Ok(index) = place {
             let left = self.openers.waiting[level.index()].remove(index);
+            self.openers.len -= usize::from(left.is_some());
             self.replaced.extend(left.map(|opener| opener.waker));
         }
     }

@@ -98,6 +98,12 @@ impl Admission {
         shared: &Arc<ConnectionShared>,
         router: &Router,
     ) -> Poll<Next> {
+        if self.queue.is_none()
+            && self.rooms.has_room_for_streams()
+            && spare.as_ref().is_some_and(Permit::is_of_first_class)
+        {
+            return Self::accept_any(spare, shared);
+        }
         if self.queue.is_some()
             && let Some(next) = self.next_waiting(cx, spare, shared, router)
         {
@@ -115,6 +121,22 @@ impl Admission {
         match self.queue.is_some().then(|| self.next_waiting(cx, spare, shared, router)).flatten() {
             Some(next) => Poll::Ready(next),
             None => Poll::Pending,
+        }
+    }
+
+    /// Takes the next stream of the peer whatever it brings, as long as nobody waits and there is a place. A call that
+    /// turns out to stream exchanges its place then; one that is deeper may have a place of the first depth.
+    #[inline]
+    fn accept_any(spare: &mut Option<Permit>, shared: &Arc<ConnectionShared>) -> Poll<Next> {
+        match shared.typed().accept_next(|_| true) {
+            Some(NextStream::Accepted(accepted)) if accepted.stream.stream_type() == StreamType::CONTROL => {
+                Poll::Ready(Next::Control(accepted.stream))
+            }
+            Some(NextStream::Accepted(accepted)) => match spare.take() {
+                Some(permit) => Poll::Ready(Next::Call(New::of(accepted, permit))),
+                None => Poll::Pending,
+            },
+            Some(NextStream::Left(_)) | None => Poll::Pending,
         }
     }
 
@@ -525,6 +547,7 @@ impl Lane {
 const SWEEP_AFTER: Duration = Duration::from_millis(10);
 
 impl New {
+    #[inline]
     fn of(accepted: Accepted, permit: Permit) -> Self {
         let Accepted { stream, first, came_at } = accepted;
         let first: Option<Bytes> = first;

@@ -231,6 +231,7 @@ impl<S: CallService> Future for ServerCall<S> {
 
 /// The request.
 impl<S: CallService> ServerCallProj<'_, S> {
+    #[inline]
     fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
         let New { stream, first, permit, arrived } = new;
         let id = ServiceId::new(stream.stream_type().as_u32());
@@ -262,6 +263,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
     }
 
+    #[inline]
     fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
         match received {
             Received::Request(request) => {
@@ -279,6 +281,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Notes what a request brings: its time limit, its scope and its body.
+    #[inline]
     fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Request {
         *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
         *self.reserved = reader.take_reserved();
@@ -290,6 +293,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Gives a request to the service, or waits until that is ready.
+    #[inline]
     fn hand_over(&mut self, cx: &mut Context<'_>, mut request: Request) {
         if let Some(status) = self.find_room(&request).err().or_else(|| self.refusal(&request)) {
             panics::discard(request.take_input());
@@ -359,6 +363,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
 /// The handler.
 impl<S: CallService> ServerCallProj<'_, S> {
     /// Gives the request to the service, once that is ready.
+    #[inline]
     fn start(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) -> Poll<()> {
         let Some(about) = request.as_ref().map(About::of) else { return Poll::Ready(()) };
         let Some(service) = self.service.as_mut() else {

@@ -97,6 +97,12 @@ impl Rooms {
         self.enter(class).then(|| Permit { rooms: Arc::clone(self), class })
     }
 
+    /// Returns whether there is room for a call of the first depth that streams.
+    pub(crate) fn has_room_for_streams(&self) -> bool {
+        let Room { limit, taken } = &self.rooms[Class { streams: true, ..Class::FIRST }.index()];
+        taken.load(Ordering::Relaxed) < *limit
+    }
+
     fn enter(&self, class: Class) -> bool {
         let Room { limit, taken } = &self.rooms[class.index()];
         let enter = |taken| Some(taken + 1).filter(|taken| taken <= limit);
