@@ -249,6 +249,23 @@ async fn open_subscriptions_leave_calls_their_room() {
     }
 }
 
+/// The place of a call that has just been answered is given to the next one before that is read.
+#[tokio::test(start_paused = true)]
+async fn open_uploads_leave_calls_their_room() {
+    for codec in CODECS {
+        let pair = Pair::limited(codec, 1);
+        let mut uploads = Vec::new();
+        for _ in 0..3 {
+            let name = timeout(Duration::from_millis(1), pair.near.name()).await;
+            assert_eq!(name.unwrap().as_deref(), Ok("far"), "{codec}, beside {} uploads", uploads.len());
+            let client = pair.near.clone();
+            uploads.push(tokio::spawn(async move { client.upload(stream::pending()).await }));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        uploads.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_that_fill_their_room_leave_subscriptions_theirs() {
     let pair = Pair::limited(Codec::MessagePack, 1);

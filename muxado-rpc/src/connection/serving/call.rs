@@ -181,8 +181,10 @@ impl<S: CallService> ServerCall<S> {
         match polled {
             Poll::Pending => this.state.set(State::Receiving(reader)),
             Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
-                let request = this.arrived(request, reader);
-                this.state.set(State::Received(request));
+                match this.arrived(request, reader) {
+                    Some(request) => this.state.set(State::Received(request)),
+                    None => return self.poll(cx),
+                }
             }
             Poll::Ready(received) => {
                 this.received(cx, received, reader);
@@ -267,8 +269,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
         match received {
             Received::Request(request) => {
-                let request = self.arrived(request, reader);
-                self.hand_over(cx, request);
+                if let Some(request) = self.arrived(request, reader) {
+                    self.hand_over(cx, request);
+                }
             }
             Received::Refused(codec, status) => {
                 if let Some(guard) = self.guard.as_ref() {
@@ -280,22 +283,28 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
     }
 
-    /// Notes what a request brings: its time limit, its scope and its body.
+    /// Notes what a request brings: its time limit, its scope and its body. Returns `None` if there is no room for a
+    /// call that turned out to stream, which is answered then.
     #[inline]
-    fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Request {
+    fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Option<Request> {
+        // Before the body takes the place of the call along.
+        if let Err(status) = self.find_room(&request) {
+            self.respond(request.codec(), Err(status.not_executed()));
+            return None;
+        }
         *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
         *self.reserved = reader.take_reserved();
         self.scope.0 = request.arrival_scope();
         if request.method().shape().streams_input() {
             self.split(&mut request, reader);
         }
-        request
+        Some(request)
     }
 
     /// Gives a request to the service, or waits until that is ready.
     #[inline]
     fn hand_over(&mut self, cx: &mut Context<'_>, mut request: Request) {
-        if let Some(status) = self.find_room(&request).err().or_else(|| self.refusal(&request)) {
+        if let Some(status) = self.refusal(&request) {
             panics::discard(request.take_input());
             return self.respond(request.codec(), Err(status.not_executed()));
         }
