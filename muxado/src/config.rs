@@ -85,8 +85,7 @@ impl Config {
 
     /// Sets how many streams of the peer may wait to be accepted. Default 1024.
     ///
-    /// Further ones are refused with `ACCEPT_QUEUE_FULL`; nothing of them is kept. Sessions of `muxado-rpc` take a quarter
-    /// more, and at least 8, for calls that are made while others are served.
+    /// Further ones are refused with `ACCEPT_QUEUE_FULL`; nothing of them is kept.
     #[must_use]
     pub fn accept_backlog(mut self, streams: usize) -> Self {
         self.accept_backlog = streams;
@@ -99,9 +98,9 @@ impl Config {
     /// Before the protocol extensions are negotiated it is at most 256, because ngrok's crate ends the session at 512,
     /// streams that have just ended included.
     ///
-    /// `muxado-rpc` opens up to a quarter more, for calls that are made while others are served: each depth of such calls
-    /// may use a 32nd of this and of [`max_unacknowledged_opens`](Self::max_unacknowledged_opens) more than the one before, and at
-    /// least one stream. Towards peers without the protocol extensions it keeps the last quarter for them instead.
+    /// Of `muxado-rpc`'s calls, those that are made for their own sake use three quarters of it and of
+    /// [`max_unacknowledged_opens`](Self::max_unacknowledged_opens): the rest is for calls made while such are
+    /// served. Of less than 32, each depth of these may use one stream more than the one before, 8 beyond the limit.
     #[must_use]
     pub fn max_open_streams(mut self, streams: usize) -> Self {
         self.max_open_streams = streams.max(1);

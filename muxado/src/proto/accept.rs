@@ -10,7 +10,6 @@ use super::{
     error::ProtocolError,
     event::Event,
     frame::{FrameHeader, StreamId},
-    open_level::OpenLevel,
     session::Session,
     store::{Store, StreamKey},
     stream::{Owner, Stream},
@@ -94,10 +93,7 @@ impl Accept {
     }
 
     fn is_full(&self, untyped: bool, config: &Config) -> bool {
-        // Openers of the higher levels come on top.
-        let backlog = config.accept_backlog;
-        let backlog = if self.whole_only { OpenLevel::of_all(backlog) } else { backlog };
-        self.backlog_len + self.untyped_len >= backlog
+        self.backlog_len + self.untyped_len >= config.accept_backlog
             || (untyped && self.untyped_len >= config.max_untyped_streams)
     }
 

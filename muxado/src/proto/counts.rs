@@ -97,9 +97,8 @@ impl Session {
     pub fn open_capacity_at(&self, level: OpenLevel) -> usize {
         let (open, unacknowledged) = self.open_limits();
         let counts = &self.counts;
-        let share = |limit| if self.peer_has_extensions() { level.above(limit) } else { level.within(limit) };
-        (share(open).saturating_sub(counts.local - counts.local_heartbeats))
-            .min(share(unacknowledged).saturating_sub(counts.unacknowledged))
+        (level.of(open).saturating_sub(counts.local - counts.local_heartbeats))
+            .min(level.of(unacknowledged).saturating_sub(counts.unacknowledged))
     }
 
     fn open_limits(&self) -> (usize, usize) {
