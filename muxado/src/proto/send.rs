@@ -694,8 +694,11 @@ impl Session {
         self.store.prune(&mut self.send.ready);
     }
 
-    /// Puts a stream into the list of those that have a control frame to send.
+    /// Puts a stream into the list of those that have a control frame to send, as long as any are sent.
     pub(super) fn queue_control(&mut self, key: StreamKey) {
+        if self.has_ended() && !self.is_draining() {
+            return;
+        }
         let Some(stream) = self.store.get_mut(key) else { return };
         if !std::mem::replace(&mut stream.send.in_pending_control, true) {
             self.send.pending_control.push_back(key);
