@@ -7,7 +7,7 @@ use muxado::{
     Config, ErrorCode, ReadError, SessionEnd, Side,
     proto::{Outbox, Read, Session, SessionStats},
 };
-use muxado_tests::{DATA, FIN, Frame, Rng, SPARE, SYN, encode, hex, raw_header};
+use muxado_tests::{DATA, EXT, FIN, Frame, Rng, SPARE, SYN, encode, hex, raw_header};
 
 /// All that can be seen of a session after some input.
 #[derive(Debug, PartialEq)]
@@ -204,4 +204,22 @@ fn what_payload_earns_does_not_depend_on_the_pieces() {
         }
         assert_eq!(session.end(), None, "in pieces of {piece} bytes");
     }
+}
+
+#[test]
+fn what_is_read_after_the_end_of_a_session_gives_nothing_to_send() {
+    let now = Instant::now();
+    let mut session = Session::new(Side::Server, Config::default());
+    let size = 256 * 1024;
+    // The peer has the protocol extensions, and counts what is unread behind the end of its streams.
+    let mut frame = Frame::syn_fin(3, vec![7; size]);
+    frame.flags |= EXT;
+    session.receive(&mut BytesMut::from(&encode(&[frame])[..]), now);
+    let (key, _) = session.accept().expect("a stream came");
+    let mut outbox = Outbox::default();
+    session.transmit(&mut outbox, now);
+    session.handle_transport_end(None, 0);
+    while session.poll_event().is_some() {}
+    assert_eq!(read(&mut session, key), (vec![7; size], Ok(Read::Finished)));
+    assert!(!session.wants_transmit());
 }
