@@ -26,7 +26,7 @@ pub(crate) struct StreamParts<'a> {
     pub(crate) error: Option<&'a Type>,
 }
 
-/// The parts of the type of a stream that is returned; `None` if it is none.
+/// Returns the parts of the type of a stream that a method returns; `None` for a type that is not a stream.
 pub(crate) fn stream_parts(ty: &Type) -> Option<StreamParts<'_>> {
     match peel(ty) {
         Type::ImplTrait(stream) => Some(StreamParts { item: item_of(stream)?, error: None }),

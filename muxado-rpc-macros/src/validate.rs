@@ -40,7 +40,7 @@ impl Errors {
         self.errors.len()
     }
 
-    /// One `compile_error!` per error; nothing if there is none.
+    /// Returns one `compile_error!` for each error.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
         self.errors.iter().map(Error::to_compile_error).collect()
     }

@@ -1,4 +1,4 @@
-//! Code of the user's between a socket and its session.
+//! A user-supplied step between accepting a socket and starting its session.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

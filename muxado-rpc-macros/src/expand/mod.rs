@@ -148,7 +148,7 @@ fn located(place: Span) -> Span {
     Span::call_site().located_at(place)
 }
 
-/// Moves all of `tokens` to a place of the user's.
+/// Gives all of `tokens` a position in the user's source.
 fn respan(tokens: TokenStream, place: Span) -> TokenStream {
     let moved = |mut token: TokenTree| {
         if let TokenTree::Group(group) = &token {

@@ -167,7 +167,7 @@ where
         ClientCall { method, state, answer: PhantomData }
     }
 
-    /// The same for all types, so that a client's methods stay small.
+    /// Sets what does not depend on the types of a call, so that a client's methods stay small.
     fn set_up(&self, request: &mut Request, input: Option<Body>) {
         request.set_input(input);
         let timeout = self.timeout.or_else(|| request.method().default_timeout());

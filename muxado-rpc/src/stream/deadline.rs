@@ -19,7 +19,7 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// A limit that counts from `arrival`; `None` if it lies beyond the end of time, which is none.
+    /// Returns a limit that counts from `arrival`; `None` if it lies beyond the end of time, which is no limit.
     pub(crate) fn from(arrival: Instant, timeout: Duration) -> Option<Self> {
         arrival.checked_add(timeout).map(|at| Self { at, timeout })
     }

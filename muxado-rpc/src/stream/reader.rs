@@ -18,7 +18,7 @@ use crate::{
 
 /// Reads messages from the chunks of a stream.
 ///
-/// `D` is where its decoder is: a call of ours, of which thousands may wait, has it behind a pointer.
+/// `D` is where its decoder is: the calling side, where thousands of calls may wait, has it behind a pointer.
 #[derive(Debug)]
 pub(crate) struct MessageReader<D = MessageDecoder> {
     /// Made for the first message that does not come in one piece: most calls need none.

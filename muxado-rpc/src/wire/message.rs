@@ -75,7 +75,7 @@ impl MessageDecoder {
         self.reserved.poll_evicted(cx, true).map(MessageError::NoRoom)
     }
 
-    /// The same for a stream whose codec is known.
+    /// Sets the codec, where it is known before the first byte.
     pub(crate) const fn in_codec(mut self, codec: Option<Codec>) -> Self {
         self.codec = codec;
         self

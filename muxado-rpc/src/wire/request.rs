@@ -146,7 +146,7 @@ fn decode_json(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
     })
 }
 
-/// The head of a request as it is written here, without metadata; `None` does not say that it is none.
+/// The head of a request as it is written here, without metadata; `None` does not mean that it is not valid.
 fn quick_json(message: &[u8]) -> Option<RequestHead<'_>> {
     let mut scanner = Scanner::new(message);
     scanner.skip(br#"{"method":"#)?;

@@ -304,7 +304,7 @@ fn decode_json(message: &Bytes) -> Result<ResponseFields, CodecError> {
     Ok(ResponseFields { ok, error, item, end: answer.end, metadata: answer.metadata })
 }
 
-/// The value of an answer as it is written here, without metadata; `None` does not say that it is none.
+/// The value of an answer as it is written here, without metadata; `None` does not mean that it is not valid.
 fn quick_json(message: &[u8]) -> Option<&[u8]> {
     let mut scanner = Scanner::new(message);
     scanner.skip(br#"{"ok":"#)?;

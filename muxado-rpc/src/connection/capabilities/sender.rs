@@ -102,7 +102,7 @@ impl ControlSender {
         }
     }
 
-    /// The same of a stream that is open.
+    /// Writes what is left to a stream that is open, and notes its end.
     fn go_on(&mut self, cx: &mut Context<'_>, drain: Option<Duration>) -> Option<Self> {
         if let Self::Saying { stream, .. } | Self::Said(stream) = self
             && is_refused(cx, stream)

@@ -1,4 +1,4 @@
-//! One call of ours: opens a stream, sends the request, reads the response.
+//! The calling side of one call: opens a stream, sends the request, reads the response.
 
 use std::{
     fmt,
@@ -53,7 +53,7 @@ enum State {
         message: OutboundMessage,
         body: Option<Box<Body>>,
         call: Call,
-        /// How long it waits for a stream, once there is none at once.
+        /// How long the call waits for a stream; set if it could not be opened at once.
         wait: Option<Deadline>,
     },
     /// Writing the request and reading the response.
@@ -83,7 +83,7 @@ enum Unsent {
     Request(OutboundMessage),
     /// The request and its body.
     Body(Box<Forward>),
-    /// The same, by a task, since the response has a body that is read meanwhile.
+    /// The request and its body, sent by a task, because the response has a body that is read meanwhile.
     ByTask(Option<ForwardTask>),
     Nothing,
 }

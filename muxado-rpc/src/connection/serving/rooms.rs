@@ -36,12 +36,12 @@ impl Class {
         kind + self.depth.as_u8() as usize
     }
 
-    /// Whether a call waits for room. Else it is refused where there is none.
+    /// Returns whether a call waits for room; if not, it is refused when the class is full.
     pub(crate) fn waits(self) -> bool {
         self.depth < Depth::LAST
     }
 
-    /// How many calls of it are served at a time.
+    /// Returns how many calls of the class are served at a time.
     pub(crate) fn limit(self, limits: &Limits) -> usize {
         let all = if self.streams { limits.max_streaming_calls } else { limits.max_in_flight };
         if self.depth.is_zero() { all } else { (all / DEEPER).max(1) }

@@ -136,7 +136,7 @@ impl ItemSink {
     }
 }
 
-/// The buffer, out of the lock while code of the user's runs. A panic of its loses no item before.
+/// The buffer, out of the lock while user code runs. A panic of its loses no item before.
 struct Lent<'a> {
     shared: &'a Mutex<Shared>,
     buf: Vec<u8>,
