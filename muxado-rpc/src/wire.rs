@@ -95,6 +95,7 @@ fn range_of(message: &[u8], part: &[u8]) -> Range<usize> {
 }
 
 /// A value out of a message that is no longer needed as a whole.
+#[inline]
 pub(crate) fn slice_payload(mut message: Bytes, part: Range<usize>) -> Payload {
     let rest = message.len() - part.end;
     message.advance(part.start);
@@ -102,6 +103,7 @@ pub(crate) fn slice_payload(mut message: Bytes, part: Range<usize>) -> Payload {
 }
 
 /// Begins a MessagePack head: room for the length.
+#[inline]
 fn packed_head() -> Head {
     let mut head = Head::new();
     head.append(&[0; LENGTH_PREFIX]);

@@ -31,7 +31,7 @@ mod handles {
         shared::OpenWait,
         split::RecvStream,
         stream::Stream,
-        typed::{OpenTyped, StreamType, TypedSession, TypedStream},
+        typed::{OpenTyped, StreamType, TypedSession},
     };
 
     use super::backlog::{self, Accepted, Backlog, NextStream, WaitingKey};
@@ -60,8 +60,14 @@ mod handles {
         /// session is locked.
         fn accept_next(&self, take: impl FnOnce(&Waiting<'_>) -> bool) -> Option<NextStream>;
 
+        /// Takes the next stream of the peer, whatever it brings, as [`accept_next`](Self::accept_next) does.
+        fn accept_any(&self) -> Option<Accepted>;
+
         /// Takes a stream that was left in the backlog. Returns `None` if it is not there any more.
         fn accept_waiting(&self, key: WaitingKey) -> Option<Accepted>;
+
+        /// Refuses a stream that was left in the backlog, and came when that was full.
+        fn refuse_waiting(&self, key: WaitingKey);
 
         /// Looks at the streams that wait, in one locking of the session.
         fn with_backlog<R>(&self, look: impl FnOnce(Backlog<'_>) -> R) -> R;
@@ -69,7 +75,7 @@ mod handles {
 
     /// What `muxado-rpc` does with an [`OpenTyped`] beside awaiting it.
     pub trait OpenTypedExt {
-        /// Opens the stream with a message that is all this side will send on it.
+        /// Opens the stream with a message that is all this side will send on it, and puts it into `stream`.
         ///
         /// It does in one step what [`Stream::poll_write_final`] and a first [`Stream::poll_read_chunk`] would do behind
         /// the opening. As much of `data` is taken as there is room for. If that is all of it, the stream's end follows
@@ -91,8 +97,9 @@ mod handles {
         /// # async fn example(session: &TypedSession) -> Result<(), Box<dyn std::error::Error>> {
         /// let mut opening = session.open_typed(StreamType::new(7));
         /// let mut question = &b"what?"[..];
-        /// let stream = poll_fn(|cx| opening.poll_with_final(cx, &mut question)).await?;
-        /// let mut stream = stream.into_inner();
+        /// let mut opened = None;
+        /// poll_fn(|cx| opening.poll_with_final(cx, &mut question, &mut opened)).await?;
+        /// let mut stream = opened.expect("it is open");
         /// if !question.is_empty() {
         ///     poll_fn(|cx| stream.poll_write_final(cx, &mut question)).await?;
         /// }
@@ -104,15 +111,29 @@ mod handles {
             &mut self,
             cx: &mut Context<'_>,
             data: &mut impl Source,
-        ) -> Poll<Result<TypedStream, OpenError>>;
+            stream: &mut Option<Stream>,
+        ) -> Poll<Result<(), OpenError>>;
     }
 
     /// What `muxado-rpc` does with a [`Stream`] beside its public methods.
     pub trait StreamExt: Sized {
-        /// Polls for the next bytes as [`Stream::poll_read_chunk`] does, and drops the stream if it has ended with them.
+        /// Polls for the next bytes as [`Stream::poll_read_chunk`] does, and puts them into `chunk`.
         ///
-        /// A stream that has ended in both directions behind the bytes returned is taken out of `stream`. Where there is
-        /// no stream the result is `Ok(None)`.
+        /// # Errors
+        ///
+        /// When the stream was reset or the session ended before the FIN.
+        fn poll_take_chunk(
+            &mut self,
+            cx: &mut Context<'_>,
+            max: usize,
+            chunk: &mut Option<Bytes>,
+        ) -> Poll<Result<(), ReadError>>;
+
+        /// Polls for the next bytes as [`Stream::poll_read_chunk`] does, puts them into `chunk`, and drops the stream if
+        /// it has ended with them.
+        ///
+        /// A stream that has ended in both directions behind the bytes is taken out of `stream`. Where there is no stream
+        /// there are no bytes.
         ///
         /// # Errors
         ///
@@ -123,8 +144,11 @@ mod handles {
         /// # use muxado::{ReadError, Stream, rpc::StreamExt};
         /// # async fn example(stream: Stream) -> Result<(), ReadError> {
         /// let mut stream = Some(stream);
-        /// while let Some(chunk) = poll_fn(|cx| Stream::poll_read_last(&mut stream, cx, usize::MAX)).await? {
-        ///     println!("{} bytes", chunk.len());
+        /// let mut chunk = None;
+        /// poll_fn(|cx| Stream::poll_read_last(&mut stream, cx, usize::MAX, &mut chunk)).await?;
+        /// while let Some(bytes) = chunk.take() {
+        ///     println!("{} bytes", bytes.len());
+        ///     poll_fn(|cx| Stream::poll_read_last(&mut stream, cx, usize::MAX, &mut chunk)).await?;
         /// }
         /// # Ok(())
         /// # }
@@ -133,10 +157,11 @@ mod handles {
             stream: &mut Option<Self>,
             cx: &mut Context<'_>,
             max: usize,
-        ) -> Poll<Result<Option<Bytes>, ReadError>>;
+            chunk: &mut Option<Bytes>,
+        ) -> Poll<Result<(), ReadError>>;
 
-        /// Sends `data` with the FIN behind it, and drops the stream. It comes back if there was no room for all of
-        /// `data`; the rest is to be passed to [`Stream::poll_write_final`].
+        /// Sends `data` with the FIN behind it, and drops the stream. It stays if there was no room for all of `data`; the
+        /// rest is to be passed to [`Stream::poll_write_final`].
         ///
         /// What the peer still sends is thrown away; if it has not finished by the time of the FIN the stream is reset
         /// behind it, as on any drop.
@@ -149,14 +174,15 @@ mod handles {
         /// # use std::future::poll_fn;
         /// # use muxado::{Stream, WriteError, rpc::StreamExt};
         /// # async fn example(stream: Stream) -> Result<(), WriteError> {
-        /// let mut response = &b"42"[..];
-        /// if let Some(mut stream) = stream.finish_with(&mut response)? {
+        /// let (mut stream, mut response) = (Some(stream), &b"42"[..]);
+        /// Stream::finish_with(&mut stream, &mut response)?;
+        /// if let Some(mut stream) = stream {
         ///     poll_fn(|cx| stream.poll_write_final(cx, &mut response)).await?;
         /// }
         /// # Ok(())
         /// # }
         /// ```
-        fn finish_with(self, data: &mut impl Source) -> Result<Option<Self>, WriteError>;
+        fn finish_with(stream: &mut Option<Self>, data: &mut impl Source) -> Result<(), WriteError>;
 
         /// Tells the session that the rest of a message is missing: if it does not come for
         /// [`Config::stall_timeout`](crate::Config::stall_timeout) the stream is reset.
@@ -214,8 +240,17 @@ mod handles {
             backlog::accept_next(self, take)
         }
 
+        #[inline]
+        fn accept_any(&self) -> Option<Accepted> {
+            backlog::accept_any(self)
+        }
+
         fn accept_waiting(&self, key: WaitingKey) -> Option<Accepted> {
             backlog::accept_waiting(self, key)
+        }
+
+        fn refuse_waiting(&self, key: WaitingKey) {
+            backlog::refuse_waiting(self, key);
         }
 
         fn with_backlog<R>(&self, look: impl FnOnce(Backlog<'_>) -> R) -> R {
@@ -228,23 +263,36 @@ mod handles {
             &mut self,
             cx: &mut Context<'_>,
             data: &mut impl Source,
-        ) -> Poll<Result<TypedStream, OpenError>> {
-            self.poll_final(cx, data)
+            stream: &mut Option<Stream>,
+        ) -> Poll<Result<(), OpenError>> {
+            self.poll_final(cx, data, stream)
         }
     }
 
     impl StreamExt for Stream {
+        fn poll_take_chunk(
+            &mut self,
+            cx: &mut Context<'_>,
+            max: usize,
+            chunk: &mut Option<Bytes>,
+        ) -> Poll<Result<(), ReadError>> {
+            let inner = self.inner();
+            inner.shared.with(|core| core.poll_take_chunk(inner.key, cx, max, chunk))
+        }
+
         fn poll_read_last(
             stream: &mut Option<Self>,
             cx: &mut Context<'_>,
             max: usize,
-        ) -> Poll<Result<Option<Bytes>, ReadError>> {
-            let Some(this) = stream else { return Poll::Ready(Ok(None)) };
+            chunk: &mut Option<Bytes>,
+        ) -> Poll<Result<(), ReadError>> {
+            let Some(this) = stream else { return Poll::Ready(Ok(())) };
             let inner = this.inner();
-            let (result, released) = inner.shared.with_release(inner.key, |core| {
-                let result = core.poll_read_chunk(inner.key, cx, max);
-                let is_over = matches!(result, Poll::Ready(Ok(_))) && core.proto.is_read_out(inner.key);
-                (result, is_over)
+            let mut result = Poll::Pending;
+            let ((), released) = inner.shared.with_release(inner.key, |core| {
+                result = core.poll_take_chunk(inner.key, cx, max, chunk);
+                let is_over = matches!(result, Poll::Ready(Ok(()))) && core.proto.is_read_out(inner.key);
+                ((), is_over)
             });
             if released && let Some(stream) = stream.take() {
                 stream.drop_released();
@@ -252,17 +300,24 @@ mod handles {
             result
         }
 
-        fn finish_with(self, data: &mut impl Source) -> Result<Option<Self>, WriteError> {
-            let inner = self.inner();
-            let (result, released) = inner.shared.with_release(inner.key, |core| {
-                let result = core.proto.write_with(inner.key, data, Finish::Yes);
-                (result, !data.has_remaining())
+        fn finish_with(stream: &mut Option<Self>, data: &mut impl Source) -> Result<(), WriteError> {
+            let Some(this) = stream else { return Ok(()) };
+            let inner = this.inner();
+            let mut failed = None;
+            let ((), released) = inner.shared.with_release(inner.key, |core| {
+                failed = core.proto.write_with(inner.key, data, Finish::Yes).err();
+                ((), !data.has_remaining())
             });
-            if released {
-                self.drop_released();
-                return result.map(|_| None);
+            if released && let Some(stream) = stream.take() {
+                stream.drop_released();
             }
-            result.map(|_| Some(self))
+            match failed {
+                None => Ok(()),
+                Some(error) => {
+                    *stream = None;
+                    Err(error)
+                }
+            }
         }
 
         fn await_rest(&self) {
@@ -335,9 +390,27 @@ mod backlog {
         })
     }
 
+    #[inline]
+    pub(super) fn accept_any(session: &TypedSession) -> Option<Accepted> {
+        let mut first = None;
+        let (key, stream_type, came_at) = session.session().shared.with(|core| {
+            let key = core.proto.look_at_next()?;
+            let Waiting { stream_type, came_at, .. } = core.proto.waiting(key)?;
+            core.proto.accept_waiting(key);
+            // The stream says so again when it is read, if that fails.
+            let _ = core.proto.take_chunk(key, usize::MAX, &mut first);
+            Some((key, stream_type, came_at))
+        })?;
+        Some(accepted(session, key, (stream_type, first, came_at)))
+    }
+
     pub(super) fn accept_waiting(session: &TypedSession, key: WaitingKey) -> Option<Accepted> {
         let parts = session.session().shared.with(|core| accept(core, key.0))?;
         Some(accepted(session, key.0, parts))
+    }
+
+    pub(super) fn refuse_waiting(session: &TypedSession, key: WaitingKey) {
+        session.session().shared.with(|core| core.proto.refuse_waiting(key.0));
     }
 
     pub(super) fn with_backlog<R>(session: &TypedSession, look: impl FnOnce(Backlog<'_>) -> R) -> R {

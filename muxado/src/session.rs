@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU64,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -341,34 +341,38 @@ impl Opening {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
-        self.poll_with(cx, |_, _| {})
+        self.poll_with(cx, |_, _| {})?.map(|key| Ok(self.opened(key)))
     }
 
     /// Opens a stream, which takes as much of `data` as it has room for, and its end if that is all. Then the task is
-    /// woken for what comes back, otherwise for room.
+    /// woken for what comes back, otherwise for room. The stream is put into `stream`.
+    #[inline]
     pub(crate) fn poll_final(
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
-    ) -> Poll<Result<Stream, OpenError>> {
+        stream: &mut Option<Stream>,
+    ) -> Poll<Result<(), OpenError>> {
         let task = &Context::from_waker(cx.waker());
-        self.poll_with(cx, |core, key| {
+        let polled = self.poll_with(cx, |core, key| {
             // With a stream that has just been opened nothing can be wrong.
             let _ = core.proto.write_with(key, data, Finish::Yes);
             let direction = if data.has_remaining() { Direction::Write } else { Direction::Read };
             core.register_stream(key, direction, task);
-        })
+        });
+        polled.map_ok(|key| *stream = Some(self.opened(key)))
     }
 
     /// Opens a stream when it is its turn, and does `first` with it in the same step.
+    #[inline]
     fn poll_with(
         &mut self,
         cx: &Context<'_>,
         first: impl FnOnce(&mut Core, StreamKey),
-    ) -> Poll<Result<Stream, OpenError>> {
+    ) -> Poll<Result<StreamKey, OpenError>> {
         let shared = self.shared.as_ref().expect("no future is polled after it was ready");
         let (ticket, stream_type, wait) = (&mut self.ticket, self.stream_type, self.wait);
-        let opened = ready!(shared.with(|core| {
+        shared.with(|core| {
             if !core.poll_open_turn(wait, ticket, cx) {
                 return Poll::Pending;
             }
@@ -377,11 +381,11 @@ impl Opening {
                 first(core, key);
             }
             Poll::Ready(opened)
-        }));
-        let shared = self.shared.take().filter(|_| opened.is_ok());
-        Poll::Ready(
-            opened.map(|key| Stream::new(shared.expect("it was there when the stream was opened"), key)),
-        )
+        })
+    }
+
+    fn opened(&mut self, key: StreamKey) -> Stream {
+        Stream::new(self.shared.take().expect("it was there when the stream was opened"), key)
     }
 }
 

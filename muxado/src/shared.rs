@@ -83,6 +83,7 @@ impl Shared {
     }
 
     /// Runs `f` under the lock, then wakes the tasks that it concerns, and the driver if there is output.
+    #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.lock();
         let result = f(&mut core);
@@ -146,6 +147,7 @@ impl Shared {
 
     /// Runs `f` under the lock, and gives a stream's handle back in the same step if `f` returns true for that. Returns
     /// what `f` returned.
+    #[inline]
     pub(crate) fn with_release<R>(
         &self,
         key: StreamKey,
@@ -314,15 +316,29 @@ impl Core {
     }
 
     /// Takes the next bytes of a stream. If there are none, the task is woken when they come.
+    #[inline]
     pub(crate) fn poll_read_chunk(
         &mut self,
         key: StreamKey,
         cx: &Context<'_>,
         max: usize,
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
-        match self.proto.read_chunk(key, max)? {
-            Read::Data(chunk) => Poll::Ready(Ok(Some(chunk))),
-            Read::Finished => Poll::Ready(Ok(None)),
+        let mut chunk = None;
+        self.poll_take_chunk(key, cx, max, &mut chunk).map_ok(|()| chunk)
+    }
+
+    /// Puts the next bytes of a stream into `chunk`, at its end nothing. If there are none yet, the task is woken when
+    /// they come.
+    #[inline]
+    pub(crate) fn poll_take_chunk(
+        &mut self,
+        key: StreamKey,
+        cx: &Context<'_>,
+        max: usize,
+        chunk: &mut Option<Bytes>,
+    ) -> Poll<Result<(), ReadError>> {
+        match self.proto.take_chunk(key, max, chunk)? {
+            Read::Data(()) | Read::Finished => Poll::Ready(Ok(())),
             Read::Pending => {
                 self.register_stream(key, Direction::Read, cx);
                 Poll::Pending
@@ -338,6 +354,7 @@ impl Core {
 
     /// Takes bytes for a stream, as many as there is room for, and its end if that is all. If some are left, the writer's
     /// task is woken when there is room for more.
+    #[inline]
     pub(crate) fn write(
         &mut self,
         key: StreamKey,

@@ -148,13 +148,14 @@ pub struct OpenTyped {
 impl OpenTyped {
     /// Opens the stream with a message that is all this side will send on it; see
     /// [`OpenTypedExt`](crate::rpc::OpenTypedExt::poll_with_final).
+    #[inline]
     pub(crate) fn poll_final(
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
-    ) -> Poll<Result<TypedStream, OpenError>> {
-        let stream_type = StreamType(self.opening.stream_type().unwrap_or_default());
-        self.opening.poll_final(cx, data).map_ok(|stream| TypedStream { stream, stream_type })
+        stream: &mut Option<Stream>,
+    ) -> Poll<Result<(), OpenError>> {
+        self.opening.poll_final(cx, data, stream)
     }
 }
 
@@ -176,6 +177,7 @@ pub struct TypedStream {
 
 impl TypedStream {
     /// Streams of a typed session are not accepted without their type.
+    #[inline]
     pub(crate) fn accepted((stream, stream_type): (Stream, Option<u32>)) -> Self {
         Self { stream, stream_type: StreamType(stream_type.unwrap_or_default()) }
     }
@@ -191,6 +193,7 @@ impl TypedStream {
     }
 
     /// Returns the stream without its type.
+    #[inline]
     pub fn into_inner(self) -> Stream {
         self.stream
     }

@@ -212,24 +212,24 @@ impl Channel {
         }
     }
 
-    fn start(&self, mut request: Request) -> Result<CallFuture, Status> {
+    /// Returns what a call holds, and sets what its request tells of this channel.
+    #[inline]
+    fn prepare(&self, request: &mut Request) -> Result<&Hold, Status> {
         let method = request.method();
         let timeout = request.effective_timeout();
         request.set_timeout(timeout);
-        let (codec, input) = (request.codec(), request.take_input());
+        let codec = request.codec();
         let hold = self.hold.as_ref().ok_or_else(|| no_connection().not_executed())?;
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Status::deadline_exceeded(format!("{method}: no time is left")).not_executed());
         }
-        if input.as_ref().is_some_and(|items| items.codec() != codec) {
+        if request.body_mut().is_some_and(|items| items.codec() != codec) {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
         }
         let depth = request.outgoing_depth().max(hold.depth());
         request.set_depth(depth);
-        let message = encode_request(request, hold.shared().send_limits())?;
-        let call = Call::new(method, codec, depth, hold.clone());
-        Ok(CallFuture::new(call, timeout, message, input))
+        Ok(hold)
     }
 }
 
@@ -246,8 +246,18 @@ impl Service<Request> for Channel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> CallFuture {
-        self.start(request).unwrap_or_else(CallFuture::failed)
+    fn call(&mut self, mut request: Request) -> CallFuture {
+        let hold = match self.prepare(&mut request) {
+            Ok(hold) => hold,
+            Err(status) => return CallFuture::failed(status),
+        };
+        match encode_request(&mut request, hold.shared().send_limits()) {
+            Ok(message) => {
+                let call = Call::new(request.method(), request.codec(), request.depth(), hold.clone());
+                CallFuture::new(call, request.timeout(), message, request.take_input())
+            }
+            Err(status) => CallFuture::failed(status),
+        }
     }
 }
 

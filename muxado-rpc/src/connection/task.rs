@@ -29,7 +29,7 @@ use crate::{
         capabilities::CapabilityStreams,
         serving::{
             admission::{Admission, Next},
-            call::ServerCall,
+            call::{New, ServerCall},
             inline_policy::InlinePolicy,
             rooms::Permit,
         },
@@ -74,8 +74,9 @@ struct Work<T, S: CallService> {
 
 /// What a call that is done has left to the next one.
 struct Spare<S: CallService> {
+    /// That of a place which was looked for another call.
     permit: Option<Permit>,
-    /// Its place in memory, with its service.
+    /// Its place in memory, with its service, and with its permit if that is one of the first class.
     call: Option<Pin<Box<ServerCall<S>>>>,
 }
 
@@ -283,19 +284,20 @@ where
                     return Poll::Ready(());
                 }
             }
-            let new = match self.poll_next(cx, &mut spare.permit) {
-                Poll::Ready(Some(Next::Call(new))) => new,
-                Poll::Ready(Some(other)) => {
+            let mut new = None;
+            match self.poll_next(cx, spare, &mut new) {
+                Next::Call => {}
+                Next::Pending => return Poll::Pending,
+                Next::TakenOver => return Poll::Ready(()),
+                other => {
                     other.refuse(connection);
                     continue;
                 }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            };
+            }
             let work = self.work.as_ref();
             let place = spare.call.take().or_else(|| Some(Box::pin(ServerCall::new(work?.service.clone()))));
             let Some(mut call) = place else { return Poll::Ready(()) };
-            let polled = call.as_mut().poll_new(cx, connection, router, new, |method| {
+            let polled = call.as_mut().poll_new(cx, connection, router, &mut new, |method| {
                 let runs_here = batch.runs_here(method, router);
                 if runs_here && watch.is_none() {
                     watch = self.lend();
@@ -310,7 +312,9 @@ where
                 tokio::spawn(CallTask { call, shared: Arc::clone(&shared) });
                 has_spawned = true;
             } else {
-                spare.permit = call.as_mut().take_permit().filter(Permit::is_of_first_class);
+                if !call.has_first_permit() {
+                    drop(call.as_mut().take_permit());
+                }
                 spare.call = call.may_serve_again().then_some(call);
             }
             if batch.is_long() || !shared.handover.is_holder(self.holder) {
@@ -320,17 +324,23 @@ where
         Poll::Ready(())
     }
 
-    /// Polls for the next call that may begin; `None` if another task has taken the work over.
+    /// Polls for the next call that may begin, unless another task has taken the work over.
     ///
     /// Whoever takes it over polls after this, so that the task that is woken later is the one that works.
     #[inline]
-    fn poll_next(&self, cx: &mut Context<'_>, spare: &mut Option<Permit>) -> Poll<Option<Next>> {
+    fn poll_next(&self, cx: &mut Context<'_>, spare: &mut Spare<S>, new: &mut Option<New>) -> Next {
         let Self { shared, holder, .. } = self;
         let mut admission = shared.admission();
         if !shared.handover.is_holder(*holder) {
-            return Poll::Ready(None);
+            return Next::TakenOver;
         }
-        admission.poll_next(cx, spare, &shared.connection, &shared.router).map(Some)
+        if admission.may_accept_any() && spare.call.as_ref().is_some_and(|call| call.has_first_permit()) {
+            return Admission::accept_any(&shared.connection, new);
+        }
+        if let Some(permit) = spare.call.as_mut().and_then(|call| call.as_mut().take_permit()) {
+            spare.permit = Some(permit);
+        }
+        admission.poll_next(cx, new, &mut spare.permit, &shared.connection, &shared.router)
     }
 
     /// Lends the work while handlers run, if another task can take it over.

@@ -28,6 +28,7 @@ enum Inner {
 
 impl Payload {
     /// Encodes a value.
+    #[inline]
     pub(crate) fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
         let mut buf = buffer_pool::take();
         buf.resize(HEADROOM, 0);
@@ -36,12 +37,14 @@ impl Payload {
     }
 
     /// A value that was received, in front of `rest` other bytes.
+    #[inline]
     pub(crate) const fn before(rest: usize, bytes: Bytes) -> Self {
         Self { bytes: Inner::Received { bytes, rest } }
     }
 
     /// The value between `head` and what `tail` appends, as one piece. Copies the value only if it
     /// was received, or if `head` is longer than the room in front of it.
+    #[inline]
     pub(crate) fn framed(self, head: &[u8], tail: impl FnOnce(&mut Vec<u8>)) -> Framed {
         match self.bytes {
             Inner::Encoded(mut buf) if head.len() <= HEADROOM => {
@@ -81,6 +84,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    #[inline]
     pub(crate) const fn new() -> Self {
         Self { short: [0; HEADROOM], len: 0, long: Vec::new() }
     }
@@ -122,10 +126,12 @@ pub(crate) struct Framed {
 }
 
 impl Framed {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.buf.len() - self.start
     }
 
+    #[inline]
     pub(crate) fn into_outbound(self) -> OutboundMessage {
         OutboundMessage(Message::Small(self))
     }
@@ -144,11 +150,13 @@ pub(crate) struct OutboundMessage(Message);
 #[derive(Debug)]
 enum Message {
     Small(Framed),
-    Large(Bytes),
+    /// Behind a pointer, so that the futures of calls, which hold such a message, stay small.
+    Large(Box<Bytes>),
 }
 
 impl OutboundMessage {
     /// What is ready to be sent as it is.
+    #[inline]
     pub(crate) fn new(buf: Vec<u8>) -> Self {
         Self(Message::Small(Framed { buf, start: 0 }))
     }
@@ -171,6 +179,7 @@ impl OutboundMessage {
     }
 
     /// Gives the buffer of a message that was sent to the next one.
+    #[inline]
     pub(crate) fn recycle(&mut self) {
         buffer_pool::put(self.reclaim());
     }
@@ -179,7 +188,7 @@ impl OutboundMessage {
     pub(crate) fn into_bytes(self) -> Bytes {
         match self.0 {
             Message::Small(framed) => framed.into_bytes(),
-            Message::Large(bytes) => bytes,
+            Message::Large(bytes) => *bytes,
         }
     }
 }
@@ -214,7 +223,7 @@ impl Source for OutboundMessage {
         }
         if let Message::Small(framed) = &mut self.0 {
             let framed = Framed { buf: std::mem::take(&mut framed.buf), start: framed.start };
-            self.0 = Message::Large(framed.into_bytes());
+            self.0 = Message::Large(Box::new(framed.into_bytes()));
         }
         match &mut self.0 {
             Message::Large(bytes) => Some(bytes.split_to(n)),
@@ -231,6 +240,20 @@ impl Deref for Payload {
             Inner::Received { bytes, rest } => &bytes[..bytes.len() - rest],
             Inner::Encoded(buf) => &buf[HEADROOM..],
         }
+    }
+}
+
+/// Nothing.
+impl Default for OutboundMessage {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+/// Nothing.
+impl Default for Payload {
+    fn default() -> Self {
+        Self::before(0, Bytes::new())
     }
 }
 

@@ -67,15 +67,17 @@ impl Request {
     /// # Errors
     ///
     /// Returns `invalid_argument` if the codec cannot encode the parameters.
+    #[inline]
     pub fn new<P: Serialize + ?Sized>(
         method: &'static MethodInfo,
         codec: Codec,
         params: &P,
     ) -> Result<Self, Status> {
         let params = Payload::encode(codec, params).map_err(|error| cannot_encode(method, codec, &error))?;
-        Ok(Self::from_parts(method, codec, params, None))
+        Ok(Self::from_parts(method, codec, params, Depth::current(), None))
     }
 
+    #[inline(always)]
     pub(crate) fn received(
         method: &'static MethodInfo,
         codec: Codec,
@@ -84,20 +86,21 @@ impl Request {
     ) -> Self {
         // Only who asks for the context can ask for the end of the call.
         let arrival = Arrival { connection: Some(connection), deadline: None };
-        let mut request = Self::from_parts(method, codec, params, Some(arrival));
+        let mut request = Self::from_parts(method, codec, params, Depth::ZERO, Some(arrival));
         if method.takes_context() {
             request.extras_mut().scope = Some(Arc::default());
         }
         request
     }
 
+    #[inline(always)]
     fn from_parts(
         method: &'static MethodInfo,
         codec: Codec,
         params: Payload,
+        depth: Depth,
         arrival: Option<Arrival>,
     ) -> Self {
-        let depth = Depth::current();
         Self {
             method,
             codec,
@@ -157,6 +160,12 @@ impl Request {
 
     pub(crate) fn set_input(&mut self, input: Option<Body>) {
         self.input = input.map(Box::new);
+    }
+
+    /// Takes the parameters out of a request that is sent.
+    #[inline]
+    pub(crate) fn take_params(&mut self) -> Payload {
+        std::mem::take(&mut self.params)
     }
 
     pub(crate) fn take_input(&mut self) -> Option<Box<Body>> {

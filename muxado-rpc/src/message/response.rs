@@ -99,6 +99,7 @@ impl Response {
         Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
     }
 
+    #[inline]
     pub(crate) fn from_outcome(codec: Codec, outcome: Outcome) -> Self {
         Self { codec, outcome, metadata: Metadata::new() }
     }
@@ -164,6 +165,7 @@ impl Response {
     }
 
     /// Takes the body of a streaming method, and the metadata that goes in front of its items.
+    #[inline]
     pub(crate) fn take_body(&mut self) -> Option<(Body, Metadata)> {
         if !matches!(self.outcome, Outcome::Body(_)) {
             return None;
@@ -173,11 +175,14 @@ impl Response {
         Some((body, std::mem::take(&mut self.metadata)))
     }
 
-    /// The value, if there is nothing else and it is in this codec.
-    pub(crate) fn into_value(self, codec: Codec) -> Result<Payload, Self> {
-        match self.outcome {
-            Outcome::Value(payload) if self.codec == codec && self.metadata.is_empty() => Ok(payload),
-            _ => Err(self),
+    /// Takes the value, if there is nothing else and it is in this codec.
+    #[inline]
+    pub(crate) fn take_value(&mut self, codec: Codec) -> Option<Payload> {
+        match &mut self.outcome {
+            Outcome::Value(payload) if self.codec == codec && self.metadata.is_empty() => {
+                Some(std::mem::take(payload))
+            }
+            _ => None,
         }
     }
 
@@ -186,6 +191,7 @@ impl Response {
     }
 
     /// Decodes the value of a method that has no error of its own.
+    #[inline]
     pub(crate) fn decode<T: DeserializeOwned>(self, method: &MethodInfo) -> Result<T, CallError> {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
@@ -210,6 +216,7 @@ impl Response {
 
 impl EncodedError {
     /// The error in its own type, or a status that shows its text.
+    #[inline]
     pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
         match codec.decode(&self.value) {
             Ok(error) => CallError::App(error),

@@ -28,8 +28,12 @@ pub(crate) trait ReadChunks {
     /// Why there are no further ones.
     type Error;
 
-    /// Returns the next bytes; `None` at the end.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Self::Error>>;
+    /// Puts the next bytes into `chunk`, which is empty; at the end nothing.
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Option<Bytes>,
+    ) -> Poll<Result<(), Self::Error>>;
 
     /// Notes that the rest of a message is waited for: the session resets the stream if it does not come
     /// ([`muxado::Config::stall_timeout`]).
@@ -40,10 +44,15 @@ impl ReadChunks for ReadHalf {
     type Error = ReadError;
 
     /// Nothing is asked of a whole stream after its end.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+    #[inline]
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Option<Bytes>,
+    ) -> Poll<Result<(), ReadError>> {
         match self {
-            Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX),
-            Self::Half(half) => half.poll_read_chunk(cx, usize::MAX),
+            Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX, chunk),
+            Self::Half(half) => half.poll_read_chunk(cx, usize::MAX).map_ok(|read| *chunk = read),
         }
     }
 
@@ -106,13 +115,22 @@ impl WriteHalf {
         }
     }
 
-    /// Writes the last bytes of a whole stream and lets go of it. It comes back if there is no room for all of
-    /// them, or if it is a half: the rest is for [`poll_write_final`](Self::poll_write_final).
-    pub(crate) fn finish_with(self, data: &mut impl Source) -> Result<Option<Self>, WriteError> {
-        match self {
-            Self::Whole(stream) => Ok(stream.finish_with(data)?.map(Self::Whole)),
-            half @ Self::Half(_) => Ok(Some(half)),
+    /// Writes the last bytes of a whole stream and lets go of it. It stays if there is no room for all of them, or if
+    /// it is a half: the rest is for [`poll_write_final`](Self::poll_write_final).
+    #[inline]
+    pub(crate) fn finish_with(slot: &mut Option<Self>, data: &mut impl Source) -> Result<(), WriteError> {
+        let mut stream = match slot.take() {
+            Some(Self::Whole(stream)) => Some(stream),
+            other => {
+                *slot = other;
+                return Ok(());
+            }
+        };
+        let result = Stream::finish_with(&mut stream, data);
+        if let Some(stream) = stream {
+            *slot = Some(Self::Whole(stream));
         }
+        result
     }
 
     /// Ready once the stream has failed: reset by either side, or with its session.

@@ -62,30 +62,33 @@ impl MessageReader<Box<MessageDecoder>> {
 }
 
 impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
-    /// Returns the next message. The one in front of the end of the stream needs no line feed in JSON; after it,
-    /// [`is_over`](Self::is_over). There is none after an error.
+    /// Puts the next message into `message`, which costs no moves on the way. The one in front of the end of the stream
+    /// needs no line feed in JSON; after it, [`is_over`](Self::is_over). There is none after an error.
     #[inline]
     pub(crate) fn poll_message<C: ReadChunks>(
         &mut self,
         cx: &mut Context<'_>,
         chunks: &mut C,
         bounds: Bounds<'_>,
-    ) -> Poll<Result<Bytes, NoMessage<C::Error>>> {
+        message: &mut Option<Bytes>,
+    ) -> Poll<Result<(), NoMessage<C::Error>>> {
         // Most streams have one message each way, which comes in one piece.
         if self.codec.is_none() {
-            match ready!(chunks.poll_chunk(cx)) {
-                Ok(Some(chunk)) => match whole_message(chunk, bounds.max_message_size) {
-                    Ok((codec, message)) => {
-                        self.codec = Some(codec);
-                        return Poll::Ready(Ok(message));
-                    }
-                    Err(chunk) => self.push_part(chunk, bounds),
-                },
-                Ok(None) => return Poll::Ready(self.finish().map_err(NoMessage::Unreadable)),
-                Err(error) => return Poll::Ready(Err(NoMessage::Broken(error))),
+            if let Err(error) = ready!(chunks.poll_chunk(cx, message)) {
+                return Poll::Ready(Err(NoMessage::Broken(error)));
+            }
+            if let Some(chunk) = message {
+                self.codec = whole_message(chunk, bounds.max_message_size);
+                if self.codec.is_some() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            match message.take() {
+                Some(chunk) => self.push_part(chunk, bounds),
+                None => return Poll::Ready(self.finish(message).map_err(NoMessage::Unreadable)),
             }
         }
-        self.poll_parts(cx, chunks, bounds)
+        self.poll_parts(cx, chunks, bounds, message)
     }
 
     fn poll_parts<C: ReadChunks>(
@@ -93,26 +96,33 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
         cx: &mut Context<'_>,
         chunks: &mut C,
         bounds: Bounds<'_>,
-    ) -> Poll<Result<Bytes, NoMessage<C::Error>>> {
+        message: &mut Option<Bytes>,
+    ) -> Poll<Result<(), NoMessage<C::Error>>> {
         loop {
-            if let Some(message) = self.pop().transpose() {
-                return Poll::Ready(message.map_err(NoMessage::Unreadable));
+            *message = match self.pop() {
+                Ok(message) => message,
+                Err(error) => return Poll::Ready(Err(NoMessage::Unreadable(error))),
+            };
+            if message.is_some() {
+                return Poll::Ready(Ok(()));
             }
-            let Poll::Ready(read) = chunks.poll_chunk(cx) else {
+            let mut chunk = None;
+            let Poll::Ready(read) = chunks.poll_chunk(cx, &mut chunk) else {
                 if self.decoder.as_ref().is_some_and(|decoder| decoder.borrow().is_midway()) {
                     chunks.await_rest();
                 }
                 let error = ready!(self.poll_evicted(cx));
                 return Poll::Ready(Err(NoMessage::Unreadable(error)));
             };
-            match read {
-                Ok(Some(chunk)) => {
-                    if let Some(message) = self.push(chunk, bounds) {
-                        return Poll::Ready(Ok(message));
-                    }
-                }
-                Ok(None) => return Poll::Ready(self.finish().map_err(NoMessage::Unreadable)),
-                Err(error) => return Poll::Ready(Err(NoMessage::Broken(error))),
+            if let Err(error) = read {
+                return Poll::Ready(Err(NoMessage::Broken(error)));
+            }
+            match chunk {
+                Some(chunk) => *message = self.push(chunk, bounds),
+                None => return Poll::Ready(self.finish(message).map_err(NoMessage::Unreadable)),
+            }
+            if message.is_some() {
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -123,18 +133,13 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
     }
 
     /// Takes in a chunk, of which nothing is left to be popped. Returns it if it is the first, and one message.
-    pub(crate) fn push(&mut self, chunk: Bytes, bounds: Bounds<'_>) -> Option<Bytes> {
-        let chunk = if self.codec.is_some() {
-            chunk
-        } else {
-            match whole_message(chunk, bounds.max_message_size) {
-                Ok((codec, message)) => {
-                    self.codec = Some(codec);
-                    return Some(message);
-                }
-                Err(chunk) => chunk,
+    pub(crate) fn push(&mut self, mut chunk: Bytes, bounds: Bounds<'_>) -> Option<Bytes> {
+        if self.codec.is_none() {
+            self.codec = whole_message(&mut chunk, bounds.max_message_size);
+            if self.codec.is_some() {
+                return Some(chunk);
             }
-        };
+        }
         self.push_part(chunk, bounds);
         None
     }
@@ -158,9 +163,11 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
         decoder.borrow_mut().poll_evicted(cx)
     }
 
-    fn finish(&mut self) -> Result<Bytes, MessageError> {
+    fn finish(&mut self, message: &mut Option<Bytes>) -> Result<(), MessageError> {
         self.is_over = true;
-        self.decoder.as_mut().ok_or(MessageError::Missing)?.borrow_mut().finish()
+        let decoder = self.decoder.as_mut().ok_or(MessageError::Missing)?;
+        *message = Some(decoder.borrow_mut().finish()?);
+        Ok(())
     }
 
     /// Returns what holds the bytes that were read and not yet taken, for those who take messages where they lie.

@@ -9,6 +9,7 @@ task_local! {
 }
 
 /// Runs `work`, whose calls inherit the deadline, if there is one.
+#[inline]
 pub(crate) fn within<R>(deadline: Option<Instant>, work: impl FnOnce() -> R) -> R {
     match deadline {
         Some(deadline) => DEADLINE.sync_scope(deadline, work),

@@ -49,6 +49,7 @@ impl Depth {
     }
 
     /// Runs `work`, whose calls have this depth at least.
+    #[inline]
     pub(crate) fn within<R>(self, work: impl FnOnce() -> R) -> R {
         let _restore = Restore(CURRENT.replace(self.max(CURRENT.get())));
         work()

@@ -7,7 +7,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project::{pin_project, pinned_drop};
@@ -61,9 +61,19 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic { payload: Some(payload) })
 }
 
-/// [`catch`] for work whose calls inherit the deadline.
-pub(crate) fn catch_within<R>(deadline: Option<Instant>, work: impl FnOnce() -> R) -> Result<R, Panic> {
-    catch(|| deadline::within(deadline, work))
+/// [`catch`] for work whose calls inherit the deadline, and have the depth at least. It is passed by reference: moving
+/// what it has captured from closure to closure costs more than calling them.
+#[inline]
+pub(crate) fn catch_within<R>(
+    deadline: Option<Instant>,
+    depth: Depth,
+    work: &mut impl FnMut() -> R,
+) -> Result<R, Panic> {
+    let mut work = || depth.within(&mut *work);
+    match deadline {
+        None => catch(&mut work),
+        Some(_) => catch(|| deadline::within(deadline, &mut work)),
+    }
 }
 
 /// Logs a panic in user code for which no connection is known.
@@ -149,20 +159,46 @@ impl<F> CatchUnwind<F> {
     }
 }
 
-impl<F: Future> Future for CatchUnwind<F> {
-    type Output = Result<F::Output, Panic>;
-
-    /// Pending for ever once the future is dropped.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+impl<F: Future> CatchUnwind<F> {
+    /// Polls the future, and puts what it returns into `output`, which costs no moves on the way. Pending for ever once
+    /// the future is dropped.
+    #[inline]
+    pub(crate) fn poll_into(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        output: &mut Option<F::Output>,
+    ) -> Poll<Result<(), Panic>> {
         let this = self.as_mut().project();
-        let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
-        match catch_within(*this.deadline, || this.depth.within(|| future.poll(cx))) {
+        let Some(mut future) = this.future.as_pin_mut() else { return Poll::Pending };
+        let mut put = || match future.as_mut().poll(cx) {
+            Poll::Ready(result) => {
+                *output = Some(result);
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        };
+        match catch_within(*this.deadline, *this.depth, &mut put) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => {
                 // Of several panics of one future the first counts.
                 drop(self.clear());
                 Poll::Ready(Err(panic))
             }
+        }
+    }
+}
+
+impl<F: Future> Future for CatchUnwind<F> {
+    type Output = Result<F::Output, Panic>;
+
+    /// Pending for ever once the future is dropped.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut output = None;
+        let ended = ready!(self.poll_into(cx, &mut output));
+        match (ended, output) {
+            (Err(panic), _) => Poll::Ready(Err(panic)),
+            (Ok(()), Some(output)) => Poll::Ready(Ok(output)),
+            (Ok(()), None) => Poll::Pending,
         }
     }
 }

@@ -116,7 +116,7 @@ mod tests {
     fn encoded(codec: Codec, set: impl FnOnce(&mut Request)) -> Vec<u8> {
         let mut request = Request::new(&METHOD, codec, &[1, 2]).unwrap();
         set(&mut request);
-        encode_request(request, (&Limits::default()).into()).unwrap().into_bytes().to_vec()
+        encode_request(&mut request, (&Limits::default()).into()).unwrap().into_bytes().to_vec()
     }
 
     fn head(depth: u64, timeout: Option<u64>) -> Beginning<'static> {

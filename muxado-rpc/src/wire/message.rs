@@ -263,29 +263,29 @@ impl MessageDecoder {
     }
 }
 
-/// The message that the first bytes of a stream are, if they are one of at most `limit` bytes and nothing else;
-/// otherwise the bytes.
-pub(crate) fn whole_message(mut chunk: Bytes, limit: usize) -> Result<(Codec, Bytes), Bytes> {
-    let Some(first) = chunk.first() else { return Err(chunk) };
-    let codec = Codec::of_first_byte(*first);
+/// Makes the first bytes of a stream a message and returns its codec, if they are one of at most `limit` bytes and
+/// nothing else; otherwise they stay as they are.
+#[inline]
+pub(crate) fn whole_message(chunk: &mut Bytes, limit: usize) -> Option<Codec> {
+    let codec = Codec::of_first_byte(*chunk.first()?);
     match codec {
         Codec::MessagePack => {
-            let Some((prefix, rest)) = chunk.split_first_chunk::<LENGTH_PREFIX>() else { return Err(chunk) };
+            let (prefix, rest) = chunk.split_first_chunk::<LENGTH_PREFIX>()?;
             let length = u32::from_be_bytes(*prefix) as usize;
             if length != rest.len() || length > limit {
-                return Err(chunk);
+                return None;
             }
             chunk.advance(LENGTH_PREFIX);
         }
         Codec::Json => {
             // Empty lines are passed over, so one is no message. To cut the line feed off would cost a count of references.
-            let end = memchr::memchr(b'\n', &chunk);
+            let end = memchr::memchr(b'\n', chunk);
             if end.is_none_or(|end| end == 0 || end + 1 != chunk.len() || end > limit) {
-                return Err(chunk);
+                return None;
             }
         }
     }
-    Ok((codec, chunk))
+    Some(codec)
 }
 
 /// A message that is not whole has a buffer of at most this many times its bytes. One of 64 KiB has its whole

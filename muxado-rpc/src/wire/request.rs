@@ -34,7 +34,11 @@ pub(crate) struct RequestHead<'a> {
 }
 
 /// Encodes a request, unless it is over a limit of this side, or one that the peer told.
-pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<OutboundMessage, Status> {
+/// Its parameters are taken out of it.
+pub(crate) fn encode_request(
+    request: &mut Request,
+    limits: SendLimits<'_>,
+) -> Result<OutboundMessage, Status> {
     let (method, codec) = (request.method(), request.codec());
     check_metadata(request.metadata(), limits)
         .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
@@ -53,8 +57,8 @@ pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result
     Ok(framed.into_outbound())
 }
 
-fn encode_json(mut request: Request) -> Framed {
-    let timeout_ms = timeout_ms(&request);
+fn encode_json(request: &mut Request) -> Framed {
+    let timeout_ms = timeout_ms(request);
     let (metadata, _) = request.take_extras();
     let mut head = Head::new();
     head.append(br#"{"method":"#);
@@ -65,7 +69,7 @@ fn encode_json(mut request: Request) -> Framed {
         head.append(&[b'0' + request.depth().as_u8()]);
     }
     head.append(br#","params":"#);
-    request.params.framed(head.as_slice(), |buf| {
+    request.take_params().framed(head.as_slice(), |buf| {
         if let Some(timeout_ms) = timeout_ms {
             buf.extend_from_slice(br#","timeout_ms":"#);
             json::push_u64(buf, timeout_ms);
@@ -78,7 +82,8 @@ fn encode_json(mut request: Request) -> Framed {
     })
 }
 
-fn encode_packed(request: Request) -> Framed {
+#[inline]
+fn encode_packed(request: &mut Request) -> Framed {
     let name = request.method().name();
     let depth = request.depth();
     if request.timeout().is_none() && request.metadata().is_empty() && depth.is_zero() && name.len() < 32 {
@@ -86,11 +91,12 @@ fn encode_packed(request: Request) -> Framed {
         let mut head = [0; LENGTH_PREFIX + 2 + 31];
         head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
         head[LENGTH_PREFIX + 2..][..name.len()].copy_from_slice(name.as_bytes());
-        let mut framed = request.params.framed(&head[..LENGTH_PREFIX + 2 + name.len()], |_| ());
+        let mut framed = request.take_params().framed(&head[..LENGTH_PREFIX + 2 + name.len()], |_| ());
         set_length(&mut framed);
         return framed;
     }
-    let timeout_ms = timeout_ms(&request);
+    let params = request.take_params();
+    let timeout_ms = timeout_ms(request);
     let metadata = request.metadata();
     let options = [timeout_ms.is_some(), !depth.is_zero(), !metadata.is_empty()];
     let options = options.into_iter().filter(|is_there| *is_there).count();
@@ -112,7 +118,7 @@ fn encode_packed(request: Request) -> Framed {
         push_str(&mut head, "metadata");
         push_metadata(Codec::MessagePack, metadata, &mut head);
     }
-    let mut framed = request.params.framed(head.as_slice(), |_| ());
+    let mut framed = params.framed(head.as_slice(), |_| ());
     set_length(&mut framed);
     framed
 }
@@ -255,8 +261,8 @@ mod tests {
         Request::new(&ADD, codec, &Add { a: 1, b: 2 }).unwrap()
     }
 
-    fn encode(request: Request) -> Bytes {
-        encode_request(request, (&Limits::default()).into()).unwrap().into_bytes()
+    fn encode(mut request: Request) -> Bytes {
+        encode_request(&mut request, (&Limits::default()).into()).unwrap().into_bytes()
     }
 
     #[test]
@@ -326,13 +332,13 @@ mod tests {
     fn sizes_over_a_limit_fail_before_anything_is_sent() {
         for codec in [Codec::Json, Codec::MessagePack] {
             let limits = Limits::default().max_message_size(1024).max_metadata_size(3);
-            let large = Request::new(&ADD, codec, &"x".repeat(1024)).unwrap();
-            let status = encode_request(large, (&limits).into()).unwrap_err();
+            let mut large = Request::new(&ADD, codec, &"x".repeat(1024)).unwrap();
+            let status = encode_request(&mut large, (&limits).into()).unwrap_err();
             assert_eq!((status.code(), status.may_have_executed()), (Code::ResourceExhausted, false));
             assert!(status.message().contains("limit of 1024 (Limits::max_message_size)"), "{status}");
             let mut talkative = add(codec);
             talkative.metadata_mut().insert("ab", "cd");
-            let status = encode_request(talkative, (&limits).into()).unwrap_err();
+            let status = encode_request(&mut talkative, (&limits).into()).unwrap_err();
             assert_eq!(
                 status.message().split(": ").last(),
                 Some("metadata of 4 bytes, over this side's limit of 3 (Limits::max_metadata_size)")

@@ -26,21 +26,27 @@ use crate::{
 
 /// Encodes an answer in the codec of the request. One that is over a limit of this side, or
 /// one that the caller told, becomes a status that says so.
+#[inline]
 pub(crate) fn encode_response(
     codec: Codec,
-    result: Result<Response, Status>,
+    mut result: Result<Response, Status>,
     limits: SendLimits<'_>,
 ) -> OutboundMessage {
-    let result = match result {
-        Ok(response) => match quick_response(codec, response) {
-            Ok(framed) if message_size(codec, &framed) <= limits.message_size().bytes => {
-                return framed.into_outbound();
-            }
-            Ok(framed) => return too_large(codec, &framed, limits),
-            Err(response) => Ok(response),
-        },
-        failed => failed,
-    };
+    // A value without metadata, which most answers are.
+    if let Ok(response) = &mut result
+        && let Some(value) = response.take_value(codec)
+    {
+        let framed = frame_value(codec, value);
+        if message_size(codec, &framed) <= limits.message_size().bytes {
+            return framed.into_outbound();
+        }
+        return too_large(codec, &framed, limits);
+    }
+    encode_any(codec, result, limits)
+}
+
+#[inline(never)]
+fn encode_any(codec: Codec, result: Result<Response, Status>, limits: SendLimits<'_>) -> OutboundMessage {
     let answer = match result.and_then(|response| OutboundResponse::of_response(codec, response, limits)) {
         Ok(answer) => answer,
         Err(status) => OutboundResponse::of_status(codec, &status),
@@ -52,17 +58,16 @@ pub(crate) fn encode_response(
     too_large(codec, &framed, limits)
 }
 
-/// A value without metadata, which most answers are; gives back what is anything else.
-fn quick_response(codec: Codec, response: Response) -> Result<Framed, Response> {
-    let payload = response.into_value(codec)?;
-    Ok(match codec {
-        Codec::Json => payload.framed(br#"{"ok":"#, |buf| buf.extend_from_slice(b"}\n")),
+#[inline]
+fn frame_value(codec: Codec, value: Payload) -> Framed {
+    match codec {
+        Codec::Json => value.framed(br#"{"ok":"#, |buf| buf.extend_from_slice(b"}\n")),
         Codec::MessagePack => {
-            let mut framed = payload.framed(b"\0\0\0\0\x81\xa2ok", |_| ());
+            let mut framed = value.framed(b"\0\0\0\0\x81\xa2ok", |_| ());
             set_length(&mut framed);
             framed
         }
-    })
+    }
 }
 
 /// What is said instead of an answer that is over a limit.
@@ -210,6 +215,7 @@ fn kept_message(text: &str) -> String {
 const QUICK: &[u8] = b"\x81\xa2ok";
 
 /// Decodes an answer.
+#[inline]
 pub(crate) fn decode_response(
     method: &MethodInfo,
     codec: Codec,

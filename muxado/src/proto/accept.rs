@@ -10,6 +10,7 @@ use super::{
     error::ProtocolError,
     event::Event,
     frame::{FrameHeader, StreamId},
+    open_level::room_beyond,
     session::Session,
     store::{Store, StreamKey},
     stream::{Owner, Stream},
@@ -93,8 +94,14 @@ impl Accept {
     }
 
     fn is_full(&self, untyped: bool, config: &Config) -> bool {
-        self.backlog_len + self.untyped_len >= config.accept_backlog
+        let beyond = if self.whole_only { room_beyond(config.accept_backlog) } else { 0 };
+        self.waiting() >= config.accept_backlog.saturating_add(beyond)
             || (untyped && self.untyped_len >= config.max_untyped_streams)
+    }
+
+    /// Returns how many streams wait, with those whose type is awaited.
+    fn waiting(&self) -> usize {
+        self.backlog_len + self.untyped_len
     }
 
     /// Notes that a stream that waits has ended. Returns whether it is gone with that: what came on one that is worth
@@ -169,6 +176,7 @@ impl Session {
     /// Returns the oldest stream of the backlog that this did not return before, and leaves it there.
     ///
     /// It is taken with [`accept_waiting`](Self::accept_waiting); [`accept`](Self::accept) passes over it.
+    #[inline]
     pub fn look_at_next(&mut self) -> Option<StreamKey> {
         while let Some(key) = self.accept.backlog.pop_front() {
             if is_in_backlog(&self.store, key) {
@@ -179,18 +187,30 @@ impl Session {
     }
 
     /// Returns what has come on a stream of the backlog; `None` once it was taken, reset or refused.
+    #[inline]
     pub fn waiting(&self, key: StreamKey) -> Option<Waiting<'_>> {
         let stream = self.store.get(key).filter(|stream| waits(stream))?;
         let stream_type = match stream.typing {
             Typing::Typed(stream_type) => Some(stream_type),
             Typing::Untyped | Typing::Awaiting { .. } => None,
         };
-        Some(Waiting::new(stream_type, stream.came_at(), &stream.recv))
+        Some(Waiting::new(stream_type, stream))
+    }
+
+    /// Refuses a stream of the backlog, which came when that was [full](Waiting::is_over_backlog).
+    pub fn refuse_waiting(&mut self, key: StreamKey) {
+        let Some(stream) = self.store.get_mut(key).filter(|stream| waits(stream)) else { return };
+        stream.set_owner(Owner::Nobody);
+        self.accept.backlog_len -= 1;
+        self.accept.refused += 1;
+        self.reset(key, ErrorCode::ACCEPT_QUEUE_FULL);
+        self.try_release(key);
     }
 
     /// Takes a stream out of the backlog, as [`accept`](Self::accept) does; returns false if it is not there any more.
     ///
     /// It must be given back with [`release`](Self::release).
+    #[inline]
     pub fn accept_waiting(&mut self, key: StreamKey) -> bool {
         let Some(stream) = self.store.get_mut(key).filter(|stream| waits(stream)) else { return false };
         stream.set_owner(Owner::Handle);
@@ -262,8 +282,9 @@ impl Session {
         self.counts.add_remote();
         self.accept.accepted += 1;
         let typed = self.accept.typed;
+        let is_over_backlog = self.accept.waiting() >= self.config.accept_backlog;
         if let Some(stream) = self.store.get_mut(key) {
-            stream.come(now);
+            stream.come(now, is_over_backlog);
             if typed {
                 stream.typing = Typing::AWAITED;
             }

@@ -40,11 +40,13 @@ struct Chunk {
 }
 
 impl Chunk {
+    #[inline]
     fn copy_of(data: &[u8]) -> Self {
         Self { data: Bytes::copy_from_slice(data), held: data.len() }
     }
 
     /// Takes up to `max` bytes off the front, without a copy.
+    #[inline]
     fn take(&mut self, max: usize) -> Bytes {
         if self.data.len() <= max {
             return std::mem::take(&mut self.data);
@@ -82,6 +84,7 @@ impl RecvBuffer {
     }
 
     /// Appends a copy of `data`.
+    #[inline]
     pub(super) fn push_copy(&mut self, data: &[u8]) {
         if self.len == 0 && !self.copied {
             self.first = Chunk::copy_of(data);
@@ -105,6 +108,7 @@ impl RecvBuffer {
     }
 
     /// Takes the next chunk, at most `max` bytes.
+    #[inline]
     pub(super) fn pop(&mut self, max: usize) -> Option<Bytes> {
         let chunk =
             if self.first.data.is_empty() { self.more.as_mut()?.pop(max)? } else { self.first.take(max) };

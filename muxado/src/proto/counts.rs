@@ -97,8 +97,10 @@ impl Session {
     pub fn open_capacity_at(&self, level: OpenLevel) -> usize {
         let (open, unacknowledged) = self.open_limits();
         let counts = &self.counts;
+        let unacknowledged =
+            if self.peer_has_extensions() { level.beyond(unacknowledged) } else { level.of(unacknowledged) };
         (level.of(open).saturating_sub(counts.local - counts.local_heartbeats))
-            .min(level.of(unacknowledged).saturating_sub(counts.unacknowledged))
+            .min(unacknowledged.saturating_sub(counts.unacknowledged))
     }
 
     fn open_limits(&self) -> (usize, usize) {

@@ -7,6 +7,9 @@
 /// room for the next: level 0 may use three quarters of a limit, level 8 and [`ALL`](Self::ALL) the whole. Of
 /// a limit below 32 each level may use at least one stream more than the level before, which may lead to 8
 /// streams beyond it.
+///
+/// Where the peer keeps room beyond its limit for the streams of higher levels, level 0 may use the whole, and each
+/// further level up to a quarter more: of streams without a sign of acceptance, with the protocol extensions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct OpenLevel(u8);
 
@@ -39,10 +42,24 @@ impl OpenLevel {
         if self == Self::ALL {
             return limit;
         }
-        let (level, spare) = (usize::from(self.0), limit / 4);
-        let more = (spare / usize::from(HIGHEST)).saturating_mul(level).max(level);
-        (limit - spare).saturating_add(more)
+        (limit - limit / 4).saturating_add(self.more(limit))
     }
+
+    /// The share of a limit beyond which the peer has room for higher levels.
+    pub(super) fn beyond(self, limit: usize) -> usize {
+        if self == Self::ALL { limit } else { limit.saturating_add(self.more(limit)) }
+    }
+
+    /// What a level has more than level 0.
+    fn more(self, limit: usize) -> usize {
+        let level = usize::from(self.0);
+        (limit / 4 / usize::from(HIGHEST)).saturating_mul(level).max(level)
+    }
+}
+
+/// What a side that accepts streams of these levels has room for beyond a limit.
+pub(super) fn room_beyond(limit: usize) -> usize {
+    OpenLevel(HIGHEST).more(limit)
 }
 
 /// The last level that leaves room for another.
@@ -61,6 +78,9 @@ mod tests {
             let most = if limit < 32 { limit + 8 } else { limit };
             assert!(shares[8] <= most, "{limit}: {shares:?}");
             assert_eq!(OpenLevel::ALL.of(limit), limit);
+            let beyond: Vec<_> = (0..=HIGHEST).map(|level| OpenLevel::new(level).beyond(limit)).collect();
+            assert_eq!((beyond[0], beyond[8]), (limit, limit.saturating_add(room_beyond(limit))));
+            assert!(limit == usize::MAX || beyond.windows(2).all(|pair| pair[0] < pair[1]), "{beyond:?}");
         }
     }
 }

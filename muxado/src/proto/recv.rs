@@ -773,17 +773,37 @@ impl Session {
     /// # Errors
     ///
     /// When the stream was reset or the session ended, and all that came before was read.
+    #[inline]
     pub fn read_chunk(&mut self, key: StreamKey, max: usize) -> Result<Read<Bytes>, ReadError> {
+        let mut chunk = None;
+        let read = self.take_chunk(key, max, &mut chunk)?;
+        Ok(match (read, chunk) {
+            (Read::Finished, _) => Read::Finished,
+            (Read::Data(()), Some(chunk)) => Read::Data(chunk),
+            (Read::Pending | Read::Data(()), _) => Read::Pending,
+        })
+    }
+
+    /// Puts the next received chunk into `chunk`, as [`read_chunk`](Self::read_chunk) returns it, which costs no moves on
+    /// the way.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk`](Self::read_chunk).
+    #[inline]
+    pub fn take_chunk(
+        &mut self,
+        key: StreamKey,
+        max: usize,
+        chunk: &mut Option<Bytes>,
+    ) -> Result<Read<()>, ReadError> {
         let Some(stream) = self.store.get_mut(key) else { return Err(self.forgotten()) };
         stream.stall.note_read();
-        match stream.recv.buffer.pop(max.max(1)) {
-            Some(chunk) => {
-                self.recv.bytes_unread -= chunk.len();
-                self.consumed(key, chunk.len());
-                Ok(Read::Data(chunk))
-            }
-            None => self.end_of(key),
-        }
+        *chunk = stream.recv.buffer.pop(max.max(1));
+        let Some(len) = chunk.as_ref().map(Bytes::len) else { return self.end_of(key) };
+        self.recv.bytes_unread -= len;
+        self.consumed(key, len);
+        Ok(Read::Data(()))
     }
 
     /// Copies received bytes into `dst`, as many as fit; returns how many.

@@ -78,6 +78,8 @@ pub(super) struct Stream {
     reset: Option<Reset>,
     /// When a stream of the peer came.
     came_at: Option<Instant>,
+    /// The backlog was full then.
+    over_backlog: bool,
     pub(super) typing: Typing,
     pub(super) send: SendHalf,
     pub(super) recv: RecvHalf,
@@ -96,6 +98,7 @@ impl Stream {
             acknowledged: false,
             reset: None,
             came_at: None,
+            over_backlog: false,
             typing: Typing::Untyped,
             send: SendHalf::new(window),
             recv: RecvHalf::new(window),
@@ -154,10 +157,16 @@ impl Stream {
         self.came_at
     }
 
+    /// Returns whether the backlog was full when a stream of the peer came.
+    pub(super) const fn is_over_backlog(&self) -> bool {
+        self.over_backlog
+    }
+
     /// Notes that the peer opens the stream.
-    pub(super) fn come(&mut self, now: Instant) {
+    pub(super) fn come(&mut self, now: Instant, over_backlog: bool) {
         self.on_wire = true;
         self.came_at = Some(now);
+        self.over_backlog = over_backlog;
     }
 
     /// Makes it a control stream; returns whether that is news of a stream that counts as open.

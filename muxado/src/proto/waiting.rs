@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::recv::RecvHalf;
+use super::{recv::RecvHalf, stream::Stream};
 
 /// A stream in the backlog, and what has come on it.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +17,23 @@ pub struct Waiting<'a> {
     pub came_at: Option<Instant>,
     /// Whether its end has come.
     pub is_finished: bool,
+    /// Whether the backlog was full when it came. On a session that [takes whole messages](super::Session::accept_whole_only)
+    /// the backlog has a quarter more room than [`Config::accept_backlog`](crate::Config::accept_backlog), at least 8
+    /// streams, for those that others wait for; it is for whoever looks at the stream to refuse what is none of them.
+    pub is_over_backlog: bool,
     recv: &'a RecvHalf,
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(stream_type: Option<u32>, came_at: Option<Instant>, recv: &'a RecvHalf) -> Self {
-        Self { stream_type, came_at, is_finished: recv.is_finished(), recv }
+    #[inline]
+    pub(super) fn new(stream_type: Option<u32>, stream: &'a Stream) -> Self {
+        Self {
+            stream_type,
+            came_at: stream.came_at(),
+            is_finished: stream.recv.is_finished(),
+            is_over_backlog: stream.is_over_backlog(),
+            recv: &stream.recv,
+        }
     }
 
     /// Returns the first bytes, as far as they lie in one piece; empty if none came.

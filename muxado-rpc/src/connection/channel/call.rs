@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use muxado::{
     OpenTyped, ReadError, Stream, StreamType,
     rpc::{OpenLevel, OpenTypedExt, TypedSessionExt},
@@ -36,6 +36,8 @@ use crate::{
 /// stream, and the peer drops the handler. Before its first poll nothing is sent.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
+    /// `None` if the call has failed or is over.
+    call: Option<Call>,
     state: State,
     deadline: Option<Deadline>,
 }
@@ -52,7 +54,6 @@ enum State {
         opening: OpenTyped,
         message: OutboundMessage,
         body: Option<Box<Body>>,
-        call: Call,
         /// How long the call waits for a stream; set if it could not be opened at once.
         wait: Option<Deadline>,
     },
@@ -71,7 +72,6 @@ pub(super) struct Call {
 }
 
 struct Exchange {
-    call: Call,
     read: ReadHalf,
     reader: MessageReader<Box<MessageDecoder>>,
     unsent: Unsent,
@@ -89,6 +89,7 @@ enum Unsent {
 }
 
 impl CallFuture {
+    #[inline]
     pub(super) fn new(
         call: Call,
         timeout: Option<Duration>,
@@ -102,12 +103,12 @@ impl CallFuture {
         let opening = call.hold.shared().typed().open_typed_at(service, level, Some(time));
         let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
         let deadline = limit.map(Deadline::new);
-        let state = State::Opening { opening, message, body, call, wait: None };
-        Self { state, deadline }
+        let state = State::Opening { opening, message, body, wait: None };
+        Self { call: Some(call), state, deadline }
     }
 
     pub(super) fn failed(status: Status) -> Self {
-        Self { state: State::Failed(status), deadline: None }
+        Self { call: None, state: State::Failed(status), deadline: None }
     }
 }
 
@@ -115,17 +116,20 @@ impl Future for CallFuture {
     type Output = Result<Response, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { state, deadline } = self.get_mut();
-        if let Poll::Ready(result) = state.poll(cx, deadline) {
-            *state = State::Done;
-            return Poll::Ready(result);
+        let Self { call, state, deadline } = self.get_mut();
+        let mut polled = state.poll(cx, call, deadline);
+        if polled.is_pending()
+            && let Some(deadline) = deadline
+            && deadline.poll_exceeded(cx).is_ready()
+        {
+            polled = Poll::Ready(Err(state.late(call.as_ref(), deadline.limit())));
         }
-        let Some(deadline) = deadline else { return Poll::Pending };
-        ready!(deadline.poll_exceeded(cx));
-        let status = state.late(deadline.limit());
-        // Drops the stream, which resets it.
-        *state = State::Done;
-        Poll::Ready(Err(status))
+        if polled.is_ready() {
+            // Drops the stream, which resets it, before what keeps the connection.
+            *state = State::Done;
+            *call = None;
+        }
+        polled
     }
 }
 
@@ -133,63 +137,69 @@ impl State {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        slot: &mut Option<Call>,
         deadline: &mut Option<Deadline>,
     ) -> Poll<Result<Response, Status>> {
         loop {
+            let Some(call) = slot else { return Poll::Ready(Err(self.take_failure())) };
             match self {
-                Self::Opening { opening, message, body, call, wait } => {
+                Self::Opening { opening, message, body, wait } => {
+                    let mut stream = None;
                     let opened = match body {
-                        None => opening.poll_with_final(cx, message),
-                        Some(_) => Pin::new(opening).poll(cx),
+                        None => opening.poll_with_final(cx, message, &mut stream),
+                        Some(_) => {
+                            Pin::new(opening).poll(cx).map_ok(|opened| stream = Some(opened.into_inner()))
+                        }
                     };
                     let Poll::Ready(opened) = opened else {
                         ready!(call.poll_wait(cx, wait));
                         return Poll::Ready(Err(call.no_stream()));
                     };
-                    let stream =
-                        opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
+                    opened.map_err(|error| status::from_open_error(call.method, &error))?;
                     let limit = deadline.as_ref().map(Deadline::limit);
-                    if self.exchange(stream, limit) {
+                    if self.exchange(call, stream, limit) {
                         return Poll::Pending;
                     }
                 }
-                Self::Exchanging(exchange) if exchange.call.method.shape().streams_output() => {
+                Self::Exchanging(exchange) if call.method.shape().streams_output() => {
                     ready!(exchange.poll_send(cx))?;
-                    return Poll::Ready(self.take_body(deadline.take()));
+                    return Poll::Ready(self.take_body(slot.take(), deadline.take()));
                 }
-                Self::Exchanging(exchange) => return exchange.poll(cx),
+                Self::Exchanging(exchange) => return exchange.poll(cx, call),
                 Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
             }
         }
     }
 
     /// True if the request is on its way, and there is nothing to do but to wait for the response.
-    fn exchange(&mut self, stream: Stream, limit: Option<TimeLimit>) -> bool {
-        let Self::Opening { mut message, body, call, .. } = std::mem::replace(self, Self::Done) else {
-            return false;
-        };
-        let (read, unsent) = match body {
-            None if message.has_remaining() => (ReadHalf::Whole(Some(stream)), Unsent::Request(message)),
+    #[inline]
+    fn exchange(&mut self, call: &Call, stream: Option<Stream>, limit: Option<TimeLimit>) -> bool {
+        let Self::Opening { message, body, .. } = self else { return false };
+        let (read, unsent) = match body.take() {
+            None if message.has_remaining() => {
+                (ReadHalf::Whole(stream), Unsent::Request(std::mem::take(message)))
+            }
             None => {
                 message.recycle();
-                (ReadHalf::Whole(Some(stream)), Unsent::Nothing)
+                (ReadHalf::Whole(stream), Unsent::Nothing)
             }
             Some(body) => {
-                let (send, receive) = stream.into_split();
-                (ReadHalf::Half(receive), call.send_body(message, *body, WriteHalf::Half(send), limit))
+                let Some((send, receive)) = stream.map(Stream::into_split) else { return false };
+                let (message, out) = (std::mem::take(message), WriteHalf::Half(send));
+                (ReadHalf::Half(receive), call.send_body(message, *body, out, limit))
             }
         };
         let waits = matches!(unsent, Unsent::Nothing) && !call.method.shape().streams_output();
-        *self = Self::Exchanging(Exchange { call, read, reader: MessageReader::default(), unsent });
+        *self = Self::Exchanging(Exchange { read, reader: MessageReader::default(), unsent });
         waits
     }
 
     /// The body to come, once the request is on its way.
-    fn take_body(&mut self, deadline: Option<Deadline>) -> Result<Response, Status> {
-        let Self::Exchanging(exchange) = std::mem::replace(self, Self::Done) else {
+    fn take_body(&mut self, call: Option<Call>, deadline: Option<Deadline>) -> Result<Response, Status> {
+        let (Self::Exchanging(exchange), Some(call)) = (std::mem::replace(self, Self::Done), call) else {
             return Err(self.take_failure());
         };
-        let Exchange { call, read, reader, unsent } = exchange;
+        let Exchange { read, reader, unsent } = exchange;
         let task = match unsent {
             Unsent::ByTask(task) => task,
             _ => None,
@@ -203,13 +213,10 @@ impl State {
     }
 
     /// The status of a call that is not over in time.
-    fn late(&self, limit: TimeLimit) -> Status {
-        let status = |method| limit.status(method, "no answer within the time limit");
-        match self {
-            Self::Opening { call, .. } => status(call.method).not_executed(),
-            Self::Exchanging(exchange) => status(exchange.call.method),
-            Self::Failed(_) | Self::Done => Status::internal("a call was polled after its end"),
-        }
+    fn late(&self, call: Option<&Call>, limit: TimeLimit) -> Status {
+        let Some(call) = call else { return Status::internal("a call was polled after its end") };
+        let status = limit.status(call.method, "no answer within the time limit");
+        if let Self::Opening { .. } = self { status.not_executed() } else { status }
     }
 
     fn take_failure(&mut self) -> Status {
@@ -221,18 +228,22 @@ impl State {
 }
 
 impl Exchange {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Status>> {
+    fn poll(&mut self, cx: &mut Context<'_>, call: &Call) -> Poll<Result<Response, Status>> {
         // Even if there is no more to send the peer may have answered.
         if let Poll::Ready(Err(status)) = self.poll_send(cx) {
             return Poll::Ready(Err(status));
         }
-        let limits = self.call.hold.shared().limits();
+        let limits = call.limits();
         let bounds = Bounds { max_message_size: limits.max_message_size, memory: None };
-        let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds));
+        let mut message = None;
+        let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds, &mut message));
         Poll::Ready(match read {
-            Ok(message) => self.decode(message),
-            Err(NoMessage::Broken(error)) => Err(self.broken(&error)),
-            Err(NoMessage::Unreadable(error)) => Err(self.unreadable(&error)),
+            Ok(()) => {
+                let (codec, message) = (self.reader.codec(), message.unwrap_or_default());
+                decode_response(call.method, codec.unwrap_or(Codec::Json), message, limits)
+            }
+            Err(NoMessage::Broken(error)) => Err(self.broken(call, &error)),
+            Err(NoMessage::Unreadable(error)) => Err(call.unreadable(&error)),
         })
     }
 
@@ -251,14 +262,9 @@ impl Exchange {
         Poll::Ready(result)
     }
 
-    fn decode(&self, message: Bytes) -> Result<Response, Status> {
-        let codec = self.reader.codec().unwrap_or(Codec::Json);
-        decode_response(self.call.method, codec, message, self.call.limits())
-    }
-
     /// The stream ended without a response.
-    fn broken(&self, error: &ReadError) -> Status {
-        let status = status::from_read_error(self.call.method, error);
+    fn broken(&self, call: &Call, error: &ReadError) -> Status {
+        let status = status::from_read_error(call.method, error);
         if self.read.is_unheard_of() {
             // A stream without a number was never heard of by the peer.
             status.not_executed()
@@ -270,8 +276,21 @@ impl Exchange {
         }
     }
 
+}
+
+impl Call {
+    #[inline]
+    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
+        Self { method, codec, depth, hold }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.hold.shared().limits()
+    }
+
+    /// What came is no response that may be taken.
     fn unreadable(&self, error: &MessageError) -> Status {
-        let (method, limit) = (self.call.method, self.call.limits().max_message_size);
+        let (method, limit) = (self.method, self.limits().max_message_size);
         if let Some(status) = over_limit(error, method, "an answer", "calling", limit) {
             return status;
         }
@@ -280,16 +299,6 @@ impl Exchange {
             _ => "the answer ended in the middle",
         };
         Status::internal(format!("{method}: {problem}")).with_origin(Origin::Peer)
-    }
-}
-
-impl Call {
-    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
-        Self { method, codec, depth, hold }
-    }
-
-    fn limits(&self) -> &Limits {
-        self.hold.shared().limits()
     }
 
     /// Ready when it has waited for a stream for too long.

@@ -16,13 +16,13 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::Context,
     time::Duration,
 };
 
 use bytes::Bytes;
 use muxado::{
-    ErrorCode, StreamType, TypedStream,
+    ErrorCode, Stream, StreamType, TypedStream,
     rpc::{Accepted, Backlog, NextStream, StreamExt, TypedSessionExt, Waiting, WaitingKey},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -47,12 +47,19 @@ pub(crate) struct Admission {
 
 /// What is to be done next. It is done when the lock that [`Admission`] is under is released.
 pub(crate) enum Next {
-    /// This call begins.
-    Call(New),
+    /// The call that was taken begins.
+    Call,
     /// This one does not.
     Refused(Refused),
+    /// Nor this one, for which the session's backlog has no room.
+    OverBacklog(WaitingKey),
     /// The peer has opened another control stream.
     Control(TypedStream),
+    /// There is nothing to be done: the task is woken when one of those who wait may begin, and what comes is looked at
+    /// with the next poll.
+    Pending,
+    /// Another task has taken the work over.
+    TakenOver,
 }
 
 /// A call that is not begun, and why.
@@ -65,8 +72,12 @@ impl Next {
     /// Refuses what is no call that begins.
     pub(crate) fn refuse(self, shared: &Arc<ConnectionShared>) {
         match self {
-            Self::Call(_) => {}
+            Self::Call | Self::Pending | Self::TakenOver => {}
             Self::Refused(Refused { call, why }) => call.refuse(shared, why),
+            Self::OverBacklog(key) => {
+                tracing::debug!(peer = %shared.peer(), "call refused: over muxado::Config::accept_backlog");
+                shared.typed().refuse_waiting(key);
+            }
             // A peer has one control stream, which does not come this way (`PROTOCOL §10.13`).
             Self::Control(stream) => {
                 tracing::debug!(peer = %shared.peer(), "a second control stream is refused");
@@ -87,62 +98,60 @@ impl Admission {
         self.rooms.stop_waiting();
     }
 
-    /// Polls for the next call that may begin. `spare` is a place that the last call gave back.
-    ///
-    /// Pending if none may begin: the task is woken when one of those who wait may, and what comes is looked at when this
-    /// is polled next.
+    /// Returns whether any call may be taken for which there is a place of the first class: nobody waits, and one that
+    /// turns out to stream can exchange its place.
+    #[inline]
+    pub(crate) fn may_accept_any(&self) -> bool {
+        self.queue.is_none() && self.rooms.has_room_for_streams()
+    }
+
+    /// Takes the next stream of the peer whatever it brings, for a place that has a permit of the first class. A call
+    /// that turns out to stream exchanges that; one that is deeper may have a place of the first depth.
+    #[inline]
+    pub(crate) fn accept_any(shared: &Arc<ConnectionShared>, new: &mut Option<New>) -> Next {
+        let Some(accepted) = shared.typed().accept_any() else { return Next::Pending };
+        if accepted.stream.stream_type() == StreamType::CONTROL {
+            return Next::Control(accepted.stream);
+        }
+        *new = Some(New::of(accepted, None));
+        Next::Call
+    }
+
+    /// Polls for the next call that may begin, and puts it into `new`. `spare` is a place that the last call gave back.
+    #[inline(never)]
     pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
+        new: &mut Option<New>,
         spare: &mut Option<Permit>,
         shared: &Arc<ConnectionShared>,
         router: &Router,
-    ) -> Poll<Next> {
-        if self.queue.is_none()
-            && self.rooms.has_room_for_streams()
-            && spare.as_ref().is_some_and(Permit::is_of_first_class)
-        {
-            return Self::accept_any(spare, shared);
-        }
+    ) -> Next {
         if self.queue.is_some()
-            && let Some(next) = self.next_waiting(cx, spare, shared, router)
+            && let Some(next) = self.next_waiting(cx, new, spare, shared, router)
         {
-            return Poll::Ready(next);
+            return next;
         }
-        while let Some(next) = self.accept_next(spare, shared, router) {
+        while let Some(next) = self.accept_next(new, spare, shared, router) {
             match next {
-                Ok(next) => return Poll::Ready(next),
+                Ok(next) => return next,
+                Err(call) if call.look.is_over_backlog && call.look.depth.is_zero() => {
+                    return Next::OverBacklog(call.key);
+                }
                 Err(call) if call.look.is_known && !call.look.class().waits() => {
-                    return Poll::Ready(Next::Refused(Refused { call, why: Refusal::LastDepth }));
+                    return Next::Refused(Refused { call, why: Refusal::LastDepth });
                 }
                 Err(call) => self.queue.get_or_insert_default().push(call, shared),
             }
         }
-        match self.queue.is_some().then(|| self.next_waiting(cx, spare, shared, router)).flatten() {
-            Some(next) => Poll::Ready(next),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Takes the next stream of the peer whatever it brings, as long as nobody waits and there is a place. A call that
-    /// turns out to stream exchanges its place then; one that is deeper may have a place of the first depth.
-    #[inline]
-    fn accept_any(spare: &mut Option<Permit>, shared: &Arc<ConnectionShared>) -> Poll<Next> {
-        match shared.typed().accept_next(|_| true) {
-            Some(NextStream::Accepted(accepted)) if accepted.stream.stream_type() == StreamType::CONTROL => {
-                Poll::Ready(Next::Control(accepted.stream))
-            }
-            Some(NextStream::Accepted(accepted)) => match spare.take() {
-                Some(permit) => Poll::Ready(Next::Call(New::of(accepted, permit))),
-                None => Poll::Pending,
-            },
-            Some(NextStream::Left(_)) | None => Poll::Pending,
-        }
+        let waiting = self.queue.is_some().then(|| self.next_waiting(cx, new, spare, shared, router));
+        waiting.flatten().unwrap_or(Next::Pending)
     }
 
     /// Returns the next stream of the peer, taken if it may be, or else what is known of it.
     fn accept_next(
         &self,
+        new: &mut Option<New>,
         spare: &mut Option<Permit>,
         shared: &Arc<ConnectionShared>,
         router: &Router,
@@ -164,7 +173,8 @@ impl Admission {
         })?;
         match (next, permit, seen) {
             (NextStream::Accepted(accepted), Some(permit), _) => {
-                Some(Ok(Next::Call(New::of(accepted, permit))))
+                *new = Some(New::of(accepted, Some(permit)));
+                Some(Ok(Next::Call))
             }
             (NextStream::Accepted(accepted), None, _) => Some(Ok(Next::Control(accepted.stream))),
             (NextStream::Left(key), _, Some((look, came_at))) => {
@@ -180,6 +190,7 @@ impl Admission {
     fn next_waiting(
         &mut self,
         cx: &mut Context<'_>,
+        new: &mut Option<New>,
         spare: &mut Option<Permit>,
         shared: &Arc<ConnectionShared>,
         router: &Router,
@@ -192,7 +203,10 @@ impl Admission {
         queue.poll_timeouts(cx, shared);
         let next = match queue.refused.pop() {
             Some(refused) => Some(Next::Refused(refused)),
-            None => queue.pop(shared, |class| take(rooms, spare, class)).map(Next::Call),
+            None => {
+                *new = queue.pop(shared, |class| take(rooms, spare, class));
+                new.is_some().then_some(Next::Call)
+            }
         };
         // Others may have been found to be too late on the way.
         let next = next.or_else(|| queue.refused.pop().map(Next::Refused));
@@ -223,14 +237,22 @@ struct Look {
     codec: Option<Codec>,
     /// More that comes changes nothing.
     is_known: bool,
+    /// It has come when the backlog was full, where there is room for deeper calls only.
+    is_over_backlog: bool,
 }
 
 impl Look {
     fn at(waiting: &Waiting<'_>, front: &[u8], router: &Router) -> Self {
         let service = router.service(ServiceId::new(waiting.stream_type.unwrap_or_default()));
-        let codec = codec_of(front);
-        let mut look =
-            Self { service, method: None, depth: Depth::ZERO, timeout: None, codec, is_known: true };
+        let mut look = Self {
+            service,
+            method: None,
+            depth: Depth::ZERO,
+            timeout: None,
+            codec: codec_of(front),
+            is_known: true,
+            is_over_backlog: waiting.is_over_backlog,
+        };
         match peek_request(front) {
             Beginning::Head(head) => {
                 look.method = service.and_then(|service| service.method_named(head.method));
@@ -301,17 +323,19 @@ impl WaitingCall {
         let mut guard = CallGuard::begin(Arc::clone(shared));
         guard.answer(true);
         let mut response = encode_response(codec, Err(status), shared.send_limits());
-        match stream.into_inner().finish_with(&mut response) {
-            Ok(None) => response.recycle(),
-            Ok(Some(mut stream)) => {
+        let mut stream = Some(stream.into_inner());
+        let sent = Stream::finish_with(&mut stream, &mut response);
+        match stream {
+            // A caller that has gone needs no answer.
+            _ if sent.is_err() => guard.take_back(),
+            None => response.recycle(),
+            Some(mut stream) => {
                 shared.runtime().spawn(async move {
                     if poll_fn(|cx| stream.poll_write_final(cx, &mut response)).await.is_err() {
                         guard.take_back();
                     }
                 });
             }
-            // A caller that has gone needs no answer.
-            Err(_) => guard.take_back(),
         }
     }
 
@@ -484,7 +508,7 @@ impl Queue {
             let Some(permit) = take(lane.class) else { continue };
             while let Some(call) = lane.pop(shared, now, &mut self.refused) {
                 if let Some(accepted) = shared.typed().accept_waiting(call.key) {
-                    return Some(New::of(accepted, permit));
+                    return Some(New::of(accepted, Some(permit)));
                 }
             }
         }
@@ -504,7 +528,7 @@ impl Queue {
         let accept = |(at, call): (usize, &WaitingCall)| Some((at, shared.typed().accept_waiting(call.key)?));
         let (at, accepted) = self.unknown.iter().enumerate().find_map(accept)?;
         self.unknown.drain(..=at);
-        Some(New::of(accepted, permit))
+        Some(New::of(accepted, Some(permit)))
     }
 }
 
@@ -548,10 +572,10 @@ const SWEEP_AFTER: Duration = Duration::from_millis(10);
 
 impl New {
     #[inline]
-    fn of(accepted: Accepted, permit: Permit) -> Self {
+    fn of(accepted: Accepted, permit: Option<Permit>) -> Self {
         let Accepted { stream, first, came_at } = accepted;
         let first: Option<Bytes> = first;
         let arrived = came_at.map_or_else(Instant::now, Instant::from_std);
-        Self { stream, first, permit: Some(permit), arrived }
+        Self { stream, first, permit, arrived }
     }
 }

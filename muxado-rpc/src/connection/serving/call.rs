@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use self::{
     orphan::Orphan,
-    request_reader::{Received, RequestReader},
+    request_reader::{Reading, RequestReader},
     waiting::{WaitingResponse, give_up, note_thrown_away},
 };
 use crate::{
@@ -105,7 +105,7 @@ enum State<F> {
     Done,
 }
 
-/// A call that has come: its stream, the first bytes on it, and the permit to serve it.
+/// A call that has come: its stream, the first bytes on it, and the permit to serve it, unless its place has one.
 pub(crate) struct New {
     pub(crate) stream: TypedStream,
     pub(crate) first: Option<Bytes>,
@@ -169,29 +169,37 @@ impl<S: CallService> ServerCall<S> {
         cx: &mut Context<'_>,
         shared: &Arc<ConnectionShared>,
         router: &Router,
-        new: New,
+        new: &mut Option<New>,
         runs_here: impl FnOnce(&'static MethodInfo) -> bool,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
-        let mut reader = this.begin(shared, router, new);
+        let Some(mut reader) = this.begin(shared, router, new) else { return Poll::Ready(()) };
+        let mut reading = Reading::default();
         let polled = match this.out.as_mut() {
-            Some(out) => reader.poll_request(cx, out, shared),
+            Some(out) => reader.poll_request(cx, out, shared, &mut reading),
             None => Poll::Pending,
         };
-        match polled {
-            Poll::Pending => this.state.set(State::Receiving(reader)),
-            Poll::Ready(Received::Request(request)) if !runs_here(request.method()) => {
-                match this.arrived(request, reader) {
-                    Some(request) => this.state.set(State::Received(request)),
-                    None => return self.poll(cx),
-                }
-            }
-            Poll::Ready(received) => {
-                this.received(cx, received, reader);
-                return self.poll(cx);
-            }
+        if polled.is_pending() {
+            this.state.set(State::Receiving(reader));
+            return Poll::Pending;
         }
-        Poll::Pending
+        if reading.request.as_ref().is_some_and(|request| !runs_here(request.method())) {
+            if this.arrived(&mut reading.request, &mut reader)
+                && let Some(request) = reading.request
+            {
+                this.state.set(State::Received(request));
+                return Poll::Pending;
+            }
+        } else {
+            this.received(cx, &mut reading, &mut reader);
+        }
+        self.poll(cx)
+    }
+
+    /// Returns whether a call that is done has kept a permit of the class that most calls are of, for the next one.
+    #[inline]
+    pub(crate) fn has_first_permit(&self) -> bool {
+        matches!(&self.permit, Held::Own(permit) if permit.is_of_first_class())
     }
 
     /// Returns the permit of a call that is done.
@@ -234,25 +242,33 @@ impl<S: CallService> Future for ServerCall<S> {
 /// The request.
 impl<S: CallService> ServerCallProj<'_, S> {
     #[inline]
-    fn begin(&mut self, shared: &Arc<ConnectionShared>, router: &Router, new: New) -> RequestReader {
-        let New { stream, first, permit, arrived } = new;
+    fn begin(
+        &mut self,
+        shared: &Arc<ConnectionShared>,
+        router: &Router,
+        new: &mut Option<New>,
+    ) -> Option<RequestReader> {
+        let New { stream, first, permit, arrived } = new.take()?;
         let id = ServiceId::new(stream.stream_type().as_u32());
         match self.guard.as_mut() {
             Some(guard) => guard.begin_again(),
             None => *self.guard = Some(CallGuard::begin(Arc::clone(shared))),
         }
         *self.out = Some(WriteHalf::Whole(stream.into_inner()));
-        *self.permit = permit.map_or(Held::Nothing, Held::Own);
-        RequestReader::new(id, first, arrived, router)
+        if let Some(permit) = permit {
+            *self.permit = Held::Own(permit);
+        }
+        Some(RequestReader::new(id, first, arrived, router))
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let StateProj::Receiving(reader) = self.state.as_mut().project()
             && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_ref())
         {
-            let received = ready!(reader.poll_request(cx, out, guard.shared()));
-            if let StateOwned::Receiving(reader) = self.state.as_mut().project_replace(State::Done) {
-                self.received(cx, received, reader);
+            let mut reading = Reading::default();
+            ready!(reader.poll_request(cx, out, guard.shared(), &mut reading));
+            if let StateOwned::Receiving(mut reader) = self.state.as_mut().project_replace(State::Done) {
+                self.received(cx, &mut reading, &mut reader);
             }
         }
         Poll::Ready(())
@@ -261,56 +277,56 @@ impl<S: CallService> ServerCallProj<'_, S> {
     /// Begins the handler of a request that was left to the task of the call.
     fn begin_handler(&mut self, cx: &mut Context<'_>) {
         if let StateOwned::Received(request) = self.state.as_mut().project_replace(State::Done) {
-            self.hand_over(cx, request);
+            self.hand_over(cx, &mut Some(request));
         }
     }
 
     #[inline]
-    fn received(&mut self, cx: &mut Context<'_>, received: Received, reader: RequestReader) {
-        match received {
-            Received::Request(request) => {
-                if let Some(request) = self.arrived(request, reader) {
-                    self.hand_over(cx, request);
-                }
+    fn received(&mut self, cx: &mut Context<'_>, reading: &mut Reading, reader: &mut RequestReader) {
+        if reading.request.is_some() {
+            if self.arrived(&mut reading.request, reader) {
+                self.hand_over(cx, &mut reading.request);
             }
-            Received::Refused(codec, status) => {
-                if let Some(guard) = self.guard.as_ref() {
-                    tracing::debug!(peer = %guard.shared().peer(), "call refused: {status}");
-                }
-                self.respond(codec, Err(status.not_executed()));
+        } else if let Some((codec, status)) = reading.refusal.take() {
+            if let Some(guard) = self.guard.as_ref() {
+                tracing::debug!(peer = %guard.shared().peer(), "call refused: {status}");
             }
-            Received::Nothing => self.close(),
+            self.respond(codec, Err(status.not_executed()));
+        } else {
+            self.close();
         }
     }
 
-    /// Notes what a request brings: its time limit, its scope and its body. Returns `None` if there is no room for a
+    /// Notes what a request brings: its time limit, its scope and its body. Returns false if there is no room for a
     /// call that turned out to stream, which is answered then.
     #[inline]
-    fn arrived(&mut self, mut request: Request, mut reader: RequestReader) -> Option<Request> {
+    fn arrived(&mut self, request: &mut Option<Request>, reader: &mut RequestReader) -> bool {
+        let Some(request) = request else { return false };
         // Before the body takes the place of the call along.
-        if let Err(status) = self.find_room(&request) {
+        if let Err(status) = self.find_room(request) {
             self.respond(request.codec(), Err(status.not_executed()));
-            return None;
+            return false;
         }
-        *self.deadline = TimeLimit::of(&request).map(LazyDeadline::new);
+        *self.deadline = TimeLimit::of(request).map(LazyDeadline::new);
         *self.reserved = reader.take_reserved();
         self.scope.0 = request.arrival_scope();
         if request.method().shape().streams_input() {
-            self.split(&mut request, reader);
+            self.split(request, reader);
         }
-        Some(request)
+        true
     }
 
     /// Gives a request to the service, or waits until that is ready.
     #[inline]
-    fn hand_over(&mut self, cx: &mut Context<'_>, mut request: Request) {
-        if let Some(status) = self.refusal(&request) {
+    fn hand_over(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) {
+        if let Some(request) = request
+            && let Some(status) = self.refusal(request)
+        {
             panics::discard(request.take_input());
             return self.respond(request.codec(), Err(status.not_executed()));
         }
-        let mut request = Some(request);
-        if self.start(cx, &mut request).is_pending() {
-            self.state.set(State::Starting(Box::new(request)));
+        if self.start(cx, request).is_pending() {
+            self.state.set(State::Starting(Box::new(request.take())));
         }
     }
 
@@ -351,7 +367,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Gives the request the half of the stream on which its body comes.
-    fn split(&mut self, request: &mut Request, mut reader: RequestReader) {
+    fn split(&mut self, request: &mut Request, reader: &mut RequestReader) {
         let Some(guard) = self.guard.as_ref() else { return };
         let stream = match self.out.take() {
             Some(WriteHalf::Whole(stream)) => stream,
@@ -381,20 +397,24 @@ impl<S: CallService> ServerCallProj<'_, S> {
         };
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
         let depth = about.depth.next();
-        let begin = || match (service.poll_ready(cx), &mut *request) {
-            (Poll::Ready(Ok(())), request) => {
-                Poll::Ready(Ok(request.take().map(|request| service.call(request))))
+        let mut future = None;
+        let mut begin = || match service.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                future = request.take().map(|request| service.call(request));
+                Poll::Ready(Ok(()))
             }
-            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(status::from_box_error(error.into()))),
-            (Poll::Pending, _) => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(status::from_box_error(error.into()))),
+            Poll::Pending => Poll::Pending,
         };
-        let started = panics::catch_within(at, || depth.within(begin));
+        let started = panics::catch_within(at, depth, &mut begin);
         match started {
-            Ok(Poll::Ready(Ok(Some(future)))) => {
-                let handler = CatchUnwind::new(at, future).at_depth(depth);
-                self.state.set(State::Handling { handler, about });
-            }
-            Ok(Poll::Ready(Ok(None))) => self.close(),
+            Ok(Poll::Ready(Ok(()))) => match future {
+                Some(future) => {
+                    let handler = CatchUnwind::new(at, future).at_depth(depth);
+                    self.state.set(State::Handling { handler, about });
+                }
+                None => self.close(),
+            },
             Ok(Poll::Ready(Err(status))) => self.respond(about.codec, Err(status.not_executed())),
             Ok(Poll::Pending) => return Poll::Pending,
             Err(panic) => self.respond_panic(about, Some(&panic)),
@@ -429,8 +449,14 @@ impl<S: CallService> ServerCallProj<'_, S> {
             return Poll::Ready(());
         };
         let about = *about;
-        if let Poll::Ready(ended) = handler.poll(cx) {
-            self.handled(about, ended);
+        let mut result = None;
+        if let Poll::Ready(ended) = handler.poll_into(cx, &mut result) {
+            match (ended, result) {
+                (Ok(()), Some(Ok(response))) => self.returned(about, response),
+                (Ok(()), Some(Err(error))) => self.failed(about, error),
+                (Ok(()), None) => self.respond_panic(about, None),
+                (Err(panic), _) => self.respond_panic(about, Some(&panic)),
+            }
             return Poll::Ready(());
         }
         if let Some(orphan) = self.orphan.as_mut() {
@@ -463,8 +489,8 @@ impl<S: CallService> ServerCallProj<'_, S> {
             guard.answer(true);
             let mut message = encode_response(about.codec, Err(status), guard.shared().send_limits());
             // There is no time to wait for room.
-            let sent = self.out.take().map(|out| out.finish_with(&mut message));
-            if !matches!(sent, Some(Ok(None))) {
+            let sent = WriteHalf::finish_with(self.out, &mut message);
+            if sent.is_err() || self.out.is_some() {
                 guard.take_back();
             }
         }
@@ -473,17 +499,28 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Responds as the handler did, which is dropped before.
-    fn handled(&mut self, about: About, ended: Result<Result<Response, S::Error>, Panic>) {
-        let result = match ended.and_then(|result| panics::catch(|| to_status(result))) {
-            Ok(result) => result,
-            Err(panic) => return self.respond_panic(about, Some(&panic)),
-        };
-        let dropped = self.drop_handler(about);
-        // A panic of a destructor takes the place of a response, not that of a failure.
-        let mut result = result.and_then(|response| dropped.map(|()| response));
-        match result.as_mut().ok().and_then(Response::take_body) {
+    #[inline]
+    fn returned(&mut self, about: About, mut response: Response) {
+        if let Err(status) = self.drop_handler(about) {
+            // A panic of a destructor takes the place of a response.
+            panics::discard(response);
+            return self.respond(about.codec, Err(status));
+        }
+        match response.take_body() {
             Some((body, metadata)) => self.respond_with_body(about, body, &metadata),
-            None => self.respond(about.codec, result),
+            None => self.respond(about.codec, Ok(response)),
+        }
+    }
+
+    /// Responds with the error of the handler, which is dropped before.
+    fn failed(&mut self, about: About, error: S::Error) {
+        match panics::catch(|| status::from_box_error(error.into())) {
+            Ok(status) => {
+                // A panic of a destructor does not take the place of a failure.
+                drop(self.drop_handler(about));
+                self.respond(about.codec, Err(status));
+            }
+            Err(panic) => self.respond_panic(about, Some(&panic)),
         }
     }
 
@@ -559,6 +596,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Responds with a value or a status. The handler is gone before that is sent.
+    #[inline]
     fn respond(&mut self, codec: Codec, result: Result<Response, Status>) {
         let Some(guard) = self.guard.as_mut() else { return };
         if self.out.is_none() {
@@ -610,7 +648,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         };
         let depth = about.depth.next();
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
-        let end = match panics::catch_within(at, || depth.within(|| writer.poll_write(cx, out))) {
+        let end = match panics::catch_within(at, depth, &mut || writer.poll_write(cx, out)) {
             Ok(Poll::Ready(Ok(end))) => Some(end),
             Ok(Poll::Ready(Err(_))) => None,
             Ok(Poll::Pending) => match poll_hold_items(cx, held, writer.unsent()) {
@@ -683,24 +721,18 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Sends a response and lets go of its stream; what there is no room for is sent later.
+    #[inline]
     fn send(&mut self, mut message: OutboundMessage, codec: Codec, is_status: bool) {
         let whole = message.remaining();
-        match self.out.take().map(|out| out.finish_with(&mut message)) {
-            Some(Ok(Some(out))) => {
-                *self.out = Some(out);
-                if let Some(guard) = self.guard.as_mut() {
-                    guard.take_back();
-                    let waiting = WaitingResponse::new(guard.shared(), message, whole, codec, is_status);
-                    return self.state.set(State::Responding(waiting));
-                }
+        let sent = WriteHalf::finish_with(self.out, &mut message);
+        if sent.is_ok() && self.out.is_none() {
+            message.recycle();
+        } else if let Some(guard) = self.guard.as_mut() {
+            guard.take_back();
+            if sent.is_ok() {
+                let waiting = WaitingResponse::new(guard.shared(), message, whole, codec, is_status);
+                return self.state.set(State::Responding(waiting));
             }
-            Some(Err(_)) => {
-                if let Some(guard) = self.guard.as_mut() {
-                    guard.take_back();
-                }
-            }
-            Some(Ok(None)) => message.recycle(),
-            None => {}
         }
         self.close();
     }
@@ -760,10 +792,6 @@ impl Drop for EndScope {
             scope.end();
         }
     }
-}
-
-fn to_status<E: Into<crate::BoxError>>(result: Result<Response, E>) -> Result<Response, Status> {
-    result.map_err(|error| status::from_box_error(error.into()))
 }
 
 #[cfg(test)]

@@ -143,15 +143,15 @@ impl Service<Request> for Router {
 
     fn call(&mut self, request: Request) -> RouterFuture {
         let id = request.method().service_id();
-        let state = match self.position(id) {
-            Ok(at) => match self.routes.list[at].service.try_start(request) {
-                Ok(serving) => State::Running(serving),
-                Err(request) => {
-                    let service = Arc::clone(&self.routes.list[at].service);
-                    State::Start(Box::new((service, request)))
-                }
-            },
-            Err(_) => State::Failed(self.unknown_service(id)),
+        let Ok(at) = self.position(id) else {
+            return RouterFuture { state: State::Failed(self.unknown_service(id)) };
+        };
+        let service = &self.routes.list[at].service;
+        let mut request = Some(request);
+        let state = match (service.try_start(&mut request), request) {
+            (Some(serving), _) => State::Running(serving),
+            (None, Some(request)) => State::Start(Box::new((Arc::clone(service), request))),
+            (None, None) => State::Done,
         };
         RouterFuture { state }
     }

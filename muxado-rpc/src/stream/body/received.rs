@@ -58,13 +58,17 @@ enum Broken {
 impl ReadChunks for Chunks {
     type Error = Broken;
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Option<Bytes>,
+    ) -> Poll<Result<(), Broken>> {
         let Some(deadline) = &mut self.deadline else {
-            return self.read.poll_chunk(cx).map_err(Broken::Stream);
+            return self.read.poll_chunk(cx, chunk).map_err(Broken::Stream);
         };
         if !deadline.has_run_out() {
-            if let Poll::Ready(read) = self.read.poll_chunk(cx) {
-                if let Ok(Some(chunk)) = &read {
+            if let Poll::Ready(read) = self.read.poll_chunk(cx, chunk) {
+                if let Some(chunk) = chunk {
                     deadline.note_taken(chunk.len());
                 }
                 return Poll::Ready(read.map_err(Broken::Stream));
@@ -130,7 +134,9 @@ impl ReceivedBody {
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
         let memory = self.memory.as_ref().map(|memory| (memory, Purpose::Request));
         let bounds = Bounds { max_message_size: self.limits.max_message_size, memory };
-        let read = match ready!(self.reader.poll_message(cx, &mut self.chunks, bounds)) {
+        let mut message = None;
+        let read = ready!(self.reader.poll_message(cx, &mut self.chunks, bounds, &mut message));
+        let read = match read.map(|()| message.unwrap_or_default()) {
             // In JSON what comes last may be cut off, and look whole.
             Ok(last) if self.reader.is_over() => self.whole(last).map_err(NoMessage::Unreadable),
             read => read,

@@ -60,13 +60,12 @@ struct Unknown {
     router: Router,
 }
 
-/// What became of reading a request.
-pub(super) enum Received {
-    Request(Request),
-    /// The call fails without a handler.
-    Refused(Codec, Status),
-    /// The caller has gone, or sent nothing in time.
-    Nothing,
+/// What became of reading a request: nothing, if the caller has gone or sent nothing in time.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub(super) request: Option<Request>,
+    /// Why the call fails without a handler.
+    pub(super) refusal: Option<(Codec, Status)>,
 }
 
 /// The bytes of a request: those that came with its stream, then the others.
@@ -78,14 +77,20 @@ struct Chunks<'a> {
 impl ReadChunks for Chunks<'_> {
     type Error = ReadError;
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
-        if let Some(chunk) = self.first.take() {
-            return Poll::Ready(Ok(Some(chunk)));
+    #[inline]
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Option<Bytes>,
+    ) -> Poll<Result<(), ReadError>> {
+        if self.first.is_some() {
+            *chunk = self.first.take();
+            return Poll::Ready(Ok(()));
         }
         match self.stream {
-            WriteHalf::Whole(stream) => stream.poll_read_chunk(cx, usize::MAX),
+            WriteHalf::Whole(stream) => stream.poll_take_chunk(cx, usize::MAX, chunk),
             // The body has the other half, which is not split off before the request is whole.
-            WriteHalf::Half(_) => Poll::Ready(Ok(None)),
+            WriteHalf::Half(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -97,6 +102,7 @@ impl ReadChunks for Chunks<'_> {
 }
 
 impl RequestReader {
+    #[inline]
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
         let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::default();
@@ -113,42 +119,111 @@ impl RequestReader {
         self.reader.take_reserved()
     }
 
-    /// Reads until the request is whole, or it is clear that it never will be.
+    /// Reads until the request is whole, or it is clear that it never will be. What came of it is in `reading` then.
+    #[inline]
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut WriteHalf,
         shared: &Arc<ConnectionShared>,
-    ) -> Poll<Received> {
-        let mut refused = match shared.authorize() {
-            Some(authorize) => self.authorise_first(cx, stream, authorize, shared),
-            None => Ok(()),
-        };
-        let is_authorised = shared.authorize().is_none() || self.is_authorised();
-        let mut chunks = Chunks { first: &mut self.first, stream };
-        let received = match &self.service {
-            Ok(_) if refused.is_err() => Poll::Pending,
-            Ok(service) => {
-                let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
-                let max_message_size = shared.limits().max_message_size;
-                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
-                let read = self.reader.poll_message(cx, &mut chunks, bounds);
-                read.map(|read| {
-                    received(service, &mut self.reader, read, self.early.take(), self.arrived, shared)
-                })
+        reading: &mut Reading,
+    ) -> Poll<()> {
+        let service = match &self.service {
+            Ok(service) => *service,
+            Err(unknown) => {
+                let mut chunks = Chunks { first: &mut self.first, stream };
+                if unknown.poll_refuse(cx, &mut chunks, reading).is_ready() {
+                    return Poll::Ready(());
+                }
+                return self.poll_first_byte(cx, shared);
             }
-            Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
         };
-        if let Poll::Ready(received) = received {
-            return Poll::Ready(received);
+        if let Some(authorize) = shared.authorize() {
+            return self.poll_guarded(cx, service, stream, (authorize, shared), reading);
         }
-        if let (Some(authorize), Ok(())) = (shared.authorize(), &refused) {
-            refused = self.authorise_rest(authorize, shared);
+        if self.poll_read(cx, service, stream, (Purpose::Request, shared), reading).is_ready() {
+            return Poll::Ready(());
         }
-        if let Err((codec, status)) = refused {
-            return Poll::Ready(Received::Refused(codec, status));
+        self.poll_first_byte(cx, shared)
+    }
+
+    /// Reads a request that is to be authorised as soon as its head is there.
+    fn poll_guarded(
+        &mut self,
+        cx: &mut Context<'_>,
+        service: &'static ServiceInfo,
+        stream: &mut WriteHalf,
+        (authorize, shared): (&Authorize, &Arc<ConnectionShared>),
+        reading: &mut Reading,
+    ) -> Poll<()> {
+        if let Err(refusal) = self.authorise_first(cx, stream, authorize, shared) {
+            reading.refusal = Some(refusal);
+            return Poll::Ready(());
         }
-        self.poll_first_byte(cx, shared).map(|()| Received::Nothing)
+        let purpose = if self.is_authorised() { Purpose::Request } else { Purpose::Unauthorised };
+        if self.poll_read(cx, service, stream, (purpose, shared), reading).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Err(refusal) = self.authorise_rest(authorize, shared) {
+            reading.refusal = Some(refusal);
+            return Poll::Ready(());
+        }
+        self.poll_first_byte(cx, shared)
+    }
+
+    #[inline]
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        service: &'static ServiceInfo,
+        stream: &mut WriteHalf,
+        (purpose, shared): (Purpose, &Arc<ConnectionShared>),
+        reading: &mut Reading,
+    ) -> Poll<()> {
+        let mut chunks = Chunks { first: &mut self.first, stream };
+        let max_message_size = shared.limits().max_message_size;
+        let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
+        let mut message = None;
+        let read = ready!(self.reader.poll_message(cx, &mut chunks, bounds, &mut message));
+        let result = match (read, message) {
+            (Ok(()), Some(message)) => self.decode(service, message, shared, &mut reading.request),
+            (Err(NoMessage::Unreadable(error)), _) => {
+                note_no_room(&error, shared);
+                Err(unreadable(service, &error, max_message_size))
+            }
+            (Err(NoMessage::Broken(_)) | Ok(()), _) => return Poll::Ready(()),
+        };
+        if let Err(status) = result {
+            reading.request = None;
+            reading.refusal = Some((self.reader.codec().unwrap_or(Codec::Json), status));
+        }
+        Poll::Ready(())
+    }
+
+    /// Puts the request that a message is into `request`.
+    #[inline]
+    fn decode(
+        &mut self,
+        service: &'static ServiceInfo,
+        message: Bytes,
+        shared: &Arc<ConnectionShared>,
+        request: &mut Option<Request>,
+    ) -> Result<(), Status> {
+        let (codec, size) = (self.reader.codec().unwrap_or(Codec::Json), message.len());
+        if let Some((method, params)) = quick_method(service, codec, &message) {
+            let params = slice_payload(message, params..size);
+            *request = Some(Request::received(method, codec, params, Arc::clone(shared) as _));
+        } else {
+            *request = Some(decode_whole(service, codec, message, self.arrived, shared)?);
+        }
+        if let (Some(authorize), Some(whole)) = (shared.authorize(), request.as_mut())
+        {
+            authorise_whole(whole, size, self.early.take(), authorize, shared)?;
+        }
+        if let Some(decoder) = self.reader.decoder() {
+            decoder.authorise();
+        }
+        Ok(())
     }
 
     /// Has the call authorised by the first piece of its request, which need not be kept for that.
@@ -162,7 +237,9 @@ impl RequestReader {
         if self.reader.has_begun() {
             return Ok(());
         }
-        if let Poll::Ready(Ok(Some(first))) = (Chunks { first: &mut self.first, stream }).poll_chunk(cx) {
+        let mut chunk = None;
+        let read = (Chunks { first: &mut self.first, stream }).poll_chunk(cx, &mut chunk);
+        if let (Poll::Ready(Ok(())), Some(first)) = (read, chunk) {
             self.first = Some(first.clone());
             return self.authorise_early(&first, authorize, shared);
         }
@@ -237,66 +314,43 @@ impl RequestReader {
 
 impl Unknown {
     /// Refuses a call once its codec is known: there is nobody to read on for.
-    fn poll_refuse(&self, cx: &mut Context<'_>, chunks: &mut Chunks<'_>) -> Poll<Received> {
-        let codec = match ready!(chunks.poll_chunk(cx)) {
-            Ok(chunk) => {
-                chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte)
-            }
-            Err(_) => return Poll::Ready(Received::Nothing),
-        };
-        Poll::Ready(Received::Refused(codec, self.router.unknown_service(self.id)))
+    fn poll_refuse(
+        &self,
+        cx: &mut Context<'_>,
+        chunks: &mut Chunks<'_>,
+        reading: &mut Reading,
+    ) -> Poll<()> {
+        let mut chunk = None;
+        if ready!(chunks.poll_chunk(cx, &mut chunk)).is_ok() {
+            let first = chunk.and_then(|chunk| chunk.first().copied());
+            let codec = first.map_or(Codec::Json, Codec::of_first_byte);
+            reading.refusal = Some((codec, self.router.unknown_service(self.id)));
+        }
+        Poll::Ready(())
     }
 }
 
-/// What became of reading a request that came to this.
-fn received(
+/// The method of a request as it is written here for a call without options, and where its parameters begin.
+#[inline]
+fn quick_method(
     service: &'static ServiceInfo,
-    reader: &mut MessageReader,
-    read: Result<Bytes, NoMessage<ReadError>>,
-    early: Option<Box<Early>>,
-    arrived: Instant,
-    shared: &Arc<ConnectionShared>,
-) -> Received {
-    let codec = reader.codec().unwrap_or(Codec::Json);
-    let request = match read {
-        Ok(message) => {
-            let size = message.len();
-            request(service, codec, message, arrived, shared).and_then(|mut request| {
-                authorise_whole(&mut request, size, early, shared)?;
-                Ok(request)
-            })
-        }
-        Err(NoMessage::Unreadable(error)) => {
-            note_no_room(&error, shared);
-            Err(unreadable(service, &error, shared.limits().max_message_size))
-        }
-        Err(NoMessage::Broken(_)) => return Received::Nothing,
-    };
-    match request {
-        Ok(request) => {
-            if let Some(decoder) = reader.decoder() {
-                decoder.authorise();
-            }
-            Received::Request(request)
-        }
-        Err(status) => Received::Refused(codec, status),
+    codec: Codec,
+    message: &[u8],
+) -> Option<(&'static MethodInfo, usize)> {
+    if codec != Codec::MessagePack {
+        return None;
     }
+    let (method, params) = quick_request(message)?;
+    Some((service.method_named(method)?, params))
 }
 
-fn request(
+fn decode_whole(
     service: &'static ServiceInfo,
     codec: Codec,
     message: Bytes,
     arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
-    if codec == Codec::MessagePack
-        && let Some((method, params)) = quick_request(&message)
-        && let Some(method) = service.method_named(method)
-    {
-        let params = params..message.len();
-        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared) as _));
-    }
     let limits = shared.limits();
     let head = decode_request(codec, &message).map_err(|error| {
         Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
@@ -369,14 +423,13 @@ fn looks_at(early: Option<&Early>, beginning: &[u8]) -> bool {
 }
 
 /// Has the call authorised, unless that is done.
-#[inline]
 fn authorise_whole(
     request: &mut Request,
     size: usize,
     early: Option<Box<Early>>,
+    authorize: &Authorize,
     shared: &ConnectionShared,
 ) -> Result<(), Status> {
-    let Some(authorize) = shared.authorize() else { return Ok(()) };
     // Behind the parameters another method may have been named.
     let authorised = match early.map(|early| *early) {
         Some(Early::Authorised(early)) if ptr::eq(early.method, request.method()) => early,

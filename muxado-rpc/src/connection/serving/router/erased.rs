@@ -19,8 +19,8 @@ pub(super) trait ErasedService: Send + Sync {
     /// Calls a clone of the service, at once if it is ready.
     fn start(&self, request: Request, cx: &mut Context<'_>) -> ServeFuture;
 
-    /// Calls a clone of the service if it is ready now; else gives the request back.
-    fn try_start(&self, request: Request) -> Result<ServeFuture, Request>;
+    /// Calls a clone of the service if it is ready now; else `None`, and the request stays.
+    fn try_start(&self, request: &mut Option<Request>) -> Option<ServeFuture>;
 }
 
 impl<S> ErasedService for S
@@ -42,12 +42,12 @@ where
         }
     }
 
-    fn try_start(&self, request: Request) -> Result<ServeFuture, Request> {
+    fn try_start(&self, request: &mut Option<Request>) -> Option<ServeFuture> {
         let mut service = self.clone();
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Ok(boxed(service.call(request))),
-            Poll::Ready(Err(error)) => Ok(refused(error)),
-            Poll::Pending => Err(request),
+            Poll::Ready(Ok(())) => Some(boxed(service.call(request.take()?))),
+            Poll::Ready(Err(error)) => Some(refused(error)),
+            Poll::Pending => None,
         }
     }
 }
