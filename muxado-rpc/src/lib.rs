@@ -93,7 +93,7 @@
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
 //!    and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
-//!    [`Extensions`], [`MethodInfo`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
+//!    [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
 //! 3. **Generated code** uses the hidden module `__private`, which may change with any release. Do not use
 //!    it by hand.
@@ -119,6 +119,8 @@ pub use muxado_rpc_macros::{AppError, service};
 pub use self::{
     client::{
         backoff::Backoff,
+        box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
+        raw_call::RawCall,
         reconnect::{self, Reconnect},
     },
     codec::{Codec, UnknownCodec},
@@ -138,15 +140,17 @@ pub use self::{
     message::{
         BoxError,
         app_error::AppError,
-        body::{Body, BodyEnd},
+        body::{Body, BodyEnd, BodyFrame},
         call_error::CallError,
         extensions::Extensions,
         layered::Layered,
         limits::Limits,
         metadata::Metadata,
         method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
+        method_ref::MethodRef,
         payload::Payload,
         peer_info::PeerInfo,
+        raw_error::RawError,
         request::Request,
         response::Response,
         status::{Code, Executed, Origin, Status},

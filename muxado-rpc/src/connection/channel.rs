@@ -16,8 +16,8 @@ use tower_service::Service;
 use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
-    Origin, PeerCapabilities, PeerInfo, Request, Response, Status, connection::shared::ConnectionShared,
-    support::depth::Depth, wire::encode_request,
+    Codec, MethodInfo, Origin, PeerCapabilities, PeerInfo, Request, Response, Status,
+    connection::shared::ConnectionShared, support::depth::Depth, wire::encode_request,
 };
 
 /// A Tower service from [`Request`] to [`Response`] that calls the services of the peer.
@@ -213,7 +213,7 @@ impl Channel {
     }
 
     fn start(&self, mut request: Request) -> Result<CallFuture, Status> {
-        let method = request.method();
+        let method = request.method_ref();
         let timeout = request.effective_timeout();
         request.set_timeout(timeout);
         let (codec, input) = (request.codec(), request.take_input());
@@ -224,6 +224,9 @@ impl Channel {
         if input.as_ref().is_some_and(|items| items.codec() != codec) {
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
+        }
+        if request.has_arrived() || request.static_method().is_none() {
+            check_codec(&method, codec, hold.shared())?;
         }
         let depth = request.outgoing_depth().max(hold.depth());
         request.set_depth(depth);
@@ -265,6 +268,18 @@ struct Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.session().close(ErrorCode::NO_ERROR, "");
+    }
+}
+
+/// Refuses a call whose codec was chosen by somebody else and is none of the peer's, as far as it has told.
+fn check_codec(method: &MethodInfo, codec: Codec, shared: &ConnectionShared) -> Result<(), Status> {
+    let known = shared.remote().info();
+    match known.as_ref().and_then(|known| known.codecs()) {
+        Some(codecs) if !codecs.contains(&codec) => {
+            let problem = format!("{method}: the call is in {codec}, which the serving side does not take");
+            Err(Status::unimplemented(problem).not_executed())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct RequestHead<'a> {
 
 /// Encodes a request, unless it is over a limit of this side, or one that the peer told.
 pub(crate) fn encode_request(request: Request, limits: SendLimits<'_>) -> Result<OutboundMessage, Status> {
-    let (method, codec) = (request.method(), request.codec());
+    let (method, codec) = (request.method_ref(), request.codec());
     check_metadata(request.metadata(), limits)
         .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
     let framed = match codec {
@@ -86,7 +86,8 @@ fn encode_packed(request: Request) -> Framed {
         let mut head = [0; LENGTH_PREFIX + 2 + 31];
         head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
         head[LENGTH_PREFIX + 2..][..name.len()].copy_from_slice(name.as_bytes());
-        let mut framed = request.params.framed(&head[..LENGTH_PREFIX + 2 + name.len()], |_| ());
+        let end = LENGTH_PREFIX + 2 + name.len();
+        let mut framed = request.params.framed(&head[..end], |_| ());
         set_length(&mut framed);
         return framed;
     }

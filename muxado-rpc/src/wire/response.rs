@@ -54,7 +54,7 @@ pub(crate) fn encode_response(
 
 /// A value without metadata, which most answers are; gives back what is anything else.
 fn quick_response(codec: Codec, response: Response) -> Result<Framed, Response> {
-    let payload = response.into_value(codec)?;
+    let payload = response.into_plain_value(codec)?;
     Ok(match codec {
         Codec::Json => payload.framed(br#"{"ok":"#, |buf| buf.extend_from_slice(b"}\n")),
         Codec::MessagePack => {

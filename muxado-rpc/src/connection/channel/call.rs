@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::Hold;
 use crate::{
-    Body, Codec, Limits, MethodInfo, Origin, Response, Status,
-    message::{payload::OutboundMessage, response::Outcome, status},
+    Body, Codec, Limits, MethodInfo, MethodRef, Origin, Response, Shape, Status,
+    message::{method_ref::MethodAnd, payload::OutboundMessage, response::Outcome, status},
     stream::{
         body::{BodyStream, ReceivedBody},
         deadline::{Deadline, TimeLimit},
@@ -27,7 +27,7 @@ use crate::{
         writer::{BodyWriter, Forward, ForwardTask, forward},
     },
     support::depth::Depth,
-    wire::{MessageDecoder, MessageError, decode_response},
+    wire::{MessageDecoder, MessageError, begins_items, decode_response},
 };
 
 /// A call over a [`Channel`](crate::Channel).
@@ -63,9 +63,7 @@ enum State {
 
 /// What a call needs as long as it lasts.
 pub(super) struct Call {
-    method: &'static MethodInfo,
-    codec: Codec,
-    depth: Depth,
+    about: MethodAnd<(Codec, Depth)>,
     /// A call under way keeps the connection open as its channel does.
     hold: Hold,
 }
@@ -95,8 +93,8 @@ impl CallFuture {
         message: OutboundMessage,
         body: Option<Box<Body>>,
     ) -> Self {
-        let service = StreamType::new(call.method.service_id().as_u32());
-        let level = OpenLevel::new(call.depth.as_u8());
+        let service = StreamType::new(call.method().service_id().as_u32());
+        let level = OpenLevel::new(call.depth().as_u8());
         let queue_timeout = call.limits().queue_timeout;
         let time = timeout.map_or(queue_timeout, |timeout| timeout.min(queue_timeout));
         let opening = call.hold.shared().typed().open_typed_at(service, level, Some(time));
@@ -147,17 +145,23 @@ impl State {
                         return Poll::Ready(Err(call.no_stream()));
                     };
                     let stream =
-                        opened.map_err(|error| status::from_open_error(call.method, &error))?.into_inner();
+                        opened.map_err(|error| status::from_open_error(call.method(), &error))?.into_inner();
                     let limit = deadline.as_ref().map(Deadline::limit);
                     if self.exchange(stream, limit) {
                         return Poll::Pending;
                     }
                 }
-                Self::Exchanging(exchange) if exchange.call.method.shape().streams_output() => {
-                    ready!(exchange.poll_send(cx))?;
-                    return Poll::Ready(self.take_body(deadline.take()));
-                }
-                Self::Exchanging(exchange) => return exchange.poll(cx),
+                Self::Exchanging(exchange) => match exchange.call.method().shape() {
+                    Shape::Unary | Shape::ClientStreaming => return exchange.poll(cx),
+                    Shape::ServerStreaming | Shape::Bidirectional => {
+                        ready!(exchange.poll_send(cx))?;
+                        return Poll::Ready(self.take_body(None, deadline.take()));
+                    }
+                    Shape::Unknown => {
+                        let first = ready!(exchange.poll_message(cx))?;
+                        return Poll::Ready(self.take_response(first, deadline.take()));
+                    }
+                },
                 Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
             }
         }
@@ -179,13 +183,22 @@ impl State {
                 (ReadHalf::Half(receive), call.send_body(message, *body, WriteHalf::Half(send), limit))
             }
         };
-        let waits = matches!(unsent, Unsent::Nothing) && !call.method.shape().streams_output();
+        let waits = matches!(unsent, Unsent::Nothing) && !call.method().shape().streams_output();
         *self = Self::Exchanging(Exchange { call, read, reader: MessageReader::default(), unsent });
         waits
     }
 
-    /// The body to come, once the request is on its way.
-    fn take_body(&mut self, deadline: Option<Deadline>) -> Result<Response, Status> {
+    /// The response that begins with this message: the first tells whether it has a body.
+    fn take_response(&mut self, first: Bytes, deadline: Option<Deadline>) -> Result<Response, Status> {
+        let Self::Exchanging(exchange) = self else { return Err(self.take_failure()) };
+        if begins_items(exchange.call.method(), exchange.codec(), &first) {
+            return self.take_body(Some(first), deadline);
+        }
+        exchange.decode(first)
+    }
+
+    /// The body to come, once the request is on its way. The first message of it may have come.
+    fn take_body(&mut self, first: Option<Bytes>, deadline: Option<Deadline>) -> Result<Response, Status> {
         let Self::Exchanging(exchange) = std::mem::replace(self, Self::Done) else {
             return Err(self.take_failure());
         };
@@ -194,20 +207,24 @@ impl State {
             Unsent::ByTask(task) => task,
             _ => None,
         };
-        let received = ReceivedBody::new(call.method, read, reader.unboxed(), call.limits())
+        let received = ReceivedBody::new(call.about.method_ref(), read, reader.unboxed(), call.limits())
             .with_deadline(deadline)
             .with_forward_task(task);
-        let codec = call.codec;
+        let received = match first {
+            Some(first) => received.with_first(first),
+            None => received,
+        };
+        let codec = call.codec();
         let body = BodyStream::received(codec, received.keeping(call));
         Ok(Response::from_outcome(codec, Outcome::Body(body)))
     }
 
     /// The status of a call that is not over in time.
     fn late(&self, limit: TimeLimit) -> Status {
-        let status = |method| limit.status(method, "no answer within the time limit");
+        let status = |method: &MethodInfo| limit.status(method, "no answer within the time limit");
         match self {
-            Self::Opening { call, .. } => status(call.method).not_executed(),
-            Self::Exchanging(exchange) => status(exchange.call.method),
+            Self::Opening { call, .. } => status(call.method()).not_executed(),
+            Self::Exchanging(exchange) => status(exchange.call.method()),
             Self::Failed(_) | Self::Done => Status::internal("a call was polled after its end"),
         }
     }
@@ -222,6 +239,13 @@ impl State {
 
 impl Exchange {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Status>> {
+        let message = ready!(self.poll_message(cx))?;
+        Poll::Ready(self.decode(message))
+    }
+
+    /// Sends what there is to send, and reads the first message that comes back.
+    #[inline]
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
         // Even if there is no more to send the peer may have answered.
         if let Poll::Ready(Err(status)) = self.poll_send(cx) {
             return Poll::Ready(Err(status));
@@ -230,7 +254,7 @@ impl Exchange {
         let bounds = Bounds { max_message_size: limits.max_message_size, memory: None };
         let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds));
         Poll::Ready(match read {
-            Ok(message) => self.decode(message),
+            Ok(message) => Ok(message),
             Err(NoMessage::Broken(error)) => Err(self.broken(&error)),
             Err(NoMessage::Unreadable(error)) => Err(self.unreadable(&error)),
         })
@@ -252,13 +276,21 @@ impl Exchange {
     }
 
     fn decode(&self, message: Bytes) -> Result<Response, Status> {
-        let codec = self.reader.codec().unwrap_or(Codec::Json);
-        decode_response(self.call.method, codec, message, self.call.limits())
+        decode_response(self.call.method(), self.codec(), message, self.call.limits())
+    }
+
+    /// The codec of the response.
+    fn codec(&self) -> Codec {
+        self.reader.codec().unwrap_or(Codec::Json)
     }
 
     /// The stream ended without a response.
     fn broken(&self, error: &ReadError) -> Status {
-        let status = status::from_read_error(self.call.method, error);
+        let own = match &self.unsent {
+            Unsent::ByTask(Some(task)) => task.failure(),
+            _ => None,
+        };
+        let status = own.unwrap_or_else(|| status::from_read_error(self.call.method(), error));
         if self.read.is_unheard_of() {
             // A stream without a number was never heard of by the peer.
             status.not_executed()
@@ -271,7 +303,7 @@ impl Exchange {
     }
 
     fn unreadable(&self, error: &MessageError) -> Status {
-        let (method, limit) = (self.call.method, self.call.limits().max_message_size);
+        let (method, limit) = (self.call.method(), self.call.limits().max_message_size);
         if let Some(status) = over_limit(error, method, "an answer", "calling", limit) {
             return status;
         }
@@ -284,8 +316,20 @@ impl Exchange {
 }
 
 impl Call {
-    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
-        Self { method, codec, depth, hold }
+    pub(super) fn new(method: MethodRef, codec: Codec, depth: Depth, hold: Hold) -> Self {
+        Self { about: MethodAnd::new(method, (codec, depth)), hold }
+    }
+
+    fn method(&self) -> &MethodInfo {
+        self.about.method()
+    }
+
+    const fn codec(&self) -> Codec {
+        self.about.value().0
+    }
+
+    const fn depth(&self) -> Depth {
+        self.about.value().1
     }
 
     fn limits(&self) -> &Limits {
@@ -303,7 +347,7 @@ impl Call {
 
     /// There was no stream for too long.
     fn no_stream(&self) -> Status {
-        let (method, limit) = (self.method, self.limits().queue_timeout);
+        let (method, limit) = (self.method(), self.limits().queue_timeout);
         Status::resource_exhausted(format!(
             "{method}: no stream within {limit:?} (Limits::queue_timeout), over the calling side's limits \
              (muxado::Config::max_open_streams, muxado::Config::max_unacknowledged_opens)"
@@ -319,10 +363,17 @@ impl Call {
         limit: Option<TimeLimit>,
     ) -> Unsent {
         let shared = self.hold.shared();
-        let writer = BodyWriter::new(self.method, body, shared.send_limits().message_size(), message);
+        let writer =
+            BodyWriter::new(self.about.method_ref(), body, shared.send_limits().message_size(), message);
         let forward = forward(writer, out);
-        if self.method.shape().streams_output() {
-            return Unsent::ByTask(Some(ForwardTask::spawn(shared.runtime(), self.method, forward, limit)));
+        // What comes back may be a body, too, if it is not known.
+        if self.method().shape() != Shape::ClientStreaming {
+            return Unsent::ByTask(Some(ForwardTask::spawn(
+                shared.runtime(),
+                self.about.method_ref(),
+                forward,
+                limit,
+            )));
         }
         Unsent::Body(Box::new(forward))
     }

@@ -1,7 +1,7 @@
 //! Reads the request of a call.
 
 use std::{
-    ptr,
+    fmt,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -11,8 +11,8 @@ use muxado::{ReadError, rpc::StreamExt};
 use tokio::time::Instant;
 
 use crate::{
-    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
-    Status,
+    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, MethodRef, Request, Router, ServiceId,
+    ServiceInfo, Status,
     connection::{serving::authorize::Authorize, shared::ConnectionShared},
     stream::{
         deadline::{Deadline, TimeLimit},
@@ -21,14 +21,14 @@ use crate::{
     },
     support::{
         budget::{Purpose, Reservation},
-        truncate::{push_brief, push_list},
+        truncate::{brief, push_brief, push_list},
     },
     wire::{MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload},
 };
 
 /// A request that is being read.
 pub(super) struct RequestReader {
-    service: Result<&'static ServiceInfo, Unknown>,
+    service: Result<Callee, Unknown>,
     /// What came with the stream.
     first: Option<Bytes>,
     /// When its first frame was read: time limits count from then.
@@ -49,9 +49,46 @@ enum Early {
 
 /// The head of a call that may be served.
 struct Authorised {
-    method: &'static MethodInfo,
+    method: MethodRef,
     metadata: Metadata,
     extensions: Extensions,
+}
+
+/// Who takes the call: a service, or the fallback of the router.
+#[derive(Clone, Copy)]
+struct Callee {
+    /// `None` for one that is not here.
+    service: Option<&'static ServiceInfo>,
+    id: ServiceId,
+    has_fallback: bool,
+}
+
+impl Callee {
+    fn of(id: ServiceId, router: &Router) -> Option<Self> {
+        let (service, has_fallback) = (router.service(id), router.has_fallback());
+        (service.is_some() || has_fallback).then_some(Self { service, id, has_fallback })
+    }
+
+    /// Returns the method with this name.
+    fn method(self, name: &str) -> Result<MethodRef, Status> {
+        match self.service.and_then(|service| service.method(name)) {
+            Some(method) => Ok(method.into()),
+            None if self.has_fallback && name.len() <= MAX_FALLBACK_NAME => {
+                Ok(MethodInfo::of_unknown(self.service, self.id, name).into())
+            }
+            None => Err(unknown_method(self, name)),
+        }
+    }
+}
+
+/// The name of the service, if that is known, else its id.
+impl fmt::Display for Callee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.service {
+            Some(service) => f.write_str(service.name()),
+            None => write!(f, "{}", self.id),
+        }
+    }
 }
 
 /// A service that is not here, and those that are.
@@ -98,7 +135,7 @@ impl ReadChunks for Chunks<'_> {
 
 impl RequestReader {
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
-        let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
+        let service = Callee::of(id, router).ok_or_else(|| Unknown { id, router: router.clone() });
         let reader = MessageReader::default();
         Self { service, first, arrived, reader, first_byte: None, early: None }
     }
@@ -111,6 +148,31 @@ impl RequestReader {
     /// Returns the room that the request takes, if it was buffered.
     pub(super) fn take_reserved(&mut self) -> Option<Reservation> {
         self.reader.take_reserved()
+    }
+
+    /// Returns whether anything but the end of the stream comes behind the request, or may come.
+    pub(super) fn may_go_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut WriteHalf,
+        shared: &ConnectionShared,
+    ) -> bool {
+        if self.reader.is_over() {
+            return false;
+        }
+        if self.reader.decoder().is_some_and(|decoder| !decoder.beginning().is_empty()) {
+            return true;
+        }
+        match (Chunks { first: &mut self.first, stream }).poll_chunk(cx) {
+            Poll::Ready(Ok(None)) => false,
+            Poll::Ready(Ok(Some(chunk))) => {
+                let max_message_size = shared.limits().max_message_size;
+                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), Purpose::Request)) };
+                self.reader.push(chunk, bounds);
+                true
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => true,
+        }
     }
 
     /// Reads until the request is whole, or it is clear that it never will be.
@@ -128,13 +190,13 @@ impl RequestReader {
         let mut chunks = Chunks { first: &mut self.first, stream };
         let received = match &self.service {
             Ok(_) if refused.is_err() => Poll::Pending,
-            Ok(service) => {
+            Ok(callee) => {
                 let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
                 let max_message_size = shared.limits().max_message_size;
                 let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
                 let read = self.reader.poll_message(cx, &mut chunks, bounds);
                 read.map(|read| {
-                    received(service, &mut self.reader, read, self.early.take(), self.arrived, shared)
+                    received(*callee, &mut self.reader, read, self.early.take(), self.arrived, shared)
                 })
             }
             Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
@@ -200,7 +262,7 @@ impl RequestReader {
         authorize: &Authorize,
         shared: &ConnectionShared,
     ) -> Result<(), (Codec, Status)> {
-        let (Some(first), Ok(service)) = (beginning.first(), &self.service) else { return Ok(()) };
+        let (Some(first), Ok(callee)) = (beginning.first(), &self.service) else { return Ok(()) };
         if !looks_at(self.early.as_deref(), beginning) {
             return Ok(());
         }
@@ -211,7 +273,7 @@ impl RequestReader {
             return Ok(());
         };
         let size = told_size(codec, beginning);
-        let authorised = authorise_head(service, codec, head, size, authorize, shared);
+        let authorised = authorise_head(*callee, codec, head, size, authorize, shared);
         self.early = Some(Box::new(Early::Authorised(authorised.map_err(|status| (codec, status))?)));
         Ok(())
     }
@@ -250,7 +312,7 @@ impl Unknown {
 
 /// What became of reading a request that came to this.
 fn received(
-    service: &'static ServiceInfo,
+    callee: Callee,
     reader: &mut MessageReader,
     read: Result<Bytes, NoMessage<ReadError>>,
     early: Option<Box<Early>>,
@@ -261,14 +323,14 @@ fn received(
     let request = match read {
         Ok(message) => {
             let size = message.len();
-            request(service, codec, message, arrived, shared).and_then(|mut request| {
+            request(callee, codec, message, arrived, shared).and_then(|mut request| {
                 authorise_whole(&mut request, size, early, shared)?;
                 Ok(request)
             })
         }
         Err(NoMessage::Unreadable(error)) => {
             note_no_room(&error, shared);
-            Err(unreadable(service, &error, shared.limits().max_message_size))
+            Err(unreadable(callee, &error, shared.limits().max_message_size))
         }
         Err(NoMessage::Broken(_)) => return Received::Nothing,
     };
@@ -284,25 +346,30 @@ fn received(
 }
 
 fn request(
-    service: &'static ServiceInfo,
+    callee: Callee,
     codec: Codec,
     message: Bytes,
     arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
     if codec == Codec::MessagePack
+        && let Some(service) = callee.service
         && let Some((method, params)) = quick_request(&message)
         && let Some(method) = service.method_named(method)
     {
         let params = params..message.len();
-        return Ok(Request::received(method, codec, slice_payload(message, params), Arc::clone(shared) as _));
+        return Ok(Request::received(
+            method.into(),
+            codec,
+            slice_payload(message, params),
+            Arc::clone(shared) as _,
+        ));
     }
     let limits = shared.limits();
-    let head = decode_request(codec, &message).map_err(|error| {
-        Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
-    })?;
-    let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
-    check_metadata_size(method, &head.metadata, limits)?;
+    let head = decode_request(codec, &message)
+        .map_err(|error| Status::invalid_argument(format!("{callee}: not a request in {codec}: {error}")))?;
+    let method = callee.method(&head.method)?;
+    check_metadata_size(&method, &head.metadata, limits)?;
     let RequestHead { params, timeout, depth, metadata, .. } = head;
     let limit = timeout.and_then(|timeout| TimeLimit::from(arrived, timeout));
     if limit.is_some_and(|limit| limit.at() <= Instant::now()) {
@@ -336,7 +403,7 @@ fn told_size(codec: Codec, beginning: &[u8]) -> Option<usize> {
 }
 
 fn authorise_head(
-    service: &'static ServiceInfo,
+    callee: Callee,
     codec: Codec,
     head: RequestHead<'_>,
     size: Option<usize>,
@@ -344,8 +411,8 @@ fn authorise_head(
     shared: &ConnectionShared,
 ) -> Result<Authorised, Status> {
     let RequestHead { method, metadata, .. } = head;
-    let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
-    check_metadata_size(method, &metadata, shared.limits())?;
+    let method = callee.method(&method)?;
+    check_metadata_size(&method, &metadata, shared.limits())?;
     authorise(authorize, method, codec, metadata, size, shared)
 }
 
@@ -379,10 +446,10 @@ fn authorise_whole(
     let Some(authorize) = shared.authorize() else { return Ok(()) };
     // Behind the parameters another method may have been named.
     let authorised = match early.map(|early| *early) {
-        Some(Early::Authorised(early)) if ptr::eq(early.method, request.method()) => early,
+        Some(Early::Authorised(early)) if early.method.is_same(&request.method_ref()) => early,
         _ => {
             let (metadata, _) = request.take_extras();
-            authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
+            authorise(authorize, request.method_ref(), request.codec(), metadata, Some(size), shared)?
         }
     };
     *request.metadata_mut() = authorised.metadata;
@@ -392,30 +459,36 @@ fn authorise_whole(
 
 fn authorise(
     authorize: &Authorize,
-    method: &'static MethodInfo,
+    method: MethodRef,
     codec: Codec,
     metadata: Metadata,
     size: Option<usize>,
     shared: &ConnectionShared,
 ) -> Result<Authorised, Status> {
     let (extensions, peer) = (Extensions::new(), shared.peer());
-    let mut head = CallHead { method, codec, metadata, extensions, peer, size };
+    let mut head = CallHead { method: method.clone(), codec, metadata, extensions, peer, size };
     authorize.check(&mut head)?;
     Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
 }
 
-fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
-    let name = service.name();
-    if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
+fn unreadable(callee: Callee, error: &MessageError, limit: usize) -> Status {
+    if let Some(status) = over_limit(error, callee, "a request", "serving", limit) {
         return status;
     }
     Status::invalid_argument(match error {
-        MessageError::Missing => format!("{name}: the stream ended without a request"),
-        _ => format!("{name}: the request ended in the middle"),
+        MessageError::Missing => format!("{callee}: the stream ended without a request"),
+        _ => format!("{callee}: the request ended in the middle"),
     })
 }
 
-fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
+fn unknown_method(callee: Callee, name: &str) -> Status {
+    let Some(service) = callee.service else {
+        let shown = brief(name, MAX_QUOTED_NAME);
+        let limit = MAX_FALLBACK_NAME;
+        return Status::unimplemented(format!(
+            "{callee}: the name of the method has more than {limit} bytes: \"{shown}\""
+        ));
+    };
     let known = service.methods().iter().map(MethodInfo::name);
     // In one piece of memory: a peer may ask for what is not there as often as it likes.
     let mut text = String::with_capacity(service.name().len() + MAX_QUOTED_NAME + MAX_METHODS + 40);
@@ -428,6 +501,9 @@ fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
 
 /// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.
 const MAX_METHODS: usize = 100;
+
+/// Bytes of the name of a method that a fallback is given. There is no other bound for what it may keep of it.
+const MAX_FALLBACK_NAME: usize = 1024;
 
 /// Bytes quoted of the name of a method that is not there.
 const MAX_QUOTED_NAME: usize = 80;
