@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use muxado::{Config, Session, StreamType, TypedSession, TypedStream};
 use muxado_rpc::{
     CallError, CallHead, Channel, Code, Codec, Inline, Limits, Metadata, Origin, Peer, Request, Response,
     Router, Shape, Status, layers::TimeoutLayer,
@@ -14,7 +15,10 @@ use support::{
     CODECS, DivideError, WorkClient, WorkServer, Worker,
     feed::{Broken, FeedClient, FeedServer, Feeding, collect},
 };
-use tokio::{io::duplex, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::Instant,
+};
 use tower::service_fn;
 
 /// Is served in the middle; `far` is not among its methods there.
@@ -435,4 +439,143 @@ async fn a_relay_of_relays_works() {
         assert_eq!(doubled.0.len(), 100);
         assert_eq!(client.one(5).await, Ok(5));
     }
+}
+
+/// A relay between two ends that are written by hand: that of a caller, and that of a server.
+struct Bare {
+    caller: TypedSession,
+    server: TypedSession,
+    relay: [Peer; 2],
+}
+
+impl Bare {
+    fn new() -> Self {
+        let ((a, b), (c, d)) = (duplex(4096), duplex(4096));
+        let onward = Peer::builder().no_heartbeat().client(c).unwrap();
+        let inward = Peer::builder().no_heartbeat().fallback(onward.channel()).server(b).unwrap();
+        let (caller, driver) = Session::client(a, Config::default());
+        tokio::spawn(driver);
+        let (server, driver) = Session::server(d, Config::default());
+        tokio::spawn(driver);
+        let [caller, server] = [caller, server].map(TypedSession::new);
+        Self { caller, server, relay: [inward, onward] }
+    }
+
+    async fn open(&self) -> TypedStream {
+        self.caller.open_typed(StreamType::new(7)).await.unwrap()
+    }
+
+    async fn accept(&self) -> TypedStream {
+        loop {
+            let stream = self.server.accept_typed().await.unwrap();
+            if stream.stream_type() == StreamType::new(7) {
+                return stream;
+            }
+        }
+    }
+}
+
+async fn read_line(stream: &mut TypedStream) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(line).unwrap()
+}
+
+async fn read_all(stream: &mut TypedStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+const REQUEST: &str = "{\"method\":\"m\",\"params\":[1]}\n";
+
+#[tokio::test]
+async fn a_call_without_items_is_passed_on_without_an_end_of_items() {
+    for is_late in [false, true] {
+        let bare = Bare::new();
+        let mut near = bare.open().await;
+        near.write_all(REQUEST.as_bytes()).await.unwrap();
+        if !is_late {
+            near.shutdown().await.unwrap();
+        }
+        let mut far = bare.accept().await;
+        let request = read_line(&mut far).await;
+        assert!(request.starts_with("{\"method\":\"m\"") && request.contains("\"params\":[1]"), "{request}");
+        if is_late {
+            near.shutdown().await.unwrap();
+        }
+        // Nothing comes behind it but the end of the stream.
+        assert_eq!(read_all(&mut far).await, "");
+        far.write_all(b"{\"ok\":7}\n").await.unwrap();
+        far.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut near).await, "{\"ok\":7}\n");
+    }
+}
+
+#[tokio::test]
+async fn what_a_relay_passes_on_is_what_it_got() {
+    let bare = Bare::new();
+    let mut near = bare.open().await;
+    near.write_all(REQUEST.as_bytes()).await.unwrap();
+    near.write_all(b"{\"item\":[1, 2]}\n{\"end\":true}\n").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut far = bare.accept().await;
+    assert!(read_line(&mut far).await.starts_with("{\"method\":\"m\""));
+    assert_eq!(read_all(&mut far).await, "{\"item\":[1, 2]}\n{\"end\":true}\n");
+    let answer = "{\"metadata\":{\"k\":\"v\"}}\n{\"item\":{ }}\n{\"ok\":null}\n";
+    far.write_all(answer.as_bytes()).await.unwrap();
+    far.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut near).await, answer);
+}
+
+#[tokio::test]
+async fn items_that_stop_without_an_end_do_not_end_well_behind_a_relay() {
+    let bare = Bare::new();
+    // Of the request: the stream behind the relay is reset.
+    let mut near = bare.open().await;
+    near.write_all(REQUEST.as_bytes()).await.unwrap();
+    near.write_all(b"{\"item\":1}\n").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut far = bare.accept().await;
+    read_line(&mut far).await;
+    assert_eq!(read_line(&mut far).await, "{\"item\":1}\n");
+    assert!(far.read_u8().await.is_err_and(|error| error.kind() != std::io::ErrorKind::UnexpectedEof));
+    assert!(read_all(&mut near).await.contains("data_loss"));
+    // Of the response: the caller is told.
+    let mut near = bare.open().await;
+    near.write_all(REQUEST.as_bytes()).await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut far = bare.accept().await;
+    read_line(&mut far).await;
+    far.write_all(b"{\"item\":1}\n").await.unwrap();
+    far.shutdown().await.unwrap();
+    let answer = read_all(&mut near).await;
+    assert!(answer.starts_with("{\"item\":1}\n{\"err\":") && answer.contains("data_loss"), "{answer}");
+    drop(bare.relay);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_the_server_does_not_take_is_refused() {
+    let bare = Bare::new();
+    let mut control = bare.server.open_typed(StreamType::CONTROL).await.unwrap();
+    control.write_all(b"{\"hello\":{\"codecs\":[\"json\"]}}\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut near = bare.open().await;
+    near.write_all(b"\0\0\0\x04\x92\xa1m\x90").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    near.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.contains("unimplemented") && answer.contains("the serving side does not take"),
+        "{answer}"
+    );
+    assert!(answer.contains("executed"), "{answer}");
+    // The other goes on.
+    let mut near = bare.open().await;
+    near.write_all(REQUEST.as_bytes()).await.unwrap();
+    near.shutdown().await.unwrap();
+    assert!(read_line(&mut bare.accept().await).await.contains("\"params\":[1]"));
 }

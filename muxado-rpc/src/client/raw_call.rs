@@ -202,7 +202,9 @@ impl<C> RawCall<C> {
     }
 
     fn fail(&mut self, status: Status) {
-        self.failure.get_or_insert(status.not_executed());
+        if self.failure.is_none() {
+            self.failure = Some(status.not_executed());
+        }
     }
 
     /// Returns the channel, and the request of the call.

@@ -203,7 +203,10 @@ impl MethodInfo {
     /// Returns the name of the service, such as `calc.Calculator`. A request names its service by the id only: for a
     /// service that is not known here, this is the text of the id, such as `0x57219b6d`.
     pub const fn service(&self) -> &str {
-        text(&self.service)
+        match &self.service {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(name) => name.as_str(),
+        }
     }
 
     /// Returns the id of the service on the wire.
@@ -213,7 +216,10 @@ impl MethodInfo {
 
     /// Returns the name of the method on the wire.
     pub const fn name(&self) -> &str {
-        text(&self.name)
+        match &self.name {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(name) => name.as_str(),
+        }
     }
 
     /// Returns the index of the method in [`ServiceInfo::methods`]; `usize::MAX` for one known only at run time.
@@ -244,13 +250,6 @@ impl MethodInfo {
 
     pub(crate) const fn takes_context(&self) -> bool {
         self.options.takes_context
-    }
-}
-
-const fn text<'a>(name: &'a Cow<'static, str>) -> &'a str {
-    match name {
-        Cow::Borrowed(name) => name,
-        Cow::Owned(name) => name.as_str(),
     }
 }
 
@@ -374,6 +373,19 @@ mod tests {
         // The FNV-1a of this name is 0xffffff60.
         assert_eq!(ServiceId::from_name("s42250407"), ServiceId::new(0x7FFF_FF60));
         assert!(ServiceId::new(0xFFFF_FF00).is_reserved());
+    }
+
+    #[test]
+    fn names_of_run_time_are_shown_escaped_and_cut() {
+        let method = MethodInfo::dynamic("S", format!("a\n{}", "x".repeat(1000)));
+        let shown = method.to_string();
+        assert!(shown.starts_with("S.a\\nxxx") && shown.len() < 100, "{shown}");
+        assert_eq!(format!("{method:?}"), format!("MethodInfo({shown})"));
+        let unknown = MethodInfo::of_unknown(None, ServiceId::new(7), "m");
+        assert_eq!(
+            (unknown.to_string(), unknown.service_id()),
+            ("0x00000007.m".to_owned(), ServiceId::new(7))
+        );
     }
 
     #[test]

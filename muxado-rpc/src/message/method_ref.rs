@@ -50,11 +50,10 @@ impl<T> MethodAnd<T> {
 
     #[inline]
     pub(crate) fn method_ref(&self) -> MethodRef {
-        let method = match self {
-            Self::Static(_, method) => MethodAnd::Static((), *method),
-            Self::Shared(_, method) => MethodAnd::Shared((), Arc::clone(method)),
-        };
-        MethodRef { method }
+        match self {
+            Self::Static(_, method) => (*method).into(),
+            Self::Shared(_, method) => Arc::clone(method).into(),
+        }
     }
 
     #[inline]

@@ -196,14 +196,9 @@ impl BodyStream {
         }
     }
 
-    /// Whether it ended, and there was no body at all.
-    pub(crate) fn is_absent(&self) -> bool {
-        match &self.source {
-            Source::Received(received) => received.is_absent(),
-            Source::Local(local) => local.items.is_absent(),
-            Source::Opening(_) => false,
-            Source::Over => self.was_absent,
-        }
+    /// Whether it has ended, and there was no body at all.
+    pub(crate) const fn was_absent(&self) -> bool {
+        self.was_absent
     }
 
     /// Puts something around the making of items on this side.
@@ -316,7 +311,11 @@ impl BodyStream {
     }
 
     fn close(&mut self, end: BodyEnd) -> Result<(), Panic> {
-        self.was_absent = self.is_absent();
+        self.was_absent |= match &mut self.source {
+            Source::Received(received) => received.is_absent(),
+            Source::Local(local) => local.items.is_absent(),
+            Source::Opening(_) | Source::Over => false,
+        };
         let source = std::mem::replace(&mut self.source, Source::Over);
         let dropped = panics::catch(|| drop(source));
         self.tell(if dropped.is_ok() { end } else { BodyEnd::Failed(Code::Internal) });

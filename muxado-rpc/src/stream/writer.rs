@@ -69,7 +69,7 @@ impl BodyWriter {
 
     /// Whether the call turned out to have no body, which was not known before.
     fn has_no_body(&self) -> bool {
-        self.method.shape() == Shape::Unknown && self.body.is_absent()
+        self.method.shape() == Shape::Unknown && self.body.was_absent()
     }
 
     /// Returns the bytes that are encoded and wait to be written.

@@ -328,7 +328,7 @@ mod tests {
             push_raw_item(codec, &item, 100, &mut raw).unwrap();
             assert_eq!(raw, encoded);
             let whole = raw.len();
-            assert!(push_raw_item(codec, &item, 9, &mut raw).is_err());
+            assert!(push_raw_item(codec, &item, 8, &mut raw).is_err());
             assert_eq!(raw.len(), whole);
             assert!(begins_items(&METHOD, codec, &messages(raw)[0]));
         }

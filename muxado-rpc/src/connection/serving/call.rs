@@ -492,13 +492,13 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn handled(&mut self, about: &About, ended: Result<Result<Response, S::Error>, Panic>) {
         let result = match ended.and_then(|result| panics::catch(|| to_status(result))) {
             Ok(result) => result,
-            Err(panic) => return self.respond_panic(&about, Some(&panic)),
+            Err(panic) => return self.respond_panic(about, Some(&panic)),
         };
-        let dropped = self.drop_handler(&about);
+        let dropped = self.drop_handler(about);
         // A panic of a destructor takes the place of a response, not that of a failure.
         let mut result = result.and_then(|response| dropped.map(|()| response));
         match result.as_mut().ok().and_then(Response::take_body) {
-            Some((body, metadata)) => self.respond_with_body(&about, body, &metadata),
+            Some((body, metadata)) => self.respond_with_body(about, body, &metadata),
             None => self.respond(about.codec(), result),
         }
     }
@@ -509,11 +509,11 @@ impl<S: CallService> ServerCallProj<'_, S> {
             StateProj::Handling { handler, .. } => handler.clear(),
             _ => Ok(()),
         };
-        dropped.map_err(|panic| self.panicked(&about, Some(&panic)))
+        dropped.map_err(|panic| self.panicked(about, Some(&panic)))
     }
 
     fn respond_panic(&mut self, about: &About, panic: Option<&Panic>) {
-        let status = self.panicked(&about, panic);
+        let status = self.panicked(about, panic);
         self.respond(about.codec(), Err(status));
     }
 
@@ -554,7 +554,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
             && let Some(reserved) = self.reserved.as_ref()
             && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
         {
-            return Poll::Ready(Interruption::Late(self.evicted(&about, exhausted)));
+            return Poll::Ready(Interruption::Late(self.evicted(about, exhausted)));
         }
         let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
         ready!(deadline.poll_exceeded(cx));
@@ -611,7 +611,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         };
         if let Some(status) = refused {
             if let Err(panic) = BodyStream::end_of(&mut body, &Err(Failure::Status(status.clone()))) {
-                self.panicked(&about, Some(&panic));
+                self.panicked(about, Some(&panic));
             }
             return self.respond(about.codec(), Err(status));
         }
@@ -670,17 +670,17 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn end_stream(&mut self, about: &About, mut writer: BodyWriter, end: Option<End>) {
         let Some((result, trailer)) = end else {
             if let Err(panic) = writer.abandon() {
-                self.panicked(&about, Some(&panic));
+                self.panicked(about, Some(&panic));
             }
             return self.close();
         };
         // Of several panics one counts.
         let result = match (writer.end(&result), result) {
             (_, Err(Failure::Panic(panic))) | (Err(panic), Ok(())) => {
-                Err(Failure::Status(self.panicked(&about, Some(&panic))))
+                Err(Failure::Status(self.panicked(about, Some(&panic))))
             }
             (Err(panic), failed) => {
-                self.panicked(&about, Some(&panic));
+                self.panicked(about, Some(&panic));
                 failed
             }
             (Ok(()), result) => result,

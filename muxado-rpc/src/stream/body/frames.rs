@@ -135,7 +135,6 @@ impl BodyStream {
             Err(status) => (Err(Failure::Status(status)), Metadata::new()),
         };
         self.is_told = true;
-        let is_absent = self.is_absent();
         if let Err(panic) = self.end(&result) {
             panic.resume();
         }
@@ -145,7 +144,7 @@ impl BodyStream {
             Err(Failure::Status(status)) => Err(CallError::Status(status)),
             Err(Failure::Panic(panic)) => panic.resume(),
         };
-        Poll::Ready((!is_absent).then_some(BodyFrame::End { result, trailer }))
+        Poll::Ready((!self.was_absent()).then_some(BodyFrame::End { result, trailer }))
     }
 
     /// What a message says, if its metadata are within bounds.

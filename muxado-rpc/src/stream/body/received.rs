@@ -36,8 +36,8 @@ pub(crate) struct ReceivedBody {
     memory: Option<Arc<CallMemory>>,
     /// What sends a body the other way meanwhile.
     forwarding: Option<ForwardTask>,
-    /// The first message, which was read before it was known to be one of a body.
-    first: Option<Bytes>,
+    /// The first message, which was read before it was known to be one of a body. Few have any.
+    first: Option<Box<Bytes>>,
     /// The stream may end without a message, and there is no body then.
     is_optional: bool,
     /// So it did.
@@ -112,7 +112,7 @@ impl ReceivedBody {
 
     /// Begins with a message that was read already.
     pub(crate) fn with_first(mut self, message: Bytes) -> Self {
-        self.first = Some(message);
+        self.first = Some(Box::new(message));
         self
     }
 
@@ -169,7 +169,7 @@ impl ReceivedBody {
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         if let Some(first) = self.first.take() {
             self.messages += 1;
-            return Poll::Ready(Ok(Some(first)));
+            return Poll::Ready(Ok(Some(*first)));
         }
         let memory = self.memory.as_ref().map(|memory| (memory, Purpose::Request));
         let bounds = Bounds { max_message_size: self.limits.max_message_size, memory };

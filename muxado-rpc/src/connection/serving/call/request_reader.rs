@@ -28,7 +28,7 @@ use crate::{
 
 /// A request that is being read.
 pub(super) struct RequestReader {
-    service: Result<Callee, Unknown>,
+    target: Target,
     /// What came with the stream.
     first: Option<Bytes>,
     /// When its first frame was read: time limits count from then.
@@ -54,6 +54,41 @@ struct Authorised {
     extensions: Extensions,
 }
 
+/// Where the call goes: in two words, because thousands of calls may wait for their requests.
+enum Target {
+    Service {
+        service: &'static ServiceInfo,
+        has_fallback: bool,
+    },
+    Fallback(ServiceId),
+    /// Not here; the router says what is.
+    Unknown {
+        id: ServiceId,
+        router: Router,
+    },
+}
+
+impl Target {
+    fn of(id: ServiceId, router: &Router) -> Self {
+        let has_fallback = router.has_fallback();
+        match router.service(id) {
+            Some(service) => Self::Service { service, has_fallback },
+            None if has_fallback => Self::Fallback(id),
+            None => Self::Unknown { id, router: router.clone() },
+        }
+    }
+
+    fn callee(&self) -> Result<Callee, (ServiceId, &Router)> {
+        match self {
+            Self::Service { service, has_fallback } => {
+                Ok(Callee { service: Some(service), id: service.id(), has_fallback: *has_fallback })
+            }
+            Self::Fallback(id) => Ok(Callee { service: None, id: *id, has_fallback: true }),
+            Self::Unknown { id, router } => Err((*id, router)),
+        }
+    }
+}
+
 /// Who takes the call: a service, or the fallback of the router.
 #[derive(Clone, Copy)]
 struct Callee {
@@ -64,11 +99,6 @@ struct Callee {
 }
 
 impl Callee {
-    fn of(id: ServiceId, router: &Router) -> Option<Self> {
-        let (service, has_fallback) = (router.service(id), router.has_fallback());
-        (service.is_some() || has_fallback).then_some(Self { service, id, has_fallback })
-    }
-
     /// Returns the method with this name.
     fn method(self, name: &str) -> Result<MethodRef, Status> {
         match self.service.and_then(|service| service.method(name)) {
@@ -89,12 +119,6 @@ impl fmt::Display for Callee {
             None => write!(f, "{}", self.id),
         }
     }
-}
-
-/// A service that is not here, and those that are.
-struct Unknown {
-    id: ServiceId,
-    router: Router,
 }
 
 /// What became of reading a request.
@@ -135,9 +159,9 @@ impl ReadChunks for Chunks<'_> {
 
 impl RequestReader {
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
-        let service = Callee::of(id, router).ok_or_else(|| Unknown { id, router: router.clone() });
+        let target = Target::of(id, router);
         let reader = MessageReader::default();
-        Self { service, first, arrived, reader, first_byte: None, early: None }
+        Self { target, first, arrived, reader, first_byte: None, early: None }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -188,7 +212,7 @@ impl RequestReader {
         };
         let is_authorised = shared.authorize().is_none() || self.is_authorised();
         let mut chunks = Chunks { first: &mut self.first, stream };
-        let received = match &self.service {
+        let received = match self.target.callee() {
             Ok(_) if refused.is_err() => Poll::Pending,
             Ok(callee) => {
                 let purpose = if is_authorised { Purpose::Request } else { Purpose::Unauthorised };
@@ -196,10 +220,10 @@ impl RequestReader {
                 let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
                 let read = self.reader.poll_message(cx, &mut chunks, bounds);
                 read.map(|read| {
-                    received(*callee, &mut self.reader, read, self.early.take(), self.arrived, shared)
+                    received(callee, &mut self.reader, read, self.early.take(), self.arrived, shared)
                 })
             }
-            Err(unknown) => unknown.poll_refuse(cx, &mut chunks),
+            Err(unknown) => poll_refuse(cx, &mut chunks, unknown),
         };
         if let Poll::Ready(received) = received {
             return Poll::Ready(received);
@@ -262,7 +286,7 @@ impl RequestReader {
         authorize: &Authorize,
         shared: &ConnectionShared,
     ) -> Result<(), (Codec, Status)> {
-        let (Some(first), Ok(callee)) = (beginning.first(), &self.service) else { return Ok(()) };
+        let (Some(first), Ok(callee)) = (beginning.first(), self.target.callee()) else { return Ok(()) };
         if !looks_at(self.early.as_deref(), beginning) {
             return Ok(());
         }
@@ -273,7 +297,7 @@ impl RequestReader {
             return Ok(());
         };
         let size = told_size(codec, beginning);
-        let authorised = authorise_head(*callee, codec, head, size, authorize, shared);
+        let authorised = authorise_head(callee, codec, head, size, authorize, shared);
         self.early = Some(Box::new(Early::Authorised(authorised.map_err(|status| (codec, status))?)));
         Ok(())
     }
@@ -297,17 +321,17 @@ impl RequestReader {
     }
 }
 
-impl Unknown {
-    /// Refuses a call once its codec is known: there is nobody to read on for.
-    fn poll_refuse(&self, cx: &mut Context<'_>, chunks: &mut Chunks<'_>) -> Poll<Received> {
-        let codec = match ready!(chunks.poll_chunk(cx)) {
-            Ok(chunk) => {
-                chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte)
-            }
-            Err(_) => return Poll::Ready(Received::Nothing),
-        };
-        Poll::Ready(Received::Refused(codec, self.router.unknown_service(self.id)))
-    }
+/// Refuses a call of a service that is not here once its codec is known: there is nobody to read on for.
+fn poll_refuse(
+    cx: &mut Context<'_>,
+    chunks: &mut Chunks<'_>,
+    (id, router): (ServiceId, &Router),
+) -> Poll<Received> {
+    let codec = match ready!(chunks.poll_chunk(cx)) {
+        Ok(chunk) => chunk.and_then(|chunk| chunk.first().copied()).map_or(Codec::Json, Codec::of_first_byte),
+        Err(_) => return Poll::Ready(Received::Nothing),
+    };
+    Poll::Ready(Received::Refused(codec, router.unknown_service(id)))
 }
 
 /// What became of reading a request that came to this.
