@@ -33,9 +33,6 @@ mod gateway {
     use muxado_rpc::{BodyFrame, BoxChannel, CallError, Codec, Status};
     use serde_json::{Value, json};
 
-    /// The headers that go along as metadata.
-    const FORWARDED: [&str; 3] = ["authorization", "traceparent", "tracestate"];
-
     pub fn router(channel: BoxChannel) -> Router {
         Router::new().route("/{service}/{method}", post(call)).with_state(channel)
     }
@@ -48,21 +45,19 @@ mod gateway {
         params: Bytes,
     ) -> Response {
         let mut call = channel.call_raw(service, method).codec(Codec::Json).timeout(Duration::from_secs(10));
-        for name in FORWARDED {
+        for name in ["authorization", "traceparent", "tracestate"] {
             if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
                 call = call.metadata(name, value);
             }
         }
         let call = if params.is_empty() { call } else { call.raw_params(params) };
-        let response = match call.send().await {
-            Ok(response) => response,
-            Err(status) => return refuse(status),
-        };
-        match response.into_body().map_err(|response| response.into_bytes()) {
-            Ok(items) => Body::from_stream(items.map(line)).into_response(),
-            Err(Ok(value)) => ([(CONTENT_TYPE, "application/json")], value).into_response(),
-            Err(Err(CallError::App(error))) => refuse(error.into()),
-            Err(Err(CallError::Status(status))) => refuse(status),
+        let returned =
+            call.send().await.map(|response| response.into_body().map_err(|value| value.into_bytes()));
+        match returned {
+            Ok(Ok(items)) => Body::from_stream(items.map(line)).into_response(),
+            Ok(Err(Ok(value))) => ([(CONTENT_TYPE, "application/json")], value).into_response(),
+            Ok(Err(Err(CallError::App(error)))) => refuse(error.into()),
+            Ok(Err(Err(CallError::Status(status)))) | Err(status) => refuse(status),
         }
     }
 

@@ -17,6 +17,35 @@ use support::{
 };
 use tokio::{io::duplex, time::Instant};
 
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Order {
+    id: u64,
+    price: f64,
+    discount: Option<i8>,
+    note: Option<String>,
+    lines: Vec<(String, u32)>,
+    kind: Kind,
+}
+
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Kind {
+    Plain,
+    Gift { to: String },
+}
+
+#[muxado_rpc::service]
+trait Shop {
+    async fn order(&self, order: Order, urgent: bool) -> Result<Order, Order>;
+}
+
+struct Open;
+
+impl Shop for Open {
+    async fn order(&self, order: Order, urgent: bool) -> Result<Order, Order> {
+        if urgent { Err(order) } else { Ok(order) }
+    }
+}
+
 /// A service with an id of its own.
 #[muxado_rpc::service(id = 7)]
 trait Seven {
@@ -47,6 +76,7 @@ impl Pair {
             .serve(FeedServer::new(feeding.clone()))
             .serve(WorkServer::new(worker.clone()))
             .serve(SevenServer::new(Always))
+            .serve(ShopServer::new(Open))
             .server(b)
             .unwrap();
         let caller = Peer::builder().no_heartbeat().client(a).unwrap();
@@ -75,6 +105,29 @@ async fn parameters_are_any_value_by_name_or_position() {
 }
 
 #[tokio::test]
+async fn json_values_stand_for_structures_in_either_codec() {
+    let pair = Pair::new();
+    for kind in [json!("Plain"), json!({"Gift": {"to": "Eve"}})] {
+        let order = json!({
+            "id": u64::MAX, "price": 3, "discount": -5, "note": null, "lines": [["tea", 2], ["cup", 1]], "kind": kind,
+        });
+        for codec in CODECS {
+            let call =
+                |urgent| pair.call(codec, "Shop", "order").params(&json!({"order": order, "urgent": urgent}));
+            let returned: Value = call(false).call().await.unwrap();
+            assert_eq!(
+                (&returned["id"], &returned["lines"], &returned["kind"]),
+                (&json!(u64::MAX), &order["lines"], &kind)
+            );
+            let known: Order = call(false).call().await.unwrap();
+            assert_eq!((known.price, known.discount, known.note), (3.0, Some(-5), None));
+            let Err(CallError::App(error)) = call(true).call::<Value>().await else { panic!("no error") };
+            assert_eq!(error.decode::<Value>().unwrap(), returned);
+        }
+    }
+}
+
+#[tokio::test]
 async fn bytes_go_and_come_as_they_are() {
     let pair = Pair::new();
     for (codec, params, value) in [
@@ -86,7 +139,7 @@ async fn bytes_go_and_come_as_they_are() {
         let cut = pair.call(codec, "Work", "echo").raw_params(&params[..params.len() - 2]);
         let Err(CallError::Status(status)) = cut.call_bytes().await else { panic!("sent") };
         assert_eq!((status.code(), status.executed()), (Code::InvalidArgument, Executed::No));
-        assert!(status.message().starts_with("Work.echo: cannot encode the parameters"), "{status}");
+        assert!(status.message().starts_with("Work.echo: the parameters are not one value in"), "{status}");
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use muxado::{Config, Session, StreamType, TypedSession, TypedStream};
 use muxado_rpc::{
-    CallError, CallHead, Channel, Code, Codec, Inline, Limits, Metadata, Origin, Peer, Request, Response,
-    Router, Shape, Status, layers::TimeoutLayer,
+    BoxChannel, CallError, CallHead, Channel, Code, Codec, Inline, Limits, Metadata, Origin, Peer, Reconnect,
+    Request, Response, Router, Shape, Status,
+    layers::{RetryPolicy, TimeoutLayer, TraceLayer},
 };
 use support::{
     CODECS, DivideError, WorkClient, WorkServer, Worker,
@@ -19,7 +20,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     time::Instant,
 };
-use tower::service_fn;
+use tower::{ServiceBuilder, retry::RetryLayer, service_fn};
 
 /// Is served in the middle; `far` is not among its methods there.
 #[muxado_rpc::service(name = "Middle")]
@@ -302,6 +303,34 @@ async fn streams_of_a_relay_take_places_among_those_that_stream() {
         assert_eq!(row.feed(codec).one(5).await, Ok(5));
         drop(open);
         row.assert_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_may_reconnect_and_have_layers_towards_the_server() {
+    let connect = || async {
+        let (near, far) = duplex(4096);
+        let server = Peer::builder().serve(FeedServer::new(Feeding::default())).server(far).unwrap();
+        tokio::spawn(async move { server.closed().await });
+        Ok::<_, std::io::Error>(near)
+    };
+    let upstream = Reconnect::builder().connector(connect).build().unwrap();
+    let upstream = ServiceBuilder::new()
+        .layer(BoxChannel::layer())
+        .layer(RetryLayer::new(RetryPolicy::new(3)))
+        .layer(TraceLayer::client())
+        .service(upstream);
+    let (a, b) = duplex(4096);
+    let _relay =
+        Peer::builder().no_heartbeat().layer(TraceLayer::server()).fallback(upstream).server(b).unwrap();
+    let caller = Peer::builder().no_heartbeat().client(a).unwrap();
+    for codec in CODECS {
+        let client = FeedClient::new(caller.channel()).with_codec(codec);
+        assert_eq!(client.one(5).await, Ok(5));
+        assert_eq!(collect(&mut client.count(100).await.unwrap()).await.0.len(), 100);
+        assert_eq!(client.sum(stream::iter(1..=100)).await, Ok(5050));
+        let doubled = collect(&mut client.double(stream::iter([1, 2])).await.unwrap()).await;
+        assert_eq!(doubled, (vec![2, 4], None));
     }
 }
 

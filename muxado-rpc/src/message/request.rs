@@ -159,7 +159,7 @@ impl Request {
         let method = method.into();
         match raw_value(codec, params.into()) {
             Ok(params) => Ok(Self::from_parts(method, codec, params, None)),
-            Err(error) => Err(cannot_encode(&method, codec, &error)),
+            Err(error) => Err(no_value(&method, codec, &error)),
         }
     }
 
@@ -183,7 +183,7 @@ impl Request {
     pub fn set_raw_params(&mut self, params: impl Into<Bytes>) -> Result<(), Status> {
         let codec = self.codec();
         self.params =
-            raw_value(codec, params.into()).map_err(|error| cannot_encode(self.method(), codec, &error))?;
+            raw_value(codec, params.into()).map_err(|error| no_value(self.method(), codec, &error))?;
         Ok(())
     }
 
@@ -382,6 +382,12 @@ impl Request {
 
 fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
     Status::invalid_argument(format!("{method}: cannot encode the parameters as {codec}: {error}"))
+        .not_executed()
+}
+
+/// What to say of parameters that the application has encoded itself.
+fn no_value(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
+    Status::invalid_argument(format!("{method}: the parameters are not one value in {codec}: {error}"))
         .not_executed()
 }
 

@@ -127,6 +127,9 @@ impl Router {
     /// # let _ = router;
     /// ```
     ///
+    /// What the peer tells of itself ([`PeerCapabilities`](crate::PeerCapabilities)) lists the services that are here, not
+    /// those behind the fallback.
+    ///
     /// [`MethodInfo::service`]: crate::MethodInfo::service
     /// [`MethodInfo::shape`]: crate::MethodInfo::shape
     /// [`Shape::Unknown`]: crate::Shape::Unknown
