@@ -195,6 +195,9 @@ impl Response {
 
     /// Returns the stream of items, if the method returns one; else the response as it was.
     ///
+    /// Metadata that came over a connection are [frames](crate::BodyFrame::Metadata) of the body. Those that a service in
+    /// this process or a layer has put in front are in [`metadata`](Self::metadata), and gone with the response.
+    ///
     /// # Errors
     ///
     /// Returns the response if it has no body.
