@@ -1,6 +1,8 @@
 //! What makes calls: what generated clients share, and connections that are replaced.
 
 pub(crate) mod backoff;
+pub(crate) mod box_channel;
 pub(crate) mod core;
 pub(crate) mod in_process;
+pub(crate) mod raw_call;
 pub mod reconnect;

@@ -7,6 +7,8 @@
 //! | [`TraceLayer`] | both | creates a `tracing` span for each call and passes W3C trace context on |
 //! | [`ConcurrencyLimitLayer`] | both | limits the calls under way at a time, each to the end of its stream |
 //! | [`TimeoutLayer`] | both | limits the time of a call, to the end of its stream |
+//! | [`InFlightLayer`] | both | counts the calls under way, each to the end of its stream; a load for `tower::balance` |
+//! | [`HoldLayer`] | both | holds a value of the application, such as a permit, to the end of each call and its stream |
 //! | [`RetryPolicy`] | calling | tells `tower::retry` which calls may be tried again |
 //!
 //! The layers go around a [`Channel`](crate::Channel) or [`Reconnect`](crate::Reconnect), into `layer` of the
@@ -23,11 +25,12 @@
 //! |---|---|---|
 //! | `timeout` | limits the call | limits the time until the stream begins; use [`TimeoutLayer`] |
 //! | `concurrency_limit`, `GlobalConcurrencyLimitLayer` | limits the calls under way | counts a call until its stream begins; use [`ConcurrencyLimitLayer`] |
-//! | `load` (`PendingRequests`), `balance` | counts the calls under way | counts a call until its stream begins |
+//! | `load` (`PendingRequests`), `balance` | counts the calls under way | counts a call until its stream begins; use [`InFlightLayer`] as the load |
 //! | `retry` | repeats calls as [`RetryPolicy`] says | decides before the first item |
 //! | `rate_limit`, `buffer`, `load_shed`, `filter`, `map_request` | work as they are | work as they are |
 //!
-//! A layer of your own learns of the end of a stream with [`Body::on_end`](crate::Body::on_end).
+//! A layer of your own learns of the end of a stream with [`Body::on_end`](crate::Body::on_end). It sees each item, and
+//! replaces items and the end, with [`Body::map_frames`](crate::Body::map_frames) and its like.
 //!
 //! # Example
 //!
@@ -90,6 +93,8 @@ macro_rules! accessors {
 
 mod auth;
 mod concurrency_limit;
+mod hold;
+mod in_flight;
 mod metadata;
 mod retry;
 mod timeout;
@@ -100,6 +105,8 @@ pub use self::metadata::MetadataLayer;
 pub use self::{
     auth::{Auth, AuthFuture, AuthLayer},
     concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer},
+    hold::{Hold, HoldFuture, HoldLayer},
+    in_flight::{Counted, InFlight, InFlightLayer},
     metadata::{AddMetadata, AddMetadataLayer},
     retry::{RetryPause, RetryPolicy},
     timeout::{Timeout, TimeoutFuture, TimeoutLayer},

@@ -79,21 +79,45 @@
 //!
 //! An error of a layer becomes a status: [`Code::DeadlineExceeded`] for `timeout`,
 //! [`Code::ResourceExhausted`] for `load_shed`. A request for a service or method that is not served is
-//! refused before any layer sees it.
+//! refused before any layer sees it, unless there is a [fallback](Router::fallback).
 //!
 //! [`layers`] has layers for authentication, metadata, tracing, limits and retries, and says which of Tower's
 //! own layers know nothing of streams.
+//!
+//! # Names known only at run time
+//!
+//! [`Channel::call_raw`] calls a method that no trait describes here; see [`RawCall`]. [`Router::fallback`], also of the
+//! builders, takes the calls of services and methods that are not served, with their names and their encoded bodies: a
+//! channel there is a relay. Gateways, proxies and command-line tools are written with these, without generated code.
+//!
+//! ```
+//! use muxado_rpc::{Channel, Peer, Status};
+//! use serde_json::{Value, json};
+//!
+//! async fn add(channel: &Channel) -> Result<Value, Status> {
+//!     let sum = channel.call_raw("Calculator", "add").params(&json!({"a": 1, "b": 2})).send().await?;
+//!     sum.into_value().map_err(|error| Status::aborted(error.to_string()))
+//! }
+//!
+//! fn relay<Io>(near: Io, upstream: Channel) -> Result<Peer, muxado_rpc::RegistrationError>
+//! where
+//!     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+//! {
+//!     Peer::builder().fallback(upstream).server(near)
+//! }
+//! # let _ = (add, relay::<tokio::io::DuplexStream>);
+//! ```
 //!
 //! # What is public
 //!
 //! The API has three tiers:
 //!
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
-//!    [`Reconnect`], [`Context`], [`Streaming`], [`CallError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
-//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
+//!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`CallError`], [`RawError`],
+//!    [`Status`], [`Code`], [`AppError`], [`Codec`], [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
 //!    and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
-//!    [`Extensions`], [`MethodInfo`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
+//!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
 //! 3. **Generated code** uses the hidden module `__private`, which may change with any release. Do not use
 //!    it by hand.
@@ -119,6 +143,8 @@ pub use muxado_rpc_macros::{AppError, service};
 pub use self::{
     client::{
         backoff::Backoff,
+        box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
+        raw_call::RawCall,
         reconnect::{self, Reconnect},
     },
     codec::{Codec, UnknownCodec},
@@ -138,15 +164,17 @@ pub use self::{
     message::{
         BoxError,
         app_error::AppError,
-        body::{Body, BodyEnd},
+        body::{Body, BodyEnd, BodyFrame},
         call_error::CallError,
         extensions::Extensions,
         layered::Layered,
         limits::Limits,
         metadata::Metadata,
         method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
+        method_ref::MethodRef,
         payload::Payload,
         peer_info::PeerInfo,
+        raw_error::RawError,
         request::Request,
         response::Response,
         status::{Code, Executed, Origin, Status},

@@ -89,7 +89,7 @@ where
 
 /// The items of a request.
 pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streaming<T>, Status> {
-    let method = request.method();
+    let method = request.method_ref();
     let items = request
         .take_input()
         .ok_or_else(|| Status::invalid_argument(format!("{method}: the request has no stream of items")))

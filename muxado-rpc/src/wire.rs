@@ -16,9 +16,9 @@ pub(crate) use self::{
     early_head::early_head,
     head::{Beginning, MAX_BEGINNING, codec_of, peek_request},
     item::{
-        ItemError, ItemMessage, decode_item_message, push_input_end, push_item, push_message,
-        push_metadata as push_metadata_message, push_output_end, quick_item, quick_json, quick_packed,
-        received_size, single_response,
+        ItemError, ItemMessage, begins_items, decode_item_message, push_input_end, push_item, push_message,
+        push_metadata as push_metadata_message, push_output_end, push_raw_item, quick_item, quick_json,
+        quick_packed, received_size, single_response,
     },
     message::{MessageDecoder, MessageError, whole_message},
     request::{RequestHead, decode_request, encode_request, quick_request},

@@ -37,7 +37,7 @@ macro_rules! behind {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_not_allowed_reaches_no_handler() {
     let auth = AuthLayer::new(|request: &mut Request| {
-        let (token, method) = (request.metadata_mut().remove("token"), request.method());
+        let (token, method) = (request.metadata_mut().remove("token"), request.method_ref());
         async move {
             // As a look-up elsewhere does.
             tokio::time::sleep(SECOND).await;

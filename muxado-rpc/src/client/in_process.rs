@@ -12,7 +12,7 @@ use std::{
 use tokio::runtime::{Builder, Handle};
 
 use crate::{
-    MethodInfo, Request, Response, Status,
+    MethodRef, Request, Response, Status,
     stream::{
         body::BodyStream,
         deadline::{Deadline, LazyDeadline, TimeLimit},
@@ -26,9 +26,9 @@ use crate::{
 type Call = Pin<Box<dyn Future<Output = Result<Response, Status>> + Send>>;
 
 /// The time limit of a request that came by no connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InProcessLimit {
-    method: &'static MethodInfo,
+    method: MethodRef,
     limit: TimeLimit,
 }
 
@@ -39,7 +39,7 @@ impl InProcessLimit {
             .arrive_in_process()
             .then(|| TimeLimit::of(request))
             .flatten()
-            .map(|limit| Self { method: request.method(), limit })
+            .map(|limit| Self { method: request.method_ref(), limit })
     }
 
     /// Holds a call to it.
@@ -55,7 +55,7 @@ impl InProcessLimit {
 
 /// A call that is held to a time limit.
 struct Held {
-    method: &'static MethodInfo,
+    method: MethodRef,
     deadline: LazyDeadline,
     /// `None` once it is over.
     call: Option<Call>,
@@ -66,14 +66,14 @@ impl Future for Held {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { method, deadline, call } = &mut *self;
-        let (method, limit) = (*method, deadline.limit());
+        let limit = deadline.limit();
         let Some(running) = call else {
             return Poll::Ready(Err(Status::internal("a call was polled after its end")));
         };
         if let Poll::Ready(mut result) = deadline::within(Some(limit.at()), || running.as_mut().poll(cx)) {
             *call = None;
             if let Some(body) = result.as_mut().ok().and_then(Response::body_mut) {
-                BodyStream::hold_to(body, method, Deadline::new(limit));
+                BodyStream::hold_to(body, method.clone(), Deadline::new(limit));
             }
             return Poll::Ready(result);
         }
@@ -88,7 +88,7 @@ impl Future for Held {
 }
 
 /// Runs a call that nobody waits for any more to its end, in a task of its own.
-pub(crate) fn finish(method: &'static MethodInfo, call: Call) {
+pub(crate) fn finish(method: &MethodRef, call: Call) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(CatchUnwind::new(None, call))),
         Err(_) => {

@@ -16,8 +16,8 @@ use tower_service::Service;
 use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
-    Origin, PeerCapabilities, PeerInfo, Request, Response, Status, connection::shared::ConnectionShared,
-    support::depth::Depth, wire::encode_request,
+    Codec, MethodInfo, Origin, PeerCapabilities, PeerInfo, Request, Response, Status,
+    connection::shared::ConnectionShared, support::depth::Depth, wire::encode_request,
 };
 
 /// A Tower service from [`Request`] to [`Response`] that calls the services of the peer.
@@ -215,17 +215,20 @@ impl Channel {
     /// Returns what a call holds, and sets what its request tells of this channel.
     #[inline]
     fn prepare(&self, request: &mut Request) -> Result<&Hold, Status> {
-        let method = request.method();
         let timeout = request.effective_timeout();
         request.set_timeout(timeout);
         let codec = request.codec();
         let hold = self.hold.as_ref().ok_or_else(|| no_connection().not_executed())?;
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Status::deadline_exceeded(format!("{method}: no time is left")).not_executed());
+            return Err(Status::deadline_exceeded(format!("{}: no time is left", request.method())).not_executed());
         }
         if request.body_mut().is_some_and(|items| items.codec() != codec) {
+            let method = request.method();
             let problem = format!("{method}: the items are in another codec than the parameters");
             return Err(Status::internal(problem).not_executed());
+        }
+        if request.has_arrived() || request.static_method().is_none() {
+            check_codec(request.method(), codec, hold.shared())?;
         }
         let depth = request.outgoing_depth().max(hold.depth());
         request.set_depth(depth);
@@ -253,7 +256,7 @@ impl Service<Request> for Channel {
         };
         match encode_request(&mut request, hold.shared().send_limits()) {
             Ok(message) => {
-                let call = Call::new(request.method(), request.codec(), request.depth(), hold.clone());
+                let call = Call::new(request.method_ref(), request.codec(), request.depth(), hold.clone());
                 CallFuture::new(call, request.timeout(), message, request.take_input())
             }
             Err(status) => CallFuture::failed(status),
@@ -275,6 +278,18 @@ struct Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.session().close(ErrorCode::NO_ERROR, "");
+    }
+}
+
+/// Refuses a call whose codec was chosen by somebody else and is none of the peer's, as far as it has told.
+fn check_codec(method: &MethodInfo, codec: Codec, shared: &ConnectionShared) -> Result<(), Status> {
+    let known = shared.remote().info();
+    match known.as_ref().and_then(|known| known.codecs()) {
+        Some(codecs) if !codecs.contains(&codec) => {
+            let problem = format!("{method}: the call is in {codec}, which the serving side does not take");
+            Err(Status::unimplemented(problem).not_executed())
+        }
+        _ => Ok(()),
     }
 }
 

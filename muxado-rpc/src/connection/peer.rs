@@ -192,6 +192,16 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Sets a service for all calls of services and methods that are not served here; see [`Router::fallback`](crate::Router::fallback). With a
+    /// [`Channel`](crate::Channel) the peer passes them on to another peer.
+    pub fn fallback<S>(mut self, service: S) -> Self
+    where
+        S: CallService + Sync,
+    {
+        self.setup.fallback(service);
+        self
+    }
+
     /// Puts a Tower layer around all services.
     ///
     /// Layers run in the order in which they were added: the first added sees a request first.

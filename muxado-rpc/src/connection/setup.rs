@@ -74,6 +74,10 @@ impl Setup {
         self.router = self.router.clone().and_then(|router| router.add(service));
     }
 
+    pub(crate) fn fallback<S: CallService + Sync>(&mut self, service: S) {
+        self.router = self.router.clone().map(|router| router.fallback(service));
+    }
+
     /// Gives the connections that are made from now on what they share: clones of a builder make peers and servers
     /// that have nothing to do with each other.
     pub(crate) fn begin_anew(&mut self, is_server: bool) {

@@ -41,7 +41,7 @@ use crate::{BoxError, Request, Status};
 /// }
 ///
 /// let auth = AuthLayer::new(|request: &mut Request| {
-///     let (token, method) = (request.metadata_mut().remove("token"), request.method());
+///     let (token, method) = (request.metadata_mut().remove("token"), request.method_ref());
 ///     async move {
 ///         let User(user) = user_of(token).await?;
 ///         if method.name() == "delete" && user != "admin" {

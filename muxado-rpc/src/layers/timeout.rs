@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxError, MethodInfo, Request, Response, Status,
+    BoxError, MethodRef, Request, Response, Status,
     client::in_process::finish,
     message::status::from_box_error,
     stream::{
@@ -83,7 +83,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> TimeoutFuture<S::Future> {
-        let method = request.method();
+        let method = request.method_ref();
         let is_served = request.has_arrived();
         let limit = limit_time(&mut request, self.timeout);
         let future = self.inner.call(request);
@@ -119,7 +119,7 @@ fn limit_time(request: &mut Request, timeout: Duration) -> Option<TimeLimit> {
 #[must_use = "futures do nothing unless polled"]
 #[expect(missing_debug_implementations, reason = "futures on their way have no more to show")]
 pub struct TimeoutFuture<F> {
-    method: &'static MethodInfo,
+    method: MethodRef,
     deadline: Option<LazyDeadline>,
     /// The deadline for calls of the handler.
     inherited: Option<Instant>,
@@ -163,13 +163,13 @@ where
         if let Poll::Ready(mut result) = deadline::within(*this.inherited, || this.call.as_mut().poll(cx)) {
             let body = result.as_mut().ok().and_then(Response::body_mut);
             if let (Some(body), Some(deadline)) = (body, this.deadline) {
-                BodyStream::hold_to(body, this.method, Deadline::new(deadline.limit()));
+                BodyStream::hold_to(body, this.method.clone(), Deadline::new(deadline.limit()));
             }
             return Poll::Ready(result);
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
         ready!(deadline.poll_exceeded(cx));
-        let method = *this.method;
+        let method = &*this.method;
         // A panic in a destructor does not change what became of the call.
         drop(panics::catch(|| give_up(method, this.call)));
         Poll::Ready(Err(deadline.limit().status(method, "no answer within TimeoutLayer's time limit")))
@@ -177,7 +177,7 @@ where
 }
 
 /// Drops a call, unless it must finish.
-fn give_up<F>(method: &'static MethodInfo, mut call: Pin<&mut Call<F>>) {
+fn give_up<F>(method: &MethodRef, mut call: Pin<&mut Call<F>>) {
     if let CallProjection::MustFinish(future) = call.as_mut().project() {
         let over = Box::pin(std::future::ready(Err(Status::cancelled(""))));
         finish(method, std::mem::replace(future, over));

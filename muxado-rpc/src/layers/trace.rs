@@ -16,6 +16,7 @@ use crate::{
     Body, BodyEnd, BoxError, Code, PeerInfo, Request, Response, Status,
     message::{limits::SendLimit, status},
     stream::body::{BodySource, BodyStream, BoxBodySource, Step},
+    support::truncate::Brief,
 };
 
 /// Creates a `tracing` span for each call and passes W3C trace context on in its metadata.
@@ -87,8 +88,8 @@ impl TraceLayer {
         let span = tracing::info_span!(
             "rpc",
             rpc.system = "muxado",
-            rpc.service = method.service(),
-            rpc.method = method.name(),
+            rpc.service = %Brief(method.service()),
+            rpc.method = %Brief(method.name()),
             rpc.status = field::Empty,
             side = if self.side == Side::Client { "client" } else { "server" },
             peer = field::Empty,
@@ -256,6 +257,10 @@ impl BodySource for TracedItems {
             Some(context) => context.sync_scope(|| this.items.as_mut().poll_fill(cx, limit, buf)),
             None => this.items.as_mut().poll_fill(cx, limit, buf),
         }
+    }
+
+    fn is_absent(&self) -> bool {
+        self.items.is_absent()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Descriptions of services and methods: names, ids, options.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use tower_layer::Layer;
 
-use crate::message::layered::Layered;
+use crate::{message::layered::Layered, support::truncate::brief};
 
 /// The id of a service on the wire: the type of each stream that carries one of its calls.
 ///
@@ -68,12 +68,23 @@ impl fmt::Debug for ServiceId {
 
 /// The description of a method. Generated code creates one for each method; [`Request::method`] returns it to layers.
 ///
+/// A method that is known only at run time is described by [`dynamic`](Self::dynamic). A call needs the names only; the
+/// rest is what the caller knows of the method.
+///
+/// ```
+/// use muxado_rpc::{MethodInfo, ServiceId, Shape};
+///
+/// let method = MethodInfo::dynamic("calc.Calculator", "add");
+/// assert_eq!(method.service_id(), ServiceId::from_name("calc.Calculator"));
+/// assert_eq!(method.shape(), Shape::Unknown);
+/// ```
+///
 /// [`Request::method`]: crate::Request::method
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MethodInfo {
-    service: &'static str,
+    service: Cow<'static, str>,
     service_id: ServiceId,
-    name: &'static str,
+    name: Cow<'static, str>,
     index: usize,
     options: MethodOptions,
 }
@@ -106,6 +117,9 @@ impl MethodOptions {
 
 /// Which sides of a call stream items.
 ///
+/// The shape is no part of a request: both sides know it from the method. Where it is [`Unknown`](Self::Unknown), what is
+/// sent tells.
+///
 /// ```
 /// use muxado_rpc::Shape;
 ///
@@ -122,15 +136,18 @@ pub enum Shape {
     ClientStreaming,
     /// A stream of items each way.
     Bidirectional,
+    /// Not known on this side: that of a call which a [fallback](crate::Router::fallback) takes, or of a method
+    /// [known only at run time](MethodInfo::dynamic).
+    Unknown,
 }
 
 impl Shape {
-    /// Returns whether the caller sends a stream of items.
+    /// Returns whether the caller sends a stream of items. False if the shape is unknown.
     pub const fn streams_input(self) -> bool {
         matches!(self, Self::ClientStreaming | Self::Bidirectional)
     }
 
-    /// Returns whether the method returns a stream of items.
+    /// Returns whether the method returns a stream of items. False if the shape is unknown.
     pub const fn streams_output(self) -> bool {
         matches!(self, Self::ServerStreaming | Self::Bidirectional)
     }
@@ -138,7 +155,44 @@ impl Shape {
 
 impl MethodInfo {
     pub(crate) const fn new(service: &'static str, id: u32, name: &'static str, index: usize) -> Self {
+        let (service, name) = (Cow::Borrowed(service), Cow::Borrowed(name));
         Self { service, service_id: ServiceId::new(id), name, index, options: MethodOptions::DEFAULT }
+    }
+
+    /// Describes a method that is known only at run time, of [unknown shape](Shape::Unknown). The id of the service is the
+    /// one that follows from its name.
+    pub fn dynamic(service: impl Into<Cow<'static, str>>, name: impl Into<Cow<'static, str>>) -> Self {
+        let (service, name) = (service.into(), name.into());
+        let service_id = ServiceId::from_name(&service);
+        let options = MethodOptions { shape: Shape::Unknown, ..MethodOptions::DEFAULT };
+        Self { service, service_id, name, index: usize::MAX, options }
+    }
+
+    /// Describes a method of a service that is not served here, of which a peer sends the id only, or of one that is.
+    pub(crate) fn of_unknown(service: Option<&ServiceInfo>, id: ServiceId, name: &str) -> Self {
+        let service = service.map_or_else(|| id.to_string().into(), |known| Cow::Borrowed(known.name));
+        Self::dynamic(service, name.to_owned()).with_service_id(id)
+    }
+
+    /// Sets the id of the service, for one that declares its own: `#[service(id = 7)]`.
+    #[must_use]
+    pub fn with_service_id(mut self, id: ServiceId) -> Self {
+        self.service_id = id;
+        self
+    }
+
+    /// Sets which sides of its calls stream items.
+    #[must_use]
+    pub fn with_shape(mut self, shape: Shape) -> Self {
+        self.options.shape = shape;
+        self
+    }
+
+    /// Sets whether a call may be executed twice without harm; see [`is_idempotent`](Self::is_idempotent).
+    #[must_use]
+    pub fn with_idempotent(mut self, idempotent: bool) -> Self {
+        self.options.idempotent = idempotent;
+        self
     }
 
     pub(crate) const fn with_options(mut self, options: MethodOptions) -> Self {
@@ -146,9 +200,13 @@ impl MethodInfo {
         self
     }
 
-    /// Returns the name of the service, such as `calc.Calculator`.
-    pub const fn service(&self) -> &'static str {
-        self.service
+    /// Returns the name of the service, such as `calc.Calculator`. A request names its service by the id only: for a
+    /// service that is not known here, this is the text of the id, such as `0x57219b6d`.
+    pub const fn service(&self) -> &str {
+        match &self.service {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(name) => name.as_str(),
+        }
     }
 
     /// Returns the id of the service on the wire.
@@ -157,11 +215,14 @@ impl MethodInfo {
     }
 
     /// Returns the name of the method on the wire.
-    pub const fn name(&self) -> &'static str {
-        self.name
+    pub const fn name(&self) -> &str {
+        match &self.name {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(name) => name.as_str(),
+        }
     }
 
-    /// Returns the index of the method in [`ServiceInfo::methods`].
+    /// Returns the index of the method in [`ServiceInfo::methods`]; `usize::MAX` for one known only at run time.
     pub const fn index(&self) -> usize {
         self.index
     }
@@ -192,9 +253,13 @@ impl MethodInfo {
     }
 }
 
+/// Shows the names of service and method. Those that a peer chose are cut off at 80 bytes each, and escaped.
 impl fmt::Display for MethodInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.service, self.name)
+        if let (Cow::Borrowed(service), Cow::Borrowed(name)) = (&self.service, &self.name) {
+            return write!(f, "{service}.{name}");
+        }
+        write!(f, "{}.{}", brief(&*self.service, MAX_SHOWN_NAME), brief(&*self.name, MAX_SHOWN_NAME))
     }
 }
 
@@ -284,6 +349,9 @@ pub trait NamedService {
     }
 }
 
+/// Bytes shown of a name that is known only at run time.
+const MAX_SHOWN_NAME: usize = 80;
+
 /// From here on ids belong to the protocol: heartbeat is 0xFFFF_FFFF.
 const FIRST_RESERVED: u32 = 0xFFFF_FF00;
 const FNV_OFFSET: u32 = 0x811C_9DC5;
@@ -305,6 +373,19 @@ mod tests {
         // The FNV-1a of this name is 0xffffff60.
         assert_eq!(ServiceId::from_name("s42250407"), ServiceId::new(0x7FFF_FF60));
         assert!(ServiceId::new(0xFFFF_FF00).is_reserved());
+    }
+
+    #[test]
+    fn names_of_run_time_are_shown_escaped_and_cut() {
+        let method = MethodInfo::dynamic("S", format!("a\n{}", "x".repeat(1000)));
+        let shown = method.to_string();
+        assert!(shown.starts_with("S.a\\nxxx") && shown.len() < 100, "{shown}");
+        assert_eq!(format!("{method:?}"), format!("MethodInfo({shown})"));
+        let unknown = MethodInfo::of_unknown(None, ServiceId::new(7), "m");
+        assert_eq!(
+            (unknown.to_string(), unknown.service_id()),
+            ("0x00000007.m".to_owned(), ServiceId::new(7))
+        );
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Body, Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status,
+    Body, Codec, Extensions, Metadata, MethodInfo, MethodRef, PeerInfo, Status,
     codec::CodecError,
-    message::{payload::Payload, scope::Scope},
+    message::{method_ref::MethodAnd, payload::Payload, raw_value::raw_value, scope::Scope},
     support::{deadline, depth::Depth},
 };
 
@@ -24,16 +25,21 @@ use crate::{
 /// }
 /// ```
 pub struct Request {
-    method: &'static MethodInfo,
-    codec: Codec,
+    method: MethodAnd<Small>,
     pub(crate) params: Payload,
     timeout: Option<Duration>,
-    inherits: bool,
-    depth: Depth,
     /// The items that follow: behind a pointer, because few requests have any.
     input: Option<Box<Body>>,
     extras: Option<Box<Extras>>,
     arrival: Option<Arrival>,
+}
+
+/// What is small enough to lie beside the method.
+#[derive(Clone, Copy)]
+struct Small {
+    codec: Codec,
+    inherits: bool,
+    depth: Depth,
 }
 
 /// What most requests have nothing of: apart, because requests are moved from layer to layer.
@@ -69,25 +75,29 @@ impl Request {
     /// Returns `invalid_argument` if the codec cannot encode the parameters.
     #[inline]
     pub fn new<P: Serialize + ?Sized>(
-        method: &'static MethodInfo,
+        method: impl Into<MethodRef>,
         codec: Codec,
         params: &P,
     ) -> Result<Self, Status> {
-        let params = Payload::encode(codec, params).map_err(|error| cannot_encode(method, codec, &error))?;
-        Ok(Self::from_parts(method, codec, params, Depth::current(), None))
+        let method = method.into();
+        match Payload::encode(codec, params) {
+            Ok(params) => Ok(Self::from_parts(method, codec, params, Depth::current(), None)),
+            Err(error) => Err(cannot_encode(&method, codec, &error)),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn received(
-        method: &'static MethodInfo,
+        method: MethodRef,
         codec: Codec,
         params: Payload,
         connection: Arc<dyn Connection>,
     ) -> Self {
         // Only who asks for the context can ask for the end of the call.
         let arrival = Arrival { connection: Some(connection), deadline: None };
+        let takes_context = method.takes_context();
         let mut request = Self::from_parts(method, codec, params, Depth::ZERO, Some(arrival));
-        if method.takes_context() {
+        if takes_context {
             request.extras_mut().scope = Some(Arc::default());
         }
         request
@@ -95,23 +105,14 @@ impl Request {
 
     #[inline(always)]
     fn from_parts(
-        method: &'static MethodInfo,
+        method: MethodRef,
         codec: Codec,
         params: Payload,
         depth: Depth,
         arrival: Option<Arrival>,
     ) -> Self {
-        Self {
-            method,
-            codec,
-            params,
-            timeout: None,
-            inherits: true,
-            depth,
-            input: None,
-            extras: None,
-            arrival,
-        }
+        let method = MethodAnd::new(method, Small { codec, inherits: true, depth });
+        Self { method, params, timeout: None, input: None, extras: None, arrival }
     }
 
     fn extras(&self) -> &Extras {
@@ -135,16 +136,73 @@ impl Request {
             return None;
         }
         Some(Self {
-            method: self.method,
-            codec: self.codec,
+            method: self.method.clone(),
             params: self.params.clone(),
             timeout: self.timeout,
-            inherits: self.inherits,
-            depth: self.depth,
             input: None,
             extras: self.extras.clone(),
             arrival: self.arrival.clone(),
         })
+    }
+
+    /// Creates a request whose parameters are encoded already: a map by name or an array by position, in this codec.
+    ///
+    /// ```
+    /// use muxado_rpc::{Codec, MethodInfo, Request};
+    ///
+    /// let method = MethodInfo::dynamic("Calculator", "add");
+    /// let request = Request::from_raw(method, Codec::Json, r#"{"a":1,"b":2}"#)?;
+    /// assert_eq!(request.decode_params::<serde_json::Value>()?["a"], 1);
+    /// # Ok::<_, muxado_rpc::Status>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns `invalid_argument` if the bytes are not one value in that codec.
+    pub fn from_raw(
+        method: impl Into<MethodRef>,
+        codec: Codec,
+        params: impl Into<Bytes>,
+    ) -> Result<Self, Status> {
+        let method = method.into();
+        match raw_value(codec, params.into()) {
+            Ok(params) => Ok(Self::from_parts(method, codec, params, Depth::current(), None)),
+            Err(error) => Err(no_value(&method, codec, &error)),
+        }
+    }
+
+    /// Sets the parameters, in the codec of the request.
+    ///
+    /// # Errors
+    ///
+    /// Returns `invalid_argument` if the codec cannot encode them.
+    pub fn set_params<P: Serialize + ?Sized>(&mut self, params: &P) -> Result<(), Status> {
+        let codec = self.codec();
+        self.params =
+            Payload::encode(codec, params).map_err(|error| cannot_encode(self.method(), codec, &error))?;
+        Ok(())
+    }
+
+    /// Sets the parameters, which are encoded already in the codec of the request.
+    ///
+    /// # Errors
+    ///
+    /// Returns `invalid_argument` if the bytes are not one value in that codec.
+    pub fn set_raw_params(&mut self, params: impl Into<Bytes>) -> Result<(), Status> {
+        let codec = self.codec();
+        self.params =
+            raw_value(codec, params.into()).map_err(|error| no_value(self.method(), codec, &error))?;
+        Ok(())
+    }
+
+    /// Sets the stream of items that follows the parameters. It must be in the codec of the request.
+    pub fn set_body(&mut self, body: Option<Body>) {
+        self.set_input(body);
+    }
+
+    /// Takes the stream of items that follows the parameters.
+    pub fn take_body(&mut self) -> Option<Body> {
+        self.take_input().map(|body| *body)
     }
 
     /// Returns the stream of items that follows the parameters, if the method takes one.
@@ -208,12 +266,12 @@ impl Request {
     /// Sets whether a call that a handler makes also has to end within the time limit of the call that the handler serves.
     /// Default true.
     pub fn set_inherits_deadline(&mut self, inherits: bool) {
-        self.inherits = inherits;
+        self.method.value_mut().inherits = inherits;
     }
 
     /// Returns the time limit, or what is left of the inherited one if that is less.
     pub(crate) fn effective_timeout(&self) -> Option<Duration> {
-        match (self.timeout, if self.inherits { deadline::inherited() } else { None }) {
+        match (self.timeout, if self.method.value().inherits { deadline::inherited() } else { None }) {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
             (own, inherited) => own.or(inherited),
         }
@@ -245,13 +303,32 @@ impl Request {
     }
 
     /// Returns the method to call.
-    pub fn method(&self) -> &'static MethodInfo {
-        self.method
+    pub fn method(&self) -> &MethodInfo {
+        self.method.method()
+    }
+
+    /// Returns a reference to the method that lives on without the request.
+    pub fn method_ref(&self) -> MethodRef {
+        self.method.method_ref()
+    }
+
+    /// Returns the method, if it is one of a generated service.
+    pub(crate) const fn static_method(&self) -> Option<&'static MethodInfo> {
+        self.method.as_static()
+    }
+
+    pub(crate) fn set_method_ref(&mut self, method: MethodRef) {
+        self.method.set_method(method);
+    }
+
+    /// Sets the method that a service has found by the names of the one that was given.
+    pub(crate) fn set_method(&mut self, method: &'static MethodInfo) {
+        self.method.set_method(method.into());
     }
 
     /// Returns the codec of the parameters, which is also that of the response.
     pub fn codec(&self) -> Codec {
-        self.codec
+        self.method.value().codec
     }
 
     /// Returns the metadata.
@@ -282,16 +359,16 @@ impl Request {
 
     /// Returns how deep the call stands among those that are served for the sake of others.
     pub(crate) const fn depth(&self) -> Depth {
-        self.depth
+        self.method.value().depth
     }
 
     pub(crate) const fn set_depth(&mut self, depth: Depth) {
-        self.depth = depth;
+        self.method.value_mut().depth = depth;
     }
 
     /// Returns the depth with which the request is sent from here. One that came is passed on, one deeper.
     pub(crate) fn outgoing_depth(&self) -> Depth {
-        let own = if self.arrival.is_some() { self.depth.next() } else { self.depth };
+        let own = if self.arrival.is_some() { self.depth().next() } else { self.depth() };
         own.max(Depth::current())
     }
 
@@ -311,8 +388,8 @@ impl Request {
     ///
     /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
-        self.codec.decode(&self.params).map_err(|error| {
-            Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method))
+        self.codec().decode(&self.params).map_err(|error| {
+            Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method()))
         })
     }
 }
@@ -322,11 +399,17 @@ fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Statu
         .not_executed()
 }
 
+/// What to say of parameters that the application has encoded itself.
+fn no_value(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
+    Status::invalid_argument(format!("{method}: the parameters are not one value in {codec}: {error}"))
+        .not_executed()
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("codec", &self.codec)
+            .field("method", &self.method())
+            .field("codec", &self.codec())
             .field("params", &self.params)
             .field("metadata", self.metadata())
             .field("timeout", &self.timeout)

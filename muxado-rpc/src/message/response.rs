@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, Status,
-    message::{app_error::Description, payload::Payload},
+    Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, RawError, Status,
+    message::{app_error::Description, payload::Payload, raw_value::raw_value},
     support::{
         panics::Panic,
         truncate::{Brief, MAX_SHOWN, brief},
@@ -121,6 +121,92 @@ impl Response {
     /// Returns the metadata.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// Sets the value, in the codec of the response. It takes the place of a value, an error or a stream.
+    ///
+    /// # Errors
+    ///
+    /// Returns `internal` if the codec cannot encode it.
+    pub fn set_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Status> {
+        self.outcome = Outcome::Value(encode(self.codec, value)?);
+        Ok(())
+    }
+
+    /// Sets the value, which is encoded already in the codec of the response.
+    ///
+    /// # Errors
+    ///
+    /// Returns `internal` if the bytes are not one value in that codec.
+    pub fn set_raw_value(&mut self, value: impl Into<Bytes>) -> Result<(), Status> {
+        let value = raw_value(self.codec, value.into())
+            .map_err(|error| Status::internal(format!("not an answer in {}: {error}", self.codec)))?;
+        self.outcome = Outcome::Value(value);
+        Ok(())
+    }
+
+    /// Creates a response with a stream of items.
+    ///
+    /// ```
+    /// use futures_util::stream;
+    /// use muxado_rpc::{Body, Codec, Response, Status};
+    ///
+    /// let items = stream::iter([1, 2, 3]).map(Ok::<_, Status>);
+    /// let mut response = Response::from_body(Body::from_items(Codec::Json, items));
+    /// assert!(response.body_mut().is_some());
+    /// # use futures_util::StreamExt;
+    /// ```
+    pub fn from_body(body: Body) -> Self {
+        Self::from_outcome(body.codec(), Outcome::Body(body))
+    }
+
+    /// Returns the value, decoded.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the method returned, and `internal` if the value is of another type or the response is a
+    /// stream.
+    ///
+    /// ```
+    /// use muxado_rpc::{Codec, Response};
+    ///
+    /// let response = Response::new(Codec::Json, &[1, 2])?;
+    /// assert_eq!(response.into_value::<Vec<i32>>()?, [1, 2]);
+    /// # Ok::<_, muxado_rpc::CallError<muxado_rpc::RawError>>(())
+    /// ```
+    pub fn into_value<T: DeserializeOwned>(self) -> Result<T, CallError<RawError>> {
+        let codec = self.codec;
+        let value = self.into_bytes()?;
+        let decoded = codec.decode(&value);
+        Ok(decoded.map_err(|error| Status::cannot_decode("the answer", &error))?)
+    }
+
+    /// Returns the encoded value.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the method returned, and `internal` if the response is a stream.
+    pub fn into_bytes(self) -> Result<Bytes, CallError<RawError>> {
+        match self.outcome {
+            Outcome::Value(value) => Ok(value.into_bytes()),
+            Outcome::Error(error) => Err(CallError::App(RawError::new(self.codec, error))),
+            Outcome::Body(_) => Err(Status::internal("items came where one answer was expected").into()),
+        }
+    }
+
+    /// Returns the stream of items, if the method returns one; else the response as it was.
+    ///
+    /// Metadata that came over a connection are [frames](crate::BodyFrame::Metadata) of the body. Those that a service in
+    /// this process or a layer has put in front are in [`metadata`](Self::metadata), and gone with the response.
+    ///
+    /// # Errors
+    ///
+    /// Returns the response if it has no body.
+    pub fn into_body(mut self) -> Result<Body, Self> {
+        match self.take_body() {
+            Some((body, _)) => Ok(body),
+            None => Err(self),
+        }
     }
 
     /// Returns the codec of the value.
@@ -284,7 +370,7 @@ fn text_of(codec: Codec, value: &[u8]) -> String {
 const MAX_UNPACKED: usize = 4 * MAX_SHOWN;
 
 /// The message of an error that has none.
-const NO_MESSAGE: &str = "the method returned an error";
+pub(crate) const NO_MESSAGE: &str = "the method returned an error";
 
 #[cfg(test)]
 mod tests {

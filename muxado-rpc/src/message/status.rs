@@ -2,6 +2,7 @@
 
 mod code;
 mod from;
+mod http;
 
 use std::{error::Error, fmt};
 

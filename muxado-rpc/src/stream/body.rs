@@ -1,6 +1,7 @@
 //! The items of a body on their way, whatever their type: made here, or sent by the peer.
 
 mod fill;
+mod frames;
 mod received;
 mod source;
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub(crate) use self::{
 };
 use super::deadline::Deadline;
 use crate::{
-    Body, BodyEnd, Code, Codec, Metadata, MethodInfo, Status,
+    Body, BodyEnd, BodyFrame, Code, Codec, Metadata, MethodInfo, MethodRef, Status,
     codec::msgpack::decode_sound,
     message::{
         body::{BodyEngine, Hook},
@@ -45,6 +46,10 @@ pub(crate) struct BodyStream {
     codec: Codec,
     source: Source,
     hooks: Vec<Hook>,
+    /// The end was returned as a frame.
+    is_told: bool,
+    /// It ended, and there was none.
+    was_absent: bool,
 }
 
 enum Source {
@@ -71,7 +76,7 @@ struct Local {
 
 /// The time limit of a body that is made on this side, and the method that it is of.
 struct Limit {
-    method: &'static MethodInfo,
+    method: MethodRef,
     deadline: Deadline,
 }
 
@@ -88,6 +93,11 @@ pub(crate) trait BodySource: Send {
         limit: SendLimit,
         buf: &mut Vec<u8>,
     ) -> Poll<Step>;
+
+    /// Whether it ended, and there was no body at all: that of a call whose shape is not known.
+    fn is_absent(&self) -> bool {
+        false
+    }
 }
 
 /// What polling for items came to.
@@ -147,7 +157,7 @@ impl BodyStream {
     }
 
     fn with(codec: Codec, source: Source) -> Body {
-        Body::new(Self { codec, source, hooks: Vec::new() })
+        Body::new(Self { codec, source, hooks: Vec::new(), is_told: false, was_absent: false })
     }
 
     /// Returns what is in a body.
@@ -161,7 +171,7 @@ impl BodyStream {
 
     /// Holds the items to a time limit, unless they are held to an earlier one. Those of a call that is still being
     /// made are held to the limit of that call.
-    pub(crate) fn hold_to(body: &mut Body, method: &'static MethodInfo, deadline: Deadline) {
+    pub(crate) fn hold_to(body: &mut Body, method: MethodRef, deadline: Deadline) {
         match &mut body.engine_mut::<Self>().source {
             Source::Local(local) => {
                 if local.limit.as_ref().is_none_or(|held| deadline.limit().at() < held.deadline.limit().at())
@@ -177,6 +187,18 @@ impl BodyStream {
     /// Lets go of what makes the items of a body that nobody reads.
     pub(crate) fn end_of(body: &mut Body, result: &Result<(), Failure>) -> Result<(), Panic> {
         body.engine_mut::<Self>().end(result)
+    }
+
+    /// Makes an end without a message an error, since the method turned out to take a body.
+    pub(crate) fn expect_end(body: &mut Body) {
+        if let Source::Received(received) = &mut body.engine_mut::<Self>().source {
+            received.expect_end();
+        }
+    }
+
+    /// Whether it has ended, and there was no body at all.
+    pub(crate) const fn was_absent(&self) -> bool {
+        self.was_absent
     }
 
     /// Puts something around the making of items on this side.
@@ -220,7 +242,8 @@ impl BodyStream {
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<BodyEvent> {
         match &mut self.source {
             Source::Received(received) => match ready!(received.poll_message(cx)) {
-                Ok(message) => Poll::Ready(BodyEvent::Message(message)),
+                Ok(Some(message)) => Poll::Ready(BodyEvent::Message(message)),
+                Ok(None) => Poll::Ready(BodyEvent::End(Ok(()), Metadata::new())),
                 Err(status) => Poll::Ready(BodyEvent::End(Err(Failure::Status(status)), Metadata::new())),
             },
             Source::Local(local) => local.poll_event(cx),
@@ -244,7 +267,8 @@ impl BodyStream {
         let mut step = match &mut self.source {
             Source::Local(local) => ready!(local.poll_step(cx, limit, buf)),
             Source::Received(received) => match ready!(received.poll_message(cx)) {
-                Ok(message) => match pass_on(method, self.codec, &message, limit, buf) {
+                Ok(None) => Step::End(Ok(()), Metadata::new()),
+                Ok(Some(message)) => match pass_on(method, self.codec, &message, limit, buf) {
                     Step::End(result, trailer) => Step::End(received.believed(result), trailer),
                     filled => filled,
                 },
@@ -287,6 +311,11 @@ impl BodyStream {
     }
 
     fn close(&mut self, end: BodyEnd) -> Result<(), Panic> {
+        self.was_absent |= match &mut self.source {
+            Source::Received(received) => received.is_absent(),
+            Source::Local(local) => local.items.is_absent(),
+            Source::Opening(_) | Source::Over => false,
+        };
         let source = std::mem::replace(&mut self.source, Source::Over);
         let dropped = panics::catch(|| drop(source));
         self.tell(if dropped.is_ok() { end } else { BodyEnd::Failed(Code::Internal) });
@@ -383,6 +412,10 @@ impl BodyEngine for BodyStream {
 
     fn on_end(&mut self, hook: Hook) {
         self.hooks.push(hook);
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {
+        self.poll_next_frame(cx)
     }
 
     fn kind(&self) -> &'static str {

@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::body::{BodyEvent, BodyStream};
 use crate::{
-    Body, CallError, Codec, Metadata, MethodInfo, Response, Status,
+    Body, CallError, Codec, Metadata, MethodInfo, MethodRef, RawError, Response, Status,
     message::response::{EncodedError, Failure, undecodable_error},
     wire::{ItemMessage, decode_item_message, quick_item, single_response},
 };
@@ -59,7 +59,7 @@ use crate::{
 /// ```
 #[must_use = "streams do nothing unless polled"]
 pub struct Streaming<T, E = Infallible> {
-    method: &'static MethodInfo,
+    method: MethodRef,
     /// `None` once it is over.
     body: Option<Box<BodyStream>>,
     next_quick: NextQuick<T>,
@@ -86,37 +86,33 @@ impl<T: DeserializeOwned> Streaming<T> {
     ///
     /// What the response says instead.
     pub(crate) fn of_response(
-        method: &'static MethodInfo,
+        method: impl Into<MethodRef>,
         mut response: Response,
     ) -> Result<Self, CallError> {
+        let method = method.into();
         match response.take_body() {
             Some((body, metadata)) => Ok(Self::new(method, body, metadata)),
             // It failed before the first item.
             None => {
-                let error = response.decode::<IgnoredAny>(method).err();
-                Err(error.unwrap_or_else(|| single_response(method).into()))
+                let error = response.decode::<IgnoredAny>(&method).err();
+                Err(error.unwrap_or_else(|| single_response(&method).into()))
             }
         }
     }
 
     /// Items of a method without errors of its own.
-    fn new(method: &'static MethodInfo, body: Body, metadata: Metadata) -> Self {
+    fn new(method: MethodRef, body: Body, metadata: Metadata) -> Self {
         Self::infallible(method, body, metadata, decode::<T>)
     }
 
     /// Items of an argument: one that cannot be decoded is the caller's fault.
-    pub(crate) fn argument(method: &'static MethodInfo, body: Body) -> Self {
+    pub(crate) fn argument(method: MethodRef, body: Body) -> Self {
         Self::infallible(method, body, Metadata::new(), |codec, method, message| {
             decode(codec, method, message).map_err(|status| Status::invalid_argument(status.message()))
         })
     }
 
-    fn infallible(
-        method: &'static MethodInfo,
-        body: Body,
-        metadata: Metadata,
-        decode_item: DecodeItem<T>,
-    ) -> Self {
+    fn infallible(method: MethodRef, body: Body, metadata: Metadata, decode_item: DecodeItem<T>) -> Self {
         let decode_error =
             |codec, method: &MethodInfo, error: EncodedError| undecodable_error(codec, method, &error).into();
         Self { decode_item, ..Self::with(method, body, metadata, decode_error) }
@@ -130,31 +126,46 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Streaming<T, E> {
     ///
     /// What the response says instead.
     pub(crate) fn of_fallible_response(
-        method: &'static MethodInfo,
+        method: impl Into<MethodRef>,
         mut response: Response,
     ) -> Result<Self, CallError<E>> {
+        let method = method.into();
         match response.take_body() {
             Some((body, metadata)) => Ok(Self::fallible(method, body, metadata)),
             None => {
-                let error = response.decode_result::<IgnoredAny, E>(method).err();
-                Err(error.unwrap_or_else(|| single_response(method).into()))
+                let error = response.decode_result::<IgnoredAny, E>(&method).err();
+                Err(error.unwrap_or_else(|| single_response(&method).into()))
             }
         }
     }
 
     /// Items of a method with an error type of its own.
-    fn fallible(method: &'static MethodInfo, body: Body, metadata: Metadata) -> Self {
+    fn fallible(method: MethodRef, body: Body, metadata: Metadata) -> Self {
         Self::with(method, body, metadata, |codec, method, error| error.decode(codec, method))
     }
 }
 
+impl<T: DeserializeOwned> Streaming<T, RawError> {
+    /// Returns the items of a response of a method whose error type is not known.
+    ///
+    /// # Errors
+    ///
+    /// What the response says instead.
+    pub(crate) fn of_raw_response(
+        method: MethodRef,
+        mut response: Response,
+    ) -> Result<Self, CallError<RawError>> {
+        match response.take_body() {
+            Some((body, metadata)) => Ok(Self::with(method, body, metadata, |codec, _, error| {
+                CallError::App(RawError::new(codec, error))
+            })),
+            None => Err(response.into_bytes().err().unwrap_or_else(|| single_response(&method).into())),
+        }
+    }
+}
+
 impl<T: DeserializeOwned, E> Streaming<T, E> {
-    fn with(
-        method: &'static MethodInfo,
-        body: Body,
-        metadata: Metadata,
-        decode_error: DecodeError<E>,
-    ) -> Self {
+    fn with(method: MethodRef, body: Body, metadata: Metadata, decode_error: DecodeError<E>) -> Self {
         Self {
             method,
             body: Some(BodyStream::of(body)),
@@ -198,8 +209,8 @@ impl<T, E> Streaming<T, E> {
     }
 
     /// Returns the method that the stream belongs to.
-    pub fn method(&self) -> &'static MethodInfo {
-        self.method
+    pub fn method(&self) -> &MethodInfo {
+        &self.method
     }
 
     /// Returns the metadata that the sender put before its items. Empty before the first item has come.
@@ -232,14 +243,14 @@ impl<T, E> Streaming<T, E> {
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
             let codec = body.codec();
             let decoded = match ready!(body.poll_event(cx)) {
-                BodyEvent::Message(message) => (self.decode_item)(codec, self.method, &message),
+                BodyEvent::Message(message) => (self.decode_item)(codec, &self.method, &message),
                 BodyEvent::End(result, trailer) => Ok(Decoded::Other(ItemMessage::End(result, trailer))),
             };
             let checked = decoded.and_then(|decoded| {
                 if let Decoded::Other(ItemMessage::Metadata(metadata) | ItemMessage::End(_, metadata)) =
                     &decoded
                 {
-                    body.check_metadata(self.method, metadata)?;
+                    body.check_metadata(&self.method, metadata)?;
                 }
                 Ok(decoded)
             });
@@ -264,9 +275,9 @@ impl<T, E> Streaming<T, E> {
             }
             return Poll::Ready(result.err().map(|failure| {
                 Err(match failure {
-                    Failure::App(error) => (self.decode_error)(codec, self.method, error),
+                    Failure::App(error) => (self.decode_error)(codec, &self.method, error),
                     Failure::Status(status) => status.into(),
-                    Failure::Panic(_) => panicked(self.method).into(),
+                    Failure::Panic(_) => panicked(&self.method).into(),
                 })
             }));
         }

@@ -18,7 +18,7 @@ use super::{
     half::WriteHalf,
 };
 use crate::{
-    Body, Metadata, MethodInfo, Status,
+    Body, Metadata, MethodRef, Shape, Status,
     message::{limits::SendLimit, payload::OutboundMessage, response::Failure},
     support::{
         depth::Depth,
@@ -30,7 +30,7 @@ use crate::{
 /// A body, and those of its items that are encoded and not yet written.
 #[derive(Debug)]
 pub(crate) struct BodyWriter {
-    method: &'static MethodInfo,
+    method: MethodRef,
     body: Box<BodyStream>,
     limit: SendLimit,
     unsent: OutboundMessage,
@@ -41,12 +41,7 @@ pub(crate) type End = (Result<(), Failure>, Metadata);
 
 impl BodyWriter {
     /// Writes `first`, then items of at most the bytes of `limit`.
-    pub(crate) fn new(
-        method: &'static MethodInfo,
-        body: Body,
-        limit: SendLimit,
-        first: OutboundMessage,
-    ) -> Self {
+    pub(crate) fn new(method: MethodRef, body: Body, limit: SendLimit, first: OutboundMessage) -> Self {
         Self { method, body: BodyStream::of(body), limit, unsent: first }
     }
 
@@ -61,7 +56,7 @@ impl BodyWriter {
                 ready!(out.poll_write(cx, &mut self.unsent))?;
             }
             let mut buf = self.unsent.reclaim();
-            let step = self.body.poll_fill(cx, self.method, self.limit, &mut buf);
+            let step = self.body.poll_fill(cx, &self.method, self.limit, &mut buf);
             self.unsent = OutboundMessage::new(buf);
             if let Step::End(result, trailer) = ready!(step) {
                 return Poll::Ready(Ok((result, trailer)));
@@ -70,6 +65,11 @@ impl BodyWriter {
         // Others want to run, too.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the call turned out to have no body, which was not known before.
+    fn has_no_body(&self) -> bool {
+        self.method.shape() == Shape::Unknown && self.body.was_absent()
     }
 
     /// Returns the bytes that are encoded and wait to be written.
@@ -120,7 +120,9 @@ impl Future for Forward {
             None => match ready!(writer.poll_write(cx, out)) {
                 Ok((Ok(()), _)) => {
                     let mut buf = writer.take_buf();
-                    push_input_end(writer.body.codec(), &mut buf);
+                    if !writer.has_no_body() {
+                        push_input_end(writer.body.codec(), &mut buf);
+                    }
                     end.insert(OutboundMessage::new(buf))
                 }
                 Ok((Err(failure), _)) => return Poll::Ready(Err(unsent(failure))),
@@ -153,7 +155,7 @@ impl ForwardTask {
     /// Spawns the task on the runtime of the caller; for callers that have none, on that of the connection.
     pub(crate) fn spawn(
         runtime: &Handle,
-        method: &'static MethodInfo,
+        method: MethodRef,
         forward: Forward,
         limit: Option<TimeLimit>,
     ) -> Self {
@@ -197,7 +199,7 @@ impl Work {
             let Some(deadline) = &mut deadline else { return Poll::Pending };
             ready!(deadline.poll_exceeded(cx));
             let what = "the items to send did not end within the time limit";
-            Poll::Ready(Err(deadline.limit().status(report.method, what)))
+            Poll::Ready(Err(deadline.limit().status(&report.method, what)))
         });
         if let Err(status) = sent.await {
             let _ = report.failure.set(status);
@@ -208,7 +210,7 @@ impl Work {
 
 /// Tells of a task that panicked, or whose runtime has ended.
 struct Report {
-    method: &'static MethodInfo,
+    method: MethodRef,
     failure: Arc<OnceLock<Status>>,
     done: bool,
 }
@@ -218,7 +220,7 @@ impl Drop for Report {
         if self.done {
             return;
         }
-        let method = self.method;
+        let method = &self.method;
         let _ = self.failure.set(if thread::panicking() {
             Status::internal(format!("{method}: the stream of items to send stopped"))
         } else {

@@ -54,6 +54,38 @@ pub(crate) fn push_item<T: Serialize + ?Sized>(
     }
 }
 
+/// Appends an item that is encoded already, as a whole message; or nothing, and returns its size, if that is over the
+/// limit.
+pub(crate) fn push_raw_item(codec: Codec, item: &[u8], limit: usize, buf: &mut Vec<u8>) -> Result<(), usize> {
+    let (begin, end): (&[u8], &[u8]) = match codec {
+        Codec::Json => (JSON_ITEM, b"}"),
+        Codec::MessagePack => (PACKED_ITEM, b""),
+    };
+    let size = begin.len() + item.len() + end.len();
+    if size > limit {
+        return Err(size);
+    }
+    match codec {
+        Codec::Json => [begin, item, end, b"\n"].into_iter().for_each(|part| buf.extend_from_slice(part)),
+        Codec::MessagePack => {
+            // The limit is below 2^32.
+            buf.extend_from_slice(&(size as u32).to_be_bytes());
+            [begin, item].into_iter().for_each(|part| buf.extend_from_slice(part));
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a message is the first of a stream of items, not an answer: an item, or what travels in front of the
+/// items.
+pub(crate) fn begins_items(method: &MethodInfo, codec: Codec, message: &Bytes) -> bool {
+    quick_item(codec, message).is_some()
+        || matches!(
+            decode_item_message(method, codec, message),
+            Ok(ItemMessage::Item(_) | ItemMessage::Metadata(_))
+        )
+}
+
 /// A message that is taken back unless it becomes whole: its item may panic, too.
 struct Begun<'a> {
     buf: &'a mut Vec<u8>,
@@ -285,6 +317,21 @@ mod tests {
         push_item(Codec::MessagePack, &7, 100, &mut buf).unwrap();
         push_input_end(Codec::MessagePack, &mut buf);
         assert_eq!(buf, b"\0\0\0\x07\x81\xa4item\x07\0\0\0\x06\x81\xa3end\xc3");
+    }
+
+    #[test]
+    fn items_that_are_encoded_already_go_as_others_do() {
+        for codec in CODECS {
+            let (mut encoded, mut raw, mut item) = (Vec::new(), Vec::new(), Vec::new());
+            push_item(codec, &[1, 2], 100, &mut encoded).unwrap();
+            codec.encode_into(&[1, 2], &mut item).unwrap();
+            push_raw_item(codec, &item, 100, &mut raw).unwrap();
+            assert_eq!(raw, encoded);
+            let whole = raw.len();
+            assert!(push_raw_item(codec, &item, 8, &mut raw).is_err());
+            assert_eq!(raw.len(), whole);
+            assert!(begins_items(&METHOD, codec, &messages(raw)[0]));
+        }
     }
 
     #[test]

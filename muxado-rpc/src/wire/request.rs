@@ -39,9 +39,11 @@ pub(crate) fn encode_request(
     request: &mut Request,
     limits: SendLimits<'_>,
 ) -> Result<OutboundMessage, Status> {
-    let (method, codec) = (request.method(), request.codec());
+    let codec = request.codec();
     check_metadata(request.metadata(), limits)
-        .map_err(|problem| Status::resource_exhausted(format!("{method}: {problem}")).not_executed())?;
+        .map_err(|problem| {
+            Status::resource_exhausted(format!("{}: {problem}", request.method())).not_executed()
+        })?;
     let framed = match codec {
         Codec::Json => encode_json(request),
         Codec::MessagePack => encode_packed(request),
@@ -49,6 +51,7 @@ pub(crate) fn encode_request(
     let (size, limit) = (message_size(codec, &framed), limits.message_size());
     if size > limit.bytes {
         let (whose, limit) = (limit.whose("this", "the serving"), limit.bytes);
+        let method = request.method();
         let problem = format!(
             "{method}: a request of {size} bytes, over {whose} side's limit of {limit} (Limits::max_message_size)"
         );
@@ -91,7 +94,8 @@ fn encode_packed(request: &mut Request) -> Framed {
         let mut head = [0; LENGTH_PREFIX + 2 + 31];
         head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
         head[LENGTH_PREFIX + 2..][..name.len()].copy_from_slice(name.as_bytes());
-        let mut framed = request.take_params().framed(&head[..LENGTH_PREFIX + 2 + name.len()], |_| ());
+        let end = LENGTH_PREFIX + 2 + name.len();
+        let mut framed = request.take_params().framed(&head[..end], |_| ());
         set_length(&mut framed);
         return framed;
     }

@@ -24,9 +24,9 @@ async fn begin(
     live: Arc<Live>,
     mut items: Box<BodyStream>,
 ) -> (Box<BodyStream>, BodyEvent) {
-    let (method, codec) = (attempts.method(), items.codec());
+    let (method, codec) = (attempts.method_ref(), items.codec());
     let event = poll_fn(|cx| items.poll_event(cx)).await;
-    let (status, trailer) = match event.into_failure(method, codec) {
+    let (status, trailer) = match event.into_failure(&method, codec) {
         Ok(failure) => failure,
         Err(event) => {
             live.note_answer();
@@ -46,7 +46,7 @@ async fn begin(
             let event = poll_fn(|cx| items.poll_event(cx)).await;
             return (items, event);
         }
-        Ok(None) => single_response(method),
+        Ok(None) => single_response(&method),
         Err(status) => status,
     };
     (BodyStream::of(BodyStream::over(codec)), BodyEvent::End(Err(Failure::Status(status)), trailer))

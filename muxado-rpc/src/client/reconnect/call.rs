@@ -19,7 +19,7 @@ use super::{
     pool::{Live, Pool},
 };
 use crate::{
-    CallFuture, Code, MethodInfo, Origin, Request, Response, Status, message::response::Outcome,
+    CallFuture, Code, MethodInfo, MethodRef, Origin, Request, Response, Status, message::response::Outcome,
     support::timer,
 };
 
@@ -58,7 +58,7 @@ type Waiting = Pin<Box<dyn Future<Output = Result<Arc<Live>, Status>> + Send>>;
 pub(super) struct Attempts {
     /// Keeps the client at work as long as the call is under way.
     handle: Arc<Handle>,
-    method: &'static MethodInfo,
+    method: MethodRef,
     /// The request of the next attempt; `None` if it cannot be copied and was used.
     request: Option<Request>,
     deadline: Option<Instant>,
@@ -72,10 +72,10 @@ pub(super) struct Attempts {
 impl ReconnectFuture {
     pub(super) fn new(handle: Arc<Handle>, request: Request) -> Self {
         let deadline = request.effective_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let (method, bytes) = (request.method(), request.params().len());
+        let (method, bytes) = (request.method_ref(), request.params().len());
         let mut attempts = Attempts {
             handle,
-            method,
+            method: method.clone(),
             request: Some(request),
             deadline,
             bytes,
@@ -85,7 +85,7 @@ impl ReconnectFuture {
         let state = match attempts.pool().pick(attempts.bytes) {
             Some(live) => attempts.call(live),
             None => match attempts.pool().end() {
-                Some(end) => State::Failed(Some(end.status_of(method))),
+                Some(end) => State::Failed(Some(end.status_of(&method))),
                 None => attempts.wait(Duration::ZERO).unwrap_or_else(|status| State::Failed(Some(status))),
             },
         };
@@ -132,8 +132,8 @@ impl Future for ReconnectFuture {
 }
 
 impl Attempts {
-    pub(super) fn method(&self) -> &'static MethodInfo {
-        self.method
+    pub(super) fn method_ref(&self) -> MethodRef {
+        self.method.clone()
     }
 
     fn pool(&self) -> &Arc<Pool> {
@@ -162,6 +162,7 @@ impl Attempts {
             Ok(response) if self.method.shape().streams_output() => {
                 return Err(Ok(self.watch_items(live, response)));
             }
+            // Of a shape that was not known, something has come.
             Ok(response) => {
                 live.note_answer();
                 return Err(Ok(response));
@@ -172,7 +173,7 @@ impl Attempts {
         if status.origin() == Origin::Peer && !refused {
             live.note_answer();
         }
-        if self.request.is_none() || !may_try_again(self.method, &status) {
+        if self.request.is_none() || !may_try_again(&self.method, &status) {
             return Err(Err(self.failed(status)));
         }
         self.maybe_executed |= status.may_have_executed();
@@ -193,7 +194,12 @@ impl Attempts {
             return response;
         }
         let Some((items, metadata)) = response.take_body() else { return response };
-        let attempts = Self { handle: Arc::clone(&self.handle), request: self.request.take(), ..*self };
+        let attempts = Self {
+            handle: Arc::clone(&self.handle),
+            method: self.method.clone(),
+            request: self.request.take(),
+            ..*self
+        };
         let items = until_begun(attempts, Arc::clone(live), items);
         Response::from_outcome(items.codec(), Outcome::Body(items)).with_metadata(metadata)
     }
@@ -205,17 +211,17 @@ impl Attempts {
         {
             return Ok(self.call(live));
         }
-        let (method, deadline, pool) = (self.method, self.deadline, Arc::clone(self.pool()));
+        let (method, deadline, pool) = (self.method.clone(), self.deadline, Arc::clone(self.pool()));
         // Where calls do not wait for a connection, one may still pause.
         let queues = pause.is_zero() || pool.settings.max_waiting.is_some();
-        let place = if queues { Some(pool.place(method)?) } else { None };
+        let place = if queues { Some(pool.place(&method)?) } else { None };
         let bytes = self.bytes;
         let waiting = async move {
             let connected = async {
                 timer::pause(pause).await;
                 match &place {
-                    Some(_place) => pool.wait(bytes).await.map_err(|end| end.status_of(method)),
-                    None => pool.pick(bytes).ok_or_else(|| pool.not_connected(method)),
+                    Some(_place) => pool.wait(bytes).await.map_err(|end| end.status_of(&method)),
+                    None => pool.pick(bytes).ok_or_else(|| pool.not_connected(&method)),
                 }
             };
             timer::before(deadline, connected).await.unwrap_or_else(|| {

@@ -327,7 +327,7 @@ mod tests {
         Ok(name) => name,
         Err(_) => "",
     };
-    const METHODS: [MethodInfo; 3] = [const { MethodInfo::new("S", 1, LONG, 0) }; 3];
+    const METHODS: &[MethodInfo] = &[const { MethodInfo::new("S", 1, LONG, 0) }; 3];
 
     /// A service with a name or with names of methods of that length.
     #[derive(Clone)]
@@ -335,7 +335,7 @@ mod tests {
 
     impl<const ID: u32> NamedService for Long<ID> {
         const INFO: &'static ServiceInfo =
-            if ID < 100 { &ServiceInfo::new("S", ID, &METHODS) } else { &ServiceInfo::new(LONG, ID, &[]) };
+            if ID < 100 { &ServiceInfo::new("S", ID, METHODS) } else { &ServiceInfo::new(LONG, ID, &[]) };
     }
 
     impl<const ID: u32> Service<Request> for Long<ID> {

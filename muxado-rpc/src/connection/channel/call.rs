@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use muxado::{
     OpenTyped, ReadError, Stream, StreamType,
     rpc::{OpenLevel, OpenTypedExt, TypedSessionExt},
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::Hold;
 use crate::{
-    Body, Codec, Limits, MethodInfo, Origin, Response, Status,
-    message::{payload::OutboundMessage, response::Outcome, status},
+    Body, Codec, Limits, MethodInfo, MethodRef, Origin, Response, Shape, Status,
+    message::{method_ref::MethodAnd, payload::OutboundMessage, response::Outcome, status},
     stream::{
         body::{BodyStream, ReceivedBody},
         deadline::{Deadline, TimeLimit},
@@ -27,7 +27,7 @@ use crate::{
         writer::{BodyWriter, Forward, ForwardTask, forward},
     },
     support::depth::Depth,
-    wire::{MessageDecoder, MessageError, decode_response},
+    wire::{MessageDecoder, MessageError, begins_items, decode_response},
 };
 
 /// A call over a [`Channel`](crate::Channel).
@@ -64,9 +64,7 @@ enum State {
 
 /// What a call needs as long as it lasts.
 pub(super) struct Call {
-    method: &'static MethodInfo,
-    codec: Codec,
-    depth: Depth,
+    about: MethodAnd<(Codec, Depth)>,
     /// A call under way keeps the connection open as its channel does.
     hold: Hold,
 }
@@ -96,8 +94,8 @@ impl CallFuture {
         message: OutboundMessage,
         body: Option<Box<Body>>,
     ) -> Self {
-        let service = StreamType::new(call.method.service_id().as_u32());
-        let level = OpenLevel::new(call.depth.as_u8());
+        let service = StreamType::new(call.method().service_id().as_u32());
+        let level = OpenLevel::new(call.depth().as_u8());
         let queue_timeout = call.limits().queue_timeout;
         let time = timeout.map_or(queue_timeout, |timeout| timeout.min(queue_timeout));
         let opening = call.hold.shared().typed().open_typed_at(service, level, Some(time));
@@ -155,17 +153,28 @@ impl State {
                         ready!(call.poll_wait(cx, wait));
                         return Poll::Ready(Err(call.no_stream()));
                     };
-                    opened.map_err(|error| status::from_open_error(call.method, &error))?;
+                    opened.map_err(|error| status::from_open_error(call.method(), &error))?;
                     let limit = deadline.as_ref().map(Deadline::limit);
                     if self.exchange(call, stream, limit) {
                         return Poll::Pending;
                     }
                 }
-                Self::Exchanging(exchange) if call.method.shape().streams_output() => {
-                    ready!(exchange.poll_send(cx))?;
-                    return Poll::Ready(self.take_body(slot.take(), deadline.take()));
-                }
-                Self::Exchanging(exchange) => return exchange.poll(cx, call),
+                Self::Exchanging(exchange) => match call.method().shape() {
+                    Shape::Unary | Shape::ClientStreaming => return exchange.poll(cx, call),
+                    Shape::ServerStreaming | Shape::Bidirectional => {
+                        ready!(exchange.poll_send(cx))?;
+                        return Poll::Ready(self.take_body(slot.take(), None, deadline.take()));
+                    }
+                    Shape::Unknown => {
+                        let mut first = None;
+                        ready!(exchange.poll_message(cx, call, &mut first))?;
+                        return Poll::Ready(self.take_response(
+                            slot.take(),
+                            first.unwrap_or_default(),
+                            deadline.take(),
+                        ));
+                    }
+                },
                 Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
             }
         }
@@ -189,13 +198,34 @@ impl State {
                 (ReadHalf::Half(receive), call.send_body(message, *body, out, limit))
             }
         };
-        let waits = matches!(unsent, Unsent::Nothing) && !call.method.shape().streams_output();
+        let waits = matches!(unsent, Unsent::Nothing) && !call.method().shape().streams_output();
         *self = Self::Exchanging(Exchange { read, reader: MessageReader::default(), unsent });
         waits
     }
 
-    /// The body to come, once the request is on its way.
-    fn take_body(&mut self, call: Option<Call>, deadline: Option<Deadline>) -> Result<Response, Status> {
+    /// The response that begins with this message: the first tells whether it has a body.
+    fn take_response(
+        &mut self,
+        call: Option<Call>,
+        first: Bytes,
+        deadline: Option<Deadline>,
+    ) -> Result<Response, Status> {
+        let (Self::Exchanging(exchange), Some(call)) = (&*self, call) else {
+            return Err(self.take_failure());
+        };
+        if begins_items(call.method(), exchange.codec(), &first) {
+            return self.take_body(Some(call), Some(first), deadline);
+        }
+        exchange.decode(&call, first)
+    }
+
+    /// The body to come, once the request is on its way. The first message of it may have come.
+    fn take_body(
+        &mut self,
+        call: Option<Call>,
+        first: Option<Bytes>,
+        deadline: Option<Deadline>,
+    ) -> Result<Response, Status> {
         let (Self::Exchanging(exchange), Some(call)) = (std::mem::replace(self, Self::Done), call) else {
             return Err(self.take_failure());
         };
@@ -204,10 +234,14 @@ impl State {
             Unsent::ByTask(task) => task,
             _ => None,
         };
-        let received = ReceivedBody::new(call.method, read, reader.unboxed(), call.limits())
+        let received = ReceivedBody::new(call.about.method_ref(), read, reader.unboxed(), call.limits())
             .with_deadline(deadline)
             .with_forward_task(task);
-        let codec = call.codec;
+        let received = match first {
+            Some(first) => received.with_first(first),
+            None => received,
+        };
+        let codec = call.codec();
         let body = BodyStream::received(codec, received.keeping(call));
         Ok(Response::from_outcome(codec, Outcome::Body(body)))
     }
@@ -215,7 +249,7 @@ impl State {
     /// The status of a call that is not over in time.
     fn late(&self, call: Option<&Call>, limit: TimeLimit) -> Status {
         let Some(call) = call else { return Status::internal("a call was polled after its end") };
-        let status = limit.status(call.method, "no answer within the time limit");
+        let status = limit.status(call.method(), "no answer within the time limit");
         if let Self::Opening { .. } = self { status.not_executed() } else { status }
     }
 
@@ -228,20 +262,32 @@ impl State {
 }
 
 impl Exchange {
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>, call: &Call) -> Poll<Result<Response, Status>> {
+        let mut message = None;
+        Poll::Ready(match ready!(self.poll_message(cx, call, &mut message)) {
+            Ok(()) => self.decode(call, message.unwrap_or_default()),
+            Err(status) => Err(status),
+        })
+    }
+
+    /// Sends what there is to send, and reads the first message that comes back.
+    #[inline]
+    fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &Call,
+        message: &mut Option<Bytes>,
+    ) -> Poll<Result<(), Status>> {
         // Even if there is no more to send the peer may have answered.
         if let Poll::Ready(Err(status)) = self.poll_send(cx) {
             return Poll::Ready(Err(status));
         }
         let limits = call.limits();
         let bounds = Bounds { max_message_size: limits.max_message_size, memory: None };
-        let mut message = None;
-        let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds, &mut message));
+        let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds, message));
         Poll::Ready(match read {
-            Ok(()) => {
-                let (codec, message) = (self.reader.codec(), message.unwrap_or_default());
-                decode_response(call.method, codec.unwrap_or(Codec::Json), message, limits)
-            }
+            Ok(()) => Ok(()),
             Err(NoMessage::Broken(error)) => Err(self.broken(call, &error)),
             Err(NoMessage::Unreadable(error)) => Err(call.unreadable(&error)),
         })
@@ -262,9 +308,23 @@ impl Exchange {
         Poll::Ready(result)
     }
 
+    #[inline]
+    fn decode(&self, call: &Call, message: Bytes) -> Result<Response, Status> {
+        decode_response(call.method(), self.codec(), message, call.limits())
+    }
+
+    /// The codec of the response.
+    fn codec(&self) -> Codec {
+        self.reader.codec().unwrap_or(Codec::Json)
+    }
+
     /// The stream ended without a response.
     fn broken(&self, call: &Call, error: &ReadError) -> Status {
-        let status = status::from_read_error(call.method, error);
+        let own = match &self.unsent {
+            Unsent::ByTask(Some(task)) => task.failure(),
+            _ => None,
+        };
+        let status = own.unwrap_or_else(|| status::from_read_error(call.method(), error));
         if self.read.is_unheard_of() {
             // A stream without a number was never heard of by the peer.
             status.not_executed()
@@ -280,8 +340,20 @@ impl Exchange {
 
 impl Call {
     #[inline]
-    pub(super) fn new(method: &'static MethodInfo, codec: Codec, depth: Depth, hold: Hold) -> Self {
-        Self { method, codec, depth, hold }
+    pub(super) fn new(method: MethodRef, codec: Codec, depth: Depth, hold: Hold) -> Self {
+        Self { about: MethodAnd::new(method, (codec, depth)), hold }
+    }
+
+    fn method(&self) -> &MethodInfo {
+        self.about.method()
+    }
+
+    const fn codec(&self) -> Codec {
+        self.about.value().0
+    }
+
+    const fn depth(&self) -> Depth {
+        self.about.value().1
     }
 
     fn limits(&self) -> &Limits {
@@ -290,7 +362,7 @@ impl Call {
 
     /// What came is no response that may be taken.
     fn unreadable(&self, error: &MessageError) -> Status {
-        let (method, limit) = (self.method, self.limits().max_message_size);
+        let (method, limit) = (self.method(), self.limits().max_message_size);
         if let Some(status) = over_limit(error, method, "an answer", "calling", limit) {
             return status;
         }
@@ -312,7 +384,7 @@ impl Call {
 
     /// There was no stream for too long.
     fn no_stream(&self) -> Status {
-        let (method, limit) = (self.method, self.limits().queue_timeout);
+        let (method, limit) = (self.method(), self.limits().queue_timeout);
         Status::resource_exhausted(format!(
             "{method}: no stream within {limit:?} (Limits::queue_timeout), over the calling side's limits \
              (muxado::Config::max_open_streams, muxado::Config::max_unacknowledged_opens)"
@@ -328,10 +400,17 @@ impl Call {
         limit: Option<TimeLimit>,
     ) -> Unsent {
         let shared = self.hold.shared();
-        let writer = BodyWriter::new(self.method, body, shared.send_limits().message_size(), message);
+        let writer =
+            BodyWriter::new(self.about.method_ref(), body, shared.send_limits().message_size(), message);
         let forward = forward(writer, out);
-        if self.method.shape().streams_output() {
-            return Unsent::ByTask(Some(ForwardTask::spawn(shared.runtime(), self.method, forward, limit)));
+        // What comes back may be a body, too, if it is not known.
+        if self.method().shape() != Shape::ClientStreaming {
+            return Unsent::ByTask(Some(ForwardTask::spawn(
+                shared.runtime(),
+                self.about.method_ref(),
+                forward,
+                limit,
+            )));
         }
         Unsent::Body(Box::new(forward))
     }

@@ -2,12 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Codec, Extensions, Metadata, MethodInfo, PeerInfo, Status, support::panics};
+use crate::{Codec, Extensions, Metadata, MethodInfo, MethodRef, PeerInfo, Status, support::panics};
 
 /// What is known of a call when its head has arrived, before its parameters are buffered: see
 /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
 pub struct CallHead<'a> {
-    pub(crate) method: &'static MethodInfo,
+    pub(crate) method: MethodRef,
     pub(crate) codec: Codec,
     pub(crate) metadata: Metadata,
     pub(crate) extensions: Extensions,
@@ -17,8 +17,8 @@ pub struct CallHead<'a> {
 
 impl CallHead<'_> {
     /// Returns the method that is called.
-    pub fn method(&self) -> &'static MethodInfo {
-        self.method
+    pub fn method(&self) -> &MethodInfo {
+        &self.method
     }
 
     /// Returns the codec of the call.

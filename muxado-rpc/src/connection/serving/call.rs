@@ -28,7 +28,7 @@ use crate::{
         serving::rooms::{Class, Permit},
         shared::ConnectionShared,
     },
-    message::{payload::OutboundMessage, response::Failure, scope::Scope, status},
+    message::{method_ref::MethodAnd, payload::OutboundMessage, response::Failure, scope::Scope, status},
     stream::{
         body::{BodyStream, ReceivedBody},
         deadline::{LazyDeadline, TimeLimit},
@@ -115,12 +115,8 @@ pub(crate) struct New {
 }
 
 /// What must be known of a request once it is with its handler.
-#[derive(Clone, Copy)]
-struct About {
-    method: &'static MethodInfo,
-    codec: Codec,
-    depth: Depth,
-}
+#[derive(Clone)]
+struct About(MethodAnd<(Codec, Depth)>);
 
 /// The place of a call among those that are served.
 #[derive(Default)]
@@ -170,7 +166,7 @@ impl<S: CallService> ServerCall<S> {
         shared: &Arc<ConnectionShared>,
         router: &Router,
         new: &mut Option<New>,
-        runs_here: impl FnOnce(&'static MethodInfo) -> bool,
+        runs_here: impl FnOnce(&MethodInfo) -> bool,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
         let Some(mut reader) = this.begin(shared, router, new) else { return Poll::Ready(()) };
@@ -184,7 +180,7 @@ impl<S: CallService> ServerCall<S> {
             return Poll::Pending;
         }
         if reading.request.as_ref().is_some_and(|request| !runs_here(request.method())) {
-            if this.arrived(&mut reading.request, &mut reader)
+            if this.arrived(cx, &mut reading.request, &mut reader)
                 && let Some(request) = reading.request
             {
                 this.state.set(State::Received(request));
@@ -284,7 +280,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
     #[inline]
     fn received(&mut self, cx: &mut Context<'_>, reading: &mut Reading, reader: &mut RequestReader) {
         if reading.request.is_some() {
-            if self.arrived(&mut reading.request, reader) {
+            if self.arrived(cx, &mut reading.request, reader) {
                 self.hand_over(cx, &mut reading.request);
             }
         } else if let Some((codec, status)) = reading.refusal.take() {
@@ -300,20 +296,40 @@ impl<S: CallService> ServerCallProj<'_, S> {
     /// Notes what a request brings: its time limit, its scope and its body. Returns false if there is no room for a
     /// call that turned out to stream, which is answered then.
     #[inline]
-    fn arrived(&mut self, request: &mut Option<Request>, reader: &mut RequestReader) -> bool {
+    fn arrived(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Option<Request>,
+        reader: &mut RequestReader,
+    ) -> bool {
         let Some(request) = request else { return false };
+        let shape = request.method().shape();
+        let has_body = match shape {
+            Shape::Unknown => self.may_have_body(cx, reader),
+            shape => shape.streams_input(),
+        };
         // Before the body takes the place of the call along.
-        if let Err(status) = self.find_room(request) {
+        if (has_body || shape.streams_output())
+            && let Err(status) = self.find_room(request.method())
+        {
             self.respond(request.codec(), Err(status.not_executed()));
             return false;
         }
         *self.deadline = TimeLimit::of(request).map(LazyDeadline::new);
         *self.reserved = reader.take_reserved();
         self.scope.0 = request.arrival_scope();
-        if request.method().shape().streams_input() {
+        if has_body {
             self.split(request, reader);
         }
         true
+    }
+
+    /// Whether anything but the end of the stream comes behind the request, as far as it is known.
+    fn may_have_body(&mut self, cx: &mut Context<'_>, reader: &mut RequestReader) -> bool {
+        match (self.out.as_mut(), self.guard.as_ref()) {
+            (Some(out), Some(guard)) => reader.may_go_on(cx, out, guard.shared()),
+            _ => false,
+        }
     }
 
     /// Gives a request to the service, or waits until that is ready.
@@ -347,12 +363,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
         })
     }
 
-    /// Takes room for a request that turned out to stream: a call whose beginning did not tell that it streams needs a place among those that do.
-    fn find_room(&mut self, request: &Request) -> Result<(), Status> {
-        let method = request.method();
-        if method.shape() == Shape::Unary {
-            return Ok(());
-        }
+    /// Takes room for a call that turned out to stream: one whose beginning did not tell that it streams needs a place
+    /// among those that do.
+    fn find_room(&mut self, method: &MethodInfo) -> Result<(), Status> {
         let Held::Own(permit) = self.permit else { return Ok(()) };
         if permit.class().streams {
             return Ok(());
@@ -377,9 +390,12 @@ impl<S: CallService> ServerCallProj<'_, S> {
         *self.out = Some(WriteHalf::Half(send));
         let permit = Arc::new(std::mem::take(self.permit));
         let (read, reader, limits) = (ReadHalf::Half(receive), reader.take_reader(), guard.shared().limits());
-        let received = ReceivedBody::new(request.method(), read, reader, limits)
+        let mut received = ReceivedBody::new(request.method_ref(), read, reader, limits)
             .counted(guard.shared().memory())
             .keeping(Arc::clone(&permit));
+        if request.method().shape() == Shape::Unknown {
+            received = received.optional();
+        }
         *self.permit = Held::WithBody { _held: permit };
         request.set_input(Some(BodyStream::received(request.codec(), received)));
     }
@@ -392,11 +408,11 @@ impl<S: CallService> ServerCallProj<'_, S> {
     fn start(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) -> Poll<()> {
         let Some(about) = request.as_ref().map(About::of) else { return Poll::Ready(()) };
         let Some(service) = self.service.as_mut() else {
-            self.respond_panic(about, None);
+            self.respond_panic(&about, None);
             return Poll::Ready(());
         };
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
-        let depth = about.depth.next();
+        let depth = about.depth().next();
         let mut future = None;
         let mut begin = || match service.poll_ready(cx) {
             Poll::Ready(Ok(())) => {
@@ -415,9 +431,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
                 }
                 None => self.close(),
             },
-            Ok(Poll::Ready(Err(status))) => self.respond(about.codec, Err(status.not_executed())),
+            Ok(Poll::Ready(Err(status))) => self.respond(about.codec(), Err(status.not_executed())),
             Ok(Poll::Pending) => return Poll::Pending,
-            Err(panic) => self.respond_panic(about, Some(&panic)),
+            Err(panic) => self.respond_panic(&about, Some(&panic)),
         }
         Poll::Ready(())
     }
@@ -429,7 +445,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         if self.start(cx, &mut request).is_ready() {
             return Poll::Ready(());
         }
-        let Poll::Ready(interruption) = self.poll_interrupted(cx, about) else {
+        let Poll::Ready(interruption) = self.poll_interrupted(cx, &about) else {
             self.state.set(State::Starting(request));
             return Poll::Pending;
         };
@@ -438,7 +454,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
         panics::discard(request);
         match interruption {
             Interruption::CallerGone => self.close(),
-            Interruption::Late(status) => self.respond(about.codec, Err(status.not_executed())),
+            Interruption::Late(status) => self.respond(about.codec(), Err(status.not_executed())),
         }
         Poll::Ready(())
     }
@@ -448,46 +464,46 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let StateProj::Handling { handler, about } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
-        let about = *about;
+        let about = about.clone();
         let mut result = None;
         if let Poll::Ready(ended) = handler.poll_into(cx, &mut result) {
             match (ended, result) {
-                (Ok(()), Some(Ok(response))) => self.returned(about, response),
-                (Ok(()), Some(Err(error))) => self.failed(about, error),
-                (Ok(()), None) => self.respond_panic(about, None),
-                (Err(panic), _) => self.respond_panic(about, Some(&panic)),
+                (Ok(()), Some(Ok(response))) => self.returned(&about, response),
+                (Ok(()), Some(Err(error))) => self.failed(&about, error),
+                (Ok(()), None) => self.respond_panic(&about, None),
+                (Err(panic), _) => self.respond_panic(&about, Some(&panic)),
             }
             return Poll::Ready(());
         }
         if let Some(orphan) = self.orphan.as_mut() {
-            ready!(orphan.poll_no_room(cx, about.method));
-            drop(self.drop_handler(about));
+            ready!(orphan.poll_no_room(cx, about.method()));
+            drop(self.drop_handler(&about));
             self.close();
             return Poll::Ready(());
         }
-        let interruption = ready!(self.poll_interrupted(cx, about));
-        if about.method.is_no_cancel() {
-            self.detach(about, interruption);
+        let interruption = ready!(self.poll_interrupted(cx, &about));
+        if about.method().is_no_cancel() {
+            self.detach(&about, interruption);
             // Polled again for what is to wake it from now on.
             return Poll::Ready(());
         }
         // Of a handler that is cut off a panic is only counted.
-        drop(self.drop_handler(about));
+        drop(self.drop_handler(&about));
         match interruption {
             Interruption::CallerGone => self.close(),
-            Interruption::Late(status) => self.respond(about.codec, Err(status)),
+            Interruption::Late(status) => self.respond(about.codec(), Err(status)),
         }
         Poll::Ready(())
     }
 
     /// Lets a handler run on that must finish, and whose caller waits no longer.
-    fn detach(&mut self, about: About, interruption: Interruption) {
+    fn detach(&mut self, about: &About, interruption: Interruption) {
         if let Some(scope) = &self.scope.0 {
             scope.caller_gone();
         }
         if let (Interruption::Late(status), Some(guard)) = (interruption, self.guard.as_mut()) {
             guard.answer(true);
-            let mut message = encode_response(about.codec, Err(status), guard.shared().send_limits());
+            let mut message = encode_response(about.codec(), Err(status), guard.shared().send_limits());
             // There is no time to wait for room.
             let sent = WriteHalf::finish_with(self.out, &mut message);
             if sent.is_err() || self.out.is_some() {
@@ -500,32 +516,32 @@ impl<S: CallService> ServerCallProj<'_, S> {
 
     /// Responds as the handler did, which is dropped before.
     #[inline]
-    fn returned(&mut self, about: About, mut response: Response) {
+    fn returned(&mut self, about: &About, mut response: Response) {
         if let Err(status) = self.drop_handler(about) {
             // A panic of a destructor takes the place of a response.
             panics::discard(response);
-            return self.respond(about.codec, Err(status));
+            return self.respond(about.codec(), Err(status));
         }
         match response.take_body() {
             Some((body, metadata)) => self.respond_with_body(about, body, &metadata),
-            None => self.respond(about.codec, Ok(response)),
+            None => self.respond(about.codec(), Ok(response)),
         }
     }
 
     /// Responds with the error of the handler, which is dropped before.
-    fn failed(&mut self, about: About, error: S::Error) {
+    fn failed(&mut self, about: &About, error: S::Error) {
         match panics::catch(|| status::from_box_error(error.into())) {
             Ok(status) => {
                 // A panic of a destructor does not take the place of a failure.
                 drop(self.drop_handler(about));
-                self.respond(about.codec, Err(status));
+                self.respond(about.codec(), Err(status));
             }
             Err(panic) => self.respond_panic(about, Some(&panic)),
         }
     }
 
     /// Drops the handler. A panic of its destructors is one of the handler, with this status.
-    fn drop_handler(&mut self, about: About) -> Result<(), Status> {
+    fn drop_handler(&mut self, about: &About) -> Result<(), Status> {
         let dropped = match self.state.as_mut().project() {
             StateProj::Handling { handler, .. } => handler.clear(),
             _ => Ok(()),
@@ -533,15 +549,15 @@ impl<S: CallService> ServerCallProj<'_, S> {
         dropped.map_err(|panic| self.panicked(about, Some(&panic)))
     }
 
-    fn respond_panic(&mut self, about: About, panic: Option<&Panic>) {
+    fn respond_panic(&mut self, about: &About, panic: Option<&Panic>) {
         let status = self.panicked(about, panic);
-        self.respond(about.codec, Err(status));
+        self.respond(about.codec(), Err(status));
     }
 
     /// Counts a panic, of which something may be left, and returns what to say of it.
-    fn panicked(&mut self, about: About, panic: Option<&Panic>) -> Status {
+    fn panicked(&mut self, about: &About, panic: Option<&Panic>) -> Status {
         *self.is_spent = true;
-        let method = about.method;
+        let method = about.method();
         let status = Status::internal(format!("{method}: the handler panicked"));
         let Some(shared) = self.guard.as_ref().map(CallGuard::shared) else { return status };
         if let Some(line) = shared.log().admit() {
@@ -562,16 +578,16 @@ impl<S: CallService> ServerCallProj<'_, S> {
 /// The response.
 impl<S: CallService> ServerCallProj<'_, S> {
     /// Ready when there is no use in going on. Never, if nobody waits for the response any more.
-    fn poll_interrupted(&mut self, cx: &mut Context<'_>, about: About) -> Poll<Interruption> {
+    fn poll_interrupted(&mut self, cx: &mut Context<'_>, about: &About) -> Poll<Interruption> {
         let Some(out) = self.out.as_mut() else { return Poll::Pending };
         if out.poll_reset(cx).is_ready() {
             if let Some(guard) = self.guard.as_ref() {
-                let (method, peer) = (about.method, guard.shared().peer());
+                let (method, peer) = (about.method(), guard.shared().peer());
                 tracing::debug!(%method, %peer, "call cancelled by the caller");
             }
             return Poll::Ready(Interruption::CallerGone);
         }
-        if !about.method.is_no_cancel()
+        if !about.method().is_no_cancel()
             && let Some(reserved) = self.reserved.as_ref()
             && let Poll::Ready(exhausted) = reserved.poll_evicted(cx, false)
         {
@@ -579,13 +595,13 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
         let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
         ready!(deadline.poll_exceeded(cx));
-        let status = deadline.limit().status(about.method, "not done within the caller's time limit");
+        let status = deadline.limit().status(about.method(), "not done within the caller's time limit");
         Poll::Ready(Interruption::Late(status))
     }
 
     /// Returns what to say of a call whose memory others need.
-    fn evicted(&self, about: About, exhausted: Exhausted) -> Status {
-        let method = about.method;
+    fn evicted(&self, about: &About, exhausted: Exhausted) -> Status {
+        let method = about.method();
         if let Some(shared) = self.guard.as_ref().map(CallGuard::shared)
             && let Some(line) = shared.log().admit()
         {
@@ -612,28 +628,39 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Responds with items, in front of which their metadata goes.
-    fn respond_with_body(&mut self, about: About, mut body: Body, metadata: &Metadata) {
+    fn respond_with_body(&mut self, about: &About, mut body: Body, metadata: &Metadata) {
+        let no_room = match about.method().shape() {
+            Shape::Unknown => self.find_room(about.method()).err(),
+            _ => None,
+        };
         let Some(guard) = self.guard.as_ref() else { return };
         if self.out.is_none() {
             panics::discard(body);
             return self.close();
         }
         let limits = guard.shared().send_limits();
-        if let Err(problem) = check_metadata(metadata, limits) {
-            let status = Status::internal(format!("{}: the items have {problem}", about.method));
+        let refused = match check_metadata(metadata, limits) {
+            Err(problem) => Some(Status::internal(format!("{}: the items have {problem}", about.method()))),
+            Ok(()) if body.codec() != about.codec() => {
+                let (items, call) = (body.codec(), about.codec());
+                Some(Status::internal(format!("{}: items in {items} for a call in {call}", about.method())))
+            }
+            Ok(()) => no_room,
+        };
+        if let Some(status) = refused {
             if let Err(panic) = BodyStream::end_of(&mut body, &Err(Failure::Status(status.clone()))) {
                 self.panicked(about, Some(&panic));
             }
-            return self.respond(about.codec, Err(status));
+            return self.respond(about.codec(), Err(status));
         }
         let mut first = Vec::new();
         if !metadata.is_empty() {
-            push_metadata_message(about.codec, metadata, &mut first);
+            push_metadata_message(about.codec(), metadata, &mut first);
         }
         let first = OutboundMessage::new(first);
-        let writer = Box::new(BodyWriter::new(about.method, body, limits.message_size(), first));
+        let writer = Box::new(BodyWriter::new(about.0.method_ref(), body, limits.message_size(), first));
         let held = Reservation::of(guard.shared().memory(), Purpose::Response);
-        self.state.set(State::Streaming { writer, about, held });
+        self.state.set(State::Streaming { writer, about: about.clone(), held });
     }
 
     /// Writes items until their end, the time limit, or until the caller goes.
@@ -641,12 +668,12 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let StateProj::Streaming { writer, about, held } = self.state.as_mut().project() else {
             return Poll::Ready(());
         };
-        let about = *about;
+        let about = about.clone();
         let Some(out) = self.out.as_mut() else {
             self.close();
             return Poll::Ready(());
         };
-        let depth = about.depth.next();
+        let depth = about.depth().next();
         let at = self.deadline.as_ref().map(|deadline| deadline.limit().at());
         let end = match panics::catch_within(at, depth, &mut || writer.poll_write(cx, out)) {
             Ok(Poll::Ready(Ok(end))) => Some(end),
@@ -656,7 +683,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
                     self.drop_items(exhausted);
                     None
                 }
-                Poll::Pending => match ready!(self.poll_interrupted(cx, about)) {
+                Poll::Pending => match ready!(self.poll_interrupted(cx, &about)) {
                     Interruption::CallerGone => None,
                     Interruption::Late(status) => Some((Err(Failure::Status(status)), Metadata::new())),
                 },
@@ -664,7 +691,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
             Err(panic) => Some((Err(Failure::Panic(panic)), Metadata::new())),
         };
         if let StateOwned::Streaming { writer, .. } = self.state.as_mut().project_replace(State::Done) {
-            self.end_stream(about, *writer, end);
+            self.end_stream(&about, *writer, end);
         }
         Poll::Ready(())
     }
@@ -678,7 +705,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Drops what made the items, and writes how they ended, unless the caller has gone.
-    fn end_stream(&mut self, about: About, mut writer: BodyWriter, end: Option<End>) {
+    fn end_stream(&mut self, about: &About, mut writer: BodyWriter, end: Option<End>) {
         let Some((result, trailer)) = end else {
             if let Err(panic) = writer.abandon() {
                 self.panicked(about, Some(&panic));
@@ -700,8 +727,8 @@ impl<S: CallService> ServerCallProj<'_, S> {
         let Some(shared) = self.guard.as_ref().map(CallGuard::shared) else { return };
         let is_status = matches!(result, Err(Failure::Status(_)));
         let mut buf = writer.take_buf();
-        push_output_end(about.codec, result, trailer, shared.send_limits(), &mut buf);
-        let response = WaitingResponse::end_of_items(shared, buf, about.codec, is_status);
+        push_output_end(about.codec(), result, trailer, shared.send_limits(), &mut buf);
+        let response = WaitingResponse::end_of_items(shared, buf, about.codec(), is_status);
         self.state.set(State::Responding(response));
     }
 
@@ -782,7 +809,19 @@ fn poll_hold_items(cx: &mut Context<'_>, held: &mut Reservation, bytes: usize) -
 
 impl About {
     fn of(request: &Request) -> Self {
-        Self { method: request.method(), codec: request.codec(), depth: request.depth() }
+        Self(MethodAnd::new(request.method_ref(), (request.codec(), request.depth())))
+    }
+
+    fn method(&self) -> &MethodInfo {
+        self.0.method()
+    }
+
+    const fn codec(&self) -> Codec {
+        self.0.value().0
+    }
+
+    const fn depth(&self) -> Depth {
+        self.0.value().1
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    Channel, Extensions, Metadata, MethodInfo, PeerInfo, Request, Response,
+    Channel, Extensions, Metadata, MethodInfo, MethodRef, PeerInfo, Request, Response,
     message::{scope::Scope, trace_context::TraceContext},
     support::{deadline, depth::Depth},
 };
@@ -41,7 +41,7 @@ pub struct Context {
 }
 
 struct Inner {
-    method: &'static MethodInfo,
+    method: MethodRef,
     channel: Channel,
     metadata: Metadata,
     extensions: Extensions,
@@ -64,7 +64,7 @@ impl Context {
         let scope = request.scope();
         let (metadata, extensions) = request.take_extras();
         let inner = Inner {
-            method: request.method(),
+            method: request.method_ref(),
             channel: Channel::back(request),
             metadata,
             extensions,
@@ -108,8 +108,8 @@ impl Context {
     }
 
     /// Returns the method that was called.
-    pub fn method(&self) -> &'static MethodInfo {
-        self.inner.method
+    pub fn method(&self) -> &MethodInfo {
+        &self.inner.method
     }
 
     /// Returns when the time limit of the call ends, if it has one. The handler is dropped then. Calls that the handler

@@ -77,7 +77,7 @@ impl InlinePolicy {
     }
 
     /// Where it is kept what was learnt about a method; `None` for one that the router does not know.
-    fn place(&self, method: &'static MethodInfo, router: &Router) -> Option<&AtomicU64> {
+    fn place(&self, method: &MethodInfo, router: &Router) -> Option<&AtomicU64> {
         let id = method.service_id();
         let mut next = &self.services;
         loop {
@@ -104,7 +104,7 @@ impl Service {
     }
 }
 
-fn address(method: &'static MethodInfo) -> usize {
+fn address(method: &MethodInfo) -> usize {
     std::ptr::from_ref(method).addr()
 }
 
@@ -129,9 +129,13 @@ struct Current<'a> {
 
 impl<'a> Batch<'a> {
     /// Whether the handler of the next call runs here.
-    pub(crate) fn runs_here(&mut self, method: &'static MethodInfo, router: &Router) -> bool {
+    pub(crate) fn runs_here(&mut self, method: &MethodInfo, router: &Router) -> bool {
         self.current = None;
         let policy = self.policy;
+        // Nothing can be learnt of a method that is known only at run time.
+        if method.index() == usize::MAX {
+            return policy.mode == Inline::Always;
+        }
         let place = match policy.mode {
             Inline::Adaptive => policy.place(method, router),
             Inline::Never => return false,

@@ -15,6 +15,7 @@ use tower_service::Service;
 use self::erased::{ErasedService, ServeFuture};
 use crate::{
     BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
+    stream::body::BodyStream,
     support::truncate::{self, Brief},
 };
 
@@ -52,6 +53,8 @@ struct Routes {
     /// A list of the services for the error of an unknown one. Made once, because refusing a call must cost less than
     /// serving it.
     summary: String,
+    /// Takes the calls of services and methods that are not here.
+    fallback: Option<Arc<dyn ErasedService>>,
 }
 
 #[derive(Clone)]
@@ -98,6 +101,80 @@ impl Router {
         }
     }
 
+    /// Sets a service for all calls of services and methods that the router does not know: a relay, a gateway, a recorder.
+    /// It replaces an earlier one.
+    ///
+    /// It gets each request with the names, the encoded parameters, and the stream of items behind them, if there is one. A
+    /// request has the name of its method, but of its service only the id, so [`MethodInfo::service`] is the text of the
+    /// id for a service that is not known here; [`MethodInfo::shape`] is [`Shape::Unknown`]. A name of a method above
+    /// 1 024 bytes is refused as `unimplemented`.
+    ///
+    /// A [`Channel`](crate::Channel) as fallback makes the router a relay, for calls of every shape: parameters, items,
+    /// errors with their details, and metadata pass through as they are, in the codec of the caller, whose time limit
+    /// holds and whose cancellation goes through. If the peer behind it is known not to take that codec, the call fails as
+    /// `unimplemented`, not executed.
+    ///
+    /// ```
+    /// use muxado_rpc::{Request, Response, Router, Status};
+    /// use tower::service_fn;
+    ///
+    /// let router = Router::new().fallback(service_fn(|request: Request| async move {
+    ///     if request.method().name() == "ping" {
+    ///         return Response::new(request.codec(), "pong");
+    ///     }
+    ///     Err(Status::unimplemented(format!("{} is not here", request.method())).not_executed())
+    /// }));
+    /// # let _ = router;
+    /// ```
+    ///
+    /// What the peer tells of itself ([`PeerCapabilities`](crate::PeerCapabilities)) lists the services that are here, not
+    /// those behind the fallback.
+    ///
+    /// [`MethodInfo::service`]: crate::MethodInfo::service
+    /// [`MethodInfo::shape`]: crate::MethodInfo::shape
+    /// [`Shape::Unknown`]: crate::Shape::Unknown
+    #[must_use]
+    pub fn fallback<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        Arc::make_mut(&mut self.routes).fallback = Some(Arc::new(service));
+        self
+    }
+
+    pub(crate) fn has_fallback(&self) -> bool {
+        self.routes.fallback.is_some()
+    }
+
+    /// Returns who takes a request.
+    #[inline]
+    fn find(&self, request: &mut Request) -> Result<&Arc<dyn ErasedService>, Status> {
+        let Routes { list, fallback, .. } = &*self.routes;
+        let id = request.method().service_id();
+        let Ok(at) = self.position(id) else {
+            return fallback.as_ref().ok_or_else(|| self.unknown_service(id));
+        };
+        let route = &list[at];
+        if request.static_method().is_some() {
+            return Ok(&route.service);
+        }
+        match (route.info.method(request.method().name()), fallback) {
+            (Some(method), _) => {
+                request.set_method(method);
+                match request.body_mut() {
+                    Some(body) if method.shape().streams_input() => BodyStream::expect_end(body),
+                    _ => {}
+                }
+                Ok(&route.service)
+            }
+            (None, Some(fallback)) => Ok(fallback),
+            // The service says that it has no such method.
+            (None, None) => Ok(&route.service),
+        }
+    }
+
     /// Returns the services, ordered by id.
     pub fn services(&self) -> impl Iterator<Item = &'static ServiceInfo> {
         self.routes.list.iter().map(|route| route.info)
@@ -141,12 +218,11 @@ impl Service<Request> for Router {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> RouterFuture {
-        let id = request.method().service_id();
-        let Ok(at) = self.position(id) else {
-            return RouterFuture { state: State::Failed(self.unknown_service(id)) };
+    fn call(&mut self, mut request: Request) -> RouterFuture {
+        let service = match self.find(&mut request) {
+            Ok(service) => service,
+            Err(status) => return RouterFuture { state: State::Failed(status) },
         };
-        let service = &self.routes.list[at].service;
         let mut request = Some(request);
         let state = match (service.try_start(&mut request), request) {
             (Some(serving), _) => State::Running(serving),

@@ -20,7 +20,7 @@ use super::{
     NOT_OVER,
 };
 use crate::{
-    Codec, Limits, Metadata, MethodInfo, Origin, Status,
+    Codec, Limits, Metadata, MethodInfo, MethodRef, Origin, Status,
     message::{response::Failure, status},
     support::budget::{CallMemory, Purpose},
     wire::{MessageDecoder, MessageError, check_metadata, decode_item_message},
@@ -28,7 +28,7 @@ use crate::{
 
 /// The reading side of a body.
 pub(crate) struct ReceivedBody {
-    method: &'static MethodInfo,
+    method: MethodRef,
     chunks: Chunks,
     reader: MessageReader,
     limits: Limits,
@@ -36,6 +36,12 @@ pub(crate) struct ReceivedBody {
     memory: Option<Arc<CallMemory>>,
     /// What sends a body the other way meanwhile.
     forwarding: Option<ForwardTask>,
+    /// The first message, which was read before it was known to be one of a body. Few have any.
+    first: Option<Box<Bytes>>,
+    /// The stream may end without a message, and there is no body then.
+    is_optional: bool,
+    /// So it did.
+    is_absent: bool,
     /// Messages that came, but for those that were taken where they lay.
     messages: u64,
     /// What lives as long as the body does.
@@ -85,20 +91,53 @@ impl ReadChunks for Chunks {
 
 impl ReceivedBody {
     /// Reads on where the reader is.
-    pub(crate) fn new(
-        method: &'static MethodInfo,
-        read: ReadHalf,
-        reader: MessageReader,
-        limits: &Limits,
-    ) -> Self {
+    pub(crate) fn new(method: MethodRef, read: ReadHalf, reader: MessageReader, limits: &Limits) -> Self {
         let (chunks, limits) = (Chunks { read, deadline: None }, limits.clone());
-        Self { method, chunks, reader, limits, memory: None, forwarding: None, messages: 0, _keep: None }
+        Self {
+            method,
+            chunks,
+            reader,
+            limits,
+            memory: None,
+            forwarding: None,
+            first: None,
+            is_optional: false,
+            is_absent: false,
+            messages: 0,
+            _keep: None,
+        }
     }
 
     /// Counts the room of what is buffered in this budget.
     pub(crate) fn counted(mut self, memory: &Arc<CallMemory>) -> Self {
         self.memory = Some(Arc::clone(memory));
         self
+    }
+
+    /// Begins with a message that was read already.
+    pub(crate) fn with_first(mut self, message: Bytes) -> Self {
+        self.first = Some(Box::new(message));
+        self
+    }
+
+    /// Lets there be no body: the stream may end without a message.
+    pub(crate) fn optional(mut self) -> Self {
+        self.is_optional = true;
+        self
+    }
+
+    /// Makes an end without a message an error again.
+    pub(super) fn expect_end(&mut self) {
+        self.is_optional = false;
+    }
+
+    /// Whether there was no body.
+    pub(super) const fn is_absent(&self) -> bool {
+        self.is_absent
+    }
+
+    pub(super) const fn method(&self) -> &MethodRef {
+        &self.method
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Option<Deadline>) -> Self {
@@ -127,11 +166,15 @@ impl ReceivedBody {
     /// Returns what was received, for those who take messages where they lie.
     #[inline]
     pub(super) fn decoder(&mut self) -> Option<&mut MessageDecoder> {
-        self.reader.decoder()
+        if self.first.is_some() { None } else { self.reader.decoder() }
     }
 
-    /// Returns the next message. After an error there is none.
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
+    /// Returns the next message; `None` if there is no body, and may be none. After an error there is none.
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        if let Some(first) = self.first.take() {
+            self.messages += 1;
+            return Poll::Ready(Ok(Some(*first)));
+        }
         let memory = self.memory.as_ref().map(|memory| (memory, Purpose::Request));
         let bounds = Bounds { max_message_size: self.limits.max_message_size, memory };
         let mut message = None;
@@ -141,8 +184,15 @@ impl ReceivedBody {
             Ok(last) if self.reader.is_over() => self.whole(last).map_err(NoMessage::Unreadable),
             read => read,
         };
+        if self.is_optional
+            && self.messages == 0
+            && matches!(read, Err(NoMessage::Unreadable(MessageError::Missing)))
+        {
+            self.is_absent = true;
+            return Poll::Ready(Ok(None));
+        }
         self.messages += u64::from(read.is_ok());
-        Poll::Ready(read.map_err(|error| self.no_message(&error)))
+        Poll::Ready(read.map(Some).map_err(|error| self.no_message(&error)))
     }
 
     /// The end that the last message stated, as far as it is to be believed: where something came before it,
@@ -158,14 +208,14 @@ impl ReceivedBody {
 
     /// The message in front of the end of the stream, if that did not come in the middle of it.
     fn whole(&self, last: Bytes) -> Result<Bytes, MessageError> {
-        match decode_item_message(self.method, Codec::Json, &last) {
+        match decode_item_message(&self.method, Codec::Json, &last) {
             Ok(_) => Ok(last),
             Err(_) => Err(MessageError::CutShort),
         }
     }
 
     fn no_message(&self, error: &NoMessage<Broken>) -> Status {
-        let (method, limit) = (self.method, self.limits.max_message_size);
+        let (method, limit) = (&self.method, self.limits.max_message_size);
         match error {
             NoMessage::Broken(Broken::Late(limit)) => limit.status(method, NOT_OVER),
             NoMessage::Broken(Broken::Stream(error)) => self.broken(error),
@@ -180,7 +230,7 @@ impl ReceivedBody {
     /// The stream ended without an end of the items.
     fn broken(&self, error: &ReadError) -> Status {
         let own = self.forwarding.as_ref().and_then(ForwardTask::failure);
-        let status = own.unwrap_or_else(|| status::from_read_error(self.method, error));
+        let status = own.unwrap_or_else(|| status::from_read_error(&self.method, error));
         if self.chunks.read.is_unheard_of() {
             status.not_executed()
         } else if self.reader.has_begun() {

@@ -1,7 +1,7 @@
 //! Reads the request of a call.
 
 use std::{
-    ptr,
+    fmt,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -11,8 +11,8 @@ use muxado::{ReadError, rpc::StreamExt};
 use tokio::time::Instant;
 
 use crate::{
-    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, Request, Router, ServiceId, ServiceInfo,
-    Status,
+    CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, MethodRef, Request, Router, ServiceId,
+    ServiceInfo, Status,
     connection::{serving::authorize::Authorize, shared::ConnectionShared},
     stream::{
         deadline::{Deadline, TimeLimit},
@@ -21,14 +21,14 @@ use crate::{
     },
     support::{
         budget::{Purpose, Reservation},
-        truncate::{push_brief, push_list},
+        truncate::{brief, push_brief, push_list},
     },
     wire::{MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload},
 };
 
 /// A request that is being read.
 pub(super) struct RequestReader {
-    service: Result<&'static ServiceInfo, Unknown>,
+    target: Target,
     /// What came with the stream.
     first: Option<Bytes>,
     /// When its first frame was read: time limits count from then.
@@ -49,15 +49,76 @@ enum Early {
 
 /// The head of a call that may be served.
 struct Authorised {
-    method: &'static MethodInfo,
+    method: MethodRef,
     metadata: Metadata,
     extensions: Extensions,
 }
 
-/// A service that is not here, and those that are.
-struct Unknown {
+/// Where the call goes: in two words, because thousands of calls may wait for their requests.
+enum Target {
+    Service {
+        service: &'static ServiceInfo,
+        has_fallback: bool,
+    },
+    Fallback(ServiceId),
+    /// Not here; the router says what is.
+    Unknown {
+        id: ServiceId,
+        router: Router,
+    },
+}
+
+impl Target {
+    fn of(id: ServiceId, router: &Router) -> Self {
+        let has_fallback = router.has_fallback();
+        match router.service(id) {
+            Some(service) => Self::Service { service, has_fallback },
+            None if has_fallback => Self::Fallback(id),
+            None => Self::Unknown { id, router: router.clone() },
+        }
+    }
+
+    fn callee(&self) -> Result<Callee, (ServiceId, &Router)> {
+        match self {
+            Self::Service { service, has_fallback } => {
+                Ok(Callee { service: Some(service), id: service.id(), has_fallback: *has_fallback })
+            }
+            Self::Fallback(id) => Ok(Callee { service: None, id: *id, has_fallback: true }),
+            Self::Unknown { id, router } => Err((*id, router)),
+        }
+    }
+}
+
+/// Who takes the call: a service, or the fallback of the router.
+#[derive(Clone, Copy)]
+struct Callee {
+    /// `None` for one that is not here.
+    service: Option<&'static ServiceInfo>,
     id: ServiceId,
-    router: Router,
+    has_fallback: bool,
+}
+
+impl Callee {
+    /// Returns the method with this name.
+    fn method(self, name: &str) -> Result<MethodRef, Status> {
+        match self.service.and_then(|service| service.method(name)) {
+            Some(method) => Ok(method.into()),
+            None if self.has_fallback && name.len() <= MAX_FALLBACK_NAME => {
+                Ok(MethodInfo::of_unknown(self.service, self.id, name).into())
+            }
+            None => Err(unknown_method(self, name)),
+        }
+    }
+}
+
+/// The name of the service, if that is known, else its id.
+impl fmt::Display for Callee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.service {
+            Some(service) => f.write_str(service.name()),
+            None => write!(f, "{}", self.id),
+        }
+    }
 }
 
 /// What became of reading a request: nothing, if the caller has gone or sent nothing in time.
@@ -104,9 +165,9 @@ impl ReadChunks for Chunks<'_> {
 impl RequestReader {
     #[inline]
     pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
-        let service = router.service(id).ok_or_else(|| Unknown { id, router: router.clone() });
+        let target = Target::of(id, router);
         let reader = MessageReader::default();
-        Self { service, first, arrived, reader, first_byte: None, early: None }
+        Self { target, first, arrived, reader, first_byte: None, early: None }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -119,6 +180,32 @@ impl RequestReader {
         self.reader.take_reserved()
     }
 
+    /// Returns whether anything but the end of the stream comes behind the request, or may come.
+    pub(super) fn may_go_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut WriteHalf,
+        shared: &ConnectionShared,
+    ) -> bool {
+        if self.reader.is_over() {
+            return false;
+        }
+        if self.reader.decoder().is_some_and(|decoder| !decoder.beginning().is_empty()) {
+            return true;
+        }
+        let mut chunk = None;
+        match ((Chunks { first: &mut self.first, stream }).poll_chunk(cx, &mut chunk), chunk) {
+            (Poll::Ready(Ok(())), None) => false,
+            (Poll::Ready(Ok(())), Some(chunk)) => {
+                let max_message_size = shared.limits().max_message_size;
+                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), Purpose::Request)) };
+                self.reader.push(chunk, bounds);
+                true
+            }
+            (Poll::Ready(Err(_)) | Poll::Pending, _) => true,
+        }
+    }
+
     /// Reads until the request is whole, or it is clear that it never will be. What came of it is in `reading` then.
     #[inline]
     pub(super) fn poll_request(
@@ -128,20 +215,20 @@ impl RequestReader {
         shared: &Arc<ConnectionShared>,
         reading: &mut Reading,
     ) -> Poll<()> {
-        let service = match &self.service {
-            Ok(service) => *service,
+        let callee = match self.target.callee() {
+            Ok(callee) => callee,
             Err(unknown) => {
                 let mut chunks = Chunks { first: &mut self.first, stream };
-                if unknown.poll_refuse(cx, &mut chunks, reading).is_ready() {
+                if poll_refuse(cx, &mut chunks, unknown, reading).is_ready() {
                     return Poll::Ready(());
                 }
                 return self.poll_first_byte(cx, shared);
             }
         };
         if let Some(authorize) = shared.authorize() {
-            return self.poll_guarded(cx, service, stream, (authorize, shared), reading);
+            return self.poll_guarded(cx, callee, stream, (authorize, shared), reading);
         }
-        if self.poll_read(cx, service, stream, (Purpose::Request, shared), reading).is_ready() {
+        if self.poll_read(cx, callee, stream, (Purpose::Request, shared), reading).is_ready() {
             return Poll::Ready(());
         }
         self.poll_first_byte(cx, shared)
@@ -151,7 +238,7 @@ impl RequestReader {
     fn poll_guarded(
         &mut self,
         cx: &mut Context<'_>,
-        service: &'static ServiceInfo,
+        callee: Callee,
         stream: &mut WriteHalf,
         (authorize, shared): (&Authorize, &Arc<ConnectionShared>),
         reading: &mut Reading,
@@ -161,7 +248,7 @@ impl RequestReader {
             return Poll::Ready(());
         }
         let purpose = if self.is_authorised() { Purpose::Request } else { Purpose::Unauthorised };
-        if self.poll_read(cx, service, stream, (purpose, shared), reading).is_ready() {
+        if self.poll_read(cx, callee, stream, (purpose, shared), reading).is_ready() {
             return Poll::Ready(());
         }
         if let Err(refusal) = self.authorise_rest(authorize, shared) {
@@ -175,7 +262,7 @@ impl RequestReader {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        service: &'static ServiceInfo,
+        callee: Callee,
         stream: &mut WriteHalf,
         (purpose, shared): (Purpose, &Arc<ConnectionShared>),
         reading: &mut Reading,
@@ -186,10 +273,10 @@ impl RequestReader {
         let mut message = None;
         let read = ready!(self.reader.poll_message(cx, &mut chunks, bounds, &mut message));
         let result = match (read, message) {
-            (Ok(()), Some(message)) => self.decode(service, message, shared, &mut reading.request),
+            (Ok(()), Some(message)) => self.decode(callee, message, shared, &mut reading.request),
             (Err(NoMessage::Unreadable(error)), _) => {
                 note_no_room(&error, shared);
-                Err(unreadable(service, &error, max_message_size))
+                Err(unreadable(callee, &error, max_message_size))
             }
             (Err(NoMessage::Broken(_)) | Ok(()), _) => return Poll::Ready(()),
         };
@@ -204,17 +291,17 @@ impl RequestReader {
     #[inline]
     fn decode(
         &mut self,
-        service: &'static ServiceInfo,
+        callee: Callee,
         message: Bytes,
         shared: &Arc<ConnectionShared>,
         request: &mut Option<Request>,
     ) -> Result<(), Status> {
         let (codec, size) = (self.reader.codec().unwrap_or(Codec::Json), message.len());
-        if let Some((method, params)) = quick_method(service, codec, &message) {
+        if let Some((method, params)) = quick_method(callee, codec, &message) {
             let params = slice_payload(message, params..size);
-            *request = Some(Request::received(method, codec, params, Arc::clone(shared) as _));
+            *request = Some(Request::received(method.into(), codec, params, Arc::clone(shared) as _));
         } else {
-            *request = Some(decode_whole(service, codec, message, self.arrived, shared)?);
+            *request = Some(decode_whole(callee, codec, message, self.arrived, shared)?);
         }
         if let (Some(authorize), Some(whole)) = (shared.authorize(), request.as_mut())
         {
@@ -277,7 +364,7 @@ impl RequestReader {
         authorize: &Authorize,
         shared: &ConnectionShared,
     ) -> Result<(), (Codec, Status)> {
-        let (Some(first), Ok(service)) = (beginning.first(), &self.service) else { return Ok(()) };
+        let (Some(first), Ok(callee)) = (beginning.first(), self.target.callee()) else { return Ok(()) };
         if !looks_at(self.early.as_deref(), beginning) {
             return Ok(());
         }
@@ -288,7 +375,7 @@ impl RequestReader {
             return Ok(());
         };
         let size = told_size(codec, beginning);
-        let authorised = authorise_head(service, codec, head, size, authorize, shared);
+        let authorised = authorise_head(callee, codec, head, size, authorize, shared);
         self.early = Some(Box::new(Early::Authorised(authorised.map_err(|status| (codec, status))?)));
         Ok(())
     }
@@ -312,51 +399,44 @@ impl RequestReader {
     }
 }
 
-impl Unknown {
-    /// Refuses a call once its codec is known: there is nobody to read on for.
-    fn poll_refuse(
-        &self,
-        cx: &mut Context<'_>,
-        chunks: &mut Chunks<'_>,
-        reading: &mut Reading,
-    ) -> Poll<()> {
-        let mut chunk = None;
-        if ready!(chunks.poll_chunk(cx, &mut chunk)).is_ok() {
-            let first = chunk.and_then(|chunk| chunk.first().copied());
-            let codec = first.map_or(Codec::Json, Codec::of_first_byte);
-            reading.refusal = Some((codec, self.router.unknown_service(self.id)));
-        }
-        Poll::Ready(())
+/// Refuses a call of a service that is not here once its codec is known: there is nobody to read on for.
+fn poll_refuse(
+    cx: &mut Context<'_>,
+    chunks: &mut Chunks<'_>,
+    (id, router): (ServiceId, &Router),
+    reading: &mut Reading,
+) -> Poll<()> {
+    let mut chunk = None;
+    if ready!(chunks.poll_chunk(cx, &mut chunk)).is_ok() {
+        let first = chunk.and_then(|chunk| chunk.first().copied());
+        let codec = first.map_or(Codec::Json, Codec::of_first_byte);
+        reading.refusal = Some((codec, router.unknown_service(id)));
     }
+    Poll::Ready(())
 }
 
 /// The method of a request as it is written here for a call without options, and where its parameters begin.
 #[inline]
-fn quick_method(
-    service: &'static ServiceInfo,
-    codec: Codec,
-    message: &[u8],
-) -> Option<(&'static MethodInfo, usize)> {
+fn quick_method(callee: Callee, codec: Codec, message: &[u8]) -> Option<(&'static MethodInfo, usize)> {
     if codec != Codec::MessagePack {
         return None;
     }
     let (method, params) = quick_request(message)?;
-    Some((service.method_named(method)?, params))
+    Some((callee.service?.method_named(method)?, params))
 }
 
 fn decode_whole(
-    service: &'static ServiceInfo,
+    callee: Callee,
     codec: Codec,
     message: Bytes,
     arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
     let limits = shared.limits();
-    let head = decode_request(codec, &message).map_err(|error| {
-        Status::invalid_argument(format!("{}: not a request in {codec}: {error}", service.name()))
-    })?;
-    let method = service.method(&head.method).ok_or_else(|| unknown_method(service, &head.method))?;
-    check_metadata_size(method, &head.metadata, limits)?;
+    let head = decode_request(codec, &message)
+        .map_err(|error| Status::invalid_argument(format!("{callee}: not a request in {codec}: {error}")))?;
+    let method = callee.method(&head.method)?;
+    check_metadata_size(&method, &head.metadata, limits)?;
     let RequestHead { params, timeout, depth, metadata, .. } = head;
     let limit = timeout.and_then(|timeout| TimeLimit::from(arrived, timeout));
     if limit.is_some_and(|limit| limit.at() <= Instant::now()) {
@@ -390,7 +470,7 @@ fn told_size(codec: Codec, beginning: &[u8]) -> Option<usize> {
 }
 
 fn authorise_head(
-    service: &'static ServiceInfo,
+    callee: Callee,
     codec: Codec,
     head: RequestHead<'_>,
     size: Option<usize>,
@@ -398,8 +478,8 @@ fn authorise_head(
     shared: &ConnectionShared,
 ) -> Result<Authorised, Status> {
     let RequestHead { method, metadata, .. } = head;
-    let method = service.method(&method).ok_or_else(|| unknown_method(service, &method))?;
-    check_metadata_size(method, &metadata, shared.limits())?;
+    let method = callee.method(&method)?;
+    check_metadata_size(&method, &metadata, shared.limits())?;
     authorise(authorize, method, codec, metadata, size, shared)
 }
 
@@ -432,10 +512,10 @@ fn authorise_whole(
 ) -> Result<(), Status> {
     // Behind the parameters another method may have been named.
     let authorised = match early.map(|early| *early) {
-        Some(Early::Authorised(early)) if ptr::eq(early.method, request.method()) => early,
+        Some(Early::Authorised(early)) if early.method.is_same(&request.method_ref()) => early,
         _ => {
             let (metadata, _) = request.take_extras();
-            authorise(authorize, request.method(), request.codec(), metadata, Some(size), shared)?
+            authorise(authorize, request.method_ref(), request.codec(), metadata, Some(size), shared)?
         }
     };
     *request.metadata_mut() = authorised.metadata;
@@ -445,30 +525,36 @@ fn authorise_whole(
 
 fn authorise(
     authorize: &Authorize,
-    method: &'static MethodInfo,
+    method: MethodRef,
     codec: Codec,
     metadata: Metadata,
     size: Option<usize>,
     shared: &ConnectionShared,
 ) -> Result<Authorised, Status> {
     let (extensions, peer) = (Extensions::new(), shared.peer());
-    let mut head = CallHead { method, codec, metadata, extensions, peer, size };
+    let mut head = CallHead { method: method.clone(), codec, metadata, extensions, peer, size };
     authorize.check(&mut head)?;
     Ok(Authorised { method, metadata: head.metadata, extensions: head.extensions })
 }
 
-fn unreadable(service: &ServiceInfo, error: &MessageError, limit: usize) -> Status {
-    let name = service.name();
-    if let Some(status) = over_limit(error, name, "a request", "serving", limit) {
+fn unreadable(callee: Callee, error: &MessageError, limit: usize) -> Status {
+    if let Some(status) = over_limit(error, callee, "a request", "serving", limit) {
         return status;
     }
     Status::invalid_argument(match error {
-        MessageError::Missing => format!("{name}: the stream ended without a request"),
-        _ => format!("{name}: the request ended in the middle"),
+        MessageError::Missing => format!("{callee}: the stream ended without a request"),
+        _ => format!("{callee}: the request ended in the middle"),
     })
 }
 
-fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
+fn unknown_method(callee: Callee, name: &str) -> Status {
+    let Some(service) = callee.service else {
+        let shown = brief(name, MAX_QUOTED_NAME);
+        let limit = MAX_FALLBACK_NAME;
+        return Status::unimplemented(format!(
+            "{callee}: the name of the method has more than {limit} bytes: \"{shown}\""
+        ));
+    };
     let known = service.methods().iter().map(MethodInfo::name);
     // In one piece of memory: a peer may ask for what is not there as often as it likes.
     let mut text = String::with_capacity(service.name().len() + MAX_QUOTED_NAME + MAX_METHODS + 40);
@@ -481,6 +567,9 @@ fn unknown_method(service: &ServiceInfo, name: &str) -> Status {
 
 /// Bytes of the list of the methods that are there. Refusing a call must not cost more than serving it.
 const MAX_METHODS: usize = 100;
+
+/// Bytes of the name of a method that a fallback is given. There is no other bound for what it may keep of it.
+const MAX_FALLBACK_NAME: usize = 1024;
 
 /// Bytes quoted of the name of a method that is not there.
 const MAX_QUOTED_NAME: usize = 80;
