@@ -15,13 +15,13 @@ use tokio::sync::{Mutex, mpsc};
 pub trait Room {
     /// Joins the room: the caller gets all lines from now on.
     async fn join(&self, cx: &Context, name: String);
-    async fn say(&self, name: String, text: String);
+    async fn say(&self, name: &str, text: &str);
 }
 
 /// The service of each client, which the server calls.
 #[muxado_rpc::service]
 pub trait Guest {
-    async fn hear(&self, line: String);
+    async fn hear(&self, line: &str);
 }
 
 /// Queues of lines for the guests.
@@ -39,7 +39,7 @@ impl Room for Lobby {
         // Each guest has a task: a slow guest does not delay others, and lines stay in order.
         tokio::spawn(async move {
             while let Some(line) = waiting.recv().await {
-                if let Err(error) = guest.hear(line).await {
+                if let Err(error) = guest.hear(&line).await {
                     println!("{name} has gone: {}", error.code());
                     return;
                 }
@@ -48,7 +48,7 @@ impl Room for Lobby {
         self.0.lock().await.push(lines);
     }
 
-    async fn say(&self, name: String, text: String) {
+    async fn say(&self, name: &str, text: &str) {
         let line = format!("{name}: {text}");
         self.0.lock().await.retain(|guest| guest.try_send(line.clone()).is_ok());
     }
@@ -58,8 +58,8 @@ impl Room for Lobby {
 struct Ear(mpsc::UnboundedSender<String>);
 
 impl Guest for Ear {
-    async fn hear(&self, line: String) {
-        let _ = self.0.send(line);
+    async fn hear(&self, line: &str) {
+        let _ = self.0.send(line.to_owned());
     }
 }
 
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // All other guests talk at once.
     let talks = guests.iter().map(async |(name, _, room, _)| {
         for n in 0..LINES {
-            room.say((*name).to_owned(), format!("line {n}")).await?;
+            room.say(name, &format!("line {n}")).await?;
         }
         Ok::<_, CallError>(())
     });

@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 #[muxado_rpc::service]
 pub trait Weather {
     /// Returns the temperature at a place, in degrees.
-    async fn temperature(&self, place: String) -> Result<i32, Status>;
+    async fn temperature(&self, place: &str) -> Result<i32, Status>;
     /// Takes `ms` milliseconds.
     async fn forecast(&self, ms: u64) -> String;
     /// Returns the id of the trace that the call belongs to.
@@ -30,7 +30,7 @@ pub trait Weather {
 struct Station;
 
 impl Weather for Station {
-    async fn temperature(&self, place: String) -> Result<i32, Status> {
+    async fn temperature(&self, place: &str) -> Result<i32, Status> {
         if place == "the sun" { Err(Status::out_of_range("too hot")) } else { Ok(21) }
     }
 
@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let peer = Peer::builder().connect(server.local_addr()).await?;
 
     let stranger = WeatherClient::new(peer.channel());
-    let refused = stranger.temperature("here".to_owned()).await.expect_err("it does not know the word");
+    let refused = stranger.temperature("here").await.expect_err("it does not know the word");
     assert_eq!(refused.code(), Code::Unauthenticated);
 
     let channel = ServiceBuilder::new()
@@ -75,8 +75,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(AddMetadataLayer::new([("word", "sesame")].into()))
         .service(peer.channel());
     let weather = WeatherClient::new(channel);
-    assert_eq!(weather.temperature("here".to_owned()).await?, 21);
-    let hot = weather.temperature("the sun".to_owned()).await.expect_err("nobody can measure that");
+    assert_eq!(weather.temperature("here").await?, 21);
+    let hot = weather.temperature("the sun").await.expect_err("nobody can measure that");
     assert_eq!(hot.code(), Code::OutOfRange);
     let late = weather.forecast(10_000).await.expect_err("it takes too long");
     assert_eq!(late.code(), Code::DeadlineExceeded);

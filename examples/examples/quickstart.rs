@@ -37,14 +37,14 @@ pub trait Files {
     /// Returns the paths of all files, relative to the directory.
     async fn list(&self) -> Vec<String>;
     /// Returns the text of a file.
-    async fn read(&self, path: String) -> Result<String, FileError>;
+    async fn read(&self, path: &str) -> Result<String, FileError>;
 }
 
 /// Counts words.
 #[muxado_rpc::service]
 pub trait WordCount {
     /// Returns the `n` most frequent words of the caller's files.
-    async fn top(&self, cx: &Context, n: usize, codec: String) -> Result<Counts, FileError>;
+    async fn top(&self, cx: &Context, n: usize, codec: &str) -> Result<Counts, FileError>;
 }
 
 /// The error of a file that cannot be read.
@@ -112,7 +112,7 @@ struct Counter {
 }
 
 impl WordCount for Counter {
-    async fn top(&self, cx: &Context, n: usize, codec: String) -> Result<Counts, FileError> {
+    async fn top(&self, cx: &Context, n: usize, codec: &str) -> Result<Counts, FileError> {
         let _counting = Counting::new(&self.activity);
         count(cx, n, codec.parse().unwrap_or_default()).await
     }
@@ -148,7 +148,7 @@ async fn count(cx: &Context, n: usize, codec: Codec) -> Result<Counts, FileError
     for path in paths {
         let files = files.clone();
         reading.spawn(async move {
-            match files.read(path.clone()).await {
+            match files.read(&path).await {
                 Ok(text) => Ok(words(&text)),
                 Err(error) => Err(failed(&path, error)),
             }
@@ -220,14 +220,14 @@ impl Files for Arc<Directory> {
         self.paths.clone()
     }
 
-    async fn read(&self, path: String) -> Result<String, FileError> {
+    async fn read(&self, path: &str) -> Result<String, FileError> {
         // The caller chooses the path: it must not lead out of the directory.
-        let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         if !inside {
-            return Err(failed(&path, "not a path inside the directory"));
+            return Err(failed(path, "not a path inside the directory"));
         }
-        let text = tokio::fs::read_to_string(self.root.join(&path)).await;
-        let text = text.map_err(|error| failed(&path, error))?;
+        let text = tokio::fs::read_to_string(self.root.join(path)).await;
+        let text = text.map_err(|error| failed(path, error))?;
         let bytes = self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed) + text.len() as u64;
         let read = self.calls.fetch_add(1, Ordering::Relaxed);
         if read.is_multiple_of(25) || read as usize == self.paths.len() {
@@ -255,7 +255,7 @@ async fn run_client(addr: &str, dir: &Path) -> Result<()> {
 
         eprintln!("counting in {codec}");
         let started = Instant::now();
-        let counts = word_count.top(12, codec.to_string()).await?;
+        let counts = word_count.top(12, &codec.to_string()).await?;
         let seconds = started.elapsed().as_secs_f64();
         let (calls, bytes) =
             (directory.calls.load(Ordering::Relaxed) + 1, directory.bytes.load(Ordering::Relaxed));

@@ -19,11 +19,11 @@ use tokio::sync::Mutex;
 #[muxado_rpc::service]
 pub trait Vault {
     /// Unary: one value in, one value out.
-    async fn size(&self, name: String) -> Result<usize, NoSuchFile>;
+    async fn size(&self, name: &str) -> Result<usize, NoSuchFile>;
     /// A stream in: takes the parts of a file. Returns its hash.
-    async fn store(&self, name: String, parts: Streaming<Bytes>) -> Result<String, Status>;
+    async fn store(&self, name: &str, parts: Streaming<Bytes>) -> Result<String, Status>;
     /// A stream out: returns the parts of a file. Whether the file exists is known before the first part.
-    async fn fetch(&self, name: String) -> Result<impl Stream<Item = Bytes>, NoSuchFile>;
+    async fn fetch(&self, name: &str) -> Result<impl Stream<Item = Bytes>, NoSuchFile>;
     /// Both: takes parts, and returns the hash so far after each.
     async fn hash(&self, parts: Streaming<Bytes>) -> impl Stream<Item = Result<String, Status>>;
 }
@@ -38,25 +38,25 @@ pub struct NoSuchFile(String);
 struct Memory(Mutex<HashMap<String, Vec<Bytes>>>);
 
 impl Vault for Memory {
-    async fn size(&self, name: String) -> Result<usize, NoSuchFile> {
+    async fn size(&self, name: &str) -> Result<usize, NoSuchFile> {
         let files = self.0.lock().await;
-        Ok(files.get(&name).ok_or(NoSuchFile(name))?.iter().map(Bytes::len).sum())
+        Ok(files.get(name).ok_or_else(|| NoSuchFile(name.to_owned()))?.iter().map(Bytes::len).sum())
     }
 
-    async fn store(&self, name: String, mut parts: Streaming<Bytes>) -> Result<String, Status> {
+    async fn store(&self, name: &str, mut parts: Streaming<Bytes>) -> Result<String, Status> {
         let (mut stored, mut hash) = (Vec::new(), Sha256::new());
         // If the caller disconnects midway, this is an error, not the end: nothing is stored.
         while let Some(part) = parts.try_next().await? {
             hash.update(&part);
             stored.push(part);
         }
-        self.0.lock().await.insert(name, stored);
+        self.0.lock().await.insert(name.to_owned(), stored);
         Ok(hex(hash))
     }
 
-    async fn fetch(&self, name: String) -> Result<impl Stream<Item = Bytes>, NoSuchFile> {
-        let file = self.0.lock().await.get(&name).cloned();
-        Ok(stream::iter(file.ok_or(NoSuchFile(name))?))
+    async fn fetch(&self, name: &str) -> Result<impl Stream<Item = Bytes>, NoSuchFile> {
+        let file = self.0.lock().await.get(name).cloned();
+        Ok(stream::iter(file.ok_or_else(|| NoSuchFile(name.to_owned()))?))
     }
 
     async fn hash(&self, parts: Streaming<Bytes>) -> impl Stream<Item = Result<String, Status>> {
@@ -85,11 +85,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprint!("\r[{:<40}]", "#".repeat(40 * (sent * PART + part.len()) / size));
         part
     });
-    assert_eq!(vault.store("copy".to_owned(), outgoing).await?, expected, "the vault has another file");
-    assert_eq!(vault.size("copy".to_owned()).await?, size);
+    assert_eq!(vault.store("copy", outgoing).await?, expected, "the vault has another file");
+    assert_eq!(vault.size("copy").await?, size);
     println!("\nstored {size} bytes, sha256 {expected}");
 
-    let fetched: Vec<Bytes> = vault.fetch("copy".to_owned()).await?.try_collect().await?;
+    let fetched: Vec<Bytes> = vault.fetch("copy").await?.try_collect().await?;
     assert!(fetched.concat() == file, "another file came back");
     println!("fetched the same");
 
@@ -97,7 +97,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((hashes.len(), hashes.last()), (size.div_ceil(PART), Some(&expected)));
     println!("{} hashes on the way, the last one is the same", hashes.len());
 
-    assert_eq!(vault.size("none".to_owned()).await, Err(CallError::App(NoSuchFile("none".to_owned()))));
+    assert_eq!(vault.size("none").await, Err(CallError::App(NoSuchFile("none".to_owned()))));
     server.shutdown(Duration::from_secs(1)).await;
     Ok(())
 }

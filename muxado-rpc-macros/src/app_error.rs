@@ -59,6 +59,15 @@ fn implementation(input: &DeriveInput, errors: &mut Errors) -> TokenStream {
             fn code(&self) -> #krate::Code {
                 #body
             }
+
+            fn to_status(&self) -> #krate::Status {
+                use #krate::__private::{DetailsOfAny as _, DetailsOfSome as _, DisplayOfAny as _, DisplayOfSome as _};
+                let status = #krate::__private::derived_status(
+                    <Self as #krate::AppError>::code(self),
+                    (&#krate::__private::Probe::of(self)).display_of(self),
+                );
+                (&#krate::__private::Probe::of(self)).details_of(self, status)
+            }
         }
     }
 }

@@ -10,7 +10,10 @@ use syn::{
     punctuated::Punctuated,
 };
 
-use crate::validate::Errors;
+use crate::{
+    conditional::{self, Conditional},
+    validate::Errors,
+};
 
 /// Ids from here on belong to the protocol: heartbeat, control, and what may join them.
 const FIRST_RESERVED_ID: u32 = 0xFFFF_FF00;
@@ -23,15 +26,20 @@ pub(crate) struct ServiceArgs {
     pub(crate) name: Option<LitStr>,
     pub(crate) id: Option<u32>,
     pub(crate) krate: Option<Path>,
+    /// The names of the two types that are generated.
+    pub(crate) client: Option<Ident>,
+    pub(crate) server: Option<Ident>,
 }
 
 impl ServiceArgs {
     pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> Self {
         let mut parsed = Self::default();
-        for entry in entries(args, &["name", "id", "crate"], errors) {
+        for entry in entries(args, &["name", "id", "client", "server", "crate"], errors) {
             let result = match entry.key.to_string().as_str() {
                 "name" => entry.name().map(|name| parsed.name = Some(name)),
                 "id" => entry.service_id().map(|id| parsed.id = Some(id)),
+                "client" => entry.type_name().map(|name| parsed.client = Some(name)),
+                "server" => entry.type_name().map(|name| parsed.server = Some(name)),
                 _ => entry.path().map(|path| parsed.krate = Some(path)),
             };
             errors.extend(result.err());
@@ -43,6 +51,15 @@ impl ServiceArgs {
 /// What the `#[method(..)]` attributes of one method say.
 #[derive(Default)]
 pub(crate) struct MethodArgs {
+    /// What holds under no condition.
+    pub(crate) base: MethodOptions,
+    /// What holds in addition under a condition: what stands in a `cfg_attr`.
+    pub(crate) conditional: Vec<(TokenStream, MethodOptions)>,
+}
+
+/// The options of a method; `None` where they leave the default.
+#[derive(Default, Clone)]
+pub(crate) struct MethodOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) idempotent: bool,
     pub(crate) no_cancel: bool,
@@ -50,29 +67,47 @@ pub(crate) struct MethodArgs {
 }
 
 impl MethodArgs {
-    /// Reads the `#[method(..)]` among `attrs` and takes it out.
+    /// Reads the `#[method(..)]`s among `attrs`, which [`flatten`](crate::conditional::flatten) has seen, and takes
+    /// them out.
     pub(crate) fn take_from(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Self {
         let mut parsed = Self::default();
         let mut seen = false;
-        for attr in attrs.extract_if(.., |attr| attr.path().is_ident("method")) {
-            if seen {
+        for attr in attrs.extract_if(.., |attr| conditional::is(attr, "method")) {
+            let Conditional { predicate, meta } = Conditional::of(&attr);
+            if predicate.is_none() && std::mem::replace(&mut seen, true) {
                 errors.at(&attr, "a method takes one `#[method(..)]`");
                 continue;
             }
-            seen = true;
-            let Meta::List(list) = &attr.meta else {
+            let Meta::List(list) = &meta else {
                 errors.at(&attr, "expected options, as in `#[method(name = \"..\")]`");
                 continue;
             };
-            for entry in entries(list.tokens.clone(), METHOD_OPTIONS, errors) {
-                let result = match entry.key.to_string().as_str() {
-                    "name" => entry.name().map(|name| parsed.name = Some(name)),
-                    "timeout_ms" => entry.milliseconds().map(|ms| parsed.timeout_ms = Some(ms)),
-                    "idempotent" => entry.flag().map(|()| parsed.idempotent = true),
-                    _ => entry.flag().map(|()| parsed.no_cancel = true),
-                };
-                errors.extend(result.err());
+            let options = MethodOptions::parse(list.tokens.clone(), errors);
+            match predicate {
+                Some(predicate) => parsed.conditional.push((predicate, options)),
+                None => parsed.base = options,
             }
+        }
+        parsed
+    }
+
+    /// All options there are.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &MethodOptions> {
+        self.conditional.iter().map(|(_, options)| options).chain([&self.base])
+    }
+}
+
+impl MethodOptions {
+    fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
+        for entry in entries(tokens, METHOD_OPTIONS, errors) {
+            let result = match entry.key.to_string().as_str() {
+                "name" => entry.name().map(|name| parsed.name = Some(name)),
+                "timeout_ms" => entry.milliseconds().map(|ms| parsed.timeout_ms = Some(ms)),
+                "idempotent" => entry.flag().map(|()| parsed.idempotent = true),
+                _ => entry.flag().map(|()| parsed.no_cancel = true),
+            };
+            errors.extend(result.err());
         }
         parsed
     }
@@ -163,6 +198,18 @@ impl Entry {
             },
             _ => Err(self.wrong_value(expected)),
         }
+    }
+
+    /// The name of a type that is generated.
+    fn type_name(&self) -> syn::Result<Ident> {
+        let expected = format!("the name of a type, as in `{} = ChatCalls`", self.key);
+        let name = match &self.value {
+            Some(Expr::Path(path)) if path.attrs.is_empty() && path.qself.is_none() => {
+                path.path.get_ident().cloned()
+            }
+            _ => None,
+        };
+        name.ok_or_else(|| self.wrong_value(expected))
     }
 
     fn path(&self) -> syn::Result<Path> {

@@ -7,7 +7,9 @@
 
 mod app_error;
 mod attr;
+mod conditional;
 mod expand;
+mod lenient;
 mod model;
 #[cfg(test)]
 mod tests;
@@ -33,25 +35,30 @@ use proc_macro::TokenStream;
 /// * the trait itself, as `Calculator: Send + Sync + 'static`, whose futures are `Send`. It is implemented with
 ///   plain `async fn`s of the same signatures.
 /// * `CalculatorServer<T>`: a `tower::Service` over an implementation `T`. `new(T)` and `from_arc(Arc<T>)` create it.
-/// * `CalculatorClient<C = Channel>`: one `async fn` per method, over any `tower::Service` of requests. `new(channel)`
-///   and `From` create it; `with_codec`, `with_timeout`, `with_default_timeout`, `without_inherited_deadline` and
+/// * `CalculatorClient<C = Channel>`: one function per method, over any `tower::Service` of requests. It returns a
+///   `ClientCall`, a `'static` future with options such as `timeout` and `metadata`. `new(channel)`
+///   and `From` create the client; `with_codec`, `with_timeout`, `with_default_timeout`, `without_inherited_deadline` and
 ///   `with_metadata` configure it. A method of the trait with one of these names replaces it.
 ///
 /// # Methods
 ///
-/// A method is an `async fn` with `&self`. Parameters and return values are sent by value, so their types are owned:
-/// `Serialize` and `DeserializeOwned`. A parameter of type `&Context` is not sent; the server supplies it.
+/// A method is an `async fn` with `&self`. Parameters and return values are `Serialize` and `DeserializeOwned`. A
+/// parameter may be a reference, `&str`, `&[T]` or `&T`, also in an `Option`: the client encodes what it is lent, and the
+/// server lends what it has decoded. A parameter of type `&Context` is not sent; the server supplies it.
 ///
 /// The signature of a method says whether it streams. One parameter may be a `Streaming<T>`, whose items follow the
 /// request; the client takes any `Stream<Item = T> + Send + 'static` in its place. A method that returns `impl Stream<Item = T>`,
-/// `impl Stream<Item = Result<T, E>>` or `Result<impl Stream<Item = T>, E>` sends its items as they come; the client
-/// gets a `Streaming<T>` or `Streaming<T, E>` once the request is sent. The stream may borrow from `&self` and from
-/// `&Context`; the first error ends it.
+/// `impl Stream<Item = Result<T, E>>`, `Result<impl Stream<Item = T>, E>` or `Result<impl Stream<Item = Result<T, E>>, E>`
+/// sends its items as they come; the client gets a `Streaming<T>` or `Streaming<T, E>` once the request is sent. The stream
+/// may borrow from `&self` and from the parameters; the first error ends it.
 ///
 /// A method that returns `T` becomes `Result<T, CallError>` in the client, one that returns a type named `Result`
 /// becomes `Result<T, CallError<E>>`. A default body is used by implementations without the method.
 ///
-/// Doc comments, `cfg`, `deprecated`, `must_use` and lint levels of a method apply to the client's method too.
+/// Doc comments, `cfg`, `deprecated`, `must_use` and lint levels of a method apply to the client's method too. Doc comments
+/// of parameters become a list in those of the method. Any attribute may stand in a `cfg_attr`.
+///
+/// The page `muxado_rpc::guide::signatures` has all of it, with examples, and what to write where the compiler complains.
 ///
 /// # Options
 ///
@@ -59,6 +66,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `#[service(name = "calc.Calculator")]` | the trait's name | name of the service on the wire |
 /// | `#[service(id = 7)]` | a hash of the name | id of the service on the wire, below `0xFFFF_FF00` |
+/// | `#[service(client = Name, server = Name)]` | the trait's name with `Client`, `Server` | names of the generated types |
 /// | `#[service(crate = "path")]` | `::muxado_rpc` | path of the crate `muxado_rpc`, if it was renamed |
 /// | `#[method(name = "plus")]` on a method | the method's name | name of the method on the wire |
 /// | `#[method(idempotent)]` | off | a call may be executed twice without harm, so it may be tried again |
@@ -68,13 +76,14 @@ use proc_macro::TokenStream;
 ///
 /// # Errors
 ///
-/// All errors of a trait are reported at once, each at its own place.
+/// All errors of a trait are reported at once, each at its own place, and leave the other methods usable.
 #[proc_macro_attribute]
 pub fn service(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::service(args.into(), item.into()).into()
 }
 
-/// Derives `muxado_rpc::AppError`, which gives each kind of an application's error a code.
+/// Derives `muxado_rpc::AppError`, which gives each kind of an application's error a code, and makes a `Status` of it, with
+/// the text of `Display` and the error as details where it implements `Display` and `Serialize`.
 ///
 /// `#[code(NotFound)]` on a variant of an enum, or on a struct, names a variant of `muxado_rpc::Code`. The default is
 /// `Unknown`. `#[app_error(crate = "path")]` is the path of the crate `muxado_rpc`, if it was renamed.

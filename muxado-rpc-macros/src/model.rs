@@ -1,16 +1,17 @@
 //! A service as the macro understands it: what is here can be expanded.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::{
-    Attribute, Block, FnArg, Ident, ItemTrait, LitStr, Pat, Path, Receiver, ReturnType, Signature, Token,
-    TraitItem, TraitItemFn, Type, TypeParamBound, Visibility, ext::IdentExt, parse_quote,
-    punctuated::Punctuated,
+    Attribute, Block, Expr, ExprLit, FnArg, Ident, ItemTrait, Lit, LitStr, Meta, Pat, Path, Receiver,
+    ReturnType, Signature, Token, TraitItem, TraitItemFn, Type, TypeParamBound, Visibility, ext::IdentExt,
+    parse_quote, punctuated::Punctuated,
 };
 
 use crate::{
-    attr::{MethodArgs, ServiceArgs},
-    types::{is_context, make_stream_send, result_types, stream_parts, streaming_item},
+    attr::{MethodArgs, MethodOptions, ServiceArgs},
+    conditional::{self, Conditional, flatten, only_cfg},
+    types::{Lent, is_context, lent, make_stream_send, result_types, stream_parts, streaming_item},
     validate::{self, Errors},
 };
 
@@ -28,6 +29,9 @@ pub(crate) struct Service {
     pub(crate) id: Option<u32>,
     /// Path of the runtime crate.
     pub(crate) krate: Path,
+    /// Names of the two types that are generated.
+    pub(crate) server: Ident,
+    pub(crate) client: Ident,
     /// Type parameter of the server, and of the client: names that the trait does not mention.
     pub(crate) implementation: Ident,
     pub(crate) channel: Ident,
@@ -41,12 +45,10 @@ pub(crate) struct Method {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) cfg: Vec<Attribute>,
     pub(crate) ident: Ident,
-    /// Name on the wire.
-    pub(crate) name: LitStr,
-    pub(crate) idempotent: bool,
-    pub(crate) no_cancel: bool,
-    /// Time limit of calls that set none.
-    pub(crate) timeout_ms: Option<u64>,
+    /// The options that hold if no condition does.
+    pub(crate) options: Options,
+    /// Those that hold under a condition each.
+    pub(crate) conditional: Vec<(TokenStream, Options)>,
     pub(crate) receiver: Receiver,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) answer: Answer,
@@ -54,8 +56,20 @@ pub(crate) struct Method {
     pub(crate) body: Option<Block>,
 }
 
+/// What is declared of a method beside its signature.
+pub(crate) struct Options {
+    /// Name on the wire.
+    pub(crate) name: LitStr,
+    pub(crate) idempotent: bool,
+    pub(crate) no_cancel: bool,
+    /// Time limit of calls that set none.
+    pub(crate) timeout_ms: Option<u64>,
+}
+
 /// An argument of a method, after `&self`.
 pub(crate) struct Argument {
+    /// Its documentation, which has no place on a parameter.
+    pub(crate) docs: Vec<Attribute>,
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) cfg: Vec<Attribute>,
     /// The `#[serde(..)]` attributes, which go to the field that carries it.
@@ -71,6 +85,8 @@ pub(crate) struct Argument {
 pub(crate) enum ArgumentKind {
     /// Sent with the request.
     Value,
+    /// Sent with the request, and lent on both sides: `&T` or `Option<&T>`.
+    Lent,
     /// `&Context`, made by the server.
     Context,
     /// `Streaming<T>`: items that follow the request.
@@ -105,6 +121,8 @@ pub(crate) enum ItemsError {
     InItems(TokenStream),
     /// The method returns a `Result` of a stream, with this error.
     InFront(TokenStream),
+    /// The method returns a `Result` of a stream whose items are `Result`s: the error in front, and that of the items.
+    Both(TokenStream, TokenStream),
 }
 
 impl Service {
@@ -112,10 +130,13 @@ impl Service {
     pub(crate) fn from_syn(args: ServiceArgs, item: ItemTrait, errors: &mut Errors) -> Self {
         let tokens = item.to_token_stream();
         let krate = args.krate.unwrap_or_else(|| parse_quote!(::muxado_rpc));
+        let attrs = flatten(item.attrs);
         let mut service = Self {
-            cfg: only_cfg(&item.attrs),
+            cfg: only_cfg(&attrs),
             name: args.name.unwrap_or_else(|| wire_name(&item.ident)),
-            attrs: item.attrs,
+            server: args.server.unwrap_or_else(|| generated_name(&item.ident, "Server")),
+            client: args.client.unwrap_or_else(|| generated_name(&item.ident, "Client")),
+            attrs,
             vis: item.vis,
             ident: item.ident,
             supertraits: item.supertraits,
@@ -146,6 +167,12 @@ impl Service {
             self.rejected.push(item);
             return;
         };
+        method.attrs = flatten(method.attrs);
+        for input in &mut method.sig.inputs {
+            if let FnArg::Typed(argument) = input {
+                argument.attrs = flatten(std::mem::take(&mut argument.attrs));
+            }
+        }
         validate::method(&method, errors);
         let args = MethodArgs::take_from(&mut method.attrs, errors);
         validate::options(&args, &method, errors);
@@ -153,7 +180,7 @@ impl Service {
             make_tolerable(&mut method);
             self.rejected.push(TraitItem::Fn(method));
         } else {
-            self.methods.push(Method::from_syn(args, method, &self.krate));
+            self.methods.push(Method::from_syn(&args, method, &self.krate));
         }
     }
 
@@ -168,19 +195,11 @@ impl Service {
         let private = self.private();
         quote!(#private::serde)
     }
-
-    pub(crate) fn server(&self) -> Ident {
-        format_ident!("{}Server", self.ident.unraw(), span = self.ident.span())
-    }
-
-    pub(crate) fn client(&self) -> Ident {
-        format_ident!("{}Client", self.ident.unraw(), span = self.ident.span())
-    }
 }
 
 impl Method {
     /// Reads a method that keeps every rule of [`validate::method`].
-    fn from_syn(args: MethodArgs, method: TraitItemFn, krate: &Path) -> Self {
+    fn from_syn(args: &MethodArgs, method: TraitItemFn, krate: &Path) -> Self {
         let Signature { ident, inputs, output, .. } = method.sig;
         let mut receiver: Receiver = parse_quote!(&self);
         let mut arguments = Vec::new();
@@ -193,10 +212,12 @@ impl Method {
         Self {
             cfg: only_cfg(&method.attrs),
             attrs: method.attrs,
-            name: args.name.unwrap_or_else(|| wire_name(&ident)),
-            idempotent: args.idempotent,
-            no_cancel: args.no_cancel,
-            timeout_ms: args.timeout_ms,
+            options: Options::of(&ident, &args.base, None),
+            conditional: args
+                .conditional
+                .iter()
+                .map(|(predicate, more)| (predicate.clone(), Options::of(&ident, &args.base, Some(more))))
+                .collect(),
             ident,
             receiver,
             arguments,
@@ -207,7 +228,9 @@ impl Method {
 
     /// The arguments that are sent.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Argument> {
-        self.arguments.iter().filter(|argument| argument.kind == ArgumentKind::Value)
+        self.arguments
+            .iter()
+            .filter(|argument| matches!(argument.kind, ArgumentKind::Value | ArgumentKind::Lent))
     }
 
     /// The items that follow the request: the argument and their type.
@@ -221,17 +244,34 @@ impl Method {
     }
 }
 
+impl Options {
+    /// The options of a method with this name, and those that a condition adds.
+    fn of(ident: &Ident, base: &MethodOptions, more: Option<&MethodOptions>) -> Self {
+        let name = more.and_then(|more| more.name.clone()).or_else(|| base.name.clone());
+        Self {
+            name: name.unwrap_or_else(|| wire_name(ident)),
+            idempotent: base.idempotent || more.is_some_and(|more| more.idempotent),
+            no_cancel: base.no_cancel || more.is_some_and(|more| more.no_cancel),
+            timeout_ms: more.and_then(|more| more.timeout_ms).or(base.timeout_ms),
+        }
+    }
+}
+
 impl Argument {
     fn from_syn(argument: syn::PatType) -> Option<Self> {
         let Pat::Ident(pat) = *argument.pat else { return None };
         let (serde, attrs): (Vec<_>, Vec<_>) =
-            argument.attrs.into_iter().partition(|attr| attr.path().is_ident("serde"));
+            argument.attrs.into_iter().partition(|attr| conditional::is(attr, "serde"));
+        let (docs, attrs): (Vec<_>, Vec<_>) =
+            attrs.into_iter().partition(|attr| conditional::is(attr, "doc"));
         let kind = match () {
             () if is_context(&argument.ty) => ArgumentKind::Context,
             () if streaming_item(&argument.ty).is_some() => ArgumentKind::Items,
+            () if lent(&argument.ty).is_some() => ArgumentKind::Lent,
             () => ArgumentKind::Value,
         };
         Some(Self {
+            docs,
             cfg: only_cfg(&attrs),
             attrs,
             serde,
@@ -240,6 +280,30 @@ impl Argument {
             ty: *argument.ty,
             kind,
         })
+    }
+
+    /// What is lent, if it is lent.
+    pub(crate) fn lent(&self) -> Option<Lent<'_>> {
+        if self.kind == ArgumentKind::Lent { lent(&self.ty) } else { None }
+    }
+
+    /// Its documentation as entries of a list.
+    pub(crate) fn doc_entries(&self) -> Vec<Attribute> {
+        let mut lead = format!(" * `{}`:", self.ident.unraw());
+        self.docs
+            .iter()
+            .filter_map(|attr| {
+                let Conditional { predicate, meta } = Conditional::of(attr);
+                let Meta::NameValue(doc) = meta else { return None };
+                let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = doc.value else { return None };
+                let line = format!("{lead} {}", text.value().trim());
+                "  ".clone_into(&mut lead);
+                Some(match predicate {
+                    Some(predicate) => parse_quote!(#[cfg_attr(#predicate, doc = #line)]),
+                    None => parse_quote!(#[doc = #line]),
+                })
+            })
+            .collect()
     }
 }
 
@@ -270,7 +334,12 @@ impl ItemsAnswer {
     fn from_type(ty: &Type, krate: &Path) -> Option<Self> {
         let parts = stream_parts(ty)?;
         let (item, error) = match (parts.error, result_types(parts.item, krate)) {
-            (Some(error), _) => (parts.item.to_token_stream(), ItemsError::InFront(error.to_token_stream())),
+            (Some(error), Some((item, of_items))) => {
+                (item, ItemsError::Both(error.to_token_stream(), of_items))
+            }
+            (Some(error), None) => {
+                (parts.item.to_token_stream(), ItemsError::InFront(error.to_token_stream()))
+            }
             (None, Some((item, error))) => (item, ItemsError::InItems(error)),
             (None, None) => (parts.item.to_token_stream(), ItemsError::None),
         };
@@ -280,8 +349,10 @@ impl ItemsAnswer {
     }
 }
 
-fn only_cfg(attrs: &[Attribute]) -> Vec<Attribute> {
-    attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect()
+/// The name of a type that is generated. It stands where the trait's does, and is known to be none of the user's, so
+/// that the compiler says where it comes from if there is another.
+fn generated_name(ident: &Ident, what: &str) -> Ident {
+    format_ident!("{}{what}", ident.unraw(), span = Span::call_site().located_at(ident.span()))
 }
 
 fn wire_name(ident: &Ident) -> LitStr {
@@ -309,7 +380,8 @@ fn mentions(tokens: TokenStream, name: &str) -> bool {
 pub(crate) fn without_own_attributes(mut item: ItemTrait) -> ItemTrait {
     for item in &mut item.items {
         if let TraitItem::Fn(method) = item {
-            method.attrs.retain(|attr| !attr.path().is_ident("method"));
+            method.attrs = flatten(std::mem::take(&mut method.attrs));
+            method.attrs.retain(|attr| !conditional::is(attr, "method"));
             make_tolerable(method);
         }
     }
@@ -320,7 +392,8 @@ pub(crate) fn without_own_attributes(mut item: ItemTrait) -> ItemTrait {
 fn make_tolerable(method: &mut TraitItemFn) {
     for argument in &mut method.sig.inputs {
         if let FnArg::Typed(argument) = argument {
-            argument.attrs.retain(|attr| !attr.path().is_ident("serde"));
+            argument.attrs = flatten(std::mem::take(&mut argument.attrs));
+            argument.attrs.retain(|attr| !["serde", "doc"].iter().any(|name| conditional::is(attr, name)));
             if method.default.is_none() {
                 *argument.pat = parse_quote!(_);
             }

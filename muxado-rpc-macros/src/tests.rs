@@ -138,30 +138,80 @@ fn every_error_is_reported() {
         quote! {
             unsafe trait Calculator<T> {
                 fn add(a: i64, b: &str) -> i64;
-                async fn sub(&self, (a, b): (i64, i64)) -> BoxStream<'static, i64>;
+                async fn sub(&self, (a, b): (i64, i64)) -> Pin<Box<dyn Stream<Item = i64>>>;
             }
         },
     );
     assert_eq!(
         found,
         [
-            "unknown option `nam`, expected one of `name`, `id`, `crate`",
+            "unknown option `nam`, expected one of `name`, `id`, `client`, `server`, `crate`",
             "service id 0xFFFF_FFFF is reserved: ids from 0xFFFFFF00 belong to the protocol",
             "a service trait cannot be unsafe",
             "a service trait cannot be generic: its types must be known to both peers",
             "a service method is async: write `async fn add`",
             "missing `&self`: write `async fn add(&self, ..)`",
-            "parameters are sent by value: use `String` instead of `&str`",
             "a parameter needs a plain name: it is sent under that name",
-            "a stream is returned as `impl Stream<Item = T>`",
+            "a stream is returned as `impl Stream<Item = T>`: a boxed one stands behind it in the implementation, as `stream.boxed()`",
         ]
     );
 }
 
 #[test]
+fn what_cannot_be_read_takes_nothing_else_along() {
+    let item = quote! {
+        trait Calculator {
+            async fn add(&self, a: i64, b: i64) -> i64;
+            async fn broken(&self, a) -> i64;
+            async fn also(&self) -> i64 { 7 }
+            async fn
+        }
+    };
+    let found = errors(quote!(), item.clone());
+    assert_eq!(found.len(), 2, "{found:?}");
+    let expanded = expand::service(quote!(), item).to_string();
+    for part in ["__params_add", "fn also", "struct CalculatorClient", "struct CalculatorServer"] {
+        assert!(expanded.contains(part), "{expanded}");
+    }
+    assert!(!expanded.contains("broken"), "{expanded}");
+}
+
+#[test]
 fn syntax_that_is_not_understood_is_kept() {
-    let expanded = expand::service(quote!(), quote!(trait Calculator { async fn }));
+    let expanded = expand::service(quote!(), quote!(trait { async fn add(&self); }));
     let expanded = expanded.to_string();
-    assert!(expanded.starts_with("trait Calculator { async fn }"), "{expanded}");
+    assert!(expanded.starts_with("trait { async fn add"), "{expanded}");
     assert!(expanded.contains("compile_error"), "{expanded}");
+}
+
+#[test]
+fn references_and_attributes() {
+    check(
+        "lent",
+        quote!(client = StoreCalls, server = StoreService),
+        quote! {
+            trait Store {
+                async fn put(
+                    &self,
+                    /// Where it is kept.
+                    key: &str,
+                    /// What is kept: any bytes,
+                    /// empty ones included.
+                    value: &[u8],
+                    tags: &[String],
+                    note: Option<&Note>,
+                ) -> u64;
+                async fn lines<'async_trait>(&self) -> Pin<Box<dyn Future<Output = u8> + 'async_trait>>;
+                /// Finds.
+                #[cfg_attr(feature = "fast", method(timeout_ms = 5), cfg(unix))]
+                #[method(idempotent)]
+                async fn find(
+                    &self,
+                    #[cfg_attr(feature = "old", serde(default))] prefix: &str,
+                    limit: u32,
+                ) -> Result<impl Stream<Item = Result<Note, Lost>>, Lost>;
+                async fn scan(&self, cx: &Context, prefix: &str) -> Result<impl Stream<Item = u8>, Lost>;
+            }
+        },
+    );
 }

@@ -83,6 +83,47 @@ pub(crate) fn streaming_item(ty: &Type) -> Option<&Type> {
     }
 }
 
+/// A parameter by reference.
+pub(crate) struct Lent<'a> {
+    /// What the reference is to.
+    pub(crate) elem: &'a Type,
+    /// `Option<&T>`.
+    pub(crate) optional: bool,
+}
+
+/// Returns what a parameter `&T` or `Option<&T>` refers to; `None` for any other, and for the context.
+pub(crate) fn lent(ty: &Type) -> Option<Lent<'_>> {
+    if is_context(ty) {
+        return None;
+    }
+    match peel(ty) {
+        Type::Reference(TypeReference { lifetime: None, mutability: None, elem, .. }) => {
+            Some(Lent { elem, optional: false })
+        }
+        Type::Path(path) => {
+            let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+            let (Some(GenericArgument::Type(inner)), 1) = (arguments.args.first(), arguments.args.len())
+            else {
+                return None;
+            };
+            match lent(inner)? {
+                Lent { elem, optional: false } => Some(Lent { elem, optional: true }),
+                Lent { .. } => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+impl Lent<'_> {
+    /// `&[u8]`, a byte string.
+    pub(crate) fn is_bytes(&self) -> bool {
+        let Type::Slice(slice) = peel(self.elem) else { return false };
+        matches!(peel(&slice.elem), Type::Path(item) if item.path.is_ident("u8"))
+    }
+}
+
 /// The type inside parentheses and the invisible groups that `macro_rules!` makes.
 pub(crate) fn peel(ty: &Type) -> &Type {
     match ty {

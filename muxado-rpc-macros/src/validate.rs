@@ -5,15 +5,17 @@ use std::fmt;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{
-    Error, FnArg, Ident, Item, ItemTrait, Lifetime, Pat, PatIdent, PatType, Path, ReturnType, Signature,
-    TraitItem, TraitItemFn, Type, TypeImplTrait, TypeParamBound, TypePath, TypeReference,
+    Attribute, Error, FnArg, Ident, Item, ItemTrait, Lifetime, Pat, PatIdent, PatType, Path, ReturnType,
+    Signature, TraitItem, TraitItemFn, Type, TypeImplTrait, TypeParamBound, TypePath, TypeReference,
+    TypeTraitObject,
     visit::{self, Visit},
 };
 
 use crate::{
     attr::MethodArgs,
+    conditional,
     model::Method,
-    types::{StreamParts, is_context, peel, stream_parts, streaming_item},
+    types::{Lent, StreamParts, is_context, lent, peel, stream_parts, streaming_item},
 };
 
 /// Collects errors so that all of a trait are reported at once.
@@ -59,6 +61,13 @@ pub(crate) fn not_a_trait(item: &Item, errors: &mut Errors) {
     }
 }
 
+/// Takes out `#[async_trait]`, which would change the methods.
+pub(crate) fn async_trait(item: &mut ItemTrait, errors: &mut Errors) {
+    for attr in item.attrs.extract_if(.., |attr| is_async_trait(attr)) {
+        errors.at(attr, ASYNC_TRAIT);
+    }
+}
+
 /// Checks everything of the trait but its methods; false if it broke a rule.
 pub(crate) fn head(item: &ItemTrait, errors: &mut Errors) -> bool {
     let before = errors.count();
@@ -92,6 +101,9 @@ pub(crate) fn other_item(item: &TraitItem, errors: &mut Errors) {
 /// Checks one method by itself.
 pub(crate) fn method(method: &TraitItemFn, errors: &mut Errors) {
     let sig = &method.sig;
+    if is_of_async_trait(sig) {
+        return errors.at(&sig.ident, ASYNC_TRAIT);
+    }
     qualifiers(sig, errors);
     generics(sig, errors);
     receiver(sig, errors);
@@ -114,13 +126,6 @@ fn answer(ty: &Type, errors: &mut Errors) {
     let Some(StreamParts { item, error }) = stream_parts(ty) else {
         return TypeRules { place: Place::Answer, errors }.visit_type(ty);
     };
-    if error.is_some() && is_named(item, "Result") {
-        errors.at(
-            ty,
-            "a stream has one error type: return `Result<impl Stream<Item = T>, E>` or \
-            `impl Stream<Item = Result<T, E>>`, which can also fail before its first item",
-        );
-    }
     for ty in [Some(item), error].into_iter().flatten() {
         TypeRules { place: Place::Answer, errors }.visit_type(ty);
     }
@@ -129,7 +134,7 @@ fn answer(ty: &Type, errors: &mut Errors) {
 /// Checks the options of a method against its signature.
 pub(crate) fn options(args: &MethodArgs, method: &TraitItemFn, errors: &mut Errors) {
     let ReturnType::Type(_, ty) = &method.sig.output else { return };
-    if args.no_cancel && stream_parts(ty).is_some() {
+    if args.all().any(|options| options.no_cancel) && stream_parts(ty).is_some() {
         errors.at(ty, "`no_cancel` is for methods that return one value: a stream ends when it is not read");
     }
 }
@@ -142,14 +147,31 @@ pub(crate) fn names(methods: &[Method], errors: &mut Errors) {
             methods[..i].iter().filter(|earlier| earlier.cfg.is_empty() || method.cfg.is_empty());
         if rivals.clone().any(|earlier| earlier.ident == method.ident) {
             errors.at(&method.ident, format_args!("method `{}` is defined twice", method.ident));
-        } else if let Some(rival) = rivals.find(|earlier| earlier.name.value() == method.name.value()) {
-            let (name, rival) = (method.name.value(), &rival.ident);
+        } else if let Some(rival) = rivals.find(|earlier| {
+            // Names under a condition may exclude one another, too.
+            let settled = earlier.conditional.is_empty() && method.conditional.is_empty();
+            settled && earlier.options.name.value() == method.options.name.value()
+        }) {
+            let (name, rival) = (method.options.name.value(), &rival.ident);
             errors.at(
-                &method.name,
+                &method.options.name,
                 format_args!("the name \"{name}\" on the wire is taken by method `{rival}`"),
             );
         }
     }
+}
+
+/// `#[async_trait]`, whatever its path.
+fn is_async_trait(attr: &Attribute) -> bool {
+    attr.path().segments.last().is_some_and(|last| last.ident == "async_trait")
+}
+
+const ASYNC_TRAIT: &str = "a service has no `#[async_trait]`, neither on the trait nor on its implementations: \
+    their methods are plain `async fn`s";
+
+/// Whether `#[async_trait]` has been at work on a method.
+fn is_of_async_trait(sig: &Signature) -> bool {
+    sig.generics.lifetimes().any(|lifetime| lifetime.lifetime.ident == "async_trait")
 }
 
 fn qualifiers(sig: &Signature, errors: &mut Errors) {
@@ -218,10 +240,18 @@ fn parameter(argument: &PatType, errors: &mut Errors) {
             "items are not a field of the request: `#[serde(..)]` has no effect here"
         }
         (false, None) => {
-            return TypeRules { place: Place::Parameter, errors }.visit_type(&argument.ty);
+            if let Type::Reference(ty) = peel(&argument.ty)
+                && (ty.lifetime.is_some() || ty.mutability.is_some())
+                && !is_named(&ty.elem, "Context")
+            {
+                return errors
+                    .at(ty, "a reference is taken as it is, as `&str` or `&T`: without a lifetime or `mut`");
+            }
+            let sent = lent(&argument.ty).map_or(&*argument.ty, |Lent { elem, .. }| elem);
+            return TypeRules { place: Place::Parameter, errors }.visit_type(sent);
         }
     };
-    for attr in argument.attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
+    for attr in argument.attrs.iter().filter(|attr| conditional::is(attr, "serde")) {
         errors.at(attr, message);
     }
 }
@@ -242,20 +272,9 @@ enum Place {
 impl Place {
     fn by_value(self) -> &'static str {
         match self {
-            Self::Parameter => "parameters are sent by value",
+            Self::Parameter => "a reference is a parameter by itself, or in an `Option`",
             Self::Item => "items are sent by value",
             Self::Answer => "answers are sent by value",
-        }
-    }
-}
-
-impl Place {
-    /// How streams are written here.
-    fn streaming(self) -> &'static str {
-        match self {
-            Self::Parameter => "a stream is an argument by itself, with one type: `Streaming<T>`",
-            Self::Item => "an item cannot be a stream",
-            Self::Answer => "a stream is returned as `impl Stream<Item = T>`",
         }
     }
 }
@@ -300,15 +319,21 @@ impl<'ast> Visit<'ast> for TypeRules<'_> {
     fn visit_type_path(&mut self, ty: &'ast TypePath) {
         if ty.path.segments.first().is_some_and(|first| first.ident == "Self") {
             self.errors.at(ty, "`Self` cannot be sent: it is another type in the client");
-        } else if ty
-            .path
-            .segments
-            .last()
-            .is_some_and(|last| ["Streaming", "BoxStream"].iter().any(|name| last.ident == name))
-        {
-            self.errors.at(ty, self.place.streaming());
         } else {
             visit::visit_type_path(self, ty);
+        }
+    }
+
+    fn visit_type_trait_object(&mut self, ty: &'ast TypeTraitObject) {
+        if ty.bounds.iter().any(is_stream) {
+            let message = match self.place {
+                Place::Parameter | Place::Item => "a stream is taken as an argument `Streaming<T>`",
+                Place::Answer => {
+                    "a stream is returned as `impl Stream<Item = T>`: a boxed one stands behind it in the \
+                    implementation, as `stream.boxed()`"
+                }
+            };
+            self.errors.at(ty, message);
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod msgpack;
 use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::error::CodecError;
 
@@ -51,7 +51,7 @@ impl Codec {
     }
 
     /// Decodes one value, which `bytes` holds exactly.
-    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
+    pub(crate) fn decode<'de, T: Deserialize<'de>>(self, bytes: &'de [u8]) -> Result<T, CodecError> {
         match self {
             Self::Json => json::parse(bytes),
             Self::MessagePack => msgpack::decode_sound(bytes).map_or_else(|| decode_packed(bytes), Ok),
@@ -109,7 +109,7 @@ impl FromStr for Codec {
 
 /// Decodes what is no sound value of this type, as a rule, and says why.
 #[cold]
-fn decode_packed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+fn decode_packed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, CodecError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = bounded::decode::<bounded::Packed<CodecError>, _, _>(&mut decoder, bytes.len())?;
     if msgpack::is_at_end(&mut decoder) { Ok(value) } else { Err(CodecError::new("bytes follow the value")) }
@@ -135,8 +135,6 @@ pub struct UnknownCodec(String);
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -7,12 +7,14 @@
 //! #[muxado_rpc::service]
 //! pub trait Calculator {
 //!     async fn add(&self, a: i64, b: i64) -> i64;
+//!     async fn count(&self, text: &str, word: &str) -> usize;
 //!     async fn divide(&self, a: f64, b: f64) -> Result<f64, String>;
 //! }
 //!
 //! struct Exact;
 //! impl Calculator for Exact {
 //!     async fn add(&self, a: i64, b: i64) -> i64 { a + b }
+//!     async fn count(&self, text: &str, word: &str) -> usize { text.matches(word).count() }
 //!     async fn divide(&self, a: f64, b: f64) -> Result<f64, String> {
 //!         if b == 0.0 { Err("division by zero".to_owned()) } else { Ok(a / b) }
 //!     }
@@ -24,10 +26,13 @@
 //! let peer = Peer::builder().connect(server.local_addr()).await?;
 //! let calculator = CalculatorClient::new(peer.channel());
 //! assert_eq!(calculator.add(1, 2).await?, 3);
+//! assert_eq!(calculator.count("to be or not to be", "be").await?, 2);
 //! # assert_eq!(calculator.divide(1.0, 0.0).await.unwrap_err().app().unwrap(), "division by zero");
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`guide::signatures`] says what methods may take and return.
 //!
 //! # What a call promises
 //!
@@ -38,7 +43,7 @@
 //!   whether the call may have been executed.
 //! * **Cancellation.** Dropping a call's future resets its stream. The peer drops the handler, and with it
 //!   the tasks of its scope ([`Context::spawn`]). A method with `#[method(no_cancel)]` runs to its end.
-//! * **Time limits** are set by the caller (`with_timeout`, `with_default_timeout`) or the method
+//! * **Time limits** are set by the caller (`with_timeout`, `with_default_timeout`, [`ClientCall::timeout`]) or the method
 //!   (`#[method(timeout_ms = 500)]`). They travel with the request and hold on both sides. Calls that a
 //!   handler makes inherit what is left. There is no limit by default.
 //! * **Streams** are ordinary signatures: a [`Streaming`] argument, an `impl Stream` return value. The call
@@ -113,8 +118,9 @@
 //! The API has three tiers:
 //!
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
-//!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`CallError`], [`RawError`],
-//!    [`Status`], [`Code`], [`AppError`], [`Codec`], [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
+//!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
+//!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
+//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
 //!    and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
@@ -125,6 +131,7 @@
 mod client;
 mod codec;
 mod connection;
+pub mod guide;
 pub mod layers;
 mod message;
 mod server;
@@ -144,6 +151,7 @@ pub use self::{
     client::{
         backoff::Backoff,
         box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
+        call::{CallResponse, ClientCall, ResponseCall},
         raw_call::RawCall,
         reconnect::{self, Reconnect},
     },

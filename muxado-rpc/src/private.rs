@@ -1,18 +1,37 @@
 //! The runtime of generated code. Not part of the public API: it may change with any release.
 
-use serde::de::DeserializeOwned;
+#[path = "private/probe.rs"]
+pub mod probe;
+#[path = "private/values.rs"]
+pub mod values;
+
+use serde::Deserialize;
 
 pub use futures_core::Stream;
 pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
-pub use crate::client::core::{ClientCall, ClientCore};
+pub use self::{
+    probe::{
+        AnswerProbe, AnyAnswer, AnyError, ErrorProbe, GeneratedClient, IsContext, IsResult, IsStreaming,
+        SameError, generated_client, give_items, lend_context, result, same_error, stream, value,
+    },
+    values::{
+        Answer, ErrorValue, HeldBytes, HeldStr, ItemValue, Lend, Parameter, bytes_field, bytes_some_field,
+        field, lend_some, lent_field, lent_some_field,
+    },
+};
+pub use crate::client::call::ClientCall;
+pub use crate::client::core::ClientCore;
 pub use crate::client::in_process::InProcessLimit;
 use crate::connection::serving::streamed;
-pub use crate::message::app_error::{CodeOfAny, CodeOfSome, Description, DisplayOfAny, DisplayOfSome, Probe};
+pub use crate::message::app_error::{
+    CodeOfAny, CodeOfSome, Description, DetailsOfAny, DetailsOfSome, DisplayOfAny, DisplayOfSome, Probe,
+    derived_status,
+};
 pub use crate::{
-    Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Request,
+    Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Payload, Request,
     Response, ServiceId, ServiceInfo, Shape, Status, Streaming,
     connection::serving::streamed::ItemSink,
     message::{method::MethodOptions, response::Failure},
@@ -20,24 +39,6 @@ pub use crate::{
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The value and error types of a `Result`, also behind a type alias.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is named `Result` but is not `core::result::Result`",
-    label = "a method that can fail returns a `core::result::Result`, or an alias of it",
-    note = "give another type another name, so that it is sent as the value it is"
-)]
-pub trait IsResult {
-    /// The value.
-    type Ok;
-    /// The error.
-    type Err;
-}
-
-impl<T, E> IsResult for Result<T, E> {
-    type Ok = T;
-    type Err = E;
-}
 
 /// The time limit of a request that came by no connection, which [`hold`] is to hold it to.
 pub fn time_limit(request: &mut Request) -> Option<InProcessLimit> {
@@ -56,39 +57,27 @@ pub fn hold(
 }
 
 /// Decodes the parameters of a request.
-pub fn decode_params<P: DeserializeOwned>(request: &Request) -> Result<P, Status> {
-    // Generated code decodes before it runs anything.
-    request.decode_params().map_err(Status::not_executed)
+pub fn decode_params<'de, P: Deserialize<'de>>(request: &'de Request) -> Result<P, Status> {
+    decode_in_place(request.method(), request.codec(), request.params())
 }
 
-/// The answer of a method that has no error of its own.
-pub fn respond<T: serde::Serialize>(codec: Codec, value: &T) -> Result<Response, Status> {
-    Response::new(codec, value)
-}
-
-/// The answer of a method that returns a `Result`. A [`Status`] is none of the application's own
-/// errors: it goes as what it is, so that callers of any kind see its code.
-pub fn respond_result<T, E>(
+/// Decodes the parameters in their bytes, which they borrow from.
+pub fn decode_in_place<'de, P: Deserialize<'de>>(
+    method: &MethodInfo,
     codec: Codec,
-    result: Result<T, E>,
-    describe: fn(&E) -> Description,
-) -> Result<Response, Status>
-where
-    T: serde::Serialize,
-    E: serde::Serialize + 'static,
-{
-    match result {
-        Ok(value) => Response::new(codec, &value),
-        Err(error) => match failure(codec, error, describe) {
-            Failure::App(error) => Ok(Response::of_app_error(codec, error)),
-            Failure::Status(status) => Err(status),
-            Failure::Panic(panic) => panic.resume(),
-        },
-    }
+    params: &'de [u8],
+) -> Result<P, Status> {
+    // Generated code decodes before it runs anything.
+    Request::decode(method, codec, params).map_err(Status::not_executed)
+}
+
+/// The encoded parameters of a request, for a handler that borrows from them.
+pub fn into_params(request: Request) -> Payload {
+    request.into_params()
 }
 
 /// The items of a request.
-pub fn take_items<T: DeserializeOwned>(request: &mut Request) -> Result<Streaming<T>, Status> {
+pub fn take_items<T: ItemValue>(request: &mut Request) -> Result<Streaming<T>, Status> {
     let method = request.method_ref();
     let items = request
         .take_input()
@@ -117,14 +106,6 @@ pub fn with_metadata(context: &Context, mut answer: Result<Response, Status>) ->
         context.add_metadata_to(response);
     }
     answer
-}
-
-/// A failure by the method's own error. A [`Status`] is none; see [`respond_result`].
-pub fn failure<E>(codec: Codec, error: E, describe: fn(&E) -> Description) -> Failure
-where
-    E: serde::Serialize + 'static,
-{
-    Failure::of_error(codec, &error, describe)
 }
 
 /// The context of the call that a request asks for.

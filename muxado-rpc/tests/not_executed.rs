@@ -16,8 +16,8 @@ use std::{
 use futures_util::stream;
 use muxado::{Config, Session, StreamType, TypedSession};
 use muxado_rpc::{
-    BoxError, CallError, Code, Codec, Context, Limits, NamedService, Origin, Peer, Reconnect, Request,
-    Response, ServiceId, Status, Stream, layers::AuthLayer,
+    AppError, BoxError, CallError, Code, Codec, Context, Limits, NamedService, Origin, Peer, Reconnect,
+    Request, Response, ServiceId, Status, Stream, layers::AuthLayer,
 };
 use serde_json::{Value, json};
 use support::{
@@ -43,7 +43,7 @@ trait Elsewhere {
 }
 
 /// The code of a failure, and whether its call may have been executed.
-fn verdict<T: Debug, E: Debug>(result: Result<T, CallError<E>>) -> (Code, bool) {
+fn verdict<T: Debug, E: Debug + AppError>(result: Result<T, CallError<E>>) -> (Code, bool) {
     let error = result.unwrap_err();
     (error.code(), error.may_have_executed())
 }

@@ -2,10 +2,11 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, Ident, ext::IdentExt, spanned::Spanned};
+use syn::{Attribute, ext::IdentExt, spanned::Spanned};
 
-use super::{cfg_not_all, index, located, params};
+use super::{cfg_not_all, index, located, parameter_docs, params};
 use crate::{
+    conditional,
     model::{Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service},
     types::streaming_item,
 };
@@ -14,7 +15,7 @@ use crate::{
 pub(super) fn declaration(service: &Service) -> TokenStream {
     let Service { cfg, vis, ident, channel, .. } = service;
     let private = service.private();
-    let client = service.client();
+    let client = &service.client;
     let trait_name = ident.unraw();
     let docs =
         format!(" Client of [`{trait_name}`]: its methods, called over a channel of type `{channel}`.");
@@ -35,7 +36,7 @@ pub(super) fn declaration(service: &Service) -> TokenStream {
 pub(super) fn impls(service: &Service) -> TokenStream {
     let Service { channel, .. } = service;
     let private = service.private();
-    let client = service.client();
+    let client = &service.client;
     let bounds = quote! {
         #channel: #private::Service<#private::Request, Response = #private::Response> + ::core::clone::Clone,
         #channel::Error: ::core::convert::Into<#private::BoxError>,
@@ -50,6 +51,10 @@ pub(super) fn impls(service: &Service) -> TokenStream {
             #helpers
             #(#methods)*
         }
+
+        #[automatically_derived]
+        impl<#channel> #private::GeneratedClient for #client<#channel> {}
+        const _: () = #private::generated_client::<#client>();
 
         #[automatically_derived]
         impl<#channel> ::core::convert::From<#channel> for #client<#channel>
@@ -130,7 +135,7 @@ fn method(service: &Service, method: &Method) -> TokenStream {
         let Argument { attrs, ident, ty, kind, .. } = argument;
         let ty = match kind {
             ArgumentKind::Context => return None,
-            ArgumentKind::Value => ty.to_token_stream(),
+            ArgumentKind::Value | ArgumentKind::Lent => ty.to_token_stream(),
             ArgumentKind::Items => {
                 let item = streaming_item(ty);
                 quote!(impl #private::Stream<Item = #item> + ::core::marker::Send + 'static)
@@ -138,43 +143,39 @@ fn method(service: &Service, method: &Method) -> TokenStream {
         };
         Some(quote!(#(#attrs)* #ident: #ty))
     });
+    let infallible = quote!(::core::convert::Infallible);
     let output = match &method.answer {
-        Answer::Value(ty) => quote!(#ty, #private::CallError),
-        Answer::Fallible { ok, error, .. } => quote!(#ok, #private::CallError<#error>),
+        Answer::Value(ty) => quote!(#ty, #infallible),
+        Answer::Fallible { ok, error, .. } => quote!(#ok, #error),
         Answer::Items(ItemsAnswer { item, error, .. }) => match error {
-            ItemsError::None => quote!(#private::Streaming<#item>, #private::CallError),
-            ItemsError::InItems(error) | ItemsError::InFront(error) => {
-                quote!(#private::Streaming<#item, #error>, #private::CallError<#error>)
+            ItemsError::None => quote!(#private::Streaming<#item>, #infallible),
+            ItemsError::InItems(error) | ItemsError::InFront(error) | ItemsError::Both(error, _) => {
+                quote!(#private::Streaming<#item, #error>, #error)
             }
         },
     };
-    let call = call(method);
+    let channel = &service.channel;
+    let call = call(service, method);
+    let parameters =
+        parameter_docs(method.arguments.iter().filter(|argument| argument.kind != ArgumentKind::Context));
     quote! {
         #docs
         #(#attrs)*
-        #vis async fn #ident(#receiver, #(#arguments),*) -> ::core::result::Result<#output> {
+        #parameters
+        #vis fn #ident(#receiver, #(#arguments),*) -> #private::ClientCall<#output, #channel> {
             #call
         }
     }
 }
 
-/// The body: errors about the answer's type point at it, as it is named where the call is.
-fn call(method: &Method) -> TokenStream {
+/// The body.
+fn call(service: &Service, method: &Method) -> TokenStream {
     let index = index(method);
-    let params = params::ident(method);
-    let fields = method.values().map(|Argument { cfg, ident, .. }| quote!(#(#cfg)* #ident));
-    let (call, answer) = match &method.answer {
-        Answer::Value(ty) => ("call", ty.to_token_stream()),
-        Answer::Fallible { ok, error, .. } => ("call_fallible", quote!(#ok, #error)),
-        Answer::Items(ItemsAnswer { item, error, .. }) => match error {
-            ItemsError::None => ("stream", item.clone()),
-            ItemsError::InItems(error) | ItemsError::InFront(error) => {
-                ("stream_fallible", quote!(#item, #error))
-            }
-        },
-    };
+    let params = params::client_ident(method);
+    let fields = method.values().map(|Argument { cfg, ident, .. }| quote!(#(#cfg)* #ident,));
+    let marker = params::client_marker(method);
+    let decode = decode(service, method);
     let span = located(method.answer.ty().span());
-    let call = Ident::new(call, span);
     let receiver = &method.receiver.self_token;
     let none = quote!(::core::option::Option::None);
     let input = method.input().map(|(Argument { cfg, ident, .. }, item)| {
@@ -189,19 +190,48 @@ fn call(method: &Method) -> TokenStream {
     });
     let input = input.unwrap_or(none);
     quote_spanned! {span=>
-        #receiver.core.#call::<#params, #answer>(&__METHODS[#index], #params { #(#fields),* }, #input).await
+        #receiver.core.call(&__METHODS[#index], #params { #(#fields)* #marker }, #input, #decode)
+    }
+}
+
+/// What makes the method's result of a response. Errors about the answer's type point at it, as it is named here.
+fn decode(service: &Service, method: &Method) -> TokenStream {
+    let private = service.private();
+    let span = located(method.answer.ty().span());
+    match &method.answer {
+        Answer::Value(ty) => quote_spanned! {span=> {
+            use #private::AnyAnswer as _;
+            <#private::AnswerProbe<#ty>>::check();
+            #private::value::<#ty>().decode
+        }},
+        Answer::Fallible { ok, error, .. } => quote_spanned! {span=> {
+            use #private::AnyError as _;
+            <#private::ErrorProbe<#error>>::unary::<#ok>().decode
+        }},
+        Answer::Items(ItemsAnswer { item, error, .. }) => match error {
+            ItemsError::None => quote_spanned!(span=> #private::stream::<#item>()),
+            ItemsError::InItems(error) | ItemsError::InFront(error) => quote_spanned! {span=> {
+                use #private::AnyError as _;
+                <#private::ErrorProbe<#error>>::streams::<#item>().decode
+            }},
+            ItemsError::Both(error, of_items) => quote_spanned! {span=> {
+                use #private::AnyError as _;
+                #private::same_error::<#error, #of_items>();
+                <#private::ErrorProbe<#error>>::streams::<#item>().decode
+            }},
+        },
     }
 }
 
 /// Attributes that mean the same on the client's method. `expect` is not among them: it holds in one place only.
 fn applies_to_calls(attr: &Attribute) -> bool {
-    ["doc", "cfg", "cfg_attr", "deprecated", "must_use", "allow", "warn", "deny"]
+    ["doc", "cfg", "deprecated", "must_use", "allow", "warn", "deny"]
         .iter()
-        .any(|name| attr.path().is_ident(name))
+        .any(|name| conditional::is(attr, name))
 }
 
 fn default_docs(service: &Service, method: &Method) -> Option<TokenStream> {
-    let documented = method.attrs.iter().any(|attr| attr.path().is_ident("doc"));
+    let documented = method.attrs.iter().any(|attr| conditional::is(attr, "doc"));
     let docs = format!(" Calls [`{}::{}`].", service.ident.unraw(), method.ident.unraw());
     (!documented).then(|| quote!(#[doc = #docs]))
 }

@@ -6,12 +6,13 @@ mod server;
 mod service;
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{Attribute, Item, ItemTrait};
 
 use crate::{
     attr::ServiceArgs,
-    model::{Answer, Argument, Method, Service, without_own_attributes},
+    lenient,
+    model::{Answer, Argument, Method, Options, Service, without_own_attributes},
     validate::{self, Errors},
 };
 
@@ -20,22 +21,20 @@ use crate::{
 pub(crate) fn service(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = ServiceArgs::parse(args, &mut errors);
-    let code = match syn::parse2(item.clone()) {
-        Ok(Item::Trait(item)) => service_trait(args, item, &mut errors),
-        Ok(other) => {
+    let code = match lenient::parse(item.clone(), &mut errors) {
+        Some(Item::Trait(item)) => service_trait(args, item, &mut errors),
+        Some(other) => {
             validate::not_a_trait(&other, &mut errors);
             item
         }
-        Err(error) => {
-            errors.push(error);
-            item
-        }
+        None => item,
     };
     let errors = errors.to_compile_errors();
     quote!(#code #errors)
 }
 
-fn service_trait(args: ServiceArgs, item: ItemTrait, errors: &mut Errors) -> TokenStream {
+fn service_trait(args: ServiceArgs, mut item: ItemTrait, errors: &mut Errors) -> TokenStream {
+    validate::async_trait(&mut item, errors);
     if validate::head(&item, errors) {
         expand(&Service::from_syn(args, item, errors))
     } else {
@@ -82,26 +81,57 @@ fn table(service: &Service) -> TokenStream {
         None => quote!(#private::ServiceId::from_name(#name).as_u32()),
     };
     let variants = service.methods.iter().map(|Method { cfg, ident, .. }| quote!(#(#cfg)* #ident));
-    let infos = service.methods.iter().map(|method| {
-        let (cfg, method_name, index) = (&method.cfg, &method.name, index(method));
-        let options = options(service, method);
-        quote!(#(#cfg)* #private::method_info(#name, __ID, #method_name, #index, #options))
-    });
+    let infos = service.methods.iter().map(|method| infos(service, method));
+    let clashes: TokenStream = service.methods.iter().map(clashes).collect();
     quote! {
         enum __Method { #(#variants),* }
         const __ID: ::core::primitive::u32 = #id;
-        static __METHODS: &[#private::MethodInfo] = &[#(#infos),*];
+        static __METHODS: &[#private::MethodInfo] = &[#(#infos)*];
         static __SERVICE: #private::ServiceInfo = #private::service_info(#name, __ID, __METHODS);
+        #clashes
     }
 }
 
+/// The entry of a method: one of several if its options depend on conditions.
+fn infos(service: &Service, method: &Method) -> TokenStream {
+    let (private, name) = (service.private(), &service.name);
+    let (cfg, index) = (&method.cfg, index(method));
+    let info = |given: &Options| {
+        let (method_name, options) = (&given.name, options(service, method, given));
+        quote!(#private::method_info(#name, __ID, #method_name, #index, #options))
+    };
+    let conditional = method.conditional.iter().map(|(predicate, given)| {
+        let info = info(given);
+        quote!(#(#cfg)* #[cfg(#predicate)] #info,)
+    });
+    let predicates = method.conditional.iter().map(|(predicate, _)| predicate);
+    let otherwise = (!method.conditional.is_empty()).then(|| quote!(#[cfg(not(any(#(#predicates),*)))]));
+    let info = info(&method.options);
+    quote!(#(#conditional)* #(#cfg)* #otherwise #info,)
+}
+
+/// Errors where two conditions of a method's options hold at once.
+fn clashes(method: &Method) -> TokenStream {
+    let Method { cfg, conditional, .. } = method;
+    let pairs = conditional.iter().enumerate().flat_map(|(i, (second, _))| {
+        conditional[..i].iter().map(move |(first, _)| {
+            quote_spanned! {method.ident.span()=>
+                #(#cfg)*
+                #[cfg(all(#first, #second))]
+                ::core::compile_error!("a method takes one `#[method(..)]`, but two of these hold at once");
+            }
+        })
+    });
+    pairs.collect()
+}
+
 /// What differs from an ordinary unary method.
-fn options(service: &Service, method: &Method) -> TokenStream {
+fn options(service: &Service, method: &Method, given: &Options) -> TokenStream {
     let private = service.private();
-    let idempotent = method.idempotent.then(|| quote!(idempotent: true,));
-    let no_cancel = method.no_cancel.then(|| quote!(no_cancel: true,));
+    let idempotent = given.idempotent.then(|| quote!(idempotent: true,));
+    let no_cancel = given.no_cancel.then(|| quote!(no_cancel: true,));
     let context = method.takes_context().then(|| quote!(takes_context: true,));
-    let timeout = method
+    let timeout = given
         .timeout_ms
         .map(|ms| quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#ms)),));
     let shape = shape(service, method);
@@ -136,6 +166,20 @@ fn shape(service: &Service, method: &Method) -> Option<TokenStream> {
 fn cfg_not_all(cfg: &[Attribute]) -> TokenStream {
     let conditions = cfg.iter().filter_map(|attr| Some(&attr.meta.require_list().ok()?.tokens));
     quote!(#[cfg(not(all(#(#conditions),*)))])
+}
+
+/// The docs of a method's parameters, since rustdoc has no place for them on the parameters themselves.
+fn parameter_docs<'a>(arguments: impl Iterator<Item = &'a Argument>) -> TokenStream {
+    let entries: Vec<_> = arguments.flat_map(Argument::doc_entries).collect();
+    if entries.is_empty() {
+        return TokenStream::new();
+    }
+    quote! {
+        #[doc = ""]
+        #[doc = " # Parameters"]
+        #[doc = ""]
+        #(#entries)*
+    }
 }
 
 /// Number of a method within its service.

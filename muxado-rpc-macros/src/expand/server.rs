@@ -4,14 +4,18 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Ident, ext::IdentExt, spanned::Spanned};
 
-use super::{index, located, params};
+use super::{
+    index, located,
+    params::{self, Decoding},
+    respan,
+};
 use crate::model::{Answer, Argument, ArgumentKind, ItemsAnswer, ItemsError, Method, Service};
 
 /// The struct.
 pub(super) fn declaration(service: &Service) -> TokenStream {
     let Service { cfg, vis, ident, implementation, .. } = service;
     let private = service.private();
-    let server = service.server();
+    let server = &service.server;
     // rustdoc finds raw identifiers without their prefix.
     let trait_name = ident.unraw();
     let docs = format!(" Serves an implementation of [`{trait_name}`]: a `tower::Service` of requests.");
@@ -31,7 +35,7 @@ pub(super) fn declaration(service: &Service) -> TokenStream {
 pub(super) fn impls(service: &Service) -> TokenStream {
     let Service { implementation, .. } = service;
     let private = service.private();
-    let server = service.server();
+    let server = &service.server;
     let name = server.to_string();
     let constructors = constructors(service);
     let dispatch = dispatch(service);
@@ -64,7 +68,7 @@ pub(super) fn impls(service: &Service) -> TokenStream {
 fn constructors(service: &Service) -> TokenStream {
     let Service { vis, implementation, .. } = service;
     let private = service.private();
-    let server = service.server();
+    let server = &service.server;
     let bound = &service.ident;
     quote! {
         impl<#implementation: #bound> #server<#implementation> {
@@ -84,7 +88,7 @@ fn constructors(service: &Service) -> TokenStream {
 fn dispatch(service: &Service) -> TokenStream {
     let Service { implementation, .. } = service;
     let private = service.private();
-    let server = service.server();
+    let server = &service.server;
     let bound = &service.ident;
     let locals = Locals::new(Span::mixed_site());
     let Locals { request, service: shared, index, limit, call, .. } = &locals;
@@ -128,7 +132,7 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let private = service.private();
     let Method { cfg, .. } = method;
     let number = index(method);
-    let Locals { request, index, codec, params, context, items, .. } = &Locals::new(Span::mixed_site());
+    let Locals { request, index, codec, payload, context, items, .. } = &Locals::new(Span::mixed_site());
     let mutable =
         (method.takes_context() || method.input().is_some()).then(|| quote!(let mut #request = #request;));
     let make_context =
@@ -139,10 +143,24 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
         };
         quote!(#(#cfg)* #take)
     });
-    let decode = params::sends(method).then(|| {
-        let ty = params::ident(method);
-        quote!(let #params: #ty = #private::decode_params(&#request)?;)
-    });
+    let streams = matches!(method.answer, Answer::Items(_));
+    let decode = match params::decoding(method) {
+        // What the method returns borrows from the parameters, too, and lives elsewhere if it is a stream.
+        Decoding::InPlace if streams => quote!(let #payload = #private::into_params(#request);),
+        Decoding::InPlace => {
+            let decode = decode_in_place(service, method);
+            quote!(let #payload = #private::into_params(#request); #decode)
+        }
+        Decoding::Owned => {
+            let (params, ty) =
+                (&Locals::new(Span::mixed_site()).params, params::server_type(service, method));
+            quote_spanned! {located(method.ident.span())=>
+                let #params: #ty = #private::decode_params(&#request)?;
+                ::core::mem::drop(#request);
+            }
+        }
+        Decoding::None => quote!(::core::mem::drop(#request);),
+    };
     let respond = respond(service, method);
     quote! {
         #(#cfg)*
@@ -152,9 +170,20 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
             #take_items
             let #codec = #request.codec();
             #decode
-            ::core::mem::drop(#request);
             #respond
         }),
+    }
+}
+
+/// Decodes parameters that borrow from the payload.
+fn decode_in_place(service: &Service, method: &Method) -> TokenStream {
+    let private = service.private();
+    let number = index(method);
+    let ty = params::server_type(service, method);
+    let Locals { params, codec, payload, .. } = &Locals::new(Span::mixed_site());
+    let private = respan(private, method.ident.span());
+    quote_spanned! {located(method.ident.span())=>
+        let #params: #ty = #private::decode_in_place(&__METHODS[#number], #codec, &#payload)?;
     }
 }
 
@@ -162,19 +191,37 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
 fn respond(service: &Service, method: &Method) -> TokenStream {
     let private = service.private();
     let (implementation, bound, ident) = (&service.implementation, &service.ident, &method.ident);
-    let Locals { service: shared, codec, params, context, items, .. } = &Locals::new(Span::mixed_site());
-    let arguments = method.arguments.iter().map(|Argument { cfg, ident, ty, kind, .. }| match kind {
-        ArgumentKind::Value => quote!(#(#cfg)* #params.#ident),
-        ArgumentKind::Context => quote_spanned!(located(ty.span())=> #(#cfg)* &#context),
-        ArgumentKind::Items => quote!(#(#cfg)* #items),
+    let Locals { service: shared, codec, context, items, .. } = &Locals::new(Span::mixed_site());
+    let arguments = method.arguments.iter().map(|argument| {
+        let Argument { cfg, ty, kind, .. } = argument;
+        let span = located(ty.span());
+        match kind {
+            ArgumentKind::Value | ArgumentKind::Lent => {
+                let value = params::value(service, method, argument);
+                quote!(#(#cfg)* #value)
+            }
+            ArgumentKind::Context => {
+                let private = respan(private.clone(), ty.span());
+                quote_spanned!(span=> #(#cfg)* #private::lend_context(&#context))
+            }
+            ArgumentKind::Items => {
+                let private = respan(private.clone(), ty.span());
+                quote_spanned!(span=> #(#cfg)* #private::give_items::<_, #ty>(#items))
+            }
+        }
     });
-    let call = quote!(<#implementation as #bound>::#ident(&*#shared, #(#arguments),*).await);
     let span = located(method.answer.ty().span());
+    let callee = respan(quote!(<#implementation as #bound>::#ident), method.answer.ty().span());
+    let call = quote_spanned!(span=> #callee(&*#shared, #(#arguments),*).await);
+    let private = respan(private, method.answer.ty().span());
     let answer = match &method.answer {
-        Answer::Value(ty) => quote_spanned!(span=> #private::respond::<#ty>(#codec, &#call)),
+        Answer::Value(ty) => quote_spanned!(span=> (#private::value::<#ty>().respond)(#codec, &#call)),
         Answer::Fallible { ok, error, .. } => {
             let describe = describe(service);
-            quote_spanned!(span=> #private::respond_result::<#ok, #error>(#codec, #call, #describe))
+            quote_spanned! {span=> {
+                use #private::AnyError as _;
+                (<#private::ErrorProbe<#error>>::unary::<#ok>().respond)(#codec, #private::result(#call), #describe)
+            }}
         }
         Answer::Items(answer) => return respond_items(service, method, answer, &call),
     };
@@ -214,26 +261,56 @@ fn respond_items(
     } else {
         quote!(::core::option::Option::None)
     };
+    let fail = |error: &TokenStream| {
+        quote_spanned! {span=>
+            ::core::result::Result::Err(#failed) => {
+                let fail = <#private::ErrorProbe<#error>>::streams::<#item>().fail;
+                ::core::result::Result::Err(fail(#codec, #failed, #describe))
+            }
+        }
+    };
     let send = match error {
         ItemsError::None => quote_spanned!(span=> #sink.send_all::<_, #item>(#call).await),
         ItemsError::InItems(error) => quote_spanned! {span=>
-            #sink.send_results::<_, #item, #error>(#call, #describe).await
+            <#private::ErrorProbe<#error>>::send::<_, #item>(#sink, #call, #describe).await
         },
-        ItemsError::InFront(error) => quote_spanned! {span=>
-            match #call {
-                ::core::result::Result::Ok(#stream) => #sink.send_all::<_, #item>(#stream).await,
-                ::core::result::Result::Err(#failed) => {
-                    ::core::result::Result::Err(#private::failure::<#error>(#codec, #failed, #describe))
+        ItemsError::InFront(error) => {
+            let fail = fail(error);
+            quote_spanned! {span=>
+                match #private::result(#call) {
+                    ::core::result::Result::Ok(#stream) => #sink.send_all::<_, #item>(#stream).await,
+                    #fail
                 }
             }
-        },
+        }
+        ItemsError::Both(error, of_items) => {
+            let fail = fail(error);
+            quote_spanned! {span=>
+                match #private::result(#call) {
+                    ::core::result::Result::Ok(#stream) => {
+                        <#private::ErrorProbe<#of_items>>::send::<_, #item>(#sink, #stream, #describe).await
+                    }
+                    #fail
+                }
+            }
+        }
     };
+    let decode = match params::decoding(method) {
+        Decoding::InPlace => decode_in_place(service, method),
+        Decoding::Owned | Decoding::None => TokenStream::new(),
+    };
+    let fallible = !matches!(error, ItemsError::None);
+    let probes = fallible.then(|| quote!(use #private::AnyError as _;));
     quote_spanned! {span=>
         #private::serve_items(
             &__METHODS[#number],
             #codec,
             #shared_context,
-            move |#sink| async move { #send },
+            move |#sink| async move {
+                #probes
+                #decode
+                #send
+            },
         ).await
     }
 }
@@ -247,6 +324,7 @@ struct Locals {
     call: Ident,
     codec: Ident,
     params: Ident,
+    payload: Ident,
     context: Ident,
     items: Ident,
     sink: Ident,
@@ -265,6 +343,7 @@ impl Locals {
             call: local("call"),
             codec: local("codec"),
             params: local("params"),
+            payload: local("payload"),
             context: local("context"),
             items: local("items"),
             sink: local("sink"),

@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::parameter_docs;
 use crate::model::{Argument, Method, Service};
 
 pub(super) fn expand(service: &Service) -> TokenStream {
@@ -24,6 +25,7 @@ fn method(method: &Method) -> TokenStream {
         let Argument { attrs, mutability, ident, ty, .. } = argument;
         quote!(#(#attrs)* #mutability #ident: #ty)
     });
+    let docs = parameter_docs(method.arguments.iter());
     let answer = method.answer.ty();
     let body = match body {
         Some(block) => quote!({ async move #block }),
@@ -31,6 +33,7 @@ fn method(method: &Method) -> TokenStream {
     };
     quote! {
         #(#attrs)*
+        #docs
         fn #ident(#receiver, #(#arguments),*) -> impl ::core::future::Future<Output = #answer> + ::core::marker::Send
         #body
     }

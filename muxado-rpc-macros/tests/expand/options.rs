@@ -119,11 +119,11 @@ const _: () = {
         crate = "crate::rpc::__private::serde",
         expecting = "the parameters of `type`"
     )]
-    struct __params_type {
-        r#in: T,
+    struct __params_type<__P0> {
+        r#in: __P0,
     }
     #[automatically_derived]
-    impl crate::rpc::__private::serde::Serialize for __params_type {
+    impl crate::rpc::__private::serde::Serialize for __params_type<T> {
         fn serialize<__S: crate::rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -133,9 +133,7 @@ const _: () = {
                 "params",
                 1usize,
             )?;
-            crate::rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                T,
-            >(&mut serializer, "in", &self.r#in)?;
+            crate::rpc::__private::field::<_, T>(&mut serializer, "in", &self.r#in)?;
             crate::rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
@@ -203,51 +201,24 @@ const _: () = {
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        crate::rpc::__private::respond_result::<
-                            <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
-                            <io::Result<()> as crate::rpc::__private::IsResult>::Err,
-                        >(
-                            codec,
-                            <TT as Store>::write(
-                                    &*service,
-                                    params.path,
-                                    #[cfg(unix)]
-                                    params.mode,
-                                )
-                                .await,
-                            |error| {
-                                use crate::rpc::__private::{
-                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
-                                    DisplayOfSome as _,
-                                };
-                                crate::rpc::__private::Description {
-                                    code: (&crate::rpc::__private::Probe::of(error))
-                                        .code_of(error),
-                                    message: (&crate::rpc::__private::Probe::of(error))
-                                        .display_of(error),
-                                }
-                            },
-                        )
-                    })
-                }
-                index if index == __Method::r#type as usize => {
-                    crate::rpc::__private::Box::pin(async move {
-                        let mut request = request;
-                        let context = crate::rpc::__private::context(&mut request);
-                        let codec = request.codec();
-                        let params: __params_type = crate::rpc::__private::decode_params(
-                            &request,
-                        )?;
-                        ::core::mem::drop(request);
-                        crate::rpc::__private::with_metadata(
-                            &context,
-                            crate::rpc::__private::respond_result::<
-                                C,
-                                Failure,
-                            >(
+                        {
+                            use crate::rpc::__private::AnyError as _;
+                            (<crate::rpc::__private::ErrorProbe<
+                                <io::Result<()> as crate::rpc::__private::IsResult>::Err,
+                            >>::unary::<
+                                <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
+                            >()
+                                .respond)(
                                 codec,
-                                <TT as Store>::r#type(&*service, params.r#in, &context)
-                                    .await,
+                                crate::rpc::__private::result(
+                                    <TT as Store>::write(
+                                            &*service,
+                                            params.path,
+                                            #[cfg(unix)]
+                                            params.mode,
+                                        )
+                                        .await,
+                                ),
                                 |error| {
                                     use crate::rpc::__private::{
                                         CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
@@ -260,7 +231,48 @@ const _: () = {
                                             .display_of(error),
                                     }
                                 },
-                            ),
+                            )
+                        }
+                    })
+                }
+                index if index == __Method::r#type as usize => {
+                    crate::rpc::__private::Box::pin(async move {
+                        let mut request = request;
+                        let context = crate::rpc::__private::context(&mut request);
+                        let codec = request.codec();
+                        let params: __params_type<T> = crate::rpc::__private::decode_params(
+                            &request,
+                        )?;
+                        ::core::mem::drop(request);
+                        crate::rpc::__private::with_metadata(
+                            &context,
+                            {
+                                use crate::rpc::__private::AnyError as _;
+                                (<crate::rpc::__private::ErrorProbe<Failure>>::unary::<C>()
+                                    .respond)(
+                                    codec,
+                                    crate::rpc::__private::result(
+                                        <TT as Store>::r#type(
+                                                &*service,
+                                                params.r#in,
+                                                crate::rpc::__private::lend_context(&context),
+                                            )
+                                            .await,
+                                    ),
+                                    |error| {
+                                        use crate::rpc::__private::{
+                                            CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                            DisplayOfSome as _,
+                                        };
+                                        crate::rpc::__private::Description {
+                                            code: (&crate::rpc::__private::Probe::of(error))
+                                                .code_of(error),
+                                            message: (&crate::rpc::__private::Probe::of(error))
+                                                .display_of(error),
+                                        }
+                                    },
+                                )
+                            },
                         )
                     })
                 }
@@ -268,18 +280,16 @@ const _: () = {
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
                         ::core::mem::drop(request);
-                        crate::rpc::__private::respond::<
-                            (),
-                        >(codec, &<TT as Store>::new(&*service).await)
+                        (crate::rpc::__private::value::<()>()
+                            .respond)(codec, &<TT as Store>::new(&*service).await)
                     })
                 }
                 index if index == __Method::with_codec as usize => {
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
                         ::core::mem::drop(request);
-                        crate::rpc::__private::respond::<
-                            (),
-                        >(codec, &<TT as Store>::with_codec(&*service).await)
+                        (crate::rpc::__private::value::<()>()
+                            .respond)(codec, &<TT as Store>::with_codec(&*service).await)
                     })
                 }
                 _ => {
@@ -357,23 +367,18 @@ const _: () = {
         }
         /// Stays out where `write` is off.
         #[cfg(feature = "write")]
-        pub(crate) async fn write(
+        pub(crate) fn write(
             &self,
             path: PathBuf,
             #[cfg(unix)]
             mode: u32,
-        ) -> ::core::result::Result<
+        ) -> crate::rpc::__private::ClientCall<
             <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
-            crate::rpc::__private::CallError<
-                <io::Result<()> as crate::rpc::__private::IsResult>::Err,
-            >,
+            <io::Result<()> as crate::rpc::__private::IsResult>::Err,
+            CC,
         > {
             self.core
-                .call_fallible::<
-                    __params_write,
-                    <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
-                    <io::Result<()> as crate::rpc::__private::IsResult>::Err,
-                >(
+                .call(
                     &__METHODS[__Method::write as usize],
                     __params_write {
                         path,
@@ -381,58 +386,70 @@ const _: () = {
                         mode,
                     },
                     ::core::option::Option::None,
+                    {
+                        use crate::rpc::__private::AnyError as _;
+                        <crate::rpc::__private::ErrorProbe<
+                            <io::Result<()> as crate::rpc::__private::IsResult>::Err,
+                        >>::unary::<
+                            <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
+                        >()
+                            .decode
+                    },
                 )
-                .await
         }
         /// Calls [`Store::type`].
-        pub(crate) async fn r#type(
+        pub(crate) fn r#type(
             &self,
             r#in: T,
-        ) -> ::core::result::Result<C, crate::rpc::__private::CallError<Failure>> {
+        ) -> crate::rpc::__private::ClientCall<C, Failure, CC> {
             self.core
-                .call_fallible::<
-                    __params_type,
-                    C,
-                    Failure,
-                >(
+                .call(
                     &__METHODS[__Method::r#type as usize],
                     __params_type { r#in },
                     ::core::option::Option::None,
+                    {
+                        use crate::rpc::__private::AnyError as _;
+                        <crate::rpc::__private::ErrorProbe<Failure>>::unary::<C>().decode
+                    },
                 )
-                .await
         }
         /// Calls [`Store::new`].
         #[must_use]
-        pub(crate) async fn new(
+        pub(crate) fn new(
             &self,
-        ) -> ::core::result::Result<(), crate::rpc::__private::CallError> {
+        ) -> crate::rpc::__private::ClientCall<(), ::core::convert::Infallible, CC> {
             self.core
-                .call::<
-                    __Nothing,
-                    (),
-                >(
+                .call(
                     &__METHODS[__Method::new as usize],
                     __Nothing {},
                     ::core::option::Option::None,
+                    {
+                        use crate::rpc::__private::AnyAnswer as _;
+                        <crate::rpc::__private::AnswerProbe<()>>::check();
+                        crate::rpc::__private::value::<()>().decode
+                    },
                 )
-                .await
         }
         /// Calls [`Store::with_codec`].
-        pub(crate) async fn with_codec(
+        pub(crate) fn with_codec(
             &self,
-        ) -> ::core::result::Result<(), crate::rpc::__private::CallError> {
+        ) -> crate::rpc::__private::ClientCall<(), ::core::convert::Infallible, CC> {
             self.core
-                .call::<
-                    __Nothing,
-                    (),
-                >(
+                .call(
                     &__METHODS[__Method::with_codec as usize],
                     __Nothing {},
                     ::core::option::Option::None,
+                    {
+                        use crate::rpc::__private::AnyAnswer as _;
+                        <crate::rpc::__private::AnswerProbe<()>>::check();
+                        crate::rpc::__private::value::<()>().decode
+                    },
                 )
-                .await
         }
     }
+    #[automatically_derived]
+    impl<CC> crate::rpc::__private::GeneratedClient for StoreClient<CC> {}
+    const _: () = crate::rpc::__private::generated_client::<StoreClient>();
     #[automatically_derived]
     impl<CC> ::core::convert::From<CC> for StoreClient<CC>
     where

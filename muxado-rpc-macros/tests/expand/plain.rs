@@ -87,12 +87,12 @@ const _: () = {
         crate = "::muxado_rpc::__private::serde",
         expecting = "the parameters of `add`"
     )]
-    struct __params_add {
-        a: i64,
-        b: i64,
+    struct __params_add<__P0, __P1> {
+        a: __P0,
+        b: __P1,
     }
     #[automatically_derived]
-    impl ::muxado_rpc::__private::serde::Serialize for __params_add {
+    impl ::muxado_rpc::__private::serde::Serialize for __params_add<i64, i64> {
         fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -102,12 +102,8 @@ const _: () = {
                 "params",
                 2usize,
             )?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                i64,
-            >(&mut serializer, "a", &self.a)?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                i64,
-            >(&mut serializer, "b", &self.b)?;
+            ::muxado_rpc::__private::field::<_, i64>(&mut serializer, "a", &self.a)?;
+            ::muxado_rpc::__private::field::<_, i64>(&mut serializer, "b", &self.b)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
@@ -116,12 +112,12 @@ const _: () = {
         crate = "::muxado_rpc::__private::serde",
         expecting = "the parameters of `divide`"
     )]
-    struct __params_divide {
-        a: f64,
-        b: f64,
+    struct __params_divide<__P0, __P1> {
+        a: __P0,
+        b: __P1,
     }
     #[automatically_derived]
-    impl ::muxado_rpc::__private::serde::Serialize for __params_divide {
+    impl ::muxado_rpc::__private::serde::Serialize for __params_divide<f64, f64> {
         fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -131,12 +127,8 @@ const _: () = {
                 "params",
                 2usize,
             )?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                f64,
-            >(&mut serializer, "a", &self.a)?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                f64,
-            >(&mut serializer, "b", &self.b)?;
+            ::muxado_rpc::__private::field::<_, f64>(&mut serializer, "a", &self.a)?;
+            ::muxado_rpc::__private::field::<_, f64>(&mut serializer, "b", &self.b)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
@@ -204,13 +196,12 @@ const _: () = {
                 index if index == __Method::add as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_add = ::muxado_rpc::__private::decode_params(
+                        let params: __params_add<i64, i64> = ::muxado_rpc::__private::decode_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        ::muxado_rpc::__private::respond::<
-                            i64,
-                        >(
+                        (::muxado_rpc::__private::value::<i64>()
+                            .respond)(
                             codec,
                             &<T as Calculator>::add(&*service, params.a, params.b).await,
                         )
@@ -219,30 +210,35 @@ const _: () = {
                 index if index == __Method::divide as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_divide = ::muxado_rpc::__private::decode_params(
+                        let params: __params_divide<f64, f64> = ::muxado_rpc::__private::decode_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        ::muxado_rpc::__private::respond_result::<
-                            f64,
-                            DivideError,
-                        >(
-                            codec,
-                            <T as Calculator>::divide(&*service, params.a, params.b)
-                                .await,
-                            |error| {
-                                use ::muxado_rpc::__private::{
-                                    CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
-                                    DisplayOfSome as _,
-                                };
-                                ::muxado_rpc::__private::Description {
-                                    code: (&::muxado_rpc::__private::Probe::of(error))
-                                        .code_of(error),
-                                    message: (&::muxado_rpc::__private::Probe::of(error))
-                                        .display_of(error),
-                                }
-                            },
-                        )
+                        {
+                            use ::muxado_rpc::__private::AnyError as _;
+                            (<::muxado_rpc::__private::ErrorProbe<
+                                DivideError,
+                            >>::unary::<f64>()
+                                .respond)(
+                                codec,
+                                ::muxado_rpc::__private::result(
+                                    <T as Calculator>::divide(&*service, params.a, params.b)
+                                        .await,
+                                ),
+                                |error| {
+                                    use ::muxado_rpc::__private::{
+                                        CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
+                                        DisplayOfSome as _,
+                                    };
+                                    ::muxado_rpc::__private::Description {
+                                        code: (&::muxado_rpc::__private::Probe::of(error))
+                                            .code_of(error),
+                                        message: (&::muxado_rpc::__private::Probe::of(error))
+                                            .display_of(error),
+                                    }
+                                },
+                            )
+                        }
                     })
                 }
                 index if index == __Method::whoami as usize => {
@@ -253,11 +249,14 @@ const _: () = {
                         ::core::mem::drop(request);
                         ::muxado_rpc::__private::with_metadata(
                             &context,
-                            ::muxado_rpc::__private::respond::<
-                                String,
-                            >(
+                            (::muxado_rpc::__private::value::<String>()
+                                .respond)(
                                 codec,
-                                &<T as Calculator>::whoami(&*service, &context).await,
+                                &<T as Calculator>::whoami(
+                                        &*service,
+                                        ::muxado_rpc::__private::lend_context(&context),
+                                    )
+                                    .await,
                             ),
                         )
                     })
@@ -343,59 +342,67 @@ const _: () = {
             }
         }
         /// Adds two numbers.
-        pub async fn add(
+        pub fn add(
             &self,
             a: i64,
             b: i64,
-        ) -> ::core::result::Result<i64, ::muxado_rpc::__private::CallError> {
+        ) -> ::muxado_rpc::__private::ClientCall<i64, ::core::convert::Infallible, C> {
             self.core
-                .call::<
-                    __params_add,
-                    i64,
-                >(
+                .call(
                     &__METHODS[__Method::add as usize],
                     __params_add { a, b },
                     ::core::option::Option::None,
+                    {
+                        use ::muxado_rpc::__private::AnyAnswer as _;
+                        <::muxado_rpc::__private::AnswerProbe<i64>>::check();
+                        ::muxado_rpc::__private::value::<i64>().decode
+                    },
                 )
-                .await
         }
         /// Calls [`Calculator::divide`].
-        pub async fn divide(
+        pub fn divide(
             &self,
             a: f64,
             b: f64,
-        ) -> ::core::result::Result<
-            f64,
-            ::muxado_rpc::__private::CallError<DivideError>,
-        > {
+        ) -> ::muxado_rpc::__private::ClientCall<f64, DivideError, C> {
             self.core
-                .call_fallible::<
-                    __params_divide,
-                    f64,
-                    DivideError,
-                >(
+                .call(
                     &__METHODS[__Method::divide as usize],
                     __params_divide { a, b },
                     ::core::option::Option::None,
+                    {
+                        use ::muxado_rpc::__private::AnyError as _;
+                        <::muxado_rpc::__private::ErrorProbe<
+                            DivideError,
+                        >>::unary::<f64>()
+                            .decode
+                    },
                 )
-                .await
         }
         /// Calls [`Calculator::whoami`].
-        pub async fn whoami(
+        pub fn whoami(
             &self,
-        ) -> ::core::result::Result<String, ::muxado_rpc::__private::CallError> {
+        ) -> ::muxado_rpc::__private::ClientCall<
+            String,
+            ::core::convert::Infallible,
+            C,
+        > {
             self.core
-                .call::<
-                    __Nothing,
-                    String,
-                >(
+                .call(
                     &__METHODS[__Method::whoami as usize],
                     __Nothing {},
                     ::core::option::Option::None,
+                    {
+                        use ::muxado_rpc::__private::AnyAnswer as _;
+                        <::muxado_rpc::__private::AnswerProbe<String>>::check();
+                        ::muxado_rpc::__private::value::<String>().decode
+                    },
                 )
-                .await
         }
     }
+    #[automatically_derived]
+    impl<C> ::muxado_rpc::__private::GeneratedClient for CalculatorClient<C> {}
+    const _: () = ::muxado_rpc::__private::generated_client::<CalculatorClient>();
     #[automatically_derived]
     impl<C> ::core::convert::From<C> for CalculatorClient<C>
     where

@@ -60,12 +60,12 @@ const _: () = {
         crate = "::muxado_rpc::__private::serde",
         expecting = "the parameters of `add`"
     )]
-    struct __params_add {
-        a: i64,
-        b: i64,
+    struct __params_add<__P0, __P1> {
+        a: __P0,
+        b: __P1,
     }
     #[automatically_derived]
-    impl ::muxado_rpc::__private::serde::Serialize for __params_add {
+    impl ::muxado_rpc::__private::serde::Serialize for __params_add<i64, i64> {
         fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -75,12 +75,8 @@ const _: () = {
                 "params",
                 2usize,
             )?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                i64,
-            >(&mut serializer, "a", &self.a)?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
-                i64,
-            >(&mut serializer, "b", &self.b)?;
+            ::muxado_rpc::__private::field::<_, i64>(&mut serializer, "a", &self.a)?;
+            ::muxado_rpc::__private::field::<_, i64>(&mut serializer, "b", &self.b)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
@@ -133,13 +129,12 @@ const _: () = {
                 index if index == __Method::add as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_add = ::muxado_rpc::__private::decode_params(
+                        let params: __params_add<i64, i64> = ::muxado_rpc::__private::decode_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        ::muxado_rpc::__private::respond::<
-                            i64,
-                        >(
+                        (::muxado_rpc::__private::value::<i64>()
+                            .respond)(
                             codec,
                             &<T as Calculator>::add(&*service, params.a, params.b).await,
                         )
@@ -226,23 +221,27 @@ const _: () = {
             }
         }
         /// Calls [`Calculator::add`].
-        async fn add(
+        fn add(
             &self,
             a: i64,
             b: i64,
-        ) -> ::core::result::Result<i64, ::muxado_rpc::__private::CallError> {
+        ) -> ::muxado_rpc::__private::ClientCall<i64, ::core::convert::Infallible, C> {
             self.core
-                .call::<
-                    __params_add,
-                    i64,
-                >(
+                .call(
                     &__METHODS[__Method::add as usize],
                     __params_add { a, b },
                     ::core::option::Option::None,
+                    {
+                        use ::muxado_rpc::__private::AnyAnswer as _;
+                        <::muxado_rpc::__private::AnswerProbe<i64>>::check();
+                        ::muxado_rpc::__private::value::<i64>().decode
+                    },
                 )
-                .await
         }
     }
+    #[automatically_derived]
+    impl<C> ::muxado_rpc::__private::GeneratedClient for CalculatorClient<C> {}
+    const _: () = ::muxado_rpc::__private::generated_client::<CalculatorClient>();
     #[automatically_derived]
     impl<C> ::core::convert::From<C> for CalculatorClient<C>
     where
@@ -260,13 +259,10 @@ const _: () = {
     }
 };
 ::core::compile_error! {
-    "unknown option `nam`, expected one of `name`, `id`, `crate`"
+    "unknown option `nam`, expected one of `name`, `id`, `client`, `server`, `crate`"
 }
 ::core::compile_error! {
     "a service method takes `&self`: calls run at the same time, keep state behind a lock"
-}
-::core::compile_error! {
-    "parameters are sent by value: use `i64` instead of `&i64`"
 }
 ::core::compile_error! {
     "a parameter needs a plain name: it is sent under that name"

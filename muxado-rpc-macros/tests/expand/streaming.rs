@@ -111,11 +111,11 @@ const _: () = {
         crate = "::muxado_rpc::__private::serde",
         expecting = "the parameters of `primes`"
     )]
-    struct __params_primes {
-        below: u64,
+    struct __params_primes<__P0> {
+        below: __P0,
     }
     #[automatically_derived]
-    impl ::muxado_rpc::__private::serde::Serialize for __params_primes {
+    impl ::muxado_rpc::__private::serde::Serialize for __params_primes<u64> {
         fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -125,7 +125,8 @@ const _: () = {
                 "params",
                 1usize,
             )?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
+            ::muxado_rpc::__private::field::<
+                _,
                 u64,
             >(&mut serializer, "below", &self.below)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
@@ -136,11 +137,11 @@ const _: () = {
         crate = "::muxado_rpc::__private::serde",
         expecting = "the parameters of `lines`"
     )]
-    struct __params_lines {
-        path: String,
+    struct __params_lines<__P0> {
+        path: __P0,
     }
     #[automatically_derived]
-    impl ::muxado_rpc::__private::serde::Serialize for __params_lines {
+    impl ::muxado_rpc::__private::serde::Serialize for __params_lines<String> {
         fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -150,7 +151,8 @@ const _: () = {
                 "params",
                 1usize,
             )?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
+            ::muxado_rpc::__private::field::<
+                _,
                 String,
             >(&mut serializer, "path", &self.path)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
@@ -161,11 +163,11 @@ const _: () = {
         crate = "::muxado_rpc::__private::serde",
         expecting = "the parameters of `sum`"
     )]
-    struct __params_sum {
-        start: u64,
+    struct __params_sum<__P0> {
+        start: __P0,
     }
     #[automatically_derived]
-    impl ::muxado_rpc::__private::serde::Serialize for __params_sum {
+    impl ::muxado_rpc::__private::serde::Serialize for __params_sum<u64> {
         fn serialize<__S: ::muxado_rpc::__private::serde::Serializer>(
             &self,
             serializer: __S,
@@ -175,7 +177,8 @@ const _: () = {
                 "params",
                 1usize,
             )?;
-            ::muxado_rpc::__private::serde::ser::SerializeStruct::serialize_field::<
+            ::muxado_rpc::__private::field::<
+                _,
                 u64,
             >(&mut serializer, "start", &self.start)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
@@ -243,7 +246,7 @@ const _: () = {
                 index if index == __Method::primes as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_primes = ::muxado_rpc::__private::decode_params(
+                        let params: __params_primes<u64> = ::muxado_rpc::__private::decode_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
@@ -265,7 +268,7 @@ const _: () = {
                 index if index == __Method::lines as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_lines = ::muxado_rpc::__private::decode_params(
+                        let params: __params_lines<String> = ::muxado_rpc::__private::decode_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
@@ -274,15 +277,20 @@ const _: () = {
                                 codec,
                                 ::core::option::Option::None,
                                 move |sink| async move {
-                                    match <T as Feed>::lines(&*service, params.path).await {
+                                    use ::muxado_rpc::__private::AnyError as _;
+                                    match ::muxado_rpc::__private::result(
+                                        <T as Feed>::lines(&*service, params.path).await,
+                                    ) {
                                         ::core::result::Result::Ok(stream) => {
                                             sink.send_all::<_, String>(stream).await
                                         }
                                         ::core::result::Result::Err(error) => {
+                                            let fail = <::muxado_rpc::__private::ErrorProbe<
+                                                NotFound,
+                                            >>::streams::<String>()
+                                                .fail;
                                             ::core::result::Result::Err(
-                                                ::muxado_rpc::__private::failure::<
-                                                    NotFound,
-                                                >(
+                                                fail(
                                                     codec,
                                                     error,
                                                     |error| {
@@ -314,17 +322,24 @@ const _: () = {
                             u64,
                         >(&mut request)?;
                         let codec = request.codec();
-                        let params: __params_sum = ::muxado_rpc::__private::decode_params(
+                        let params: __params_sum<u64> = ::muxado_rpc::__private::decode_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
                         ::muxado_rpc::__private::with_metadata(
                             &context,
-                            ::muxado_rpc::__private::respond::<
-                                u64,
-                            >(
+                            (::muxado_rpc::__private::value::<u64>()
+                                .respond)(
                                 codec,
-                                &<T as Feed>::sum(&*service, &context, params.start, items)
+                                &<T as Feed>::sum(
+                                        &*service,
+                                        ::muxado_rpc::__private::lend_context(&context),
+                                        params.start,
+                                        ::muxado_rpc::__private::give_items::<
+                                            _,
+                                            Streaming<u64>,
+                                        >(items),
+                                    )
                                     .await,
                             ),
                         )
@@ -343,12 +358,22 @@ const _: () = {
                                 codec,
                                 ::core::option::Option::None,
                                 move |sink| async move {
-                                    sink.send_results::<
-                                            _,
-                                            Said,
-                                            Left,
-                                        >(
-                                            <T as Feed>::chat(&*service, items).await,
+                                    use ::muxado_rpc::__private::AnyError as _;
+                                    <::muxado_rpc::__private::ErrorProbe<
+                                        Left,
+                                    >>::send::<
+                                        _,
+                                        Said,
+                                    >(
+                                            sink,
+                                            <T as Feed>::chat(
+                                                    &*service,
+                                                    ::muxado_rpc::__private::give_items::<
+                                                        _,
+                                                        muxado_rpc::Streaming<Said>,
+                                                    >(items),
+                                                )
+                                                .await,
                                             |error| {
                                                 use ::muxado_rpc::__private::{
                                                     CodeOfAny as _, CodeOfSome as _, DisplayOfAny as _,
@@ -449,88 +474,96 @@ const _: () = {
             }
         }
         /// Calls [`Feed::primes`].
-        async fn primes(
+        fn primes(
             &self,
             below: u64,
-        ) -> ::core::result::Result<
+        ) -> ::muxado_rpc::__private::ClientCall<
             ::muxado_rpc::__private::Streaming<u64>,
-            ::muxado_rpc::__private::CallError,
+            ::core::convert::Infallible,
+            C,
         > {
             self.core
-                .stream::<
-                    __params_primes,
-                    u64,
-                >(
+                .call(
                     &__METHODS[__Method::primes as usize],
                     __params_primes { below },
                     ::core::option::Option::None,
+                    ::muxado_rpc::__private::stream::<u64>(),
                 )
-                .await
         }
         /// Calls [`Feed::lines`].
-        async fn lines(
+        fn lines(
             &self,
             path: String,
-        ) -> ::core::result::Result<
+        ) -> ::muxado_rpc::__private::ClientCall<
             ::muxado_rpc::__private::Streaming<String, NotFound>,
-            ::muxado_rpc::__private::CallError<NotFound>,
+            NotFound,
+            C,
         > {
             self.core
-                .stream_fallible::<
-                    __params_lines,
-                    String,
-                    NotFound,
-                >(
+                .call(
                     &__METHODS[__Method::lines as usize],
                     __params_lines { path },
                     ::core::option::Option::None,
+                    {
+                        use ::muxado_rpc::__private::AnyError as _;
+                        <::muxado_rpc::__private::ErrorProbe<
+                            NotFound,
+                        >>::streams::<String>()
+                            .decode
+                    },
                 )
-                .await
         }
         /// Calls [`Feed::sum`].
-        async fn sum(
+        fn sum(
             &self,
             start: u64,
             numbers: impl ::muxado_rpc::__private::Stream<
                 Item = u64,
             > + ::core::marker::Send + 'static,
-        ) -> ::core::result::Result<u64, ::muxado_rpc::__private::CallError> {
+        ) -> ::muxado_rpc::__private::ClientCall<u64, ::core::convert::Infallible, C> {
             self.core
-                .call::<
-                    __params_sum,
-                    u64,
-                >(
+                .call(
                     &__METHODS[__Method::sum as usize],
                     __params_sum { start },
                     self
                         .core
                         .items::<u64, _>(&__METHODS[__Method::sum as usize], numbers),
+                    {
+                        use ::muxado_rpc::__private::AnyAnswer as _;
+                        <::muxado_rpc::__private::AnswerProbe<u64>>::check();
+                        ::muxado_rpc::__private::value::<u64>().decode
+                    },
                 )
-                .await
         }
         /// Calls [`Feed::chat`].
-        async fn chat(
+        fn chat(
             &self,
             said: impl ::muxado_rpc::__private::Stream<
                 Item = Said,
             > + ::core::marker::Send + 'static,
-        ) -> ::core::result::Result<
+        ) -> ::muxado_rpc::__private::ClientCall<
             ::muxado_rpc::__private::Streaming<Said, Left>,
-            ::muxado_rpc::__private::CallError<Left>,
+            Left,
+            C,
         > {
             self.core
-                .stream_fallible::<
-                    __Nothing,
-                    Said,
-                    Left,
-                >(
+                .call(
                     &__METHODS[__Method::chat as usize],
                     __Nothing {},
-                    self.core.items::<Said, _>(&__METHODS[__Method::chat as usize], said),
+                    self
+                        .core
+                        .items::<Said, _>(&__METHODS[__Method::chat as usize], said),
+                    {
+                        use ::muxado_rpc::__private::AnyError as _;
+                        <::muxado_rpc::__private::ErrorProbe<Left>>::streams::<Said>()
+                            .decode
+                    },
                 )
-                .await
         }
     }
+    #[automatically_derived]
+    impl<C> ::muxado_rpc::__private::GeneratedClient for FeedClient<C> {}
+    const _: () = ::muxado_rpc::__private::generated_client::<FeedClient>();
     #[automatically_derived]
     impl<C> ::core::convert::From<C> for FeedClient<C>
     where

@@ -1,14 +1,34 @@
 //! The code and text of an application's error, for those who do not know its type.
 
-use std::{fmt, marker::PhantomData};
+use std::{convert::Infallible, fmt, marker::PhantomData};
 
-use crate::Code;
+use serde::Serialize;
+
+use crate::{Code, Status};
 
 /// An application's error that has a [`Code`]. Can be derived.
 ///
 /// The code is sent with the error, for layers, logs, retries and callers that do not know the error's type. The code
 /// of an error without this trait is [`Code::Unknown`]. The text of `Display` is sent as well, if the error
-/// implements it. Callers that know the type get the error itself, as [`CallError::App`](crate::CallError).
+/// implements it. Callers that know the type get the error itself, as [`CallError::App`](crate::CallError), whose
+/// [`code`](crate::CallError::code) is that of the error.
+///
+/// An error with this trait also becomes a [`Status`], which a method that returns one passes on with `?`:
+///
+/// ```
+/// use muxado_rpc::{AppError, CallError, Code, Status};
+///
+/// #[derive(Debug, AppError, serde::Serialize, serde::Deserialize)]
+/// #[code(NotFound)]
+/// struct NoSuchUser { id: u64 }
+///
+/// fn pass_on(result: Result<u32, CallError<NoSuchUser>>) -> Result<u32, Status> {
+///     Ok(result?)
+/// }
+/// let status = pass_on(Err(CallError::App(NoSuchUser { id: 7 }))).unwrap_err();
+/// assert_eq!(status.code(), Code::NotFound);
+/// assert_eq!(status.details::<NoSuchUser>().map(|user| user.id), Some(7));
+/// ```
 ///
 /// ```
 /// use muxado_rpc::{AppError, Code};
@@ -25,8 +45,59 @@ use crate::Code;
 /// assert_eq!(DivideError::Overflow { dividend: 1e308 }.code(), Code::OutOfRange);
 /// ```
 pub trait AppError {
-    /// Returns the kind of failure.
-    fn code(&self) -> Code;
+    /// Returns the kind of failure. [`Code::Unknown`] unless implemented.
+    fn code(&self) -> Code {
+        Code::Unknown
+    }
+
+    /// Returns the error as a status, for those who do not know its type.
+    ///
+    /// Its code is that of the error. A derived implementation adds the text of `Display` and the error itself as
+    /// [details](Status::details), if the error implements `Display` and `Serialize`.
+    fn to_status(&self) -> Status {
+        Status::new(self.code(), "")
+    }
+}
+
+impl AppError for Infallible {
+    fn code(&self) -> Code {
+        match *self {}
+    }
+}
+
+/// A status is what it is.
+impl AppError for Status {
+    fn code(&self) -> Code {
+        Self::code(self)
+    }
+
+    fn to_status(&self) -> Status {
+        self.clone()
+    }
+}
+
+/// A text has no code of its own.
+impl AppError for String {
+    fn to_status(&self) -> Status {
+        Status::unknown(self.as_str())
+    }
+}
+
+impl AppError for () {}
+
+impl<E: AppError + ?Sized> AppError for Box<E> {
+    fn code(&self) -> Code {
+        (**self).code()
+    }
+
+    fn to_status(&self) -> Status {
+        (**self).to_status()
+    }
+}
+
+/// The status of an error for which the trait is derived.
+pub fn derived_status(code: Code, message: Option<String>) -> Status {
+    Status::new(code, message.unwrap_or_default())
 }
 
 /// What generated code finds out about an error.
@@ -95,5 +166,29 @@ pub trait DisplayOfAny<E> {
 impl<E> DisplayOfAny<E> for &Probe<E> {
     fn display_of(&self, _error: &E) -> Option<String> {
         None
+    }
+}
+
+/// The value of an error that can be sent.
+pub trait DetailsOfSome<E> {
+    /// Adds it to a status.
+    fn details_of(&self, error: &E, status: Status) -> Status;
+}
+
+impl<E: Serialize> DetailsOfSome<E> for Probe<E> {
+    fn details_of(&self, error: &E, status: Status) -> Status {
+        status.with_details(error)
+    }
+}
+
+/// The value of any other error: none.
+pub trait DetailsOfAny<E> {
+    /// Leaves a status as it is.
+    fn details_of(&self, error: &E, status: Status) -> Status;
+}
+
+impl<E> DetailsOfAny<E> for &Probe<E> {
+    fn details_of(&self, _error: &E, status: Status) -> Status {
+        status
     }
 }

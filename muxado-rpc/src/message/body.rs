@@ -88,7 +88,7 @@ pub enum BodyFrame {
 pub(crate) type Hook = Box<dyn FnOnce(BodyEnd) + Send>;
 
 /// What makes or receives the items of a body, which is the business of the room above.
-pub(crate) trait BodyEngine: Any + Send {
+pub(crate) trait BodyEngine: Any + Send + Sync {
     /// Returns the codec of the items.
     fn codec(&self) -> Codec;
 

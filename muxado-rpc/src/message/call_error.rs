@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, error::Error, fmt};
 
-use crate::{Code, Status, support::truncate::Brief};
+use crate::{AppError, Code, Status, support::truncate::Brief};
 
 /// The error of a call: the application's own error `E`, or a [`Status`].
 ///
@@ -49,11 +49,6 @@ impl<E> CallError<E> {
         }
     }
 
-    /// Returns the kind of failure: that of the status, or [`Code::Unknown`] for the application's error.
-    pub fn code(&self) -> Code {
-        self.status().map_or(Code::Unknown, Status::code)
-    }
-
     /// Returns whether the call may have been executed. If not, trying it again is safe.
     pub fn may_have_executed(&self) -> bool {
         self.status().is_none_or(Status::may_have_executed)
@@ -68,27 +63,44 @@ impl<E> CallError<E> {
     }
 }
 
+impl<E: AppError> CallError<E> {
+    /// Returns the kind of failure: that of the status, or that of the application's error, which is
+    /// [`Code::Unknown`] if it has none ([`AppError`]).
+    ///
+    /// ```
+    /// use muxado_rpc::{AppError, CallError, Code, Status};
+    ///
+    /// #[derive(AppError)]
+    /// #[code(OutOfRange)]
+    /// struct Overflow;
+    ///
+    /// assert_eq!(CallError::App(Overflow).code(), Code::OutOfRange);
+    /// assert_eq!(CallError::<Overflow>::from(Status::aborted("x")).code(), Code::Aborted);
+    /// ```
+    pub fn code(&self) -> Code {
+        match self {
+            Self::App(error) => error.code(),
+            Self::Status(status) => status.code(),
+        }
+    }
+}
+
 impl<E> From<Status> for CallError<E> {
     fn from(status: Status) -> Self {
         Self::Status(status)
     }
 }
 
-/// Converts an error that cannot be an application's error.
-impl From<CallError> for Status {
-    fn from(error: CallError) -> Self {
+/// Makes one status of both kinds, so that a handler that returns a [`Status`] passes the failure of a call on with `?`.
+///
+/// Code, details and whether the call may have been executed stay what they are, and so does the text that the peer
+/// sent. A text of this side, such as that of a lost connection or of a value that cannot be decoded, is for this
+/// side: [`message`](Status::message) returns it, and who gets the status over a connection sees another in its place.
+impl<E: AppError> From<CallError<E>> for Status {
+    fn from(error: CallError<E>) -> Self {
         match error {
-            CallError::App(never) => match never {},
-            CallError::Status(status) => status,
-        }
-    }
-}
-
-/// Merges both kinds of a method whose own error is a status, so that a handler can pass it on with `?`.
-impl From<CallError<Self>> for Status {
-    fn from(error: CallError<Self>) -> Self {
-        match error {
-            CallError::App(status) | CallError::Status(status) => status,
+            CallError::App(error) => error.to_status(),
+            CallError::Status(status) => status.passed_on(),
         }
     }
 }
@@ -114,6 +126,7 @@ impl<E: Error + 'static> Error for CallError<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Origin;
 
     #[test]
     fn it_goes_through_the_question_mark_as_any_error() {
@@ -143,8 +156,25 @@ mod tests {
 
     #[test]
     fn an_application_error_may_have_run() {
-        let error = CallError::App(3);
+        let error = CallError::App("no".to_owned());
         assert_eq!((error.code(), error.may_have_executed()), (Code::Unknown, true));
-        assert_eq!(error.map_app(|n| n + 1), CallError::App(4));
+        assert_eq!(error.map_app(|text| text.len()), CallError::App(2));
+    }
+
+    #[test]
+    fn what_is_passed_on_keeps_all_but_the_text_of_this_side() {
+        let theirs = Status::not_found("no user 7").with_details(&7).not_executed().with_origin(Origin::Peer);
+        let passed = Status::from(CallError::<String>::from(theirs));
+        assert_eq!((passed.code(), passed.sent_message()), (Code::NotFound, "no user 7"));
+        assert_eq!((passed.details(), passed.may_have_executed()), (Some(7), false));
+
+        for origin in [Origin::Local, Origin::Transport] {
+            let ours = Status::unavailable("10.0.0.7: refused").with_origin(origin).not_executed();
+            let passed = Status::from(CallError::<Infallible>::from(ours));
+            assert_eq!((passed.code(), passed.may_have_executed()), (Code::Unavailable, false));
+            assert_eq!(passed.message(), "10.0.0.7: refused");
+            assert!(!passed.sent_message().contains("10.0.0.7"), "{}", passed.sent_message());
+            assert!(!serde_json::to_string(&passed).unwrap().contains("10.0.0.7"));
+        }
     }
 }

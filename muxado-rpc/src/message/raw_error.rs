@@ -92,6 +92,10 @@ impl AppError for RawError {
     fn code(&self) -> Code {
         self.error.code
     }
+
+    fn to_status(&self) -> Status {
+        self.clone().into()
+    }
 }
 
 /// Shows the code, and at most 256 bytes of the text, escaped.

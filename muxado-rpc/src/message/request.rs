@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
@@ -388,9 +388,23 @@ impl Request {
     ///
     /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
-        self.codec().decode(&self.params).map_err(|error| {
-            Status::invalid_argument(format!("{}: cannot decode the parameters: {error}", self.method()))
+        Self::decode(self.method(), self.codec(), &self.params)
+    }
+
+    /// Decodes parameters, which may borrow from their bytes.
+    pub(crate) fn decode<'de, P: Deserialize<'de>>(
+        method: &MethodInfo,
+        codec: Codec,
+        params: &'de [u8],
+    ) -> Result<P, Status> {
+        codec.decode(params).map_err(|error| {
+            Status::invalid_argument(format!("{method}: cannot decode the parameters: {error}"))
         })
+    }
+
+    /// Returns the encoded parameters alone.
+    pub(crate) fn into_params(self) -> Payload {
+        self.params
     }
 }
 

@@ -72,6 +72,12 @@ impl Failure {
     }
 }
 
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
 /// An application's error: a code and a text for those who do not know its type, and its value.
 #[derive(Clone, Debug)]
 pub struct EncodedError {

@@ -47,6 +47,8 @@ struct Inner {
     details: Option<Details>,
     origin: Origin,
     executed: Executed,
+    /// It is that of a call which was made on this side, and its text is for this side only.
+    private: bool,
 }
 
 /// An encoded value and its codec.
@@ -88,6 +90,7 @@ impl Status {
             details: None,
             origin: Origin::Local,
             executed: Executed::Maybe,
+            private: false,
         };
         Self { inner: Box::new(inner) }
     }
@@ -132,6 +135,17 @@ impl Status {
     pub(crate) fn maybe_executed(mut self) -> Self {
         self.inner.executed = Executed::Maybe;
         self
+    }
+
+    /// Marks the status as that of a call, whose text goes no further if it arose on this side.
+    pub(crate) fn passed_on(mut self) -> Self {
+        self.inner.private = self.inner.origin != Origin::Peer;
+        self
+    }
+
+    /// The text as it is sent.
+    pub(crate) fn sent_message(&self) -> &str {
+        if self.inner.private { PASSED_ON } else { self.message() }
     }
 
     /// Returns the kind of failure.
@@ -255,6 +269,9 @@ impl PartialEq for Status {
 
 impl Eq for Status {}
 
+/// What is sent instead of a text that is for this side only.
+const PASSED_ON: &str = "a call that the method made has failed";
+
 /// Bytes of the text of an error that are sent, and that are kept of what a peer sends.
 pub(crate) const MAX_STATUS_MESSAGE: usize = 4096;
 
@@ -268,7 +285,7 @@ struct Text<'a> {
 /// As a map of code and text, so that it can be a part of other values.
 impl Serialize for Status {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Text { code: self.code(), message: self.message().into() }.serialize(serializer)
+        Text { code: self.code(), message: self.sent_message().into() }.serialize(serializer)
     }
 }
 

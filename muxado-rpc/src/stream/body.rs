@@ -33,6 +33,7 @@ use crate::{
     },
     support::{
         deadline,
+        exclusive::Exclusive,
         panics::{self, Panic},
     },
     wire::{
@@ -45,7 +46,7 @@ use crate::{
 pub(crate) struct BodyStream {
     codec: Codec,
     source: Source,
-    hooks: Vec<Hook>,
+    hooks: Exclusive<Vec<Hook>>,
     /// The end was returned as a frame.
     is_told: bool,
     /// It ended, and there was none.
@@ -58,7 +59,7 @@ enum Source {
     /// Made by the peer.
     Received(ReceivedBody),
     /// Those of a call that is still being made.
-    Opening(Opening),
+    Opening(Exclusive<Opening>),
     /// Nothing more to come.
     Over,
 }
@@ -67,7 +68,7 @@ enum Source {
 type Opening = Pin<Box<dyn Future<Output = (Box<BodyStream>, BodyEvent)> + Send>>;
 
 struct Local {
-    items: BoxBodySource,
+    items: Exclusive<BoxBodySource>,
     /// Finds the messages again, for a receiver on this side.
     decoder: MessageDecoder,
     /// The time limit, if no connection holds the call to it.
@@ -135,7 +136,10 @@ impl BodyStream {
     /// A body whose items are made on this side.
     pub(crate) fn local(codec: Codec, items: impl BodySource + 'static) -> Body {
         let decoder = MessageDecoder::new(u32::MAX as usize);
-        Self::with(codec, Source::Local(Local { items: Box::pin(items), decoder, limit: None }))
+        Self::with(
+            codec,
+            Source::Local(Local { items: Exclusive::new(Box::pin(items)), decoder, limit: None }),
+        )
     }
 
     /// A body that the peer sends.
@@ -148,7 +152,7 @@ impl BodyStream {
         codec: Codec,
         opening: impl Future<Output = (Box<Self>, BodyEvent)> + Send + 'static,
     ) -> Body {
-        Self::with(codec, Source::Opening(Box::pin(opening)))
+        Self::with(codec, Source::Opening(Exclusive::new(Box::pin(opening))))
     }
 
     /// An empty body.
@@ -157,7 +161,7 @@ impl BodyStream {
     }
 
     fn with(codec: Codec, source: Source) -> Body {
-        Body::new(Self { codec, source, hooks: Vec::new(), is_told: false, was_absent: false })
+        Body::new(Self { codec, source, hooks: Exclusive::new(Vec::new()), is_told: false, was_absent: false })
     }
 
     /// Returns what is in a body.
@@ -205,7 +209,10 @@ impl BodyStream {
     pub(crate) fn wrap(body: &mut Body, wrap: impl FnOnce(BoxBodySource) -> BoxBodySource) {
         let source = &mut body.engine_mut::<Self>().source;
         *source = match std::mem::replace(source, Source::Over) {
-            Source::Local(local) => Source::Local(Local { items: wrap(local.items), ..local }),
+            Source::Local(local) => {
+                let items = Exclusive::new(wrap(local.items.into_inner()));
+                Source::Local(Local { items, ..local })
+            }
             other => other,
         };
     }
@@ -248,7 +255,7 @@ impl BodyStream {
             },
             Source::Local(local) => local.poll_event(cx),
             Source::Opening(opening) => {
-                let (items, arrival) = ready!(opening.as_mut().poll(cx));
+                let (items, arrival) = ready!(opening.get_mut().as_mut().poll(cx));
                 self.take_over(items);
                 Poll::Ready(arrival)
             }
@@ -275,7 +282,7 @@ impl BodyStream {
                 Err(status) => Step::End(Err(Failure::Status(status)), Metadata::new()),
             },
             Source::Opening(opening) => {
-                let (items, arrival) = ready!(opening.as_mut().poll(cx));
+                let (items, arrival) = ready!(opening.get_mut().as_mut().poll(cx));
                 self.take_over(items);
                 match arrival {
                     BodyEvent::Message(message) => pass_on(method, self.codec, &message, limit, buf),
@@ -313,7 +320,7 @@ impl BodyStream {
     fn close(&mut self, end: BodyEnd) -> Result<(), Panic> {
         self.was_absent |= match &mut self.source {
             Source::Received(received) => received.is_absent(),
-            Source::Local(local) => local.items.is_absent(),
+            Source::Local(local) => local.items.get_mut().is_absent(),
             Source::Opening(_) | Source::Over => false,
         };
         let source = std::mem::replace(&mut self.source, Source::Over);
@@ -323,7 +330,7 @@ impl BodyStream {
     }
 
     fn tell(&mut self, end: BodyEnd) {
-        for hook in self.hooks.drain(..) {
+        for hook in self.hooks.get_mut().drain(..) {
             // One that panics must not keep the others from hearing of it.
             if panics::catch(|| hook(end)).is_err() {
                 panics::report("a hook of Body::on_end panicked");
@@ -370,7 +377,7 @@ fn too_large(method: &MethodInfo, size: usize, limit: SendLimit) -> Status {
 impl Local {
     /// As [`BodySource::poll_fill`], within the time limit.
     fn poll_step(&mut self, cx: &mut Context<'_>, limit: SendLimit, buf: &mut Vec<u8>) -> Poll<Step> {
-        let items = self.items.as_mut();
+        let items = self.items.get_mut().as_mut();
         let Some(Limit { method, deadline }) = &mut self.limit else {
             return items.poll_fill(cx, limit, buf);
         };
@@ -411,7 +418,7 @@ impl BodyEngine for BodyStream {
     }
 
     fn on_end(&mut self, hook: Hook) {
-        self.hooks.push(hook);
+        self.hooks.get_mut().push(hook);
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {

@@ -124,7 +124,7 @@ impl OutboundResponse {
         let details = status.raw_details(codec);
         let error = ErrorHead {
             code: status.code(),
-            message: kept_message(status.message()),
+            message: kept_message(status.sent_message()),
             mark: (!status.may_have_executed()).then_some(("executed", false)),
             has_details: details.is_some(),
         };

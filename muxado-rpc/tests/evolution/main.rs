@@ -9,8 +9,8 @@ use std::fmt::Debug;
 
 use futures_util::stream;
 use muxado_rpc::{
-    CallError, CallService, Channel, Code, Codec, NamedService, Origin, Peer, RegistrationError, Server,
-    Status,
+    AppError, CallError, CallService, Channel, Code, Codec, NamedService, Origin, Peer, RegistrationError,
+    Server, Status,
 };
 use tokio::io::duplex;
 
@@ -55,7 +55,7 @@ fn text(text: &str) -> String {
 }
 
 /// The code of a call that fails, on a connection that goes on.
-fn code<T: Debug, E: Debug>(result: Result<T, CallError<E>>) -> Code {
+fn code<T: Debug, E: Debug + AppError>(result: Result<T, CallError<E>>) -> Code {
     result.unwrap_err().code()
 }
 
@@ -192,7 +192,7 @@ async fn an_unknown_error_is_a_status_with_its_code() {
     for client in clients {
         let missing = new::Trouble::Missing { title: text("Emma") };
         assert_eq!(client.fail(true).await, Err(CallError::App(missing)));
-        assert_eq!(muxado_rpc::AppError::code(&old::Trouble::Missing { title: text("") }), old::MISSING);
+        assert_eq!(AppError::code(&old::Trouble::Missing { title: text("") }), old::MISSING);
     }
 }
 

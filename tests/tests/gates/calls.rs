@@ -13,6 +13,8 @@ use crate::{
 /// Calls of each task. What they allocate is counted together, so a buffer that grows is seen.
 const ROUNDS: usize = 100;
 
+const NAME: &str = "Alice";
+
 /// How a call is made.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -20,12 +22,17 @@ enum Kind {
     WithTimeLimit,
     WithMetadata,
     WithContext,
+    /// With a text for a parameter, which the caller has.
+    ByReference,
+    ByValue,
+    /// With several parameters by reference.
+    AllByReference,
 }
 
 fn client(peers: &Peers, codec: Codec, kind: Kind) -> WorkClient {
     let client = peers.client(codec);
     match kind {
-        Kind::Plain | Kind::WithContext => client,
+        Kind::Plain | Kind::WithContext | Kind::ByReference | Kind::ByValue | Kind::AllByReference => client,
         Kind::WithTimeLimit => client.with_timeout(Duration::from_secs(10)),
         Kind::WithMetadata => client.with_metadata(Metadata::from([("tenant", "blue")])),
     }
@@ -41,11 +48,15 @@ fn gate(kind: Kind, bounds: [u64; 2]) {
             let cost = peers.rig.cost(in_flight, ROUNDS, move || {
                 let client = Arc::clone(&client);
                 async move {
-                    let sum = match kind {
-                        Kind::WithContext => client.add_in_context(1, 2).await,
-                        _ => client.add(1, 2).await,
-                    };
-                    assert_eq!(sum.unwrap(), 3);
+                    match kind {
+                        Kind::WithContext => assert_eq!(client.add_in_context(1, 2).await, Ok(3)),
+                        Kind::ByReference => assert_eq!(client.greet(NAME).await, Ok(5)),
+                        Kind::ByValue => assert_eq!(client.greet_owned(NAME.to_owned()).await, Ok(5)),
+                        Kind::AllByReference => {
+                            assert_eq!(client.store(NAME, b"\x01\xff", Some(NAME)).await, Ok(12));
+                        }
+                        _ => assert_eq!(client.add(1, 2).await, Ok(3)),
+                    }
                 }
             });
             let calls = (in_flight * ROUNDS) as u64;
@@ -61,6 +72,20 @@ fn gate(kind: Kind, bounds: [u64; 2]) {
 #[test]
 fn a_call_allocates_little() {
     gate(Kind::Plain, [3, 3]);
+}
+
+/// A text by reference costs nothing beside the call: the client encodes what it is lent, and the server lends on what
+/// it has received. By value it is allocated at both ends.
+#[test]
+fn a_parameter_by_reference_allocates_nothing() {
+    gate(Kind::ByReference, [3, 3]);
+    gate(Kind::ByValue, [5, 5]);
+}
+
+/// Bytes in JSON are decoded, and so allocated, on the serving side; all else is lent in place.
+#[test]
+fn several_parameters_by_reference_allocate_next_to_nothing() {
+    gate(Kind::AllByReference, [3, 4]);
 }
 
 /// The deadline with its timer on the calling side.

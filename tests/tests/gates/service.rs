@@ -10,6 +10,9 @@ pub trait Work {
     async fn add_in_context(&self, cx: &Context, a: u32, b: u32) -> u32;
     async fn echo(&self, text: String) -> String;
     async fn items(&self, count: usize) -> impl Stream<Item = [u8; 32]>;
+    async fn greet(&self, name: &str) -> usize;
+    async fn greet_owned(&self, name: String) -> usize;
+    async fn store(&self, key: &str, value: &[u8], note: Option<&str>) -> usize;
 }
 
 pub struct Worker;
@@ -30,6 +33,18 @@ impl Work for Worker {
 
     async fn items(&self, count: usize) -> impl Stream<Item = [u8; 32]> {
         futures_util::stream::iter(std::iter::repeat_n([7; 32], count))
+    }
+
+    async fn greet(&self, name: &str) -> usize {
+        name.len()
+    }
+
+    async fn greet_owned(&self, name: String) -> usize {
+        name.len()
+    }
+
+    async fn store(&self, key: &str, value: &[u8], note: Option<&str>) -> usize {
+        key.len() + value.len() + note.map_or(0, str::len)
     }
 }
 

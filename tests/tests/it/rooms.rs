@@ -49,7 +49,12 @@ const CRATES: [Crate; 3] = [
     },
     Crate {
         name: "muxado-rpc-macros",
-        floors: &[&[&["expand"], &["app_error"]], &[&["model", "validate", "attr"]], &[&["types"]]],
+        floors: &[
+            &[&["expand"], &["app_error"]],
+            &[&["lenient"]],
+            &[&["model", "validate", "attr"]],
+            &[&["types"], &["conditional"]],
+        ],
     },
 ];
 
@@ -167,7 +172,8 @@ impl Sources {
             let path = entry.expect("an entry of it").path();
             let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
             if path.is_dir() {
-                module.push(name);
+                let hidden = name == "private" && module.is_empty();
+                module.push(if hidden { "__private".to_owned() } else { name });
                 self.gather(&path, module);
                 module.pop();
                 continue;

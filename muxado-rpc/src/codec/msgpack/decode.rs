@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned, Visitor},
+    de::{self, Visitor},
 };
 
 use crate::codec::bounded::{Bounded, Failure, Packed, Whole};
@@ -13,7 +13,7 @@ use crate::codec::bounded::{Bounded, Failure, Packed, Whole};
 /// is wrong [`Codec::decode`](crate::Codec) tells.
 // Always, as here and where it is called from, since a call for each part of an item costs as much as the part.
 #[inline(always)]
-pub(crate) fn decode_sound<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn decode_sound<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     let mut read = false;
     let value = T::deserialize(Outermost { bytes, read: &mut read }).ok()?;
     (read || bytes.is_empty()).then_some(value)

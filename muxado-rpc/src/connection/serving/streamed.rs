@@ -2,6 +2,7 @@
 //! its context, so that the stream it returns lives inside the handler's own future.
 
 use std::{
+    convert::Infallible,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -113,6 +114,16 @@ impl ItemSink {
             Err(error) => Err(Failure::of_error(codec, &error, describe)),
         })
         .await
+    }
+
+    /// Sends all items of a stream whose errors cannot be.
+    pub async fn send_unfailing<S, T>(self, stream: S) -> Result<(), Failure>
+    where
+        S: Stream<Item = Result<T, Infallible>>,
+        T: Serialize,
+    {
+        let (method, codec) = (self.method, self.codec);
+        self.send_with(stream, |Ok(item), limit, buf| encode(method, codec, limit, &item, buf)).await
     }
 
     async fn send_with<S: Stream>(

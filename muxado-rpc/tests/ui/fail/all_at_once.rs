@@ -5,7 +5,7 @@ use muxado_rpc::{CallError, service};
 #[service(nam = "calc")]
 pub trait Calculator {
     async fn add(&self, a: i64, b: i64) -> i64;
-    async fn name(&self, prefix: &str) -> String;
+    async fn name(&self, prefix: &'static str) -> String;
     async fn reset(&mut self);
     fn version(&self) -> u32;
     #[method(naem = "minus")]
@@ -19,7 +19,7 @@ impl Calculator for Calc {
         a + b
     }
 
-    async fn name(&self, prefix: &str) -> String {
+    async fn name(&self, prefix: &'static str) -> String {
         prefix.to_owned()
     }
 

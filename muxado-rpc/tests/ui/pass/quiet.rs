@@ -26,8 +26,6 @@ struct Failure {
     code: u32,
 }
 
-type Fallible<T> = Result<T, Failure>;
-
 mod aliased {
     pub(crate) type Result<T> = std::result::Result<T, super::Failure>;
 }
@@ -40,7 +38,6 @@ trait Shapes: std::fmt::Debug {
     async fn plain(&self, a: i64, b: Option<String>) -> HashMap<String, Vec<u8>>;
     async fn fallible(&self, a: i64) -> Result<i64, Failure>;
     async fn aliased(&self) -> aliased::Result<u8>;
-    async fn hidden(&self) -> Fallible<u8>;
     async fn context(&self, a: u8, cx: &muxado_rpc::Context, b: u8) -> u8;
     #[method(name = "renamed.method")]
     async fn attributes(

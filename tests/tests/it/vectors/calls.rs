@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use muxado::{Config, Session, StreamType, TypedSession};
-use muxado_rpc::{CallError, Channel, Code, Codec, Context, Metadata, Peer, PeerBuilder, Status};
+use muxado_rpc::{AppError, CallError, Channel, Code, Codec, Context, Metadata, Peer, PeerBuilder, Status};
 use muxado_tests::{DATA, Frame, Peer as Scripted, drain, run, write_final};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{vector, vectors};
 
-#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(AppError, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 enum DivideError {
     DivideByZero,
 }
