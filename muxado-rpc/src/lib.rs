@@ -46,7 +46,7 @@
 //! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`]. Peers tell
 //!   each other their limits and services; see [`PeerCapabilities`].
 //! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
-//!   (`with_codec`). A server takes both.
+//!   (`with_codec`). A server takes both. [`guide::values`] says what values may be, and what bytes are.
 //!
 //! # Both ways
 //!
@@ -101,6 +101,7 @@
 mod client;
 mod codec;
 mod connection;
+pub mod guide;
 pub mod layers;
 mod message;
 mod server;

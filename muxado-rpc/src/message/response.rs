@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, Status,
+    codec::CodecError,
     message::{app_error::Description, payload::Payload},
     support::{
         panics::Panic,
@@ -189,7 +190,7 @@ impl Response {
     pub(crate) fn decode<T: DeserializeOwned>(self, method: &MethodInfo) -> Result<T, CallError> {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
-            Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
+            Outcome::Error(error) => Err(undecodable_error(self.codec, method, error, None).into()),
             Outcome::Body(_) => Err(body_unasked(method).into()),
         }
     }
@@ -213,7 +214,7 @@ impl EncodedError {
     pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
         match codec.decode(&self.value) {
             Ok(error) => CallError::App(error),
-            Err(_) => undecodable_error(codec, method, self).into(),
+            Err(cause) => undecodable_error(codec, method, self, Some(&cause)).into(),
         }
     }
 
@@ -240,19 +241,27 @@ fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Payload, Sta
 }
 
 fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &[u8]) -> Result<T, Status> {
-    codec.decode(value).map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))
+    codec
+        .decode(value)
+        .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))
 }
 
 /// The application's error is of a type this side does not know: its raw text must do.
-pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
+pub(crate) fn undecodable_error(
+    codec: Codec,
+    method: &MethodInfo,
+    error: &EncodedError,
+    cause: Option<&CodecError>,
+) -> Status {
     let text = text_of(codec, &error.value);
     let said = match &*error.message {
         "" | NO_MESSAGE => text,
         message => format!("{} ({text})", Brief(message)),
     };
+    let why = cause.map_or_else(String::new, |cause| format!("; as {codec}: {cause}"));
     // Its code is known even if its type is not.
     let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
-    Status::new(code, format!("{method} returned an error that cannot be decoded: {said}"))
+    Status::new(code, format!("{method} returned an error that cannot be decoded: {said}{why}"))
         .with_origin(Origin::Peer)
         .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
 }
@@ -305,7 +314,10 @@ mod tests {
                 panic!("not a status");
             };
             assert_eq!(status.code(), Code::Internal);
-            assert_eq!(status.message(), r#"S.m returned an error that cannot be decoded: ["zero",1]"#);
+            let said = format!(
+                r#"S.m returned an error that cannot be decoded: ["zero",1]; as {codec}: invalid type: "#
+            );
+            assert!(status.message().starts_with(&said), "{status}");
             assert_eq!(status.details(), Some(("zero".to_owned(), 1)));
         }
     }
@@ -314,7 +326,7 @@ mod tests {
     fn an_error_of_an_unknown_type_shows_its_code_and_message() {
         let message = Some("not yours".to_owned());
         let error = EncodedError::encode(Codec::Json, &7, Code::PermissionDenied, message).unwrap();
-        let status = undecodable_error(Codec::Json, &METHOD, &error);
+        let status = undecodable_error(Codec::Json, &METHOD, &error, None);
         assert_eq!(status.code(), Code::PermissionDenied);
         assert_eq!(status.message(), "S.m returned an error that cannot be decoded: not yours (7)");
     }

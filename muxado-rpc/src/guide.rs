@@ -1,0 +1,4 @@
+//! Pages on what needs more than a line: documentation only.
+
+#[doc = include_str!("../docs/values.md")]
+pub mod values {}
