@@ -1,9 +1,13 @@
 //! The two encodings of values. A client chooses its codec at run time.
 
+mod base64;
 mod bounded;
+mod encode;
 mod error;
 pub(crate) mod json;
+mod kind;
 pub(crate) mod msgpack;
+mod transcode;
 
 use std::{fmt, str::FromStr};
 
@@ -11,14 +15,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::error::CodecError;
+use self::{
+    bounded::{Bounded, Whole},
+    transcode::Transcode,
+};
 
 /// The encoding of a call's values: JSON or MessagePack.
 ///
-/// A server takes both on one connection and responds in the codec of the request. In both codecs structs are maps
-/// with field names as keys, so that `#[serde(default)]` lets a service evolve.
+/// A server takes both on one connection and responds in the codec of the request. Both have the same data model, in
+/// which structs are maps with field names as keys, so that `#[serde(default)]` lets a service evolve, and bytes are
+/// bytes; see [`guide::values`](crate::guide::values).
 ///
 /// The depth of values is limited: 126 nested arrays, maps and variants, and 255 nested options and newtypes. A deeper
-/// value is an error of its call; it cannot overflow the stack.
+/// value is an error of its call, on the sending side as on the receiving one; it cannot overflow the stack.
 ///
 /// ```
 /// use muxado_rpc::Codec;
@@ -29,9 +38,10 @@ pub(crate) use self::error::CodecError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// JSON: one compact text and a line feed per message. Readable, and callable with any JSON library.
+    /// JSON: one compact text and a line feed per message. Readable, and callable with any JSON library. Bytes are
+    /// base64 text.
     Json,
-    /// MessagePack: smaller and faster than JSON. Byte strings stay byte strings (`serde_bytes`). The default.
+    /// MessagePack: smaller and faster than JSON. Bytes are byte strings. The default.
     #[default]
     MessagePack,
 }
@@ -45,8 +55,8 @@ impl Codec {
         buf: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
         match self {
-            Self::Json => serde_json::to_writer(buf, value).map_err(CodecError::new),
-            Self::MessagePack => msgpack::encode(value, buf).map_err(CodecError::new),
+            Self::Json => encode::encode::<encode::Json, T>(value, buf),
+            Self::MessagePack => encode::encode::<encode::MessagePack, T>(value, buf),
         }
     }
 
@@ -58,14 +68,26 @@ impl Codec {
         }
     }
 
-    /// The value in another codec. Byte strings of MessagePack have no JSON form and are an error.
+    /// The value in another codec, whatever it is. What has no form there is an error.
     pub(crate) fn transcode(self, bytes: &Bytes, to: Self) -> Result<Bytes, CodecError> {
         if self == to {
             return Ok(bytes.clone());
         }
-        let value: serde_json::Value = self.decode(bytes)?;
         let mut buf = Vec::with_capacity(bytes.len());
-        to.encode_into(&value, &mut buf)?;
+        match self {
+            Self::Json => {
+                let mut decoder = serde_json::Deserializer::from_slice(bytes);
+                let whole = Whole::of_size(bytes.len());
+                let decoder = Bounded::<_, bounded::Text<CodecError>>::outermost(&mut decoder, &whole);
+                to.encode_into(&Transcode::new(decoder), &mut buf)?;
+            }
+            Self::MessagePack => {
+                let mut decoder = rmp_serde::Deserializer::from_read_ref(&**bytes);
+                let whole = Whole::of_size(bytes.len());
+                let decoder = Bounded::<_, bounded::Packed<CodecError>>::outermost(&mut decoder, &whole);
+                to.encode_into(&Transcode::new(decoder), &mut buf)?;
+            }
+        }
         Ok(buf.into())
     }
 

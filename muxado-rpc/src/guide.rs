@@ -2,3 +2,6 @@
 
 #[doc = include_str!("../docs/signatures.md")]
 pub mod signatures {}
+
+#[doc = include_str!("../docs/values.md")]
+pub mod values {}

@@ -51,7 +51,7 @@
 //! * **Limits** on sizes, calls in flight and connections are on by default; see [`Limits`]. Peers tell
 //!   each other their limits and services; see [`PeerCapabilities`].
 //! * **Codecs.** The client chooses [`Codec::Json`] or [`Codec::MessagePack`] at run time
-//!   (`with_codec`). A server takes both.
+//!   (`with_codec`). A server takes both. [`guide::values`] says what values may be, and what bytes are.
 //!
 //! # Both ways
 //!

@@ -277,7 +277,7 @@ where
         let codec = response.codec();
         let value = response.into_bytes()?;
         let what = format_args!("the answer of {method}");
-        let decoded = codec.decode(&value).map_err(|error| Status::cannot_decode(what, &error));
+        let decoded = codec.decode(&value).map_err(|error| Status::cannot_decode(what, codec, &error));
         Ok(decoded?)
     }
 

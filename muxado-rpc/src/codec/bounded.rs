@@ -14,6 +14,7 @@ macro_rules! visit_short {
         $(
             #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<X: de::Error>(self, value: $type) -> Result<V::Value, X> {
+                self.note(&value);
                 self.inner.$method(value)
             }
         )*
@@ -34,6 +35,8 @@ macro_rules! visit_text {
 
 mod access;
 mod asked;
+mod byte_elements;
+mod raw_value;
 #[cfg(test)]
 mod tests;
 mod visitor;
@@ -45,8 +48,11 @@ use serde::{
     de::{self, Visitor},
 };
 
-use self::asked::{BoolKey, Scalar, Variant};
-use super::CodecError;
+use self::{
+    access::Elements,
+    asked::{BoolKey, Scalar, Variant},
+};
+use super::kind::{RAW_VALUE, is_kept};
 
 /// How many arrays, maps and variants may be inside one another in a value. Each is some frames on the stack, and an
 /// application without optimisation has large ones: the deepest values take less than half of the 2 MiB that threads
@@ -64,12 +70,48 @@ pub(crate) const MAX_STACK: usize = 1 << 20;
 
 /// An error of this decoder.
 pub(crate) trait Failure: de::Error {
+    /// It is shown to somebody, so that it says where in the value it is.
+    const IS_SHOWN: bool;
+
     /// What the codec's decoder says.
     fn of_codec(cause: &dyn Display) -> Self;
 
     /// Adds where in the message it was, as the codec's decoder says it.
     #[must_use]
     fn at(self, location: &str) -> Self;
+
+    /// Adds in which part of a value it was.
+    #[must_use]
+    fn inside(self, step: Step<'_>) -> Self;
+
+    /// Marks it as one of the whole value, whatever part it was found in.
+    #[must_use]
+    fn of_whole(self) -> Self;
+}
+
+/// A step on the way to a part of a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step<'a> {
+    /// A field, a variant, or an entry by its key.
+    Name(&'a str),
+    /// An element.
+    Index(usize),
+}
+
+/// The error of what is nested too deep.
+pub(crate) fn too_deep<E: Failure>(has_stack: bool, is_nested: bool) -> E {
+    let failure = if !has_stack {
+        E::custom(format_args!("nested too deep: it takes more than {MAX_STACK} bytes of the stack"))
+    } else if is_nested {
+        E::custom(format_args!(
+            "nested too deep: over the limit of {MAX_NESTED} arrays, maps and variants inside one another"
+        ))
+    } else {
+        E::custom(format_args!(
+            "nested too deep: over the limit of {MAX_WRAPPED} options and newtypes around a value"
+        ))
+    };
+    failure.of_whole()
 }
 
 /// How values of a codec are decoded.
@@ -85,10 +127,10 @@ pub(crate) trait Form {
 }
 
 /// JSON.
-pub(crate) struct Text;
+pub(crate) struct Text<E>(PhantomData<E>);
 
-impl Form for Text {
-    type Error = CodecError;
+impl<E: Failure> Form for Text<E> {
+    type Error = E;
     type Key = Key;
 
     const QUOTES: bool = true;
@@ -99,28 +141,55 @@ pub(crate) struct Packed<E>(PhantomData<E>);
 
 impl<E: Failure> Form for Packed<E> {
     type Error = E;
-    type Key = Value;
+    type Key = Name;
 
     const QUOTES: bool = false;
 }
 
 /// What is decoded.
 pub(crate) trait Place {
-    const IS_KEY: bool;
+    /// It is the key of a map in JSON, which is a string whatever its type is.
+    const IS_KEY: bool = false;
+    /// It tells where in a value the next part of it is.
+    const IS_NAME: bool = false;
+    /// A sequence was asked for, which bytes are as well.
+    const IS_SEQUENCE: bool = false;
+    /// Bytes were asked for.
+    const IS_BYTES: bool = false;
 }
 
-/// A value, or a key that is like any value.
+/// A value.
 pub(crate) struct Value;
 
-impl Place for Value {
-    const IS_KEY: bool = false;
-}
+impl Place for Value {}
 
-/// The key of a map in JSON, which is a string whatever its type is.
+/// The key of a map in JSON.
 pub(crate) struct Key;
 
 impl Place for Key {
     const IS_KEY: bool = true;
+    const IS_NAME: bool = true;
+}
+
+/// A key that is like any value, or the name of a variant.
+pub(crate) struct Name;
+
+impl Place for Name {
+    const IS_NAME: bool = true;
+}
+
+/// A value of which a sequence is wanted.
+pub(crate) struct Sequence;
+
+impl Place for Sequence {
+    const IS_SEQUENCE: bool = true;
+}
+
+/// A value of which bytes are wanted.
+pub(crate) struct Blob;
+
+impl Place for Blob {
+    const IS_BYTES: bool = true;
 }
 
 /// Decodes a value by a codec's decoder, of a message of so many bytes.
@@ -169,6 +238,8 @@ pub(crate) struct Whole<E> {
     nested: Cell<u8>,
     /// How many options and newtypes may be inside.
     wrapped: Cell<u8>,
+    /// The last name that was read, if it is to be told.
+    name: Cell<Option<Box<str>>>,
 }
 
 impl<E> Whole<E> {
@@ -180,6 +251,7 @@ impl<E> Whole<E> {
             size,
             nested: Cell::new(MAX_NESTED),
             wrapped: Cell::new(MAX_WRAPPED),
+            name: Cell::new(None),
         }
     }
 }
@@ -212,6 +284,23 @@ impl<E: Failure> Whole<E> {
         value.map_err(|failure| self.hand_over(failure))
     }
 
+    /// The name that was read last, in front of what it is the name of.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn take_name(&self) -> Option<Box<str>> {
+        if E::IS_SHOWN { self.name.take() } else { None }
+    }
+
+    /// Converts an error in the part of this name.
+    #[cold]
+    #[inline(never)]
+    fn take_over_inside<X: Display>(&self, cause: X, name: Option<&str>) -> E {
+        let failure = self.take_over(cause);
+        match name {
+            Some(name) => failure.inside(Step::Name(name)),
+            None => failure,
+        }
+    }
+
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn has_stack(&self) -> bool {
         let here = 0_u8;
@@ -221,17 +310,7 @@ impl<E: Failure> Whole<E> {
     #[cold]
     #[inline(never)]
     fn too_deep<X: de::Error>(&self) -> X {
-        self.hand_over(if !self.has_stack() {
-            E::custom(format_args!("nested too deep: it takes more than {MAX_STACK} bytes of the stack"))
-        } else if self.nested.get() == 0 {
-            E::custom(format_args!(
-                "nested too deep: over the limit of {MAX_NESTED} arrays, maps and variants inside one another"
-            ))
-        } else {
-            E::custom(format_args!(
-                "nested too deep: over the limit of {MAX_WRAPPED} options and newtypes around a value"
-            ))
-        })
+        self.hand_over(too_deep(self.has_stack(), self.nested.get() == 0))
     }
 
     /// Stores an error of this wrapper, and returns a marker for the codec's decoder to pass on.
@@ -295,16 +374,36 @@ macro_rules! forward_compound {
     };
 }
 
+/// Sequences and bytes, each of which may come as the other. A decoder of JSON has neither of a text that is bytes.
+macro_rules! forward_bytes {
+    ($place:ident: $($method:ident($($name:ident: $type:ty),*),)*) => {
+        $(
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, F::Error> {
+                let whole = self.whole;
+                if P::IS_KEY {
+                    self.inner.$method($($name,)* Bounded::<V, F, P>::new(visitor, whole))
+                } else {
+                    self.inner.deserialize_any(Bounded::<V, F, $place>::new(visitor, whole))
+                }
+                .map_err(|cause| whole.take_over(cause))
+            }
+        )*
+    };
+}
+
 /// Numbers. A decoder that does not quote gives the visitor nothing but numbers and the like, so that it needs no
-/// bounds.
+/// bounds; but it says less of what else it finds.
 macro_rules! forward_number {
     ($($method:ident,)*) => {
         $(
             #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
                 let whole = self.whole;
-                if F::QUOTES && !P::IS_KEY {
-                    self.inner.deserialize_any(Scalar::<V, F>::new(visitor, whole))
+                if (F::QUOTES || F::Error::IS_SHOWN) && !P::IS_KEY {
+                    self.inner.deserialize_any(Scalar::<V, F, P>::new(visitor, whole))
+                } else if F::Error::IS_SHOWN {
+                    self.inner.$method(Bounded::<V, F, P>::new(visitor, whole))
                 } else {
                     self.inner.$method(visitor)
                 }
@@ -323,16 +422,12 @@ where
     type Error = F::Error;
 
     forward! {
-        deserialize_any(),
         deserialize_i128(),
         deserialize_u128(),
         deserialize_char(),
         deserialize_str(),
         deserialize_string(),
-        deserialize_bytes(),
-        deserialize_byte_buf(),
         deserialize_option(),
-        deserialize_newtype_struct(name: &'static str),
         deserialize_identifier(),
         deserialize_ignored_any(),
     }
@@ -340,8 +435,6 @@ where
     forward_compound! {
         deserialize_unit(),
         deserialize_unit_struct(name: &'static str),
-        deserialize_seq(),
-        deserialize_tuple(len: usize),
         deserialize_tuple_struct(name: &'static str, len: usize),
         deserialize_map(),
         deserialize_struct(name: &'static str, fields: &'static [&'static str]),
@@ -360,15 +453,54 @@ where
         deserialize_f64,
     }
 
+    forward_bytes! {
+        Sequence:
+        deserialize_seq(),
+        deserialize_tuple(len: usize),
+    }
+
+    forward_bytes! {
+        Blob:
+        deserialize_bytes(),
+        deserialize_byte_buf(),
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
+        let whole = self.whole;
+        let visitor = Bounded::<V, F, P>::new(visitor, whole);
+        if !F::QUOTES && is_kept::<V::Value>() {
+            // What serde keeps until it knows what it is to be can become bytes from numbers, but no array from bytes.
+            self.inner.deserialize_seq(visitor)
+        } else {
+            self.inner.deserialize_any(visitor)
+        }
+        .map_err(|cause| whole.take_over(cause))
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, F::Error> {
+        if !F::QUOTES && name == RAW_VALUE {
+            return raw_value::decode(self, visitor);
+        }
+        let whole = self.whole;
+        let visitor = Bounded::<V, F, P>::new(visitor, whole);
+        self.inner.deserialize_newtype_struct(name, visitor).map_err(|cause| whole.take_over(cause))
+    }
+
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
         let whole = self.whole;
-        if !F::QUOTES {
-            self.inner.deserialize_bool(visitor)
-        } else if P::IS_KEY {
+        if P::IS_KEY {
             self.inner.deserialize_str(BoolKey::<V, F>::new(visitor, whole))
+        } else if F::QUOTES || F::Error::IS_SHOWN {
+            self.inner.deserialize_any(Scalar::<V, F, P>::new(visitor, whole))
         } else {
-            self.inner.deserialize_any(Scalar::<V, F>::new(visitor, whole))
+            self.inner.deserialize_bool(visitor)
         }
         .map_err(|cause| whole.take_over(cause))
     }
@@ -391,6 +523,6 @@ where
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
-        F::QUOTES
+        true
     }
 }

@@ -5,12 +5,26 @@ mod scan;
 use serde::Deserialize;
 
 pub(crate) use self::scan::Scanner;
-use super::{Append, CodecError, bounded};
+use super::{Append, CodecError, bounded, error::Unsound};
 
-/// Decodes the value that `text` holds exactly.
+/// Decodes the value that `text` holds exactly, and says why it cannot be decoded.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, CodecError> {
+    parse_sound(text).map_or_else(|| parse_shown(text), Ok)
+}
+
+/// Decodes the value that `text` holds exactly; `None` if it does not, or why ever it cannot be decoded.
+pub(crate) fn parse_sound<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
     let mut decoder = serde_json::Deserializer::from_slice(text);
-    let value = bounded::decode::<bounded::Text, _, _>(&mut decoder, text.len())?;
+    let value = bounded::decode::<bounded::Text<Unsound>, _, _>(&mut decoder, text.len()).ok()?;
+    decoder.end().ok()?;
+    Some(value)
+}
+
+/// Decodes what is no sound value of this type, as a rule, and says why.
+#[cold]
+fn parse_shown<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, CodecError> {
+    let mut decoder = serde_json::Deserializer::from_slice(text);
+    let value = bounded::decode::<bounded::Text<CodecError>, _, _>(&mut decoder, text.len())?;
     decoder.end().map_err(CodecError::new)?;
     Ok(value)
 }

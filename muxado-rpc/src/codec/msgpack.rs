@@ -4,14 +4,10 @@
 //! values inside an envelope are decoded on another task with types only known there.
 
 mod decode;
-mod encode;
 #[cfg(test)]
 mod values;
 
-pub(crate) use self::{
-    decode::{decode_sound, is_at_end},
-    encode::encode,
-};
+pub(crate) use self::decode::{decode_sound, is_at_end};
 use super::{Append, CodecError};
 
 /// Reads an envelope from the front. Never allocates, never recurses.
@@ -187,6 +183,27 @@ pub(crate) fn push_u64(buf: &mut impl Append, value: u64) {
     }
 }
 
+/// Appends an integer in its shortest form.
+pub(crate) fn push_i64(buf: &mut impl Append, value: i64) {
+    match value {
+        0.. => push_u64(buf, value.unsigned_abs()),
+        -0x20..0 => buf.append(&[value as u8]),
+        -0x80..-0x20 => buf.append(&[0xD0, value as u8]),
+        -0x8000..-0x80 => push_number(buf, 0xD1, &(value as i16).to_be_bytes()),
+        -0x8000_0000..-0x8000 => push_number(buf, 0xD2, &(value as i32).to_be_bytes()),
+        _ => push_number(buf, 0xD3, &value.to_be_bytes()),
+    }
+}
+
+/// Appends the head of a byte string.
+pub(crate) fn push_bytes_head(buf: &mut impl Append, len: usize) {
+    match len {
+        0..0x100 => buf.append(&[0xC4, len as u8]),
+        0x100..0x1_0000 => push_number(buf, 0xC5, &(len as u16).to_be_bytes()),
+        _ => push_number(buf, 0xC6, &(len as u32).to_be_bytes()),
+    }
+}
+
 /// Appends `true` or `false`.
 pub(crate) fn push_bool(buf: &mut impl Append, value: bool) {
     buf.append(&[0xC2 | u8::from(value)]);
@@ -266,6 +283,18 @@ mod tests {
             push_u64(&mut buf, value);
             assert_eq!(buf, rmp_serde::to_vec(&value).unwrap());
             assert_eq!(Cursor::new(&buf).u64(), Ok(value));
+        }
+        for value in [0, -1, -32, -33, -128, -129, -32_768, -32_769, i64::from(i32::MIN), i64::MIN, i64::MAX]
+        {
+            let mut buf = Vec::new();
+            push_i64(&mut buf, value);
+            assert_eq!(buf, rmp_serde::to_vec(&value).unwrap());
+        }
+        for len in [0, 255, 256, 65_535, 65_536] {
+            let (mut buf, mut general) = (Vec::new(), rmp_serde::Serializer::new(Vec::new()));
+            push_bytes_head(&mut buf, len);
+            serde::Serializer::serialize_bytes(&mut general, &vec![0; len]).unwrap();
+            assert!(general.get_ref().starts_with(&buf) && general.get_ref().len() == buf.len() + len);
         }
         for len in [0, 31, 32, 255, 256, 65_535, 65_536] {
             let text = "x".repeat(len);

@@ -71,7 +71,7 @@ impl RawError {
     pub fn decode<E: DeserializeOwned>(&self) -> Result<E, Status> {
         self.codec
             .decode(&self.error.value)
-            .map_err(|error| Status::cannot_decode("the error of a method", &error))
+            .map_err(|error| Status::cannot_decode("the error of a method", self.codec, &error))
     }
 
     /// Returns the error for who sends it on, if it is in this codec; else a status.

@@ -398,7 +398,7 @@ impl Request {
         params: &'de [u8],
     ) -> Result<P, Status> {
         codec.decode(params).map_err(|error| {
-            Status::invalid_argument(format!("{method}: cannot decode the parameters: {error}"))
+            Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
         })
     }
 

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, RawError, Status,
+    codec::CodecError,
     message::{app_error::Description, payload::Payload, raw_value::raw_value},
     support::{
         panics::Panic,
@@ -184,7 +185,7 @@ impl Response {
         let codec = self.codec;
         let value = self.into_bytes()?;
         let decoded = codec.decode(&value);
-        Ok(decoded.map_err(|error| Status::cannot_decode("the answer", &error))?)
+        Ok(decoded.map_err(|error| Status::cannot_decode("the answer", codec, &error))?)
     }
 
     /// Returns the encoded value.
@@ -287,7 +288,7 @@ impl Response {
     pub(crate) fn decode<T: DeserializeOwned>(self, method: &MethodInfo) -> Result<T, CallError> {
         match &self.outcome {
             Outcome::Value(value) => Ok(decode_value(self.codec, method, value)?),
-            Outcome::Error(error) => Err(undecodable_error(self.codec, method, error).into()),
+            Outcome::Error(error) => Err(undecodable_error(self.codec, method, error, None).into()),
             Outcome::Body(_) => Err(body_unasked(method).into()),
         }
     }
@@ -312,7 +313,7 @@ impl EncodedError {
     pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
         match codec.decode(&self.value) {
             Ok(error) => CallError::App(error),
-            Err(_) => undecodable_error(codec, method, self).into(),
+            Err(cause) => undecodable_error(codec, method, self, Some(&cause)).into(),
         }
     }
 
@@ -339,19 +340,27 @@ fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Payload, Sta
 }
 
 fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &[u8]) -> Result<T, Status> {
-    codec.decode(value).map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))
+    codec
+        .decode(value)
+        .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))
 }
 
 /// The application's error is of a type this side does not know: its raw text must do.
-pub(crate) fn undecodable_error(codec: Codec, method: &MethodInfo, error: &EncodedError) -> Status {
+pub(crate) fn undecodable_error(
+    codec: Codec,
+    method: &MethodInfo,
+    error: &EncodedError,
+    cause: Option<&CodecError>,
+) -> Status {
     let text = text_of(codec, &error.value);
     let said = match &*error.message {
         "" | NO_MESSAGE => text,
         message => format!("{} ({text})", Brief(message)),
     };
+    let why = cause.map_or_else(String::new, |cause| format!("; as {codec}: {cause}"));
     // Its code is known even if its type is not.
     let code = if error.code == Code::Unknown { Code::Internal } else { error.code };
-    Status::new(code, format!("{method} returned an error that cannot be decoded: {said}"))
+    Status::new(code, format!("{method} returned an error that cannot be decoded: {said}{why}"))
         .with_origin(Origin::Peer)
         .with_raw_details(codec, Bytes::copy_from_slice(&error.value))
 }
@@ -404,7 +413,10 @@ mod tests {
                 panic!("not a status");
             };
             assert_eq!(status.code(), Code::Internal);
-            assert_eq!(status.message(), r#"S.m returned an error that cannot be decoded: ["zero",1]"#);
+            let said = format!(
+                r#"S.m returned an error that cannot be decoded: ["zero",1]; as {codec}: invalid type: "#
+            );
+            assert!(status.message().starts_with(&said), "{status}");
             assert_eq!(status.details(), Some(("zero".to_owned(), 1)));
         }
     }
@@ -413,7 +425,7 @@ mod tests {
     fn an_error_of_an_unknown_type_shows_its_code_and_message() {
         let message = Some("not yours".to_owned());
         let error = EncodedError::encode(Codec::Json, &7, Code::PermissionDenied, message).unwrap();
-        let status = undecodable_error(Codec::Json, &METHOD, &error);
+        let status = undecodable_error(Codec::Json, &METHOD, &error, None);
         assert_eq!(status.code(), Code::PermissionDenied);
         assert_eq!(status.message(), "S.m returned an error that cannot be decoded: not yours (7)");
     }

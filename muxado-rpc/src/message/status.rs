@@ -51,12 +51,21 @@ struct Inner {
     private: bool,
 }
 
-/// An encoded value and its codec.
+/// An encoded value.
 #[derive(Clone)]
-struct Details {
-    codec: Codec,
-    bytes: Bytes,
+enum Details {
+    /// In both codecs, since it is not known in which the call is.
+    Own {
+        json: Encoded,
+        packed: Encoded,
+    },
+    Received {
+        codec: Codec,
+        bytes: Bytes,
+    },
 }
+
+type Encoded = Result<Bytes, CodecError>;
 
 /// Who caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,17 +104,31 @@ impl Status {
         Self { inner: Box::new(inner) }
     }
 
-    /// Adds a value that programs read with [`details`](Self::details). A value that cannot be encoded is left out.
+    /// Adds a value that programs read with [`details`](Self::details), in either codec.
+    ///
+    /// A value that the codec of the call cannot carry is left out there, such as a NaN in JSON.
+    ///
+    /// ```
+    /// use std::{collections::BTreeMap, net::IpAddr};
+    /// use muxado_rpc::Status;
+    ///
+    /// let tries = BTreeMap::from([(1, IpAddr::from([10, 0, 0, 1])), (2, IpAddr::from([10, 0, 0, 2]))]);
+    /// let status = Status::unavailable("no replica answers").with_details(&tries);
+    /// assert_eq!(status.details(), Some(tries));
+    /// ```
     #[must_use]
     pub fn with_details<T: Serialize>(mut self, details: &T) -> Self {
-        let mut buf = Vec::new();
-        let encoded = Codec::MessagePack.encode_into(details, &mut buf);
-        self.inner.details = encoded.ok().map(|()| Details { codec: Codec::MessagePack, bytes: buf.into() });
+        let encoded = |codec: Codec| {
+            let mut buf = Vec::new();
+            codec.encode_into(details, &mut buf).map(|()| buf.into())
+        };
+        self.inner.details =
+            Some(Details::Own { json: encoded(Codec::Json), packed: encoded(Codec::MessagePack) });
         self
     }
 
     pub(crate) fn with_raw_details(mut self, codec: Codec, bytes: Bytes) -> Self {
-        self.inner.details = Some(Details { codec, bytes });
+        self.inner.details = Some(Details::Received { codec, bytes });
         self
     }
 
@@ -160,14 +183,22 @@ impl Status {
 
     /// Returns the details. `None` if there are none or they do not decode as `T`.
     pub fn details<T: DeserializeOwned>(&self) -> Option<T> {
-        let details = self.inner.details.as_ref()?;
-        details.codec.decode(&details.bytes).ok()
+        let (codec, bytes) = match self.inner.details.as_ref()? {
+            Details::Own { packed: Ok(bytes), .. } => (Codec::MessagePack, bytes),
+            Details::Own { json, .. } => (Codec::Json, json.as_ref().ok()?),
+            Details::Received { codec, bytes } => (*codec, bytes),
+        };
+        codec.decode(bytes).ok()
     }
 
     /// The details in this codec, for the wire. Details that have no form in it are left out.
     pub(crate) fn raw_details(&self, codec: Codec) -> Option<Bytes> {
-        let details = self.inner.details.as_ref()?;
-        details.codec.transcode(&details.bytes, codec).ok()
+        let encoded = match (self.inner.details.as_ref()?, codec) {
+            (Details::Own { json, .. }, Codec::Json) => json.clone(),
+            (Details::Own { packed, .. }, Codec::MessagePack) => packed.clone(),
+            (Details::Received { codec: received, bytes }, _) => received.transcode(bytes, codec),
+        };
+        encoded.inspect_err(|error| tracing::debug!(%codec, %error, "details of a status are left out")).ok()
     }
 
     /// Returns who caused the failure.
@@ -199,8 +230,8 @@ impl Status {
         }
     }
 
-    pub(crate) fn cannot_decode(what: impl fmt::Display, cause: &CodecError) -> Self {
-        Self::internal(format!("cannot decode {what}: {cause}"))
+    pub(crate) fn cannot_decode(what: impl fmt::Display, codec: Codec, cause: &CodecError) -> Self {
+        Self::internal(format!("cannot decode {what} as {codec}: {cause}"))
     }
 }
 
@@ -315,6 +346,35 @@ mod tests {
         assert_eq!(&json[..], b"[1,2]");
         let received = Status::aborted("").with_raw_details(Codec::Json, json);
         assert_eq!(received.details::<Vec<i32>>(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn details_of_any_type_reach_a_caller_in_either_codec() {
+        use std::{collections::BTreeMap, net::IpAddr};
+
+        type Any = (BTreeMap<i32, Vec<u8>>, IpAddr, i128, Option<u8>);
+        let value: Any =
+            (BTreeMap::from([(-7, vec![0, 255])]), IpAddr::from([127, 0, 0, 1]), i128::MIN, None);
+        let status = Status::aborted("").with_details(&value);
+        let json = status.raw_details(Codec::Json).unwrap();
+        let number = i128::MIN;
+        assert_eq!(json, format!("[{{\"-7\":\"AP8=\"}},\"127.0.0.1\",{number},null]").as_bytes());
+        for (codec, other) in [(Codec::Json, Codec::MessagePack), (Codec::MessagePack, Codec::Json)] {
+            let received = Status::aborted("").with_raw_details(codec, status.raw_details(codec).unwrap());
+            assert_eq!(received.details::<Any>().as_ref(), Some(&value), "{codec}");
+            // It may be passed on in the other one.
+            let passed = received.raw_details(other).unwrap();
+            let received = Status::aborted("").with_raw_details(other, passed);
+            assert!(received.details::<serde::de::IgnoredAny>().is_some(), "{codec}");
+        }
+    }
+
+    #[test]
+    fn details_are_left_out_where_they_have_no_form() {
+        let status = Status::aborted("").with_details(&f64::NAN);
+        assert_eq!(status.raw_details(Codec::Json), None);
+        assert!(status.raw_details(Codec::MessagePack).is_some());
+        assert!(status.details::<f64>().is_some_and(f64::is_nan));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) use self::{
 use super::deadline::Deadline;
 use crate::{
     Body, BodyEnd, BodyFrame, Code, Codec, Metadata, MethodInfo, MethodRef, Status,
-    codec::msgpack::decode_sound,
+    codec::{json::parse_sound, msgpack::decode_sound},
     message::{
         body::{BodyEngine, Hook},
         limits::SendLimit,
@@ -344,7 +344,7 @@ impl BodyStream {
 fn pop_item<T: DeserializeOwned>(codec: Codec, decoder: &mut MessageDecoder) -> Option<T> {
     match codec {
         Codec::MessagePack => decoder.pop_packed(|message| decode_sound(quick_packed(message)?)),
-        Codec::Json => decoder.pop_json(|message| codec.decode(quick_json(message)?).ok()),
+        Codec::Json => decoder.pop_json(|message| parse_sound(quick_json(message)?)),
     }
 }
 

@@ -113,8 +113,9 @@ impl<T: DeserializeOwned> Streaming<T> {
     }
 
     fn infallible(method: MethodRef, body: Body, metadata: Metadata, decode_item: DecodeItem<T>) -> Self {
-        let decode_error =
-            |codec, method: &MethodInfo, error: EncodedError| undecodable_error(codec, method, &error).into();
+        let decode_error = |codec, method: &MethodInfo, error: EncodedError| {
+            undecodable_error(codec, method, &error, None).into()
+        };
         Self { decode_item, ..Self::with(method, body, metadata, decode_error) }
     }
 }
@@ -299,7 +300,7 @@ fn decode<T: DeserializeOwned>(
         ItemMessage::Item(at) => codec
             .decode(&message[at])
             .map(Decoded::Item)
-            .map_err(|error| Status::cannot_decode(format_args!("an item of {method}"), &error)),
+            .map_err(|error| Status::cannot_decode(format_args!("an item of {method}"), codec, &error)),
         other => Ok(Decoded::Other(other)),
     }
 }

@@ -1,6 +1,6 @@
 //! Items as bytes, and the ends of their streams (`PROTOCOL §10.9`).
 
-use std::{fmt::Display, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     Codec, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         CodecError,
-        msgpack::{self, push_map, push_str},
+        msgpack::{push_map, push_str},
     },
     message::{
         limits::SendLimits,
@@ -128,17 +128,12 @@ fn push_json<T: Serialize + ?Sized>(item: &T, limit: usize, begun: Begun<'_>) ->
 #[inline]
 fn push_packed<T: Serialize + ?Sized>(item: &T, limit: usize, begun: Begun<'_>) -> Result<(), ItemError> {
     begun.buf.extend_from_slice(PACKED_BEGIN);
-    msgpack::encode(item, begun.buf).map_err(unencodable)?;
+    Codec::MessagePack.encode_into(item, begun.buf).map_err(ItemError::Codec)?;
     // The limit is below 2^32.
     let length = begun.size(LENGTH_PREFIX, limit)? as u32;
     begun.buf[begun.start..begun.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
     begun.whole();
     Ok(())
-}
-
-#[cold]
-fn unencodable(error: impl Display) -> ItemError {
-    ItemError::Codec(CodecError::new(error))
 }
 
 /// Appends a message that was received, as it is.
@@ -240,7 +235,7 @@ pub(crate) fn decode_item_message(
     message: &Bytes,
 ) -> Result<ItemMessage, Status> {
     let parts = ResponseFields::decode(codec, message)
-        .map_err(|error| Status::cannot_decode(format_args!("a message of {method}"), &error))?;
+        .map_err(|error| Status::cannot_decode(format_args!("a message of {method}"), codec, &error))?;
     match parts {
         ResponseFields { item: Some(item), ok: None, error: None, end: false, .. } => {
             Ok(ItemMessage::Item(item))

@@ -228,7 +228,7 @@ pub(crate) fn decode_response(
         return Ok(Response::from_outcome(codec, Outcome::Value(slice_payload(message, value))));
     }
     let mut parts = ResponseFields::decode(codec, &message)
-        .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), &error))?;
+        .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))?;
     let metadata = parts.metadata.take().unwrap_or_default();
     check_metadata(&metadata, limits.into())
         .map_err(|problem| Status::resource_exhausted(format!("the answer of {method} has {problem}")))?;

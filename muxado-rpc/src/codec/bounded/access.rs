@@ -5,9 +5,23 @@ use serde::{
     de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor},
 };
 
-use super::{Bounded, Form, Place};
+use super::{Bounded, Failure, Form, Name, Place, Step, Whole};
 
-impl<'de, A, F> SeqAccess<'de> for Bounded<'_, A, F>
+/// The elements of a sequence, which are counted for the sake of errors.
+pub(super) struct Elements<'c, A, F: Form> {
+    inner: A,
+    whole: &'c Whole<F::Error>,
+    index: usize,
+}
+
+impl<'c, A, F: Form> Elements<'c, A, F> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn new(inner: A, whole: &'c Whole<F::Error>) -> Self {
+        Self { inner, whole, index: 0 }
+    }
+}
+
+impl<'de, A, F> SeqAccess<'de> for Elements<'_, A, F>
 where
     A: SeqAccess<'de>,
     F: Form,
@@ -16,10 +30,11 @@ where
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, F::Error> {
-        let whole = self.whole;
+        let (whole, index) = (self.whole, self.index);
+        self.index += 1;
         self.inner
             .next_element_seed(Bounded::<T, F>::new(seed, whole))
-            .map_err(|cause| whole.take_over(cause))
+            .map_err(|cause| whole.take_over(cause).inside(Step::Index(index)))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -46,7 +61,10 @@ where
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, F::Error> {
         let whole = self.whole;
-        self.inner.next_value_seed(Bounded::<V, F>::new(seed, whole)).map_err(|cause| whole.take_over(cause))
+        let name = whole.take_name();
+        self.inner
+            .next_value_seed(Bounded::<V, F>::new(seed, whole))
+            .map_err(|cause| whole.take_over_inside(cause, name.as_deref()))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -61,20 +79,27 @@ where
     F: Form,
 {
     type Error = F::Error;
-    type Variant = Bounded<'c, A::Variant, F>;
+    type Variant = Chosen<'c, A::Variant, F>;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), F::Error> {
         let whole = self.whole;
-        let (name, variant) = self
+        let (chosen, variant) = self
             .inner
-            .variant_seed(Bounded::<V, F>::new(seed, whole))
+            .variant_seed(Bounded::<V, F, Name>::new(seed, whole))
             .map_err(|cause| whole.take_over(cause))?;
-        Ok((name, Bounded::new(variant, whole)))
+        Ok((chosen, Chosen { inner: variant, whole, name: whole.take_name() }))
     }
 }
 
-impl<'de, A, F> VariantAccess<'de> for Bounded<'_, A, F>
+/// The value of a variant that is known.
+pub(crate) struct Chosen<'c, A, F: Form> {
+    inner: A,
+    whole: &'c Whole<F::Error>,
+    name: Option<Box<str>>,
+}
+
+impl<'de, A, F> VariantAccess<'de> for Chosen<'_, A, F>
 where
     A: VariantAccess<'de>,
     F: Form,
@@ -83,23 +108,24 @@ where
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn unit_variant(self) -> Result<(), F::Error> {
-        self.inner.unit_variant().map_err(|cause| self.whole.take_over(cause))
+        let Self { inner, whole, name } = self;
+        inner.unit_variant().map_err(|cause| whole.take_over_inside(cause, name.as_deref()))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, F::Error> {
-        let whole = self.whole;
-        self.inner
+        let Self { inner, whole, name } = self;
+        inner
             .newtype_variant_seed(Bounded::<T, F>::new(seed, whole))
-            .map_err(|cause| whole.take_over(cause))
+            .map_err(|cause| whole.take_over_inside(cause, name.as_deref()))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, F::Error> {
-        let whole = self.whole;
-        self.inner
+        let Self { inner, whole, name } = self;
+        inner
             .tuple_variant(len, Bounded::<V, F>::new(visitor, whole))
-            .map_err(|cause| whole.take_over(cause))
+            .map_err(|cause| whole.take_over_inside(cause, name.as_deref()))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -108,10 +134,10 @@ where
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, F::Error> {
-        let whole = self.whole;
-        self.inner
+        let Self { inner, whole, name } = self;
+        inner
             .struct_variant(fields, Bounded::<V, F>::new(visitor, whole))
-            .map_err(|cause| whole.take_over(cause))
+            .map_err(|cause| whole.take_over_inside(cause, name.as_deref()))
     }
 }
 

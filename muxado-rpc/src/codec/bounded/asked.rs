@@ -1,6 +1,6 @@
 //! What is made of a value by the visitors of a kind of value, where the codec's decoder is asked for anything.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::{Bounded, Form, Whole};
+use super::{Bounded, Failure, Form, Place, Whole};
 
 macro_rules! asked {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -31,16 +31,36 @@ macro_rules! asked {
     };
 }
 
+/// Asked for a number or a boolean.
+pub(super) struct Scalar<'c, V, F: Form, P> {
+    inner: V,
+    whole: &'c Whole<F::Error>,
+    place: PhantomData<P>,
+}
+
+impl<'c, V, F: Form, P: Place> Scalar<'c, V, F, P> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn new(inner: V, whole: &'c Whole<F::Error>) -> Self {
+        Self { inner, whole, place: PhantomData }
+    }
+
+    /// Keeps a key that is a number, for the error of its value.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn note(&self, name: &dyn fmt::Display) {
+        if F::Error::IS_SHOWN && P::IS_NAME {
+            self.whole.name.set(Some(name.to_string().into()));
+        }
+    }
+}
+
 asked! {
-    /// Asked for a number or a boolean.
-    Scalar,
     /// Asked for a variant.
     Variant,
     /// Asked for a boolean as the key of a map, which is a string in JSON.
     BoolKey,
 }
 
-impl<'de, V: Visitor<'de>, F: Form> Visitor<'de> for Scalar<'_, V, F> {
+impl<'de, V: Visitor<'de>, F: Form, P: Place> Visitor<'de> for Scalar<'_, V, F, P> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +82,7 @@ impl<'de, V: Visitor<'de>, F: Form> Visitor<'de> for Scalar<'_, V, F> {
 
     #[cold]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        let Self { inner, whole } = self;
+        let Self { inner, whole, .. } = self;
         whole.nested(|| visit_number(inner, Bounded::<A, F>::new(entries, whole)))
     }
 }

@@ -1,13 +1,73 @@
 //! What is made of a value. Here the levels are counted.
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use serde::{
     Deserializer,
-    de::{self, EnumAccess, MapAccess, SeqAccess, Visitor},
+    de::{self, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use super::{Bounded, Form, Place};
+use super::{Bounded, Elements, Failure, Form, Place, byte_elements};
+use crate::{
+    codec::{base64, error::MAX_NAME, kind::is_json_value},
+    support::truncate::brief,
+};
+
+impl<V, F: Form, P: Place> Bounded<'_, V, F, P> {
+    /// Keeps a name, for the error of what it is the name of.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn note(&self, name: &dyn Display) {
+        if F::Error::IS_SHOWN && P::IS_NAME {
+            self.whole.name.set(Some(brief(name, MAX_NAME).into()));
+        }
+    }
+}
+
+/// What is made of bytes where something else was asked for; `None` if bytes were, or may come, too.
+macro_rules! of_bytes {
+    ($self:ident, $bytes:expr) => {
+        if P::IS_SEQUENCE {
+            return byte_elements::decode::<F, _, _>($self.inner, $bytes, $self.whole);
+        }
+        if is_json_value::<V::Value>() {
+            let text = base64::text(&$bytes);
+            return $self
+                .inner
+                .visit_string(text)
+                .map_err(|failure: F::Error| $self.whole.hand_over(failure));
+        }
+    };
+}
+
+/// What is made of a text where bytes were asked for, in a codec whose bytes are texts.
+macro_rules! of_text {
+    ($self:ident, $text:expr) => {
+        if F::QUOTES && (P::IS_SEQUENCE || P::IS_BYTES) {
+            return match base64::bytes($text) {
+                Some(bytes) if P::IS_BYTES => $self.inner.visit_byte_buf(bytes.into()),
+                Some(bytes) => return byte_elements::decode::<F, _, _>($self.inner, bytes, $self.whole),
+                None if P::IS_BYTES => {
+                    Err(F::Error::invalid_value(Unexpected::Str($text), &"bytes as base64 with padding"))
+                }
+                None => Err(F::Error::invalid_type(Unexpected::Str($text), &$self.inner)),
+            }
+            .map_err(|failure: F::Error| $self.whole.hand_over(failure));
+        }
+        $self.note(&$text);
+    };
+}
+
+macro_rules! visit_either {
+    ($($either:ident: $method:ident($name:ident: $type:ty) as $as:expr,)*) => {
+        $(
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            fn $method<X: de::Error>(self, $name: $type) -> Result<V::Value, X> {
+                $either!(self, $as);
+                self.inner.$method($name).map_err(|failure: F::Error| self.whole.hand_over(failure))
+            }
+        )*
+    };
+}
 
 impl<'de, V, F, P> Visitor<'de> for Bounded<'_, V, F, P>
 where
@@ -39,14 +99,17 @@ where
 
     visit_text! {
         visit_char(value: char),
-        visit_bytes(value: &[u8]),
-        visit_borrowed_bytes(value: &'de [u8]),
-        visit_byte_buf(value: Vec<u8>),
-        visit_str(value: &str),
-        visit_borrowed_str(value: &'de str),
-        visit_string(value: String),
         visit_none(),
         visit_unit(),
+    }
+
+    visit_either! {
+        of_bytes: visit_bytes(value: &[u8]) as value,
+        of_bytes: visit_borrowed_bytes(value: &'de [u8]) as value,
+        of_bytes: visit_byte_buf(value: Vec<u8>) as value,
+        of_text: visit_str(value: &str) as value,
+        of_text: visit_borrowed_str(value: &'de str) as value,
+        of_text: visit_string(value: String) as &*value,
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -64,7 +127,7 @@ where
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
         let Self { inner, whole, .. } = self;
-        whole.nested(|| inner.visit_seq(Bounded::<A, F>::new(elements, whole)))
+        whole.nested(|| inner.visit_seq(Elements::<A, F>::new(elements, whole)))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]

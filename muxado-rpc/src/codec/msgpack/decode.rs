@@ -1,13 +1,11 @@
 //! Decoding one value that is expected to be sound: a string by itself at once, all else as `rmp_serde` does.
 
-use std::fmt;
+use serde::{Deserialize, Deserializer, de::Visitor};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, Visitor},
+use crate::codec::{
+    bounded::{Bounded, Packed, Whole},
+    error::Unsound,
 };
-
-use crate::codec::bounded::{Bounded, Failure, Packed, Whole};
 
 /// The value that `bytes` holds exactly; `None` if it does not, or why ever it cannot be decoded. What
 /// is wrong [`Codec::decode`](crate::Codec) tells.
@@ -25,10 +23,6 @@ struct Outermost<'a, 'de> {
     /// The value was asked for: one that asks for nothing does not tell what is there.
     read: &'a mut bool,
 }
-
-/// There is no value, for whatever reason.
-#[derive(Debug)]
-struct Unsound;
 
 type General<'de> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'de, [u8]>>;
 type GeneralError = rmp_serde::decode::Error;
@@ -124,7 +118,7 @@ impl<'de> Deserializer<'de> for Outermost<'_, 'de> {
     }
 
     fn is_human_readable(&self) -> bool {
-        false
+        true
     }
 }
 
@@ -138,28 +132,4 @@ fn short_string(value: &[u8]) -> Option<&[u8]> {
         _ => return None,
     };
     (usize::from(len) == text.len()).then_some(text)
-}
-
-impl fmt::Display for Unsound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no sound value")
-    }
-}
-
-impl std::error::Error for Unsound {}
-
-impl de::Error for Unsound {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
-    }
-}
-
-impl Failure for Unsound {
-    fn of_codec(_: &dyn fmt::Display) -> Self {
-        Self
-    }
-
-    fn at(self, _: &str) -> Self {
-        self
-    }
 }

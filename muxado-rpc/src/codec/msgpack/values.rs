@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Debug, net::Ipv4Addr};
 use proptest::{prelude::*, sample::Index};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::SerializeSeq};
 
-use super::{decode_sound, encode};
+use super::decode_sound;
 use crate::Codec;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,13 +82,20 @@ impl Serialize for Words<'_> {
     }
 }
 
-fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+fn ours<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut buf = b"before".to_vec();
-    encode(value, &mut buf).unwrap();
+    Codec::MessagePack.encode_into(value, &mut buf).unwrap();
     assert_eq!(&buf[..6], b"before");
-    let general = rmp_serde::to_vec_named(value).unwrap();
-    assert_eq!(buf[6..], general);
-    general
+    buf.split_off(6)
+}
+
+/// The same as `rmp_serde` has it.
+fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let buf = ours(value);
+    let mut general = rmp_serde::Serializer::new(Vec::new()).with_struct_map().with_human_readable();
+    value.serialize(&mut general).unwrap();
+    assert_eq!(buf, general.into_inner());
+    buf
 }
 
 /// Every kind of value that there is for serde.
@@ -108,7 +115,8 @@ fn all_encoded(text: &str, number: i64, list: &[String]) -> Vec<Vec<u8>> {
         encoded(&list),
         encoded(&Unsized(list.to_vec())),
         encoded(&map),
-        encoded(&text.as_bytes()),
+        ours(&text.as_bytes()),
+        ours(&[number as u8; 4]),
         encoded(&Blob(text.as_bytes())),
         encoded(&Words(text)),
         encoded(&Name(text.into())),
@@ -127,7 +135,7 @@ fn all_encoded(text: &str, number: i64, list: &[String]) -> Vec<Vec<u8>> {
         encoded(&(number as i32)),
     ]);
     all.extend([encoded(&(number as u64)), encoded(&(number as u8)), encoded(&(number as u16))]);
-    all.extend([encoded(&(number as u32)), encoded(&wide), encoded(&(wide as u128)), encoded(&(number > 0))]);
+    all.extend([encoded(&(number as u32)), ours(&wide), ours(&(wide as u128)), encoded(&(number > 0))]);
     all.extend([encoded(&(number as f32)), encoded(&(number as f64)), encoded(&()), encoded(&Unit)]);
     all.extend(shapes.iter().map(encoded));
     all
@@ -149,6 +157,8 @@ fn same_as_all(bytes: &[u8]) {
     same::<(u8, String)>(bytes);
     same::<Pair>(bytes);
     same::<[u8; 3]>(bytes);
+    same::<Vec<u8>>(bytes);
+    same::<bytes::Bytes>(bytes);
     same::<Point>(bytes);
     same::<Shape>(bytes);
     same::<Unit>(bytes);
@@ -226,6 +236,14 @@ fn strings_of_any_length_are_the_same_bytes_and_come_back() {
     for bytes in [&b"\xd9\x02ab"[..], b"\xda\0\x02ab", b"\xdb\0\0\0\x02ab"] {
         assert_eq!(decode_sound::<String>(bytes).as_deref(), Some("ab"));
     }
+}
+
+#[test]
+fn both_ways_are_for_people() {
+    let text = ours("x");
+    assert_eq!(decode_sound(&text), Some(Readable(true)));
+    assert_eq!(Codec::MessagePack.decode(&text), Ok(Readable(true)));
+    assert_eq!(Codec::Json.decode(b"\"x\""), Ok(Readable(true)));
 }
 
 #[test]

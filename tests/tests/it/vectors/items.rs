@@ -256,11 +256,13 @@ fn metadata_errors_and_bytes_are_read_as_the_vectors_say() {
             .await;
             assert_eq!(items, (vec![1], Some(CallError::Status(Status::aborted("enough")))));
 
-            let (items, _) = answered_with(codec, stated("bytes"), async |client| {
-                collect(&mut client.bytes().await.expect("it is sent")).await
-            })
-            .await;
-            assert_eq!(items, (vec![Octets(vec![0, 0x7B, 0xFF])], None));
+            for part in ["bytes", "bytes-array"] {
+                let (items, _) = answered_with(codec, stated(part), async |client| {
+                    collect(&mut client.bytes().await.expect("it is sent")).await
+                })
+                .await;
+                assert_eq!(items, (vec![Octets(vec![0, 0x7B, 0xFF])], None));
+            }
         }
     });
 }
@@ -270,6 +272,7 @@ fn every_vector_of_items_is_used_here() {
     let parts = [
         "app-error",
         "bytes",
+        "bytes-array",
         "count-answer",
         "count-request",
         "double-answer",
