@@ -170,10 +170,7 @@ impl Ends {
         let (near, far) = tokio::io::duplex(64 * 1024);
         Self {
             near: Peer::builder().client(near).expect("inside a runtime"),
-            far: Peer::builder()
-                .serve(StoreServer::new(Memory))
-                .server(far)
-                .expect("inside a runtime"),
+            far: Peer::builder().serve(StoreServer::new(Memory)).server(far).expect("inside a runtime"),
         }
     }
 

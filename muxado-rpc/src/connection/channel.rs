@@ -220,7 +220,9 @@ impl Channel {
         let codec = request.codec();
         let hold = self.hold.as_ref().ok_or_else(|| no_connection().not_executed())?;
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Status::deadline_exceeded(format!("{}: no time is left", request.method())).not_executed());
+            return Err(
+                Status::deadline_exceeded(format!("{}: no time is left", request.method())).not_executed()
+            );
         }
         if request.body_mut().is_some_and(|items| items.codec() != codec) {
             let method = request.method();

@@ -161,7 +161,13 @@ impl BodyStream {
     }
 
     fn with(codec: Codec, source: Source) -> Body {
-        Body::new(Self { codec, source, hooks: Exclusive::new(Vec::new()), is_told: false, was_absent: false })
+        Body::new(Self {
+            codec,
+            source,
+            hooks: Exclusive::new(Vec::new()),
+            is_told: false,
+            was_absent: false,
+        })
     }
 
     /// Returns what is in a body.

@@ -45,11 +45,7 @@ impl ReadChunks for ReadHalf {
 
     /// Nothing is asked of a whole stream after its end.
     #[inline]
-    fn poll_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        chunk: &mut Option<Bytes>,
-    ) -> Poll<Result<(), ReadError>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Option<Bytes>) -> Poll<Result<(), ReadError>> {
         match self {
             Self::Whole(stream) => Stream::poll_read_last(stream, cx, usize::MAX, chunk),
             Self::Half(half) => half.poll_read_chunk(cx, usize::MAX).map_ok(|read| *chunk = read),

@@ -40,10 +40,9 @@ pub(crate) fn encode_request(
     limits: SendLimits<'_>,
 ) -> Result<OutboundMessage, Status> {
     let codec = request.codec();
-    check_metadata(request.metadata(), limits)
-        .map_err(|problem| {
-            Status::resource_exhausted(format!("{}: {problem}", request.method())).not_executed()
-        })?;
+    check_metadata(request.metadata(), limits).map_err(|problem| {
+        Status::resource_exhausted(format!("{}: {problem}", request.method())).not_executed()
+    })?;
     let framed = match codec {
         Codec::Json => encode_json(request),
         Codec::MessagePack => encode_packed(request),

@@ -335,7 +335,6 @@ impl Exchange {
             status
         }
     }
-
 }
 
 impl Call {

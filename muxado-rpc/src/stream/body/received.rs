@@ -64,11 +64,7 @@ enum Broken {
 impl ReadChunks for Chunks {
     type Error = Broken;
 
-    fn poll_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        chunk: &mut Option<Bytes>,
-    ) -> Poll<Result<(), Broken>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Option<Bytes>) -> Poll<Result<(), Broken>> {
         let Some(deadline) = &mut self.deadline else {
             return self.read.poll_chunk(cx, chunk).map_err(Broken::Stream);
         };

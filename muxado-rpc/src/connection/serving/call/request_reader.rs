@@ -139,11 +139,7 @@ impl ReadChunks for Chunks<'_> {
     type Error = ReadError;
 
     #[inline]
-    fn poll_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        chunk: &mut Option<Bytes>,
-    ) -> Poll<Result<(), ReadError>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Option<Bytes>) -> Poll<Result<(), ReadError>> {
         if self.first.is_some() {
             *chunk = self.first.take();
             return Poll::Ready(Ok(()));
@@ -303,8 +299,7 @@ impl RequestReader {
         } else {
             *request = Some(decode_whole(callee, codec, message, self.arrived, shared)?);
         }
-        if let (Some(authorize), Some(whole)) = (shared.authorize(), request.as_mut())
-        {
+        if let (Some(authorize), Some(whole)) = (shared.authorize(), request.as_mut()) {
             authorise_whole(whole, size, self.early.take(), authorize, shared)?;
         }
         if let Some(decoder) = self.reader.decoder() {
