@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream;
 use muxado_rpc::{
     Body, BodyFrame, CallError, Channel, Code, Codec, Executed, MethodInfo, MethodRef, NamedService, Peer,
-    RawCall, RawError, Reconnect, Request, Router, ServiceId, Shape, Status,
+    RawCall, RawError, Reconnect, Request, Response, Router, ServiceId, Shape, Status,
 };
 use serde_json::{Value, json};
 use support::{
@@ -283,6 +283,30 @@ async fn options_hold_as_on_other_calls() {
             panic!("no end")
         };
         assert_eq!(trailer.get("t"), Some("w"));
+    }
+}
+
+#[tokio::test]
+async fn a_response_as_a_whole_has_metadata_beside_value_or_error() {
+    let (a, b) = duplex(4096);
+    let marked = tower::service_fn(|request: Request| async move {
+        let mut response = match request.method().name() {
+            "value" => Response::new(request.codec(), &7)?,
+            _ => Response::from_error(request.codec(), "no")?,
+        };
+        response.metadata_mut().insert("k", "v");
+        Ok::<_, Status>(response)
+    });
+    let _server = Peer::builder().no_heartbeat().fallback(marked).server(b).unwrap();
+    let caller = Peer::builder().no_heartbeat().client(a).unwrap();
+    for codec in CODECS {
+        let call = |method: &'static str| caller.channel().call_raw("S", method).codec(codec);
+        let value = call("value").with_response::<u32>().await;
+        assert_eq!((value.metadata().get("k"), value.result()), (Some("v"), Ok(&7)));
+        let failed = call("error").with_response::<u32>().await;
+        assert_eq!(failed.metadata().get("k"), Some("v"));
+        let Err(CallError::App(error)) = failed.into_result() else { panic!("no error") };
+        assert_eq!(error.decode::<String>().as_deref(), Ok("no"));
     }
 }
 

@@ -258,6 +258,10 @@ pub struct CallResponse<T, E = Infallible> {
 }
 
 impl<T, E> CallResponse<T, E> {
+    pub(super) const fn new(result: Result<T, CallError<E>>, metadata: Metadata) -> Self {
+        Self { result, metadata }
+    }
+
     /// Returns the metadata that came with the value or the error.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata

@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
 use crate::{
-    Body, BoxChannel, BoxError, CallError, Channel, Codec, Metadata, MethodInfo, MethodRef, RawError,
-    Reconnect, Request, Response, ServiceId, Shape, Status, Streaming,
+    Body, BoxChannel, BoxError, CallError, CallResponse, Channel, Codec, Metadata, MethodInfo, MethodRef,
+    RawError, Reconnect, Request, Response, ServiceId, Shape, Status, Streaming,
     message::status::from_box_error,
     stream::body::{BodyStream, StreamBody},
 };
@@ -23,6 +23,7 @@ use crate::{
 /// | method | returns |
 /// |---|---|
 /// | [`call`](Self::call) | the value, decoded |
+/// | [`with_response`](Self::with_response) | the value, decoded, and metadata |
 /// | [`call_bytes`](Self::call_bytes) | the value, encoded |
 /// | [`items`](Self::items) | a stream of items, decoded |
 /// | [`send`](Self::send) | the [`Response`]: value, error or stream, whichever the method returns, and metadata |
@@ -273,12 +274,28 @@ where
     /// Returns the error of the method, or why there is no value of this type.
     pub async fn call<T: DeserializeOwned>(self) -> Result<T, CallError<RawError>> {
         let method = self.method.clone();
-        let response = self.send().await?;
-        let codec = response.codec();
-        let value = response.into_bytes()?;
-        let what = format_args!("the answer of {method}");
-        let decoded = codec.decode(&value).map_err(|error| Status::cannot_decode(what, codec, &error));
-        Ok(decoded?)
+        decode(&method, self.send().await?)
+    }
+
+    /// Makes the call. Returns the response as a whole: its metadata, and what [`call`](Self::call) would return.
+    ///
+    /// ```
+    /// # async fn example(channel: muxado_rpc::Channel) -> Result<(), Box<dyn std::error::Error>> {
+    /// let response = channel.call_raw("Store", "get").params(&["key"]).with_response::<u32>().await;
+    /// println!("version {:?}", response.metadata().get("version"));
+    /// let value = response.into_result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn with_response<T: DeserializeOwned>(self) -> CallResponse<T, RawError> {
+        let method = self.method.clone();
+        match self.send().await {
+            Ok(mut response) => {
+                let metadata = std::mem::take(response.metadata_mut());
+                CallResponse::new(decode(&method, response), metadata)
+            }
+            Err(status) => CallResponse::new(Err(status.into()), Metadata::new()),
+        }
     }
 
     /// Makes the call. Returns the value, encoded in the codec of the call.
@@ -310,6 +327,15 @@ where
         let method = call.method.clone();
         Streaming::of_raw_response(method, call.send().await?)
     }
+}
+
+/// Decodes the value of a response.
+fn decode<T: DeserializeOwned>(method: &MethodInfo, response: Response) -> Result<T, CallError<RawError>> {
+    let codec = response.codec();
+    let value = response.into_bytes()?;
+    let what = format_args!("the answer of {method}");
+    let decoded = codec.decode(&value).map_err(|error| Status::cannot_decode(what, codec, &error));
+    Ok(decoded?)
 }
 
 macro_rules! call_raw {
