@@ -35,7 +35,7 @@ const CRATES: [Crate; 3] = [
     Crate {
         name: "muxado-rpc",
         floors: &[
-            &[&["__private"], &["testing"]],
+            &[&["__private"], &["testing"], &["guide"]],
             &[&["layers"]],
             &[&["server"], &["client"]],
             &[&["connection"]],
