@@ -13,8 +13,8 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use muxado_rpc::{
-    AppError, CallError, Channel, Code, Codec, Context, NamedService, Origin, Peer, Reconnect, Request, Response,
-    Status, Stream, Streaming,
+    AppError, CallError, Channel, Code, Codec, Context, NamedService, Origin, Peer, Reconnect, Request,
+    Response, Status, Stream, Streaming,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tower::Service;
@@ -170,10 +170,7 @@ impl Ends {
         let (near, far) = tokio::io::duplex(64 * 1024);
         Self {
             near: Peer::builder().client(near).expect("inside a runtime"),
-            far: Peer::builder()
-                .serve(StoreServer::new(Memory))
-                .server(far)
-                .expect("inside a runtime"),
+            far: Peer::builder().serve(StoreServer::new(Memory)).server(far).expect("inside a runtime"),
         }
     }
 

@@ -19,7 +19,8 @@ use super::{
     pool::{Live, Pool},
 };
 use crate::{
-    CallFuture, Code, MethodInfo, Origin, Request, Response, Status, message::response::Outcome,
+    CallFuture, Code, MethodInfo, Origin, Request, Response, Status,
+    message::response::Outcome,
     support::{exclusive::Exclusive, timer},
 };
 
