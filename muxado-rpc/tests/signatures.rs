@@ -13,8 +13,8 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use muxado_rpc::{
-    AppError, CallError, Channel, Code, Codec, Context, NamedService, Origin, Peer, Request, Response,
-    Status, Stream, Streaming,
+    AppError, CallError, Channel, Code, Codec, Context, NamedService, Origin, Peer, Reconnect, Request,
+    Response, Status, Stream, Streaming,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tower::Service;
@@ -373,4 +373,22 @@ fn the_code_of_an_error_is_its_own() {
     assert_eq!(CallError::App(Status::aborted("x")).code(), Code::Aborted);
     assert_eq!(CallError::App("text".to_owned()).code(), Code::Unknown);
     assert_eq!(CallError::<Infallible>::from(Status::internal("x")).code(), Code::Internal);
+}
+
+fn free<T: Send + Sync + 'static>(value: T) -> T {
+    value
+}
+
+#[tokio::test]
+async fn calls_and_streams_may_be_held_where_all_is_shared() {
+    let ends = Ends::new();
+    let store = ends.client(Codec::MessagePack);
+    let mut words = free(free(store.words("a b")).await.unwrap());
+    assert_eq!(words.next().await, Some(Ok("a".to_owned())));
+    assert_eq!(free(store.count("a", stream::iter(["a".to_owned()]))).await, Ok(1));
+    assert_eq!(free(store.sure(1).with_response()).await.into_result(), Ok(2));
+
+    // The same holds where connections are replaced.
+    let reconnect = Reconnect::builder().address("tcp://127.0.0.1:1").build().unwrap();
+    drop(free(StoreClient::new(reconnect).words("a")));
 }

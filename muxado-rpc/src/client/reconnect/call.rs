@@ -19,8 +19,9 @@ use super::{
     pool::{Live, Pool},
 };
 use crate::{
-    CallFuture, Code, MethodInfo, MethodRef, Origin, Request, Response, Status, message::response::Outcome,
-    support::timer,
+    CallFuture, Code, MethodInfo, MethodRef, Origin, Request, Response, Status,
+    message::response::Outcome,
+    support::{exclusive::Exclusive, timer},
 };
 
 /// A call of a [`Reconnect`](super::Reconnect).
@@ -43,7 +44,7 @@ pub struct ReconnectFuture {
 #[pin_project(project = StateProjection)]
 pub(super) enum State {
     Failed(Option<Status>),
-    Waiting(Waiting),
+    Waiting(Exclusive<Waiting>),
     Calling {
         live: Arc<Live>,
         #[pin]
@@ -105,7 +106,7 @@ impl Future for ReconnectFuture {
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Waiting(waiting) => match ready!(waiting.as_mut().poll(cx)) {
+                StateProjection::Waiting(waiting) => match ready!(waiting.get_mut().as_mut().poll(cx)) {
                     Ok(live) => this.attempts.call(live),
                     Err(status) => State::Failed(Some(status)),
                 },
@@ -229,7 +230,7 @@ impl Attempts {
                 Err(Status::deadline_exceeded(problem).not_executed())
             })
         };
-        Ok(State::Waiting(Box::pin(waiting)))
+        Ok(State::Waiting(Exclusive::new(Box::pin(waiting))))
     }
 
     /// What the last attempt came to says nothing of those before it.
