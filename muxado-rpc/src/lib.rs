@@ -91,7 +91,7 @@
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
 //!    [`Reconnect`], [`Context`], [`Streaming`], [`CallError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
-//!    and [`testing`].
+//!    [`shared_bytes`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`Extensions`], [`MethodInfo`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -122,7 +122,7 @@ pub use self::{
         backoff::Backoff,
         reconnect::{self, Reconnect},
     },
-    codec::{Codec, UnknownCodec},
+    codec::{Codec, UnknownCodec, shared_bytes},
     connection::{
         capabilities::{PeerCapabilities, ServiceCapability},
         channel::{CallFuture, Channel},

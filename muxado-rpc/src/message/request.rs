@@ -302,7 +302,7 @@ impl Request {
     ///
     /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
-        self.codec.decode(&self.params).map_err(|error| {
+        self.params.decode(self.codec).map_err(|error| {
             let (method, codec) = (self.method, self.codec);
             Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
         })

@@ -4,6 +4,7 @@
 mod carried;
 mod recorded;
 mod shapes;
+mod sizes;
 
 use std::{
     collections::BTreeMap,
