@@ -329,17 +329,17 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<(), CodecError> {
         let mut elements = elements.into_iter();
-        let is_slice = size_of::<I::IntoIter>() == size_of::<std::slice::Iter<'_, u8>>();
+        let len = match elements.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        let is_slice = size_of::<I::IntoIter>() == size_of::<std::slice::Iter<'_, u8>>() && len.is_some();
         if is_slice && is_byte::<I::Item>() && !self.to.spells_bytes {
             self.to.enter()?;
             N::collect_bytes(self.to.buf, elements.map(|byte| byte_of(&byte)))?;
             self.to.leave();
             return Ok(());
         }
-        let len = match elements.size_hint() {
-            (least, Some(most)) if least == most => Some(least),
-            _ => None,
-        };
         let mut array = self.to.open(Kind::Array, len)?;
         elements.try_for_each(|element| array.element(&element))?;
         array.close()

@@ -35,6 +35,7 @@ impl Display for Outcome {
             Self::Works => f.write_str("works"),
             Self::ArrivesAs(value) => write!(f, "arrives as `{value}`"),
             Self::RefusedBySender(why) => write!(f, "sender refuses: `{why}`"),
+            Self::RefusedByReceiver(why) if why.contains('`') => write!(f, "receiver refuses: `` {why} ``"),
             Self::RefusedByReceiver(why) => write!(f, "receiver refuses: `{why}`"),
             Self::LeftOut => f.write_str("left out"),
         }

@@ -73,6 +73,21 @@ fn tuples_and_other_collections_of_small_numbers_are_arrays() {
 }
 
 #[test]
+fn bytes_of_which_nobody_knows_how_many_are_an_array() {
+    struct NotZero<'a>(&'a [u8]);
+    impl Serialize for NotZero<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.0.iter().filter(|byte| **byte != 0))
+        }
+    }
+    assert_eq!(
+        (&*json(&NotZero(&[0, 1, 0, 200])), &*packed(&NotZero(&[0, 1, 0, 200]))),
+        ("[1,200]", &b"\x92\x01\xcc\xc8"[..])
+    );
+    assert_eq!(packed(&NotZero(&[0])), b"\x90");
+}
+
+#[test]
 fn a_tuple_that_only_begins_with_bytes_is_an_array() {
     /// Hides that it is one.
     struct Hidden(u8, u8, &'static str);
