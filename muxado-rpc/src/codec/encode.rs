@@ -312,7 +312,8 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         if name.starts_with("$serde_json") {
             return Ok(StructOf::special(self.to, name));
         }
-        Ok(StructOf::Fields(self.to.open(Kind::Map, Some(len))?))
+        let fields = self.to.open(Kind::Map, Some(len))?;
+        Ok(StructOf::Fields(if name == PARAMETERS { fields.untagged() } else { fields }))
     }
 
     fn serialize_struct_variant(
@@ -349,6 +350,9 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         true
     }
 }
+
+/// What generated code calls the parameters of a method, of which the first may be a `str` by itself.
+const PARAMETERS: &str = "params";
 
 /// The text that a value is.
 fn text_of<T: Serialize + ?Sized>(value: &T) -> Result<String, CodecError> {

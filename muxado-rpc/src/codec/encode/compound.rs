@@ -26,6 +26,8 @@ pub(crate) struct Compound<'e, 'b, N> {
     levels: u8,
     /// Whether bytes were spelt outside of it.
     spelt_before: bool,
+    /// Whether what is first may be the tag of an enumeration.
+    may_be_tagged: bool,
 }
 
 impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
@@ -38,14 +40,30 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
     ) -> Result<Self, CodecError> {
         let (start, spelt_before) = (to.buf.len(), to.spells_bytes);
         N::open(to.buf, kind, len)?;
-        Ok(Self { to, kind, len, count: 0, start, levels, spelt_before })
+        Ok(Self { to, kind, len, count: 0, start, levels, spelt_before, may_be_tagged: true })
     }
 
     /// Takes what is to be an array, whose beginning is not written.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn unopened(to: &'e mut Encoder<'b, N>, len: usize) -> Self {
         let (start, spelt_before) = (to.buf.len(), to.spells_bytes);
-        Self { to, kind: Kind::Array, len: Some(len), count: 0, start, levels: 1, spelt_before }
+        Self {
+            to,
+            kind: Kind::Array,
+            len: Some(len),
+            count: 0,
+            start,
+            levels: 1,
+            spelt_before,
+            may_be_tagged: false,
+        }
+    }
+
+    /// Takes what is first as any other part, also if it is a `str` by itself.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn untagged(mut self) -> Self {
+        self.may_be_tagged = false;
+        self
     }
 
     /// Has all bytes inside as arrays of numbers, where the notation has no type for them.
@@ -63,7 +81,7 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), CodecError> {
-        if self.count == 0 && is_str::<T>() {
+        if is_str::<T>() && self.count == 0 && self.may_be_tagged {
             // Only the tag of an enumeration comes as what no field can be, a `str`: its reader keeps what is behind it.
             self.spell_bytes();
         }
@@ -86,7 +104,7 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
     }
 
     fn entry<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        if self.count == 0 && is_str::<T>() {
+        if is_str::<T>() && self.count == 0 && self.may_be_tagged {
             self.spell_bytes();
         }
         self.to.value(value)?;

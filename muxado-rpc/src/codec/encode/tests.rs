@@ -179,6 +179,24 @@ fn bytes_come_back_from_what_serde_keeps() {
 }
 
 #[test]
+fn parameters_by_reference_are_no_tag() {
+    use serde::ser::SerializeStruct;
+
+    struct Lent<'a>(&'static str, &'a str, &'a [u8]);
+    impl Serialize for Lent<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut fields = serializer.serialize_struct(self.0, 2)?;
+            fields.serialize_field("name", self.1)?;
+            fields.serialize_field("data", self.2)?;
+            fields.end()
+        }
+    }
+    assert_eq!(json(&Lent("params", "x", &[0, 1, 2])), r#"{"name":"x","data":"AAEC"}"#);
+    assert_eq!(json(&Lent("Tagged", "x", &[0, 1, 2])), r#"{"name":"x","data":[0,1,2]}"#);
+    assert_eq!(packed(&Lent("params", "x", &[7])), b"\x82\xa4name\xa1x\xa4data\xc4\x01\x07");
+}
+
+#[test]
 fn what_has_no_form_is_refused_with_its_place() {
     #[derive(Serialize)]
     struct Reading {
