@@ -7,6 +7,7 @@ mod error;
 pub(crate) mod json;
 mod kind;
 pub(crate) mod msgpack;
+pub mod shared_bytes;
 mod transcode;
 
 use std::{fmt, str::FromStr};

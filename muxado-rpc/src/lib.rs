@@ -121,7 +121,7 @@
 //!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
-//!    and [`testing`].
+//!    [`shared_bytes`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -155,7 +155,7 @@ pub use self::{
         raw_call::RawCall,
         reconnect::{self, Reconnect},
     },
-    codec::{Codec, UnknownCodec},
+    codec::{Codec, UnknownCodec, shared_bytes},
     connection::{
         capabilities::{PeerCapabilities, ServiceCapability},
         channel::{CallFuture, Channel},

@@ -58,14 +58,14 @@ pub fn hold(
 
 /// Decodes the parameters of a request.
 pub fn decode_params<'de, P: Deserialize<'de>>(request: &'de Request) -> Result<P, Status> {
-    decode_in_place(request.method(), request.codec(), request.params())
+    decode_in_place(request.method(), request.codec(), &request.params)
 }
 
 /// Decodes the parameters in their bytes, which they borrow from.
 pub fn decode_in_place<'de, P: Deserialize<'de>>(
     method: &MethodInfo,
     codec: Codec,
-    params: &'de [u8],
+    params: &'de Payload,
 ) -> Result<P, Status> {
     // Generated code decodes before it runs anything.
     Request::decode(method, codec, params).map_err(Status::not_executed)

@@ -52,7 +52,11 @@ use self::{
     access::Elements,
     asked::{BoolKey, Scalar, Variant},
 };
-use super::kind::{RAW_VALUE, is_kept};
+use super::{
+    error::MAX_NAME,
+    kind::{RAW_VALUE, is_kept},
+};
+use crate::support::truncate::{MAX_SHOWN, brief};
 
 /// How many arrays, maps and variants may be inside one another in a value. Each is some frames on the stack, and an
 /// application without optimisation has large ones: the deepest values take less than half of the 2 MiB that threads
@@ -73,6 +77,9 @@ pub(crate) trait Failure: de::Error {
     /// It is shown to somebody, so that it says where in the value it is.
     const IS_SHOWN: bool;
 
+    /// What is known of that while the value is decoded.
+    type Place: LastName;
+
     /// What the codec's decoder says.
     fn of_codec(cause: &dyn Display) -> Self;
 
@@ -87,6 +94,33 @@ pub(crate) trait Failure: de::Error {
     /// Marks it as one of the whole value, whatever part it was found in.
     #[must_use]
     fn of_whole(self) -> Self;
+}
+
+/// The name that was read last: of what is decoded next.
+pub(crate) trait LastName: Default {
+    fn set(&self, name: &dyn Display);
+
+    fn take(&self) -> Option<Box<str>>;
+}
+
+/// Of an error that nobody is shown.
+impl LastName for () {
+    fn set(&self, _: &dyn Display) {}
+
+    #[inline]
+    fn take(&self) -> Option<Box<str>> {
+        None
+    }
+}
+
+impl LastName for Cell<Option<Box<str>>> {
+    fn set(&self, name: &dyn Display) {
+        Self::set(self, Some(brief(name, MAX_NAME).into()));
+    }
+
+    fn take(&self) -> Option<Box<str>> {
+        Self::take(self)
+    }
 }
 
 /// A step on the way to a part of a value.
@@ -229,7 +263,7 @@ impl<'c, T, F: Form, P> Bounded<'c, T, F, P> {
 
 /// What is known of the outermost value, and what is left at the one that is decoded. It lies on the stack where the
 /// decoding began.
-pub(crate) struct Whole<E> {
+pub(crate) struct Whole<E: Failure> {
     /// The error on its way out. The codec's decoder has errors of its own, which would quote without a bound.
     failure: Cell<Option<E>>,
     /// Bytes of the message: no array in it has more elements.
@@ -238,20 +272,20 @@ pub(crate) struct Whole<E> {
     nested: Cell<u8>,
     /// How many options and newtypes may be inside.
     wrapped: Cell<u8>,
-    /// The last name that was read, if it is to be told.
-    name: Cell<Option<Box<str>>>,
+    /// Where in the value it is decoded.
+    name: E::Place,
 }
 
-impl<E> Whole<E> {
+impl<E: Failure> Whole<E> {
     /// Of a message of so many bytes.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) const fn of_size(size: usize) -> Self {
+    pub(crate) fn of_size(size: usize) -> Self {
         Self {
             failure: Cell::new(None),
             size,
             nested: Cell::new(MAX_NESTED),
             wrapped: Cell::new(MAX_WRAPPED),
-            name: Cell::new(None),
+            name: E::Place::default(),
         }
     }
 }
@@ -287,7 +321,7 @@ impl<E: Failure> Whole<E> {
     /// The name that was read last, in front of what it is the name of.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn take_name(&self) -> Option<Box<str>> {
-        if E::IS_SHOWN { self.name.take() } else { None }
+        self.name.take()
     }
 
     /// Converts an error in the part of this name.
@@ -328,7 +362,7 @@ impl<E: Failure> Whole<E> {
         match self.failure.take() {
             None => E::of_codec(&cause),
             Some(ours) => {
-                let text = crate::support::truncate::brief(&cause, crate::support::truncate::MAX_SHOWN);
+                let text = brief(&cause, MAX_SHOWN);
                 // It adds the place in the message. Some errors it does not pass on, but has one of its own.
                 match text.strip_prefix(HANDED_OVER) {
                     Some(location) => ours.at(location),

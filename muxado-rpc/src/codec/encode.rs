@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Appends a value to a buffer. After an error there may be a part of it.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn encode<N: Notation, T: Serialize + ?Sized>(
     value: &T,
     buf: &mut Vec<u8>,
@@ -50,18 +50,18 @@ pub(super) struct Encoder<'b, N> {
 }
 
 impl<'b, N: Notation> Encoder<'b, N> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn new(buf: &'b mut Vec<u8>) -> Self {
         Self { buf, nested: MAX_NESTED, wrapped: MAX_WRAPPED, spells_bytes: false, notation: PhantomData }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         value.serialize(Value { to: self, is_tuple: is_tuple::<T>() })
     }
 
     /// Goes into an array, a map or a variant.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn enter(&mut self) -> Result<(), CodecError> {
         if self.nested == 0 || !self.has_stack() {
             return Err(self.too_deep());
@@ -70,13 +70,13 @@ impl<'b, N: Notation> Encoder<'b, N> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn leave(&mut self) {
         self.nested += 1;
     }
 
     /// Encodes what is inside an option or a newtype.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn wrapped<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         if self.wrapped == 0 || !self.has_stack() {
             return Err(self.too_deep());
@@ -87,7 +87,7 @@ impl<'b, N: Notation> Encoder<'b, N> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn has_stack(&self) -> bool {
         let here = 0_u8;
         (&raw const here).addr().abs_diff((&raw const *self).addr()) < MAX_STACK
@@ -112,7 +112,7 @@ impl<'b, N: Notation> Encoder<'b, N> {
     }
 
     /// Opens a value of several parts, `levels` deep.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn open(&mut self, kind: Kind, len: Option<usize>) -> Result<Compound<'_, 'b, N>, CodecError> {
         self.enter()?;
         Compound::open(self, kind, len, 1)
@@ -143,7 +143,7 @@ pub(super) struct Value<'e, 'b, N> {
 macro_rules! integers {
     ($($method:ident: $type:ty => $as:ident: $wide:ty,)*) => {
         $(
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn $method(self, value: $type) -> Result<(), CodecError> {
                 N::$as(self.to.buf, <$wide>::from(value));
                 Ok(())
@@ -176,28 +176,28 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         serialize_u128: u128 => u128: u128,
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
         N::bool(self.to.buf, value);
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f32(self, value: f32) -> Result<(), CodecError> {
         N::f32(self.to.buf, value)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f64(self, value: f64) -> Result<(), CodecError> {
         N::f64(self.to.buf, value)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_char(self, value: char) -> Result<(), CodecError> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_str(self, text: &str) -> Result<(), CodecError> {
         N::str(self.to.buf, text)
     }
@@ -206,17 +206,17 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         self.to.bytes(bytes)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_none(self) -> Result<(), CodecError> {
         self.serialize_unit()
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         self.to.wrapped(value)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit(self) -> Result<(), CodecError> {
         N::null(self.to.buf);
         Ok(())
@@ -227,7 +227,7 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_variant(
         self,
         _: &'static str,
@@ -241,7 +241,7 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         N::str(self.to.buf, variant)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -268,12 +268,12 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, CodecError> {
         self.to.open(Kind::Array, len)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, CodecError> {
         TupleOf::open(self.to, len, !self.is_tuple)
     }
@@ -296,7 +296,7 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         self.to.open_variant(variant, Kind::Array, len)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, CodecError> {
         let mut map = self.to.open(Kind::Map, len)?;
         if len.is_none() {
@@ -306,13 +306,14 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         Ok(map)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, CodecError> {
         // Most names are short, these are not.
         if name.starts_with("$serde_json") {
             return Ok(StructOf::special(self.to, name));
         }
-        Ok(StructOf::Fields(self.to.open(Kind::Map, Some(len))?))
+        let fields = self.to.open(Kind::Map, Some(len))?;
+        Ok(StructOf::Fields(if name == PARAMETERS { fields.untagged() } else { fields }))
     }
 
     fn serialize_struct_variant(
@@ -326,20 +327,20 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
     }
 
     /// What lies in memory as a slice of bytes is bytes; other collections of small numbers are arrays.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<(), CodecError> {
         let mut elements = elements.into_iter();
-        let is_slice = size_of::<I::IntoIter>() == size_of::<std::slice::Iter<'_, u8>>();
+        let len = match elements.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        let is_slice = size_of::<I::IntoIter>() == size_of::<std::slice::Iter<'_, u8>>() && len.is_some();
         if is_slice && is_byte::<I::Item>() && !self.to.spells_bytes {
             self.to.enter()?;
             N::collect_bytes(self.to.buf, elements.map(|byte| byte_of(&byte)))?;
             self.to.leave();
             return Ok(());
         }
-        let len = match elements.size_hint() {
-            (least, Some(most)) if least == most => Some(least),
-            _ => None,
-        };
         let mut array = self.to.open(Kind::Array, len)?;
         elements.try_for_each(|element| array.element(&element))?;
         array.close()
@@ -349,6 +350,9 @@ impl<'e, 'b, N: Notation> Serializer for Value<'e, 'b, N> {
         true
     }
 }
+
+/// What generated code calls the parameters of a method, of which the first may be a `str` by itself.
+const PARAMETERS: &str = "params";
 
 /// The text that a value is.
 fn text_of<T: Serialize + ?Sized>(value: &T) -> Result<String, CodecError> {

@@ -1,6 +1,7 @@
 //! The error of a value that cannot be encoded or decoded.
 
 use std::{
+    cell::Cell,
     error::Error,
     fmt::{self, Display},
 };
@@ -68,6 +69,8 @@ impl Error for CodecError {}
 impl Failure for CodecError {
     const IS_SHOWN: bool = true;
 
+    type Place = Cell<Option<Box<str>>>;
+
     fn of_codec(cause: &dyn Display) -> Self {
         Self::of(cause, true)
     }
@@ -118,6 +121,8 @@ impl de::Error for Unsound {
 
 impl Failure for Unsound {
     const IS_SHOWN: bool = false;
+
+    type Place = ();
 
     fn of_codec(_: &dyn Display) -> Self {
         Self

@@ -8,39 +8,39 @@ use std::any::type_name;
 pub(crate) const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
 /// Whether this is `u8`, or a reference to one.
-#[inline]
+// Patterns of bytes are known when it is compiled, which a loop over characters is not.
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn is_byte<T: ?Sized>() -> bool {
-    without_references(type_name::<T>()) == "u8"
+    matches!(type_name::<T>().as_bytes(), b"u8" | b"&u8" | b"&&u8")
 }
 
 /// Whether this is `str` itself, and not a reference to one.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn is_str<T: ?Sized>() -> bool {
     type_name::<T>() == "str"
 }
 
 /// Whether this is a tuple, or a reference to one, and not an array.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn is_tuple<T: ?Sized>() -> bool {
-    without_references(type_name::<T>()).starts_with('(')
+    matches!(type_name::<T>().as_bytes(), [b'(', ..] | [b'&', b'(', ..] | [b'&', b'&', b'(', ..])
 }
 
 /// Whether this is what serde keeps a value as until it is known what it is to be. It does not make arrays of bytes.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn is_kept<T: ?Sized>() -> bool {
     let name = type_name::<T>();
-    name.starts_with("serde") && (name.ends_with("::Content") || name.contains("::Content<"))
+    matches!(name.as_bytes(), [b's', b'e', b'r', b'd', b'e', ..]) && is_content(name)
 }
 
 /// Whether this is any value of JSON, which has no bytes.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn is_json_value<T: ?Sized>() -> bool {
     type_name::<T>() == "serde_json::value::Value"
 }
 
-#[inline]
-fn without_references(name: &str) -> &str {
-    name.trim_start_matches(['&'])
+fn is_content(name: &str) -> bool {
+    name.ends_with("::Content") || name.contains("::Content<")
 }
 
 #[cfg(test)]

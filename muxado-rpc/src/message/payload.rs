@@ -6,9 +6,9 @@ use std::{fmt, ops::Deref};
 
 use bytes::{Buf, Bytes};
 use muxado::rpc::Source;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::codec::{Append, Codec, CodecError};
+use crate::codec::{Append, Codec, CodecError, shared_bytes};
 
 /// An encoded value: the parameters of a request, or the value of a response.
 ///
@@ -61,6 +61,14 @@ impl Payload {
                 tail(&mut buf);
                 Framed { buf, start: 0 }
             }
+        }
+    }
+
+    /// Decodes the value, of which large bytes may be parts of a buffer that was received.
+    pub(crate) fn decode<'de, T: Deserialize<'de>>(&'de self, codec: Codec) -> Result<T, CodecError> {
+        match &self.bytes {
+            Inner::Received { bytes, .. } => shared_bytes::decoding(bytes, || codec.decode(self)),
+            Inner::Encoded(_) => codec.decode(self),
         }
     }
 

@@ -395,9 +395,9 @@ impl Request {
     pub(crate) fn decode<'de, P: Deserialize<'de>>(
         method: &MethodInfo,
         codec: Codec,
-        params: &'de [u8],
+        params: &'de Payload,
     ) -> Result<P, Status> {
-        codec.decode(params).map_err(|error| {
+        params.decode(codec).map_err(|error| {
             Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
         })
     }

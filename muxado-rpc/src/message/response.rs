@@ -311,7 +311,7 @@ impl EncodedError {
     /// The error in its own type, or a status that shows its text.
     #[inline]
     pub(crate) fn decode<E: DeserializeOwned>(&self, codec: Codec, method: &MethodInfo) -> CallError<E> {
-        match codec.decode(&self.value) {
+        match self.value.decode(codec) {
             Ok(error) => CallError::App(error),
             Err(cause) => undecodable_error(codec, method, self, Some(&cause)).into(),
         }
@@ -339,9 +339,13 @@ fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Payload, Sta
         .map_err(|error| Status::internal(format!("cannot encode the answer as {codec}: {error}")))
 }
 
-fn decode_value<T: DeserializeOwned>(codec: Codec, method: &MethodInfo, value: &[u8]) -> Result<T, Status> {
-    codec
-        .decode(value)
+fn decode_value<T: DeserializeOwned>(
+    codec: Codec,
+    method: &MethodInfo,
+    value: &Payload,
+) -> Result<T, Status> {
+    value
+        .decode(codec)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))
 }
 

@@ -15,6 +15,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::body::{BodyEvent, BodyStream};
 use crate::{
     Body, CallError, Codec, Metadata, MethodInfo, MethodRef, RawError, Response, Status,
+    codec::shared_bytes,
     message::response::{EncodedError, Failure, undecodable_error},
     wire::{ItemMessage, decode_item_message, quick_item, single_response},
 };
@@ -292,13 +293,12 @@ fn decode<T: DeserializeOwned>(
     message: &Bytes,
 ) -> Result<Decoded<T>, Status> {
     if let Some(item) = quick_item(codec, message)
-        && let Ok(item) = codec.decode(item)
+        && let Ok(item) = shared_bytes::decoding(message, || codec.decode(item))
     {
         return Ok(Decoded::Item(item));
     }
     match decode_item_message(method, codec, message)? {
-        ItemMessage::Item(at) => codec
-            .decode(&message[at])
+        ItemMessage::Item(at) => shared_bytes::decoding(message, || codec.decode(&message[at]))
             .map(Decoded::Item)
             .map_err(|error| Status::cannot_decode(format_args!("an item of {method}"), codec, &error)),
         other => Ok(Decoded::Other(other)),

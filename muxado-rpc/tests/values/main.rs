@@ -4,6 +4,7 @@
 mod carried;
 mod recorded;
 mod shapes;
+mod sizes;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,7 @@ impl Display for Outcome {
             Self::Works => f.write_str("works"),
             Self::ArrivesAs(value) => write!(f, "arrives as `{value}`"),
             Self::RefusedBySender(why) => write!(f, "sender refuses: `{why}`"),
+            Self::RefusedByReceiver(why) if why.contains('`') => write!(f, "receiver refuses: `` {why} ``"),
             Self::RefusedByReceiver(why) => write!(f, "receiver refuses: `{why}`"),
             Self::LeftOut => f.write_str("left out"),
         }

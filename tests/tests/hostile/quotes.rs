@@ -210,7 +210,7 @@ where
 /// A text that says no more of a peer's words than it may, and nothing that acts on a terminal.
 #[track_caller]
 fn assert_short(text: &str) {
-    assert!(text.len() <= 400, "{} bytes: {:?}", text.len(), &text[..400]);
+    assert!(text.len() <= 420, "{} bytes: {:?}", text.len(), &text[..420]);
     assert!(!text.contains(['\u{1b}', '\n', '\u{202e}']), "{text:?}");
 }
 

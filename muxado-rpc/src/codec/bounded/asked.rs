@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::{Bounded, Failure, Form, Place, Whole};
+use super::{Bounded, Failure, Form, LastName, Place, Whole};
 
 macro_rules! asked {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -48,7 +48,7 @@ impl<'c, V, F: Form, P: Place> Scalar<'c, V, F, P> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn note(&self, name: &dyn fmt::Display) {
         if F::Error::IS_SHOWN && P::IS_NAME {
-            self.whole.name.set(Some(name.to_string().into()));
+            self.whole.name.set(name);
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{
 };
 
 use crate::codec::{
+    CodecError,
     encode::{Json, encode},
     kind::RAW_VALUE,
     transcode::Transcode,
@@ -19,8 +20,14 @@ where
     D: Deserializer<'de>,
     V: Visitor<'de>,
 {
-    let mut json = Vec::new();
-    encode::<Json, _>(&Transcode::new(decoder), &mut json).map_err(Error::custom)?;
-    let text = String::from_utf8(json).map_err(Error::custom)?;
+    let text = text_of(decoder).map_err(Error::custom)?;
     visitor.visit_map(MapDeserializer::new(iter::once((RAW_VALUE, text))))
+}
+
+/// The compact JSON of a value. It is the same for all visitors.
+#[inline(never)]
+fn text_of<'de, D: Deserializer<'de>>(decoder: D) -> Result<String, CodecError> {
+    let mut json = Vec::new();
+    encode::<Json, _>(&Transcode::new(decoder), &mut json)?;
+    String::from_utf8(json).map_err(CodecError::new)
 }

@@ -7,18 +7,15 @@ use serde::{
     de::{self, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use super::{Bounded, Elements, Failure, Form, Place, byte_elements};
-use crate::{
-    codec::{base64, error::MAX_NAME, kind::is_json_value},
-    support::truncate::brief,
-};
+use super::{Bounded, Elements, Failure, Form, LastName, Place, byte_elements};
+use crate::codec::{base64, kind::is_json_value};
 
 impl<V, F: Form, P: Place> Bounded<'_, V, F, P> {
     /// Keeps a name, for the error of what it is the name of.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn note(&self, name: &dyn Display) {
         if F::Error::IS_SHOWN && P::IS_NAME {
-            self.whole.name.set(Some(brief(name, MAX_NAME).into()));
+            self.whole.name.set(name);
         }
     }
 }

@@ -26,10 +26,12 @@ pub(crate) struct Compound<'e, 'b, N> {
     levels: u8,
     /// Whether bytes were spelt outside of it.
     spelt_before: bool,
+    /// Whether what is first may be the tag of an enumeration.
+    may_be_tagged: bool,
 }
 
 impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn open(
         to: &'e mut Encoder<'b, N>,
         kind: Kind,
@@ -38,14 +40,30 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
     ) -> Result<Self, CodecError> {
         let (start, spelt_before) = (to.buf.len(), to.spells_bytes);
         N::open(to.buf, kind, len)?;
-        Ok(Self { to, kind, len, count: 0, start, levels, spelt_before })
+        Ok(Self { to, kind, len, count: 0, start, levels, spelt_before, may_be_tagged: true })
     }
 
     /// Takes what is to be an array, whose beginning is not written.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn unopened(to: &'e mut Encoder<'b, N>, len: usize) -> Self {
         let (start, spelt_before) = (to.buf.len(), to.spells_bytes);
-        Self { to, kind: Kind::Array, len: Some(len), count: 0, start, levels: 1, spelt_before }
+        Self {
+            to,
+            kind: Kind::Array,
+            len: Some(len),
+            count: 0,
+            start,
+            levels: 1,
+            spelt_before,
+            may_be_tagged: false,
+        }
+    }
+
+    /// Takes what is first as any other part, also if it is a `str` by itself.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn untagged(mut self) -> Self {
+        self.may_be_tagged = false;
+        self
     }
 
     /// Has all bytes inside as arrays of numbers, where the notation has no type for them.
@@ -53,7 +71,7 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
         self.to.spells_bytes |= N::BYTES_ARE_TEXT;
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         N::separate(self.to.buf, self.count == 0);
         self.to.value(value).map_err(|error| error.inside_element(self.count))?;
@@ -61,9 +79,9 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), CodecError> {
-        if self.count == 0 && is_str::<T>() {
+        if is_str::<T>() && self.count == 0 && self.may_be_tagged {
             // Only the tag of an enumeration comes as what no field can be, a `str`: its reader keeps what is behind it.
             self.spell_bytes();
         }
@@ -86,7 +104,7 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
     }
 
     fn entry<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        if self.count == 0 && is_str::<T>() {
+        if is_str::<T>() && self.count == 0 && self.may_be_tagged {
             self.spell_bytes();
         }
         self.to.value(value)?;
@@ -94,7 +112,7 @@ impl<'e, 'b, N: Notation> Compound<'e, 'b, N> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn close(self) -> Result<(), CodecError> {
         N::close(self.to.buf, self.kind, self.start, self.len, self.count)?;
         if self.levels == 2 {
@@ -115,7 +133,7 @@ pub(crate) struct TupleOf<'e, 'b, N> {
 }
 
 impl<'e, 'b, N: Notation> TupleOf<'e, 'b, N> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn open(
         to: &'e mut Encoder<'b, N>,
         len: usize,
@@ -143,7 +161,7 @@ impl<N: Notation> SerializeTuple for TupleOf<'_, '_, N> {
     type Ok = ();
     type Error = CodecError;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         if self.holds_bytes && is_byte::<T>() {
             self.array.to.buf.push(byte_of(value));
@@ -156,7 +174,7 @@ impl<N: Notation> SerializeTuple for TupleOf<'_, '_, N> {
         self.array.element(value)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), CodecError> {
         if self.holds_bytes {
             N::end_bytes(self.array.to.buf, self.array.start)?;
@@ -187,7 +205,7 @@ impl<N: Notation> SerializeStruct for StructOf<'_, '_, N> {
     type Ok = ();
     type Error = CodecError;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
@@ -200,7 +218,7 @@ impl<N: Notation> SerializeStruct for StructOf<'_, '_, N> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), CodecError> {
         match self {
             Self::Fields(map) => map.close(),
@@ -213,12 +231,12 @@ impl<N: Notation> SerializeSeq for Compound<'_, '_, N> {
     type Ok = ();
     type Error = CodecError;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.element(value)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), CodecError> {
         self.close()
     }
@@ -252,17 +270,17 @@ impl<N: Notation> SerializeMap for Compound<'_, '_, N> {
     type Ok = ();
     type Error = CodecError;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_key<K: Serialize + ?Sized>(&mut self, key: &K) -> Result<(), CodecError> {
         self.key(key)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.entry(value)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), CodecError> {
         self.close()
     }

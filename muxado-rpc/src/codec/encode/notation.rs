@@ -66,7 +66,7 @@ pub(crate) trait Notation: Sized {
     fn end_variant(buf: &mut Vec<u8>);
 
     /// Bytes one after the other.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn collect_bytes(buf: &mut Vec<u8>, bytes: impl Iterator<Item = u8>) -> Result<(), CodecError> {
         let start = buf.len();
         buf.extend(bytes);
@@ -83,7 +83,7 @@ impl Notation for Json {
     const BYTES_ARE_TEXT: bool = true;
     const UNIT_VARIANT_IS_LEVEL: bool = false;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn null(buf: &mut Vec<u8>) {
         buf.extend_from_slice(b"null");
     }
@@ -92,33 +92,30 @@ impl Notation for Json {
         Self::null(buf);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn bool(buf: &mut Vec<u8>, value: bool) {
         buf.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn i64(buf: &mut Vec<u8>, value: i64) {
-        if value < 0 {
-            buf.push(b'-');
-        }
-        json::push_u64(buf, value.unsigned_abs());
+        push_number(buf, value);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn u64(buf: &mut Vec<u8>, value: u64) {
-        json::push_u64(buf, value);
+        push_number(buf, value);
     }
 
     fn i128(buf: &mut Vec<u8>, value: i128) {
-        buf.extend_from_slice(value.to_string().as_bytes());
+        push_number(buf, value);
     }
 
     fn u128(buf: &mut Vec<u8>, value: u128) {
-        buf.extend_from_slice(value.to_string().as_bytes());
+        push_number(buf, value);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn f32(buf: &mut Vec<u8>, value: f32) -> Result<(), CodecError> {
         if !value.is_finite() {
             return Err(not_finite(value.into()));
@@ -126,7 +123,7 @@ impl Notation for Json {
         serde_json::to_writer(buf, &value).map_err(CodecError::new)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn f64(buf: &mut Vec<u8>, value: f64) -> Result<(), CodecError> {
         if !value.is_finite() {
             return Err(not_finite(value));
@@ -134,10 +131,9 @@ impl Notation for Json {
         serde_json::to_writer(buf, &value).map_err(CodecError::new)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn str(buf: &mut Vec<u8>, text: &str) -> Result<(), CodecError> {
-        json::push_string(buf, text);
-        Ok(())
+        serde_json::to_writer(buf, text).map_err(CodecError::new)
     }
 
     fn bytes(buf: &mut Vec<u8>, bytes: &[u8]) -> Result<(), CodecError> {
@@ -183,31 +179,31 @@ impl Notation for Json {
         Err(CodecError::new("json has no extension types, as those of MessagePack"))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn open(buf: &mut Vec<u8>, kind: Kind, _: Option<usize>) -> Result<(), CodecError> {
         buf.push(if kind == Kind::Array { b'[' } else { b'{' });
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn separate(buf: &mut Vec<u8>, is_first: bool) {
         if !is_first {
             buf.push(b',');
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn name(buf: &mut Vec<u8>, name: &'static str) {
         json::push_string(buf, name);
         buf.push(b':');
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn name_end(buf: &mut Vec<u8>) {
         buf.push(b':');
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn close(buf: &mut Vec<u8>, kind: Kind, _: usize, _: Option<usize>, _: usize) -> Result<(), CodecError> {
         buf.push(if kind == Kind::Array { b']' } else { b'}' });
         Ok(())
@@ -221,6 +217,12 @@ impl Notation for Json {
     fn end_variant(buf: &mut Vec<u8>) {
         buf.push(b'}');
     }
+}
+
+/// Appends an integer, which can always be written to memory.
+#[cfg_attr(not(debug_assertions), inline(always))]
+fn push_number(buf: &mut Vec<u8>, number: impl Serialize) {
+    let _ = serde_json::to_writer(buf, &number);
 }
 
 #[cold]
@@ -237,7 +239,7 @@ impl Notation for MessagePack {
     const BYTES_ARE_TEXT: bool = false;
     const UNIT_VARIANT_IS_LEVEL: bool = true;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn null(buf: &mut Vec<u8>) {
         buf.push(0xC0);
     }
@@ -247,17 +249,17 @@ impl Notation for MessagePack {
         buf.push(0x90);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn bool(buf: &mut Vec<u8>, value: bool) {
         msgpack::push_bool(buf, value);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn i64(buf: &mut Vec<u8>, value: i64) {
         msgpack::push_i64(buf, value);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn u64(buf: &mut Vec<u8>, value: u64) {
         msgpack::push_u64(buf, value);
     }
@@ -283,21 +285,21 @@ impl Notation for MessagePack {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn f32(buf: &mut Vec<u8>, value: f32) -> Result<(), CodecError> {
         buf.extend_from_slice(&[0xCA]);
         buf.extend_from_slice(&value.to_be_bytes());
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn f64(buf: &mut Vec<u8>, value: f64) -> Result<(), CodecError> {
         buf.extend_from_slice(&[0xCB]);
         buf.extend_from_slice(&value.to_be_bytes());
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn str(buf: &mut Vec<u8>, text: &str) -> Result<(), CodecError> {
         check_len(text.len())?;
         msgpack::push_str(buf, text);
@@ -352,7 +354,7 @@ impl Notation for MessagePack {
         rmp_serde::Serializer::new(buf).serialize_newtype_struct(name, value).map_err(CodecError::new)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn open(buf: &mut Vec<u8>, kind: Kind, len: Option<usize>) -> Result<(), CodecError> {
         let len = len.unwrap_or(0);
         check_len(len)?;
@@ -363,17 +365,17 @@ impl Notation for MessagePack {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn separate(_: &mut Vec<u8>, _: bool) {}
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn name(buf: &mut Vec<u8>, name: &'static str) {
         msgpack::push_str(buf, name);
     }
 
     fn name_end(_: &mut Vec<u8>) {}
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn close(
         buf: &mut Vec<u8>,
         kind: Kind,
@@ -403,7 +405,7 @@ impl Notation for MessagePack {
 
     fn end_variant(_: &mut Vec<u8>) {}
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn collect_bytes(buf: &mut Vec<u8>, bytes: impl Iterator<Item = u8>) -> Result<(), CodecError> {
         let (start, len) = (buf.len(), bytes.size_hint().0);
         check_len(len)?;
@@ -415,7 +417,7 @@ impl Notation for MessagePack {
 }
 
 /// MessagePack has lengths of 32 bits.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn check_len(len: usize) -> Result<(), CodecError> {
     if u32::try_from(len).is_ok() { Ok(()) } else { Err(too_long(len)) }
 }

@@ -11,14 +11,14 @@ use serde::{
 pub(super) struct Picked<P>(PhantomData<P>);
 
 impl<P> Picked<P> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn new() -> Self {
         Self(PhantomData)
     }
 }
 
 /// The byte that a value is; 0 if it is none, which its type has told before.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn byte_of<T: Serialize + ?Sized>(value: &T) -> u8 {
     value.serialize(Picked::<u8>::new()).unwrap_or(0)
 }
@@ -35,7 +35,7 @@ pub(super) trait Pick: Sized {
 }
 
 impl Pick for u8 {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn of_byte(byte: u8) -> Option<Self> {
         Some(byte)
     }
@@ -86,7 +86,7 @@ impl<P: Pick> Serializer for Picked<P> {
     type SerializeStruct = Impossible<P, Another>;
     type SerializeStructVariant = Impossible<P, Another>;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_u8(self, value: u8) -> Result<P, Another> {
         P::of_byte(value).ok_or(Another)
     }

@@ -73,6 +73,21 @@ fn tuples_and_other_collections_of_small_numbers_are_arrays() {
 }
 
 #[test]
+fn bytes_of_which_nobody_knows_how_many_are_an_array() {
+    struct NotZero<'a>(&'a [u8]);
+    impl Serialize for NotZero<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.0.iter().filter(|byte| **byte != 0))
+        }
+    }
+    assert_eq!(
+        (&*json(&NotZero(&[0, 1, 0, 200])), &*packed(&NotZero(&[0, 1, 0, 200]))),
+        ("[1,200]", &b"\x92\x01\xcc\xc8"[..])
+    );
+    assert_eq!(packed(&NotZero(&[0])), b"\x90");
+}
+
+#[test]
 fn a_tuple_that_only_begins_with_bytes_is_an_array() {
     /// Hides that it is one.
     struct Hidden(u8, u8, &'static str);
@@ -161,6 +176,24 @@ fn bytes_come_back_from_what_serde_keeps() {
     comes_back(&Adjacent::Bytes(bytes()));
     let part = Part { data: [1, 2, 3], ip: Ipv4Addr::LOCALHOST.into() };
     comes_back(&Flat { own: vec![7], part, rest: BTreeMap::from([("x".into(), bytes())]) });
+}
+
+#[test]
+fn parameters_by_reference_are_no_tag() {
+    use serde::ser::SerializeStruct;
+
+    struct Lent<'a>(&'static str, &'a str, &'a [u8]);
+    impl Serialize for Lent<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut fields = serializer.serialize_struct(self.0, 2)?;
+            fields.serialize_field("name", self.1)?;
+            fields.serialize_field("data", self.2)?;
+            fields.end()
+        }
+    }
+    assert_eq!(json(&Lent("params", "x", &[0, 1, 2])), r#"{"name":"x","data":"AAEC"}"#);
+    assert_eq!(json(&Lent("Tagged", "x", &[0, 1, 2])), r#"{"name":"x","data":[0,1,2]}"#);
+    assert_eq!(packed(&Lent("params", "x", &[7])), b"\x82\xa4name\xa1x\xa4data\xc4\x01\x07");
 }
 
 #[test]
