@@ -31,7 +31,7 @@ pub(super) enum Typing {
     /// Plain data.
     Untyped,
     /// A type of which so many bytes have come; `listed` if there is a time limit on the rest.
-    Awaiting { bytes: [u8; 4], have: usize, listed: bool },
+    Awaiting { bytes: [u8; 4], have: u8, listed: bool },
     /// This type.
     Typed(u32),
 }
@@ -49,9 +49,10 @@ impl Typing {
     #[inline]
     pub(super) fn take_in(&mut self, data: &[u8]) -> Option<(usize, Option<u32>)> {
         let Self::Awaiting { bytes, have, .. } = self else { return None };
-        let n = data.len().min(4 - *have);
-        bytes[*have..*have + n].copy_from_slice(&data[..n]);
-        *have += n;
+        let at = usize::from(*have);
+        let n = data.len().min(4 - at);
+        bytes[at..at + n].copy_from_slice(&data[..n]);
+        *have += n as u8;
         Some((n, (*have == 4).then(|| u32::from_be_bytes(*bytes))))
     }
 }
@@ -321,7 +322,7 @@ impl Session {
         let mut read = [0; 4];
         let have = self.recv.read(&mut stream.recv, &mut &mut read[..]);
         let finished = stream.recv.is_finished();
-        stream.typing = Typing::Awaiting { bytes: read, have, listed: false };
+        stream.typing = Typing::Awaiting { bytes: read, have: have as u8, listed: false };
         self.accept.untyped_len += 1;
         self.consumed(key, have);
         if have == read.len() {

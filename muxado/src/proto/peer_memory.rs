@@ -6,7 +6,7 @@
 //! on while its own bulk is less than what is left. So each takes an equal share, and one share stays free for
 //! newcomers: streams that nobody reads never take all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use super::{frame::StreamId, send::FRAME, session::Session, store::StreamKey, stream::Stream};
 
@@ -28,7 +28,7 @@ pub(super) struct Bulk {
     /// Bytes without credit that are counted against the peer's session memory.
     bytes: u64,
     /// Its turn among the streams that wait for room there.
-    turn: Option<u64>,
+    turn: Option<NonZeroU64>,
 }
 
 impl Bulk {
@@ -52,8 +52,8 @@ pub(super) struct PeerMemory {
     /// What had no credit when its stream ended.
     tails: u64,
     /// Streams that wait: those with the least bulk first, and of these in turn.
-    waiting: BTreeMap<(u64, u64), StreamKey>,
-    turns: u64,
+    waiting: BTreeMap<(u64, NonZeroU64), StreamKey>,
+    turns: NonZeroU64,
 }
 
 impl PeerMemory {
@@ -65,7 +65,7 @@ impl PeerMemory {
             bulk: 0,
             tails: 0,
             waiting: BTreeMap::new(),
-            turns: 0,
+            turns: NonZeroU64::MIN,
         }
     }
 
@@ -226,7 +226,7 @@ impl Session {
         let Some(stream) = self.store.get_mut(key).filter(|stream| !waits(stream)) else { return };
         let bulk = stream.send.bulk_mut();
         bulk.turn = Some(turn);
-        self.peer_memory.turns += 1;
+        self.peer_memory.turns = turn.saturating_add(1);
         self.peer_memory.waiting.insert((bulk.bytes, turn), key);
         // What it holds is no longer on the move.
         stream.send.leave_ready();
