@@ -85,7 +85,8 @@ impl Config {
 
     /// Sets how many streams of the peer may wait to be accepted. Default 1024.
     ///
-    /// Further ones are refused with `ACCEPT_QUEUE_FULL`; nothing of them is kept.
+    /// Further ones are refused with `ACCEPT_QUEUE_FULL`; nothing of them is kept. `muxado-rpc` keeps up to a quarter
+    /// more, at least 8, of calls that are made while others are served.
     #[must_use]
     pub fn accept_backlog(mut self, streams: usize) -> Self {
         self.accept_backlog = streams;
@@ -98,9 +99,9 @@ impl Config {
     /// Before the protocol extensions are negotiated it is at most 256, because ngrok's crate ends the session at 512,
     /// streams that have just ended included.
     ///
-    /// Of `muxado-rpc`'s calls, those that are made for their own sake use three quarters of it and of
-    /// [`max_unacknowledged_opens`](Self::max_unacknowledged_opens): the rest is for calls made while such are
-    /// served. Of less than 32, each depth of these may use one stream more than the one before, 8 beyond the limit.
+    /// Of `muxado-rpc`'s calls, those that are made for their own sake use three quarters of it: the rest is for calls
+    /// made while such are served. Of less than 32, each depth of these may use one stream more than the one before, 8
+    /// beyond the limit.
     #[must_use]
     pub fn max_open_streams(mut self, streams: usize) -> Self {
         self.max_open_streams = streams.max(1);
@@ -111,7 +112,8 @@ impl Config {
     /// least 1. At the limit `open` waits.
     ///
     /// The Go original resets streams beyond 128 waiting ones, and ngrok's crate stops reading at 64. Once the protocol
-    /// extensions are negotiated it is at least 1024.
+    /// extensions are negotiated it is at least 1024, and calls of `muxado-rpc` that are made while others are served may
+    /// use up to a quarter more. Without the extensions calls made for their own sake use three quarters of it.
     #[must_use]
     pub fn max_unacknowledged_opens(mut self, streams: usize) -> Self {
         self.max_unacknowledged_opens = streams.max(1);
