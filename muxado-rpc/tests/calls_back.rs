@@ -226,6 +226,24 @@ async fn limits_on_streams_keep_room_for_calls_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_backlog_has_room_for_calls_back() {
+    for codec in CODECS {
+        let pair = Pair::limited(codec, 1);
+        // One is served. The others fill the backlog of the far side, and then the near side's limit on streams.
+        let waits = (0..2000).map(|_| {
+            let near = pair.near.clone();
+            tokio::spawn(async move { near.wait().await })
+        });
+        let waits: Vec<_> = waits.collect();
+        assert!(timeout(SECOND, pair.near.name()).await.is_err(), "there is room left");
+        for depth in [1, 6] {
+            assert_eq!(timeout(SECOND, pair.far.dig(depth)).await.unwrap(), Ok(depth + 1), "{codec}");
+        }
+        waits.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn open_subscriptions_leave_calls_their_room() {
     for codec in CODECS {
         let pair = Pair::new(codec, |peer| peer);

@@ -158,8 +158,7 @@ pub(crate) struct OutboundMessage(Message);
 #[derive(Debug)]
 enum Message {
     Small(Framed),
-    /// Behind a pointer, so that the futures of calls, which hold such a message, stay small.
-    Large(Box<Bytes>),
+    Large(Bytes),
 }
 
 impl OutboundMessage {
@@ -196,7 +195,7 @@ impl OutboundMessage {
     pub(crate) fn into_bytes(self) -> Bytes {
         match self.0 {
             Message::Small(framed) => framed.into_bytes(),
-            Message::Large(bytes) => *bytes,
+            Message::Large(bytes) => bytes,
         }
     }
 }
@@ -231,7 +230,7 @@ impl Source for OutboundMessage {
         }
         if let Message::Small(framed) = &mut self.0 {
             let framed = Framed { buf: std::mem::take(&mut framed.buf), start: framed.start };
-            self.0 = Message::Large(Box::new(framed.into_bytes()));
+            self.0 = Message::Large(framed.into_bytes());
         }
         match &mut self.0 {
             Message::Large(bytes) => Some(bytes.split_to(n)),
