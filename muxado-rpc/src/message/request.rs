@@ -86,6 +86,7 @@ impl Request {
         }
     }
 
+    // Always, as below: a request is put together where it goes, since moving it costs more than making it.
     #[inline(always)]
     pub(crate) fn received(
         method: MethodRef,
