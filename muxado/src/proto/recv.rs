@@ -613,6 +613,9 @@ impl Session {
 
     fn handle_rst(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
         let Some(key) = self.store.find(id) else {
+            if self.handle_probe_answer(id) {
+                return Ok(());
+            }
             let sent = self.send.bytes_sent();
             return self.abuse.charge_control("resets of streams that are closed", sent);
         };
