@@ -49,12 +49,16 @@
 //!
 //! `tokio` (default): everything except [`proto`].
 
+#[cfg(feature = "hyper")]
+mod connector;
 #[cfg(feature = "tokio")]
 mod control;
 #[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
 mod heartbeat;
+#[cfg(feature = "tokio")]
+mod listener;
 // Two attributes, because clippy recognises tests by this very one.
 #[cfg(test)]
 #[cfg(feature = "tokio")]
@@ -79,6 +83,8 @@ pub mod proto;
 #[doc(hidden)]
 pub mod rpc;
 
+#[cfg(feature = "hyper")]
+pub use self::connector::{Connecting, SessionConnector};
 #[expect(deprecated, reason = "the old name of `PingError`")]
 pub use self::error::BeatError;
 pub use self::{
@@ -91,6 +97,7 @@ pub use self::{
     control::ControlStreams,
     driver::Driver,
     heartbeat::Heartbeat,
+    listener::{SessionAddr, SessionListener},
     session::{Open, Session},
     split::{RecvStream, SendStream},
     stream::Stream,
