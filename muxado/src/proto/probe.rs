@@ -3,7 +3,7 @@
 //! Every implementation answers data for a stream that it does not know with a reset, and tells no application of either.
 //! So a probe is a frame of data on an id that no stream has, and its answer the reset of that id.
 
-use super::{frame::StreamId, store::Store};
+use super::{frame::StreamId, session::Session, store::Store};
 
 /// What a probe carries: as many bytes as allow for one useless frame, so that probes never use up what a peer of ours
 /// tolerates.
@@ -44,12 +44,25 @@ impl ProbeIds {
     }
 }
 
+impl Session {
+    /// Returns whether data for a stream that is not known is a probe of the peer: its id is far above all that the peer has
+    /// opened.
+    pub(super) fn is_probe(&self, id: StreamId, length: u32) -> bool {
+        let beyond = id.as_u32().saturating_sub(self.store.highest_remote_id());
+        length == PROBE.len() as u32 && beyond >= NEAR && !self.side().owns(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use bytes::{Buf, BytesMut};
+
     use super::*;
     use crate::{
         config::Config,
-        proto::{Session, Side},
+        proto::{HeartbeatConfig, Outbox, Side},
     };
 
     fn ids(side: Side, next_stream: u32) -> (Session, ProbeIds) {
@@ -92,5 +105,44 @@ mod tests {
         assert_eq!(session.stream_id(key).map(StreamId::as_u32), Some(4));
         session.set_next_id(StreamId::new(1 << 30).unwrap());
         assert_eq!(probes.next_id(&session.store).as_u32(), 6);
+    }
+
+    #[test]
+    fn probes_of_the_peer_are_answered_and_leave_nothing_behind() {
+        let now = Instant::now();
+        let mut client = Session::new(Side::Client, Config::default());
+        let mut server = Session::new(Side::Server, Config::default());
+        client.start_probes(HeartbeatConfig::default(), now);
+        let (mut there, mut back, mut bytes) = (Outbox::default(), Outbox::default(), BytesMut::new());
+        for beat in 1..=20_000 {
+            client.ping(now);
+            client.transmit(&mut there, now);
+            bytes.extend_from_slice(there.chunk());
+            there.advance(there.remaining());
+            server.receive(&mut bytes, now);
+            server.transmit(&mut back, now);
+            bytes.extend_from_slice(back.chunk());
+            back.advance(back.remaining());
+            client.receive(&mut bytes, now);
+            assert_eq!(client.heartbeat_event().0, beat, "it was answered");
+        }
+        assert!(!server.has_ended() && !client.has_ended());
+        let last = StreamId::new((FAR ^ 3) + 2 * 19_999).unwrap();
+        assert!(!server.store.was_recently_reset(last), "nothing is remembered of a probe");
+    }
+
+    #[test]
+    fn peer_that_probes_and_does_not_read_the_answers_ends_the_session() {
+        let now = Instant::now();
+        let mut server = Session::new(Side::Server, Config::default());
+        let probe = [&[0, 0, 64, 0x10, 0x40, 0, 0, 3][..], &PROBE].concat();
+        let mut sent = 0;
+        while !server.has_ended() && sent < 100_000 {
+            server.receive(&mut BytesMut::from(&probe[..]), now);
+            sent += 1;
+        }
+        assert!(sent < 6_000, "{sent} answers waited to be sent");
+        let end = server.end().expect("it has ended").local;
+        assert_eq!(end.code(), crate::error::ErrorCode::ENHANCE_YOUR_CALM, "{end}");
     }
 }

@@ -603,6 +603,10 @@ impl Session {
     fn handle_late_data(&mut self, id: StreamId, length: u32) -> Result<(), ProtocolError> {
         self.abuse.reward_payload(length);
         self.abuse.charge("data for streams that are closed")?;
+        if self.is_probe(id, length) {
+            // No second frame comes for its id, so nothing has to be remembered of it.
+            return self.send.reply(id, ErrorCode::STREAM_CLOSED);
+        }
         // The FIN of a stream that was reset meanwhile needs no answer.
         if length > 0 && !self.store.was_recently_reset(id) {
             self.store.note_reset(id);
