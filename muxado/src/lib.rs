@@ -45,9 +45,21 @@
 //!  proto                       the protocol: no I/O, no clock, no lock, no runtime
 //! ```
 //!
+//! # Other libraries over a session
+//!
+//! [`Session::into_listener`] makes a listener of a session, whose connections are the streams that the peer opens, and
+//! [`Session::open`] is what a connector needs. So a server or a client of HTTP runs over a connection that either side has
+//! opened, for instance an agent behind a NAT. See [`SessionListener`] and `SessionConnector` for axum, hyper and tonic.
+//! [`Session::keepalive`] finds out whether the peer is alive, whatever it is.
+//!
 //! # Features
 //!
-//! `tokio` (default): everything except [`proto`].
+//! | feature | what it adds |
+//! |---|---|
+//! | `tokio` (default) | everything except [`proto`] |
+//! | `axum` | [`SessionListener`] for `axum::serve` |
+//! | `hyper` | `Session::connector`, for the clients of hyper-util and tonic |
+//! | `tonic` | [`Stream`] as a connection of tonic's server, and `hyper` |
 
 #[cfg(feature = "hyper")]
 mod connector;
