@@ -1,4 +1,4 @@
-//! Heartbeats of a typed session.
+//! Heartbeats: of typed sessions on a stream, of any session as probes.
 
 use std::{fmt, sync::Arc, task::Poll, time::Duration};
 
@@ -6,15 +6,18 @@ use tokio::time::Instant;
 
 use crate::{
     error::{PingError, SessionError},
-    proto::{HeartbeatConfig, HeartbeatEvent},
+    proto::{HeartbeatConfig, HeartbeatEvent, Session as Proto},
+    session::Session,
     shared::{Core, Shared, Signal, Wait},
     typed::TypedSession,
 };
 
-/// A handle to this side's heartbeats: in every interval, four bytes that the peer sends back.
+/// A handle to this side's heartbeats: in every interval, something that the peer answers.
 ///
-/// They are sent by the session's driver, ahead of queued data, so neither a slow reader nor bulk data delays them. A
-/// typed session answers the peer's heartbeats in any case.
+/// On a typed session these are four bytes on a stream of their own, which the peer sends back ([`start`](Self::start));
+/// on any other they are probes ([`Session::keepalive`]). They are sent by the session's driver, ahead of queued data, so
+/// neither a slow reader nor bulk data delays them. A typed session answers the peer's heartbeats in any case, and every
+/// session answers probes.
 ///
 /// Dropping the handle does not stop the heartbeats, and a handle does not keep the session open.
 ///
@@ -38,10 +41,18 @@ impl Heartbeat {
     /// Starts heartbeats on a session. The first is sent one interval from now. If they were started before, the settings
     /// are replaced.
     pub fn start(session: &TypedSession, config: HeartbeatConfig) -> Self {
-        let shared = Arc::clone(&session.session().shared);
+        Self::start_with(session.session(), config, Proto::start_heartbeat)
+    }
+
+    fn start_with(
+        session: &Session,
+        config: HeartbeatConfig,
+        start: fn(&mut Proto, HeartbeatConfig, std::time::Instant),
+    ) -> Self {
+        let shared = Arc::clone(&session.shared);
         let now = Instant::now().into_std();
         let seen = shared.with_poke(|core| {
-            core.proto.start_heartbeat(config, now);
+            start(&mut core.proto, config, now);
             core.proto.heartbeat_event().0
         });
         Self { shared, tolerance: config.tolerance, seen }
@@ -115,6 +126,36 @@ impl Heartbeat {
 
     fn end(&self) -> SessionError {
         self.shared.with(|core| core.proto.end()).map_or(SessionError::DriverDropped, |end| end.local)
+    }
+}
+
+impl Session {
+    /// Starts to send heartbeats on this session, typed or not. The first is sent one interval from now.
+    ///
+    /// Each is a probe: a frame of 72 bytes for a stream that does not exist. Every implementation answers such a frame
+    /// with a reset, also the Go original and ngrok's crate, and no application learns of either, so that both sides need
+    /// to agree on nothing (`PROTOCOL §9.1`). Whatever the peer sends is a sign of life. If it is silent for
+    /// [`HeartbeatConfig::tolerance`] after a probe, the session ends with [`SessionError::HeartbeatTimeout`], unless
+    /// [`HeartbeatConfig::on_failure`] says otherwise. The bytes that go back and forth also keep the entries of NATs and
+    /// proxies on the way alive. A session with heartbeats is in use:
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout) does not end it.
+    ///
+    /// Heartbeats that were started before are replaced. One side is enough to keep the connection alive; the side that
+    /// is to notice the loss of the other has to send its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use muxado::{HeartbeatConfig, Session};
+    ///
+    /// # async fn example(session: Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// let keepalive = session.keepalive(HeartbeatConfig::default().interval(Duration::from_secs(20)));
+    /// println!("the peer is {:?} away", keepalive.ping().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keepalive(&self, config: HeartbeatConfig) -> Heartbeat {
+        Heartbeat::start_with(self, config, Proto::start_probes)
     }
 }
 

@@ -45,16 +45,32 @@
 //!  proto                       the protocol: no I/O, no clock, no lock, no runtime
 //! ```
 //!
+//! # Other libraries over a session
+//!
+//! [`Session::into_listener`] makes a listener of a session, whose connections are the streams that the peer opens, and
+//! [`Session::open`] is what a connector needs. So a server or a client of HTTP runs over a connection that either side has
+//! opened, for instance an agent behind a NAT. See [`SessionListener`] and `SessionConnector` for axum, hyper and tonic.
+//! [`Session::keepalive`] finds out whether the peer is alive, whatever it is.
+//!
 //! # Features
 //!
-//! `tokio` (default): everything except [`proto`].
+//! | feature | what it adds |
+//! |---|---|
+//! | `tokio` (default) | everything except [`proto`] |
+//! | `axum` | [`SessionListener`] for `axum::serve` |
+//! | `hyper` | `Session::connector`, for the clients of hyper-util and tonic |
+//! | `tonic` | [`Stream`] as a connection of tonic's server, and `hyper` |
 
+#[cfg(feature = "hyper")]
+mod connector;
 #[cfg(feature = "tokio")]
 mod control;
 #[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
 mod heartbeat;
+#[cfg(feature = "tokio")]
+mod listener;
 // Two attributes, because clippy recognises tests by this very one.
 #[cfg(test)]
 #[cfg(feature = "tokio")]
@@ -79,6 +95,8 @@ pub mod proto;
 #[doc(hidden)]
 pub mod rpc;
 
+#[cfg(feature = "hyper")]
+pub use self::connector::{Connecting, SessionConnector};
 #[expect(deprecated, reason = "the old name of `PingError`")]
 pub use self::error::BeatError;
 pub use self::{
@@ -91,6 +109,7 @@ pub use self::{
     control::ControlStreams,
     driver::Driver,
     heartbeat::Heartbeat,
+    listener::{SessionAddr, SessionListener},
     session::{Open, Session},
     split::{RecvStream, SendStream},
     stream::Stream,

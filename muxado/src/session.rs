@@ -58,7 +58,7 @@ pub struct Session {
     pub(crate) shared: Arc<Shared>,
     side: Side,
     /// Names this handle while [`poll_accept`](Self::poll_accept) waits.
-    waiter: WaiterId,
+    pub(crate) waiter: WaiterId,
 }
 
 impl Session {
@@ -160,9 +160,13 @@ impl Session {
         Wait::new(&self.shared, Signal::Acceptable, |core: &mut Core| self.poll_accept_from(core))
     }
 
-    fn poll_accept_from(&self, core: &mut Core) -> Poll<Option<(Stream, Option<u32>)>> {
+    pub(crate) fn poll_accept_from(&self, core: &mut Core) -> Poll<Option<(Stream, Option<u32>)>> {
         match core.proto.accept() {
             Some((key, stream_type)) => {
+                if core.proto.refuses_opens() {
+                    // It may have been the last one, for which somebody waits (`SessionListener::ended`).
+                    core.proto.announce_capacity();
+                }
                 Poll::Ready(Some((Stream::new(Arc::clone(&self.shared), key), stream_type)))
             }
             None if core.proto.has_ended() => Poll::Ready(None),

@@ -6,8 +6,9 @@ mod waiters;
 mod wakes;
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -34,6 +35,15 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Whether the session has ended, for callers that need nothing else and so no lock.
     ended: AtomicBool,
+    /// What the transport's two ends are called, if somebody said so.
+    pub(crate) transport_addrs: OnceLock<Box<TransportAddrs>>,
+}
+
+/// The addresses of the transport's two ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransportAddrs {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -66,6 +76,7 @@ impl Shared {
     pub(crate) fn new(side: Side, config: Config) -> Arc<Self> {
         Arc::new(Self {
             ended: AtomicBool::new(false),
+            transport_addrs: OnceLock::new(),
             core: Mutex::new(Core {
                 proto: Proto::new(side, config),
                 streams: Vec::new(),

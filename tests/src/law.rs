@@ -27,6 +27,8 @@ pub struct Law {
     /// The peer has proved EXT1.
     family: bool,
     after_go_away: bool,
+    /// The ids that were probed, on a session that may do that (`PROTOCOL §9.1`).
+    probed: Option<BTreeSet<u32>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,12 +50,18 @@ impl Law {
             reset: BTreeSet::new(),
             family: false,
             after_go_away: false,
+            probed: None,
         }
     }
 
     /// From now on every SYN must bring a type.
     pub fn typed(&mut self) {
         self.typed = true;
+    }
+
+    /// The session may send probes.
+    pub fn probes(&mut self) {
+        self.probed = Some(BTreeSet::new());
     }
 
     /// The window both sides are configured for, if it is not the default.
@@ -110,6 +118,13 @@ impl Law {
 
     fn check_data(&mut self, frame: &Frame) {
         let id = frame.id;
+        let is_known = self.is_known(id);
+        if let Some(probed) = self.probed.as_mut().filter(|_| !is_known && !frame.has(SYN)) {
+            assert_eq!((frame.flags, &frame.payload[..]), (0, &[0; 64][..]), "no probe: {frame:?}");
+            assert!(probed.insert(id), "an id that was probed before: {frame:?}");
+            assert!(self.owns(id), "an id of the peer's: {frame:?}");
+            return;
+        }
         assert!(self.family || !frame.has(SYN | FIN), "SYN and FIN in one frame: {frame:?}");
         assert!(frame.payload.len() <= MAX_DATA, "a frame that holds others up: {frame:?}");
         if frame.has(SYN) {

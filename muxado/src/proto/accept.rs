@@ -198,6 +198,11 @@ impl Session {
         Some(Waiting::new(stream_type, stream))
     }
 
+    /// Returns how many streams of the peer can be accepted now.
+    pub const fn backlog_len(&self) -> usize {
+        self.accept.backlog_len
+    }
+
     /// Refuses a stream of the backlog, which came when that was [full](Waiting::is_over_backlog).
     pub fn refuse_waiting(&mut self, key: StreamKey) {
         let Some(stream) = self.store.get_mut(key).filter(|stream| waits(stream)) else { return };

@@ -1,4 +1,5 @@
-//! Heartbeats: a typed stream of each side on which the other side sends four bytes back (`PROTOCOL §9`).
+//! Heartbeats: a typed stream of each side on which the other side sends four bytes back (`PROTOCOL §9`), or probes,
+//! which need no stream (`PROTOCOL §9.1`).
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,8 @@ use bytes::Bytes;
 
 use super::{
     event::Event,
+    frame::StreamId,
+    probe::ProbeIds,
     session::Session,
     store::StreamKey,
     stream::Owner,
@@ -72,7 +75,8 @@ impl HeartbeatConfig {
         self
     }
 
-    /// Sets the stream type of the heartbeats of both sides. Default `0xFFFF_FFFF`.
+    /// Sets the stream type of the heartbeats of both sides. Default `0xFFFF_FFFF`. Without effect on
+    /// [`Session::keepalive`](crate::Session::keepalive), which opens no stream.
     #[must_use]
     pub fn stream_type(mut self, stream_type: u32) -> Self {
         self.stream_type = stream_type;
@@ -166,6 +170,8 @@ pub(super) struct Heartbeats {
 #[derive(Debug)]
 struct Requester {
     config: HeartbeatConfig,
+    /// Heartbeats are probes, and there is no stream for them.
+    probes: Option<ProbeIds>,
     stream: Option<StreamKey>,
     /// When the next one is sent, if none is on its way then.
     next_at: Option<Instant>,
@@ -180,10 +186,19 @@ struct Requester {
 
 #[derive(Debug)]
 struct Outstanding {
-    token: [u8; 4],
+    answer: Answer,
     sent_at: Instant,
     /// When the tolerance began: when it was sent, or last found missing.
     tolerated_from: Instant,
+}
+
+/// What shows that a heartbeat has arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    /// These bytes, on the stream of heartbeats.
+    Token([u8; 4]),
+    /// A reset of the id that was probed.
+    Reset(StreamId),
 }
 
 impl Heartbeats {
@@ -216,6 +231,7 @@ impl Requester {
     fn new(config: HeartbeatConfig) -> Self {
         Self {
             config,
+            probes: None,
             stream: None,
             next_at: None,
             outstanding: None,
@@ -242,6 +258,24 @@ impl Requester {
         timers.set(Timer::PingAnswer, self.deadline());
     }
 
+    /// Notes that a heartbeat is sent.
+    fn begin(&mut self, answer: Answer, now: Instant, timers: &mut Timers) {
+        self.outstanding = Some(Outstanding { answer, sent_at: now, tolerated_from: now });
+        self.set_timers(timers);
+    }
+
+    /// Notes an answer; returns whether it is that of the heartbeat on its way.
+    fn note_answer(&mut self, answer: Answer, now: Instant, timers: &mut Timers) -> bool {
+        let Some(outstanding) = self.outstanding.take_if(|outstanding| outstanding.answer == answer) else {
+            return false;
+        };
+        let round_trip = now.saturating_duration_since(outstanding.sent_at);
+        self.round_trip = Some(round_trip);
+        self.report(HeartbeatEvent::RoundTrip(round_trip));
+        self.set_timers(timers);
+        true
+    }
+
     fn report(&mut self, event: HeartbeatEvent) {
         self.last = Some(event);
         self.events += 1;
@@ -252,12 +286,31 @@ impl Session {
     /// Starts this side's heartbeats; the first is sent one interval from now. The session must be typed. Starting
     /// again replaces the settings.
     pub fn start_heartbeat(&mut self, config: HeartbeatConfig, now: Instant) {
-        let heartbeats = &mut self.heartbeats;
-        heartbeats.stream_type = config.stream_type;
-        let requester = heartbeats.requester.get_or_insert_with(|| Requester::new(config));
+        self.heartbeats.stream_type = config.stream_type;
+        self.start_requester(config, None, now);
+    }
+
+    /// Starts this side's heartbeats as probes, which open no stream (`PROTOCOL §9.1`); the first is sent one interval from
+    /// now. The session may be of any kind. Starting again replaces the settings.
+    pub fn start_probes(&mut self, config: HeartbeatConfig, now: Instant) {
+        self.start_requester(config, Some(ProbeIds::default()), now);
+    }
+
+    fn start_requester(&mut self, config: HeartbeatConfig, probes: Option<ProbeIds>, now: Instant) {
+        let requester = self.heartbeats.requester.get_or_insert_with(|| Requester::new(config));
         requester.config = config;
         requester.next_at = now.checked_add(config.interval);
+        let mut unused = None;
+        if probes.is_some() != requester.probes.is_some() {
+            requester.probes = probes;
+            // What is on its way is of the other kind, and not waited for.
+            requester.outstanding = None;
+            unused = requester.stream.take();
+        }
         requester.set_timers(&mut self.timers);
+        if let Some(key) = unused {
+            self.reset_with(key, ErrorCode::CANCELLED);
+        }
     }
 
     /// Sends a heartbeat now, unless one is on its way.
@@ -266,16 +319,21 @@ impl Session {
         let peer_goes_away = self.remote_go_away().is_some();
         let is_free = |requester: &&mut Requester| alive && requester.outstanding.is_none();
         let Some(requester) = self.heartbeats.requester.as_mut().filter(is_free) else { return };
-        if requester.stream.is_none() && peer_goes_away {
+        if requester.probes.is_none() && requester.stream.is_none() && peer_goes_away {
             // The peer takes no new streams, so none for heartbeats either.
             self.heartbeat_refused();
             return;
         }
-        requester.token = requester.token.wrapping_add(0x9E37_79B9);
         requester.next_at = now.checked_add(requester.config.interval);
+        if let Some(probes) = &mut requester.probes {
+            let id = probes.next_id(&self.store);
+            requester.begin(Answer::Reset(id), now, &mut self.timers);
+            self.send.queue_probe(id);
+            return;
+        }
+        requester.token = requester.token.wrapping_add(0x9E37_79B9);
         let token = requester.token.to_be_bytes();
-        requester.outstanding = Some(Outstanding { token, sent_at: now, tolerated_from: now });
-        requester.set_timers(&mut self.timers);
+        requester.begin(Answer::Token(token), now, &mut self.timers);
         let (stream, stream_type) = (requester.stream, requester.config.stream_type);
         let key = stream.unwrap_or_else(|| self.insert_local(Owner::HeartbeatRequester, Some(stream_type)));
         if let Some(requester) = &mut self.heartbeats.requester {
@@ -315,18 +373,24 @@ impl Session {
         }
         let Some(requester) = &mut self.heartbeats.requester else { return };
         for &byte in bytes {
-            let token = requester.received.push(byte);
-            if let Some(outstanding) = &requester.outstanding
-                && token == Some(outstanding.token)
+            if let Some(token) = requester.received.push(byte)
+                && requester.note_answer(Answer::Token(token), now, &mut self.timers)
             {
-                let round_trip = now.saturating_duration_since(outstanding.sent_at);
-                requester.outstanding = None;
-                requester.round_trip = Some(round_trip);
-                requester.report(HeartbeatEvent::RoundTrip(round_trip));
-                requester.set_timers(&mut self.timers);
                 self.events.push(Event::Heartbeat);
             }
         }
+    }
+
+    /// Handles a reset of an id that no stream has; returns whether it answers a probe.
+    pub(super) fn handle_probe_answer(&mut self, id: StreamId) -> bool {
+        let (Some(requester), Some(now)) = (&mut self.heartbeats.requester, self.timers.now()) else {
+            return false;
+        };
+        let is_answer = requester.note_answer(Answer::Reset(id), now, &mut self.timers);
+        if is_answer {
+            self.events.push(Event::Heartbeat);
+        }
+        is_answer
     }
 
     /// Reports that the answer to a heartbeat is missing.

@@ -603,6 +603,10 @@ impl Session {
     fn handle_late_data(&mut self, id: StreamId, length: u32) -> Result<(), ProtocolError> {
         self.abuse.reward_payload(length);
         self.abuse.charge("data for streams that are closed")?;
+        if self.is_probe(id, length) {
+            // No second frame comes for its id, so nothing has to be remembered of it.
+            return self.send.reply(id, ErrorCode::STREAM_CLOSED);
+        }
         // The FIN of a stream that was reset meanwhile needs no answer.
         if length > 0 && !self.store.was_recently_reset(id) {
             self.store.note_reset(id);
@@ -613,6 +617,9 @@ impl Session {
 
     fn handle_rst(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ProtocolError> {
         let Some(key) = self.store.find(id) else {
+            if self.handle_probe_answer(id) {
+                return Ok(());
+            }
             let sent = self.send.bytes_sent();
             return self.abuse.charge_control("resets of streams that are closed", sent);
         };

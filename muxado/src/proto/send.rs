@@ -16,6 +16,7 @@ use super::{
     heartbeat::Echo,
     outbox::{Outbox, SendQueue, Source},
     peer_memory::{Bulk, FREE},
+    probe::PROBE,
     session::Session,
     store::StreamKey,
     stream::{FORGOTTEN, Owner, Reset, Stream},
@@ -286,6 +287,8 @@ pub(super) struct Send {
     pending_control: VecDeque<StreamKey>,
     /// Resets for streams that are not known.
     replies: VecDeque<(StreamId, ErrorCode)>,
+    /// The stream, which there is not, to which a probe is to be sent.
+    pending_probe: Option<StreamId>,
     pending_go_away: bool,
     /// Streams whose writers wait for room in the session's buffer.
     waiting_writers: VecDeque<StreamKey>,
@@ -308,6 +311,7 @@ impl Send {
             ready: VecDeque::new(),
             pending_control: VecDeque::new(),
             replies: VecDeque::new(),
+            pending_probe: None,
             pending_go_away: false,
             waiting_writers: VecDeque::new(),
             bytes_unsent: 0,
@@ -393,6 +397,11 @@ impl Send {
         stalled
     }
 
+    /// Sends a probe on this id, which no stream has.
+    pub(super) fn queue_probe(&mut self, id: StreamId) {
+        self.pending_probe = Some(id);
+    }
+
     /// Drops what is in the output: nothing is written any more.
     pub(super) fn drop_output(&mut self) {
         self.out = Outbox::default();
@@ -403,6 +412,7 @@ impl Send {
         self.ready.clear();
         self.pending_control.clear();
         self.replies.clear();
+        self.pending_probe = None;
         self.waiting_writers.clear();
     }
 
@@ -650,6 +660,7 @@ impl Session {
             || !send.ready.is_empty()
             || !send.pending_control.is_empty()
             || !send.replies.is_empty()
+            || send.pending_probe.is_some()
             || send.pending_go_away
             || self.has_late_credit()
     }
@@ -751,6 +762,10 @@ impl Session {
         }
         if let Some((id, credit)) = self.take_late_credit() {
             self.send.put_u32_frame(FrameType::WNDINC, id, credit);
+        }
+        if let Some(id) = self.send.pending_probe.take() {
+            self.send.put_header(FrameHeader::data(id.as_u32(), Flags::NONE, PROBE.len() as u32));
+            self.send.out.put_slice(&PROBE);
         }
         if std::mem::take(&mut self.send.pending_go_away) {
             self.send.put_go_away(self.store.highest_remote_id(), ErrorCode::NO_ERROR, &Bytes::new());

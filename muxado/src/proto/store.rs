@@ -224,6 +224,11 @@ impl Store {
         self.highest_remote_id = self.highest_remote_id.max(id.as_u32());
     }
 
+    /// Returns the id that the next stream of this side is given, unless an open stream has it.
+    pub(super) const fn next_id(&self) -> u32 {
+        self.next_id
+    }
+
     pub(super) const fn highest_remote_id(&self) -> u32 {
         self.highest_remote_id
     }

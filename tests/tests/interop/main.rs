@@ -5,6 +5,7 @@
 
 mod closing;
 mod golden;
+mod keepalive;
 mod peers;
 mod streams;
 mod tcp;

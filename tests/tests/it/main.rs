@@ -19,6 +19,7 @@ mod heartbeat;
 mod heartbeat_again;
 mod honest;
 mod idle;
+mod keepalive;
 mod law;
 mod lifecycle;
 mod limits;

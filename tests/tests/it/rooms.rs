@@ -24,7 +24,17 @@ const CRATES: [Crate; 3] = [
     Crate {
         name: "muxado",
         floors: &[
-            &[&["session", "stream", "split", "typed", "heartbeat", "control", "rpc"]],
+            &[&[
+                "session",
+                "stream",
+                "split",
+                "typed",
+                "heartbeat",
+                "control",
+                "rpc",
+                "listener",
+                "connector",
+            ]],
             &[&["driver"]],
             &[&["shared"]],
             // Limits and errors speak of frames, frames of limits and errors.

@@ -34,6 +34,8 @@ fn stated(name: &str) -> Vec<Frame> {
         "typed-open" => vec![data(SYN, 3, "\0\0\0\x07hi")],
         "heartbeat" => vec![Frame::new(DATA, SYN, 3, [0xFF, 0xFF, 0xFF, 0xFF, 0x9E, 0x37, 0x79, 0xB9])],
         "heartbeat-echo" => vec![Frame::new(DATA, 0, 3, [0x9E, 0x37, 0x79, 0xB9])],
+        "probe" => vec![Frame::new(DATA, 0, 0x4000_0003, [0; 64])],
+        "probe-answer" => vec![Frame::new(RST, 0, 0x4000_0003, [0, 0, 0, 4])],
         _ => panic!("nothing here knows of vector {name}"),
     }
 }
@@ -251,5 +253,20 @@ fn typed_streams_and_heartbeats_are_as_the_vectors_say() {
     assert_eq!(server.sent(), vector("heartbeat-echo"));
     client.1 += Duration::from_millis(30);
     client.take(&vector("heartbeat-echo"), 1);
+    assert_eq!(client.0.stats().round_trip, Some(Duration::from_millis(30)));
+}
+
+#[test]
+fn probes_are_as_the_vectors_say() {
+    let mut client = Core::new(Side::Client);
+    client.0.start_probes(HeartbeatConfig::default(), client.1);
+    client.1 += Duration::from_secs(10);
+    client.0.handle_timeout(client.1);
+    assert_eq!(client.sent(), vector("probe"));
+    let mut server = Core::new(Side::Server);
+    server.take(&vector("probe"), 3);
+    assert_eq!(server.sent(), vector("probe-answer"));
+    client.1 += Duration::from_millis(30);
+    client.take(&vector("probe-answer"), 1);
     assert_eq!(client.0.stats().round_trip, Some(Duration::from_millis(30)));
 }
