@@ -2,7 +2,7 @@
 //! calls the other over one connection.
 //!
 //! ```
-//! use muxado_rpc::{Peer, Server};
+//! use muxado_rpc::Server;
 //!
 //! #[muxado_rpc::service]
 //! pub trait Calculator {
@@ -23,7 +23,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::builder().serve(CalculatorServer::new(Exact)).listen("tcp://127.0.0.1:0").await?;
-//! let peer = Peer::builder().connect(server.local_addr()).await?;
+//! let peer = muxado_rpc::connect(server.local_addr()).await?;
 //! let calculator = CalculatorClient::new(peer.channel());
 //! assert_eq!(calculator.add(1, 2).await?, 3);
 //! assert_eq!(calculator.count("to be or not to be", "be").await?, 2);
@@ -120,8 +120,8 @@
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
 //!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
-//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`Address`], [`Handshake`], [`CallStats`],
-//!    [`shared_bytes`], and [`testing`].
+//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
+//!    [`ChildProcess`], [`UnixCredentials`], [`Handshake`], [`CallStats`], [`shared_bytes`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -160,7 +160,7 @@ pub use self::{
         capabilities::{PeerCapabilities, ServiceCapability},
         channel::{CallFuture, Channel},
         metrics::{CallStats, Drained},
-        peer::{ConnectError, Peer, PeerBuilder},
+        peer::{ConnectError, Peer, PeerBuilder, connect},
         serving::{
             authorize::CallHead,
             context::Context,
@@ -187,12 +187,15 @@ pub use self::{
         response::Response,
         status::{Code, Executed, Origin, Status},
     },
-    server::{Handshake, ListenError, Server, ServerBuilder, ServerStats},
+    server::{Bind, Handshake, IntoBinds, ListenError, Server, ServerBuilder, ServerStats},
     stream::streaming::Streaming,
     transport::{
         address::{Address, AddressError},
+        child::ChildProcess,
         connector::BoxIo,
+        credentials::UnixCredentials,
         socket::Socket,
+        target::{AddressFailure, IntoTargets},
     },
 };
 

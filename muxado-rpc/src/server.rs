@@ -2,9 +2,11 @@
 
 mod accept;
 mod addresses;
+mod bind;
 mod connections;
 mod handshake;
 mod listener;
+mod proxy_protocol;
 mod stats;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -13,13 +15,25 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
-use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
-pub use self::{handshake::Handshake, stats::ServerStats};
+use self::{
+    accept::Acceptor,
+    connections::LiveConnections,
+    listener::{BindError, Listeners},
+};
+pub use self::{
+    bind::{Bind, IntoBinds},
+    handshake::Handshake,
+    stats::ServerStats,
+};
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
     RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
+    transport::{
+        target::{AddressFailure, Failures},
+        tcp,
+    },
 };
 
 /// A server: listens on an address and serves its services to any number of connections.
@@ -42,7 +56,7 @@ use crate::{
 /// # }
 /// ```
 pub struct Server {
-    local_addr: Address,
+    local_addrs: Vec<Address>,
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     live: Arc<LiveConnections>,
@@ -60,12 +74,23 @@ enum Order {
 impl Server {
     /// Returns a builder of a server.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder { setup: Setup::new(), layer: Identity::new(), hooks: Hooks::default() }
+        ServerBuilder {
+            setup: Setup::new(),
+            layer: Identity::new(),
+            hooks: Hooks::default(),
+            listening: ListenOptions::default(),
+        }
     }
 
-    /// Returns the address the server listens on. If port 0 was asked for, it has the port that the system chose.
+    /// Returns the address the server listens on, the first of several. If port 0 was asked for, it has the port that
+    /// the system chose.
     pub fn local_addr(&self) -> &Address {
-        &self.local_addr
+        self.local_addrs.first().expect("a server listens on one address at least")
+    }
+
+    /// Returns all addresses the server listens on, in the order in which they were given.
+    pub fn local_addrs(&self) -> &[Address] {
+        &self.local_addrs
     }
 
     /// Shuts the server down gracefully. Returns what became of the calls under way, of all connections together.
@@ -120,7 +145,7 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addrs", &self.local_addrs).finish_non_exhaustive()
     }
 }
 
@@ -131,6 +156,18 @@ struct Hooks {
     on_connect: Option<Arc<dyn Fn(Peer) + Send + Sync>>,
 }
 
+/// How the server listens.
+#[derive(Clone, Copy, Debug)]
+struct ListenOptions {
+    tcp_keepalive: Option<Duration>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { tcp_keepalive: Some(tcp::DEFAULT_KEEPALIVE) }
+    }
+}
+
 /// Configures a [`Server`]: services, layers and limits.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it listens"]
@@ -138,6 +175,7 @@ pub struct ServerBuilder<L = Identity> {
     setup: Setup,
     layer: L,
     hooks: Hooks,
+    listening: ListenOptions,
 }
 
 impl<L> ServerBuilder<L> {
@@ -165,7 +203,12 @@ impl<L> ServerBuilder<L> {
     /// Layers run in the order in which they were added: the first added sees a request first.
     /// All connections share the layers.
     pub fn layer<N>(self, layer: N) -> ServerBuilder<Stack<N, L>> {
-        ServerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), hooks: self.hooks }
+        ServerBuilder {
+            setup: self.setup,
+            layer: Stack::new(layer, self.layer),
+            hooks: self.hooks,
+            listening: self.listening,
+        }
     }
 
     /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
@@ -245,6 +288,13 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Sets after how much silence the system asks whether the other end of a TCP connection is still there, in whole
+    /// seconds; `None` if it never does. Default 30 s.
+    pub fn tcp_keepalive(mut self, after: Option<Duration>) -> Self {
+        self.listening.tcp_keepalive = after;
+        self
+    }
+
     /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
     /// [`Inline::Adaptive`].
     pub fn inline(mut self, inline: Inline) -> Self {
@@ -280,30 +330,40 @@ impl<L> ServerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Listens on `tcp://host:port` or `unix:///path`.
+    /// Listens on one [`Address`] or several: `tcp://host:port`, `unix:///path` or `unix:@name`.
     ///
-    /// Accepted TCP connections have `TCP_NODELAY` and TCP keepalive. A Unix socket that no process has open any more is replaced. Anything
-    /// else at the path, such as a file, a directory, a symbolic link or a socket in use, is an error and stays as it is.
-    /// The file of the socket is removed when the server ends, unless another file has its name by then.
+    /// A list may mix them; a [`Bind`] has settings of its own. All listen, or none does. Accepted TCP connections have
+    /// `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive). A Unix socket that no process has open any more is
+    /// replaced. Anything else at the path, such as a file, a directory, a symbolic link or a socket in use, is an error
+    /// and stays as it is. The file of the socket is removed when the server ends, unless another file has its name by
+    /// then.
     ///
     /// Spawns the task of the server on the current tokio runtime.
     ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = muxado_rpc::Server::builder().listen(["tcp://[::]:7000", "unix:///run/app.sock"]).await?;
+    /// println!("listening on {:?}", server.local_addrs());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// Returns an error if the address is not valid or is taken, or if two services have the same id.
+    /// Returns an error that names each address that is not valid or cannot be listened on, or one that says that there
+    /// is no address, or that two services have the same id.
     ///
     /// # Panics
     ///
     /// Panics outside a tokio runtime.
-    pub async fn listen(
-        mut self,
-        address: impl TryInto<Address, Error: Into<AddressError>>,
-    ) -> Result<Server, ListenError> {
-        let address = address.try_into().map_err(Into::into)?;
+    pub async fn listen(mut self, on: impl IntoBinds) -> Result<Server, ListenError> {
+        let binds = on.into_binds();
+        if binds.is_empty() {
+            return Err(ListenError::NoAddress);
+        }
         let router = self.setup.router()?;
-        let failed = |source| ListenError::Io { address: address.to_string(), source };
-        let listener = Listener::bind(&address).await.map_err(failed)?;
-        let bound = listener.local_address().map_err(failed)?;
+        let listeners = Listeners::bind(binds, self.listening.tcp_keepalive).await?;
+        let local_addrs = listeners.local_addresses();
         let service = self.layer.layer(router.clone());
         self.setup.begin_anew(true);
         let bounds = self.setup.bounds.clone();
@@ -313,10 +373,10 @@ where
         let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&live));
         // The task ends when the handle, which holds the sender of its orders, is dropped.
         tokio::spawn(async move {
-            let drained = acceptor.run(listener, ordered).await;
+            let drained = acceptor.run(listeners, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addr: bound, orders, outcome: ended, live, bounds })
+        Ok(Server { local_addrs, orders, outcome: ended, live, bounds })
     }
 }
 
@@ -339,6 +399,9 @@ pub enum ListenError {
     /// The services cannot be served together.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
+    /// There is no address in the list.
+    #[error("no address to listen on")]
+    NoAddress,
     /// The system does not let the server listen on the address.
     #[error("cannot listen on {}: {}", Escaped(.address), Escaped(.source))]
     Io {
@@ -347,4 +410,28 @@ pub enum ListenError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The system does not let the server listen on several of the addresses.
+    #[error("cannot listen on {} addresses: {}", .failures.len(), Failures(.failures))]
+    Several {
+        /// Each of them, and why.
+        failures: Vec<AddressFailure>,
+    },
+}
+
+impl From<BindError> for ListenError {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Address(error) => Self::Address(error),
+            BindError::Failed(mut failures) => match failures.pop() {
+                Some(failure) if failures.is_empty() => {
+                    let (address, source) = failure.into_parts();
+                    Self::Io { address, source }
+                }
+                last => {
+                    failures.extend(last);
+                    Self::Several { failures }
+                }
+            },
+        }
+    }
 }

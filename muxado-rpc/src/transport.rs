@@ -1,7 +1,16 @@
-//! What connections run over: addresses, sockets, connectors.
+//! What connections run over: addresses, sockets, child processes, connectors.
 
 pub(crate) mod address;
+pub(crate) mod child;
 pub(crate) mod connector;
+pub(crate) mod credentials;
+pub(crate) mod dial;
+mod race;
 pub(crate) mod socket;
 #[cfg(unix)]
 pub(crate) mod socket_file;
+#[cfg(unix)]
+pub(crate) mod stdio;
+pub(crate) mod target;
+pub(crate) mod tcp;
+mod words;

@@ -7,12 +7,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
 use crate::{
-    Address, AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
-    PeerCapabilities, PeerInfo, RegistrationError, Router, Socket, Status,
+    AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
+    PeerCapabilities, PeerInfo, RegistrationError, Router, Status,
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
-    support::{
-        panics::CatchDrop,
-        truncate::{Brief, Escaped},
+    support::{panics::CatchDrop, truncate::Escaped},
+    transport::{
+        dial::{DialOptions, Dialed},
+        target::{AddressFailure, Failures, IntoTargets, Shown, Target, connect_to_any},
     },
 };
 
@@ -42,7 +43,12 @@ pub struct Peer {
 impl Peer {
     /// Returns a builder of a connection.
     pub fn builder() -> PeerBuilder {
-        PeerBuilder { setup: Setup::new(), layer: Identity::new(), info: None }
+        PeerBuilder {
+            setup: Setup::new(),
+            layer: Identity::new(),
+            info: None,
+            dialing: DialOptions::default(),
+        }
     }
 
     pub(crate) fn of_connection<T, S>(connection: &Connection<T, S>, owning: bool) -> Self
@@ -180,6 +186,7 @@ pub struct PeerBuilder<L = Identity> {
     setup: Setup,
     layer: L,
     info: Option<PeerInfo>,
+    dialing: DialOptions,
 }
 
 impl<L> PeerBuilder<L> {
@@ -206,7 +213,12 @@ impl<L> PeerBuilder<L> {
     ///
     /// Layers run in the order in which they were added: the first added sees a request first.
     pub fn layer<N>(self, layer: N) -> PeerBuilder<Stack<N, L>> {
-        PeerBuilder { setup: self.setup, layer: Stack::new(layer, self.layer), info: self.info }
+        PeerBuilder {
+            setup: self.setup,
+            layer: Stack::new(layer, self.layer),
+            info: self.info,
+            dialing: self.dialing,
+        }
     }
 
     /// Sets who is at the other end, for handlers and logs, as learnt in a TLS handshake. By default it is the address
@@ -274,6 +286,21 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Sets how long connecting may take: for the name, all its addresses, and all places of a list together. Default
+    /// 10 s. A [`Reconnect`](crate::Reconnect) has a limit of its own.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.dialing.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets after how much silence the system asks whether the other end of a TCP connection is still there, in whole
+    /// seconds; `None` if it never does. Default 30 s. A [`Reconnect`](crate::Reconnect) takes it from its
+    /// [peer](crate::reconnect::ReconnectBuilder::peer).
+    pub fn tcp_keepalive(mut self, after: Option<Duration>) -> Self {
+        self.dialing.tcp_keepalive = after;
+        self
+    }
+
     /// Sets where handlers run: in the task of their connection, or in tasks of their own. Default
     /// [`Inline::Adaptive`].
     pub fn inline(mut self, inline: Inline) -> Self {
@@ -293,11 +320,17 @@ impl<L> PeerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Connects to `tcp://host:port`, with `TCP_NODELAY` and TCP keepalive, or to `unix:///path`.
+    /// Connects to an [`Address`](crate::Address), through a connector, or to the first of several that takes the
+    /// connection; see [`IntoTargets`].
+    ///
+    /// All addresses of a name are tried, IPv6 and IPv4 in turn, each 250 ms after the one before or when that one has
+    /// failed (RFC 8305). TCP connections have `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive).
     ///
     /// # Errors
     ///
-    /// Returns an error if the address is not valid, if nobody answers there, or if two services have the same id.
+    /// Returns an error if an address is not valid, if two services have the same id, or if nobody answers within
+    /// [`connect_timeout`](Self::connect_timeout). It names each address that was tried, and why there is no connection
+    /// to it.
     ///
     /// # Cancel safety
     ///
@@ -306,16 +339,55 @@ where
     /// # Panics
     ///
     /// Panics outside a tokio runtime.
-    pub async fn connect(
-        self,
-        address: impl TryInto<Address, Error: Into<AddressError>>,
-    ) -> Result<Peer, ConnectError> {
-        let address = address.try_into().map_err(Into::into)?;
+    pub async fn connect(self, to: impl IntoTargets) -> Result<Peer, ConnectError> {
+        let targets = to.into_targets()?.0;
+        if targets.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
         self.setup.router()?;
-        let connected = Socket::connect(&address).await;
-        let io = connected.map_err(|source| ConnectError::Io { address: address.to_string(), source })?;
-        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address.to_string()));
-        Ok(self.start(Side::Client, io, info)?)
+        let (target, dialed) = connect_to_any(targets, &self.dialing).await?;
+        let info = self.info.clone().unwrap_or_else(|| info_of(&target, &dialed));
+        Ok(self.start(Side::Client, dialed.io, info)?)
+    }
+
+    /// Runs a connection over the standard input and output of this process, as the side that accepted it: the program
+    /// was started by its peer, which connected to `exec:program` or to a [`ChildProcess`](crate::ChildProcess). They
+    /// must be pipes or sockets. Available on Unix.
+    ///
+    /// Nothing else may read the standard input or write to the standard output: `println!` breaks the connection, while
+    /// `eprintln!` and a log on the standard error do not. When the other side closes the connection, or ends,
+    /// [`Peer::closed`] returns at once, and the program should end.
+    ///
+    /// ```no_run
+    /// use muxado_rpc::Peer;
+    ///
+    /// # #[muxado_rpc::service]
+    /// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+    /// # struct Polite;
+    /// # impl Greeter for Polite { async fn hello(&self, name: String) -> String { name } }
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), muxado_rpc::ConnectError> {
+    ///     let host = Peer::builder().serve(GreeterServer::new(Polite)).stdio()?;
+    ///     host.closed().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the standard input or output is a file or a terminal, if another peer of this process has
+    /// them, or if two services have the same id.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    #[cfg(unix)]
+    pub fn stdio(self) -> Result<Peer, ConnectError> {
+        self.setup.router()?;
+        let failed = |source| ConnectError::Io { address: "standard input and output".to_owned(), source };
+        let io = crate::transport::stdio::StandardIo::take().map_err(failed)?;
+        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new("stdio"));
+        Ok(self.start(Side::Server, io, info)?)
     }
 
     /// Runs a connection over any transport, as the side that connected. Spawns its task on the current tokio runtime.
@@ -369,7 +441,7 @@ where
         let router = self.setup.router()?;
         let service = CatchDrop::new(self.layer.layer(router.clone()));
         self.setup.begin_anew(false);
-        Ok(Prepared { setup: self.setup, router, service })
+        Ok(Prepared { setup: self.setup, router, service, dialing: self.dialing })
     }
 }
 
@@ -379,6 +451,40 @@ pub(crate) struct Prepared<S> {
     setup: Setup,
     router: Router,
     service: CatchDrop<S>,
+    dialing: DialOptions,
+}
+
+/// Returns what is known of who is at the other end of a new connection.
+pub(crate) fn info_of(target: &Target, dialed: &Dialed) -> PeerInfo {
+    target.address().map_or_else(PeerInfo::default, PeerInfo::new).with_credentials(dialed.credentials)
+}
+
+/// Connects to a peer with the default settings: what [`Peer::builder`]`().connect(to)` does.
+///
+/// ```no_run
+/// # #[muxado_rpc::service]
+/// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let peer = muxado_rpc::connect("unix:///run/app.sock").await?;
+/// let greeter = GreeterClient::new(peer.channel());
+/// println!("{}", greeter.hello("Eve".to_owned()).await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Returns an error that names each address that was tried, and why there is no connection to it.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives the connection up.
+///
+/// # Panics
+///
+/// Panics outside a tokio runtime.
+pub async fn connect(to: impl IntoTargets) -> Result<Peer, ConnectError> {
+    Peer::builder().connect(to).await
 }
 
 impl<S: CallService> Prepared<S> {
@@ -391,6 +497,10 @@ impl<S: CallService> Prepared<S> {
         // The task ends with the session, which the last handle closes.
         tokio::spawn(connection.run());
         peer
+    }
+
+    pub(crate) fn dialing(&self) -> &DialOptions {
+        &self.dialing
     }
 
     pub(crate) fn heartbeat(&self) -> Option<HeartbeatConfig> {
@@ -408,12 +518,36 @@ pub enum ConnectError {
     /// The services cannot be served together.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
+    /// There is no address in the list.
+    #[error("no address to connect to")]
+    NoAddress,
     /// There is no connection to the address.
-    #[error("cannot connect to {}: {}", Escaped(.address), Brief(.source))]
+    #[error("cannot connect to {}: {}", Escaped(.address), Shown(.source))]
     Io {
         /// The address.
         address: String,
-        /// The error of the system.
+        /// Why there is none.
         source: io::Error,
     },
+    /// There is no connection to any of several addresses.
+    #[error("cannot connect to any of {} addresses: {}", .failures.len(), Failures(.failures))]
+    Several {
+        /// Each of them, and why.
+        failures: Vec<AddressFailure>,
+    },
+}
+
+impl From<Vec<AddressFailure>> for ConnectError {
+    fn from(mut failures: Vec<AddressFailure>) -> Self {
+        match failures.pop() {
+            Some(failure) if failures.is_empty() => {
+                let (address, source) = failure.into_parts();
+                Self::Io { address, source }
+            }
+            last => {
+                failures.extend(last);
+                Self::Several { failures }
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, mem};
 
 use crate::{
-    Extensions,
+    Extensions, UnixCredentials,
     support::{panics, truncate::Brief},
 };
 
@@ -38,6 +38,20 @@ impl PeerInfo {
         self
     }
 
+    /// Sets the address, once it is known that it is another one.
+    pub(crate) fn set_address(&mut self, address: String) {
+        self.address = Some(address);
+    }
+
+    /// Returns it with what the system says of the other end of a Unix socket.
+    pub(crate) fn with_credentials(mut self, credentials: Option<UnixCredentials>) -> Self {
+        if let Some(credentials) = credentials {
+            self.identity = Some(credentials.identity());
+            self.extensions.insert(credentials);
+        }
+        self
+    }
+
     /// Sets the identity, of use in a [`Handshake`](crate::Handshake).
     pub fn set_identity(&mut self, identity: impl Into<String>) {
         self.identity = Some(identity.into());
@@ -48,7 +62,8 @@ impl PeerInfo {
         self.address.as_deref()
     }
 
-    /// Returns what the peer has proved to be, if a handshake made it prove something.
+    /// Returns what the peer has proved to be: what a handshake has set, or `uid=` and the user's number for a Unix
+    /// socket, of which [`UnixCredentials`] in the extensions say more.
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
     }

@@ -12,13 +12,21 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handshake, Hooks, Order, addresses::Addresses, connections::LiveConnections, handshake::shake,
-    listener::Accept,
+    Handshake, Hooks, Order,
+    addresses::Addresses,
+    connections::LiveConnections,
+    handshake::shake,
+    listener::{Accept, Accepted, Proxied},
+    proxy_protocol::read_header,
 };
 use crate::{
-    BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
+    Address, BoxError, BoxIo, CallService, Drained, Peer, PeerInfo, Router, Socket,
     connection::{setup::Setup, task::Connection},
-    support::panics::{self, CatchDrop},
+    support::{
+        log_limit::SharedLogs,
+        panics::{self, CatchDrop},
+        timer,
+    },
 };
 
 /// What a server needs to run its connections.
@@ -42,7 +50,7 @@ struct Starter<S> {
 struct Connections {
     tasks: JoinSet<()>,
     live: Arc<LiveConnections>,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
 }
 
 impl<S: CallService> Acceptor<S> {
@@ -53,7 +61,7 @@ impl<S: CallService> Acceptor<S> {
         hooks: Hooks,
         live: Arc<LiveConnections>,
     ) -> Self {
-        let addresses = Addresses::new(setup.limits.max_connections_per_address);
+        let addresses = Arc::new(Addresses::new(setup.limits.max_connections_per_address));
         let connections = Connections { tasks: JoinSet::new(), live, addresses };
         let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
@@ -112,9 +120,9 @@ impl<S: CallService> Acceptor<S> {
                 },
                 Some(ended) = self.connections.tasks.join_next_with_id() => self.connections.forget(ended),
                 accepted = accept_after(listener, backoff.until), if has_room => match accepted {
-                    Ok((io, peer)) => {
+                    Ok(accepted) => {
                         backoff = Backoff::default();
-                        self.admit(io, peer);
+                        self.admit(accepted);
                     }
                     Err(error) => self.failed(&mut backoff, &error),
                 },
@@ -124,26 +132,25 @@ impl<S: CallService> Acceptor<S> {
     }
 
     /// Starts a connection, unless its address has as many as it may have: then it is closed.
-    fn admit(&mut self, socket: Socket, peer: PeerInfo) {
-        let address = socket.peer_ip();
-        if self.connections.addresses.has_room(address) {
-            let task = self.start(socket, peer);
-            self.connections.addresses.insert(task, address);
-            return;
+    fn admit(&mut self, accepted: Accepted) {
+        let Accepted { socket, peer, proxied } = accepted;
+        let entrance = &self.starter.entrance(&self.connections);
+        // That of a client behind a proxy is not known yet.
+        let address = if proxied == Proxied::No { socket.peer_ip() } else { None };
+        if proxied == Proxied::Untrusted {
+            return entrance.refused(&peer, "it is not from a trusted proxy (Bind::proxy_protocol)");
         }
-        self.connections.live.note_refused();
-        if let Some(line) = self.starter.setup.logs.refusing.admit() {
-            let limit = self.starter.setup.limits.max_connections_per_address;
-            let suppressed = line.suppressed;
-            tracing::warn!(%peer, suppressed, "a connection is closed: its address has {limit} others \
-                (Limits::max_connections_per_address)");
+        if !self.connections.addresses.has_room(address) {
+            return entrance.full(&peer);
         }
+        let task = self.start(socket, peer, proxied == Proxied::Yes);
+        self.connections.addresses.insert(task, address);
     }
 
-    fn start(&mut self, socket: Socket, peer: PeerInfo) -> Id {
+    fn start(&mut self, socket: Socket, peer: PeerInfo, is_proxied: bool) -> Id {
         tracing::debug!(%peer, "connection accepted");
-        if let Some(handshake) = self.starter.hooks.handshake.clone() {
-            return self.start_with(handshake, socket, peer);
+        if is_proxied || self.starter.hooks.handshake.is_some() {
+            return self.start_with_steps(socket, peer, is_proxied);
         }
         let connection = self.starter.connection(socket, peer);
         let (peer, shared) = (Peer::of_connection(&connection, false), Arc::clone(connection.shared()));
@@ -153,18 +160,14 @@ impl<S: CallService> Acceptor<S> {
         id
     }
 
-    /// Starts a connection that begins with a handshake, in its task.
-    fn start_with(&mut self, handshake: Arc<dyn Handshake>, socket: Socket, mut peer: PeerInfo) -> Id {
+    /// Starts a connection that begins with the header of a proxy, a handshake, or both, in its task.
+    fn start_with_steps(&mut self, socket: Socket, mut peer: PeerInfo, is_proxied: bool) -> Id {
         let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
+        let entrance = starter.entrance(&self.connections);
         let stopping = self.stopping.clone();
         let task = self.connections.tasks.spawn(async move {
-            let limit = starter.setup.limits.handshake_timeout;
-            let shaken = shake(&*handshake, limit, socket, &mut peer);
-            let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
-            let io = match shaken {
-                Ok(io) => io,
-                Err(error) => return note_failure(&peer, error),
-            };
+            let entering = entrance.enter(socket, &mut peer, is_proxied);
+            let Some(Some(io)) = stopping.run_until_cancelled(entering).await else { return };
             let connection = starter.connection(io, peer);
             let peer = Peer::of_connection(&connection, false);
             live.insert(tokio::task::id(), Arc::clone(connection.shared()));
@@ -191,7 +194,82 @@ impl<S: CallService> Acceptor<S> {
     }
 }
 
+/// What a connection passes before its session.
+struct Entrance {
+    limit: Duration,
+    handshake: Option<Arc<dyn Handshake>>,
+    addresses: Arc<Addresses>,
+    live: Arc<LiveConnections>,
+    logs: Arc<SharedLogs>,
+}
+
+impl Entrance {
+    /// Reads the header of a proxy if there is to be one, then does the handshake. Returns the transport; `None` if the
+    /// connection is to be closed.
+    async fn enter(&self, mut socket: Socket, peer: &mut PeerInfo, is_proxied: bool) -> Option<BoxIo> {
+        if is_proxied && !self.take_address(&mut socket, peer).await {
+            return None;
+        }
+        let Some(handshake) = &self.handshake else { return Some(Box::new(socket)) };
+        match shake(&**handshake, self.limit, socket, peer).await {
+            Ok(io) => Some(io),
+            Err(error) => {
+                note_failure(peer, error);
+                None
+            }
+        }
+    }
+
+    /// Sets the address of the peer to that in the header. Returns whether the connection may go on.
+    async fn take_address(&self, socket: &mut Socket, peer: &mut PeerInfo) -> bool {
+        let (client, known) = match timer::within(self.limit, read_header(socket)).await {
+            Some(Ok(Some(client))) => (Some(client.ip()), Some(client)),
+            Some(Ok(None)) => (socket.peer_ip(), None),
+            Some(Err(error)) => {
+                self.refused(peer, &error.to_string());
+                return false;
+            }
+            None => {
+                let limit = self.limit;
+                self.refused(peer, &format!("no PROXY header within {limit:?} (Limits::handshake_timeout)"));
+                return false;
+            }
+        };
+        if let Some(client) = known {
+            peer.set_address(Address::from(client).to_string());
+        }
+        let has_room = client.is_none_or(|client| self.addresses.try_insert(tokio::task::id(), client));
+        if !has_room {
+            self.full(peer);
+        }
+        has_room
+    }
+
+    fn full(&self, peer: &PeerInfo) {
+        let limit = self.addresses.limit();
+        self.refused(peer, &format!("its address has {limit} others (Limits::max_connections_per_address)"));
+    }
+
+    /// Counts a connection that is closed without a session, and says why.
+    fn refused(&self, peer: &PeerInfo, reason: &str) {
+        self.live.note_refused();
+        if let Some(line) = self.logs.refusing.admit() {
+            tracing::warn!(%peer, suppressed = line.suppressed, "a connection is closed: {reason}");
+        }
+    }
+}
+
 impl<S: CallService> Starter<S> {
+    fn entrance(&self, connections: &Connections) -> Entrance {
+        Entrance {
+            limit: self.setup.limits.handshake_timeout,
+            handshake: self.hooks.handshake.clone(),
+            addresses: Arc::clone(&connections.addresses),
+            live: Arc::clone(&connections.live),
+            logs: Arc::clone(&self.setup.logs),
+        }
+    }
+
     fn connection<T>(&self, io: T, peer: PeerInfo) -> Connection<T, S>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -219,7 +297,7 @@ fn note_failure(peer: &PeerInfo, error: BoxError) {
 }
 
 /// Takes the next connection, not before a time. Cancel safe.
-async fn accept_after(listener: &impl Accept, time: Option<Instant>) -> io::Result<(Socket, PeerInfo)> {
+async fn accept_after(listener: &impl Accept, time: Option<Instant>) -> io::Result<Accepted> {
     if let Some(time) = time {
         sleep_until(time).await;
     }
@@ -314,9 +392,10 @@ mod tests {
     }
 
     impl Accept for Failing {
-        async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
+        async fn accept(&self) -> io::Result<Accepted> {
             if let Some(socket) = self.sockets.lock().await.recv().await {
-                return Ok((Socket::Unix(socket), PeerInfo::default()));
+                let (socket, peer) = (Socket::Unix(socket), PeerInfo::default());
+                return Ok(Accepted { socket, peer, proxied: Proxied::No });
             }
             if self.note_failure() >= 100 {
                 std::future::pending::<()>().await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     BoxError, PeerInfo, Socket,
     support::{panics::CatchUnwind, timer},
-    transport::connector::BoxIo,
+    transport::connector::{BoxIo, Io},
 };
 
 /// A step of a server between accepting a socket and starting its session: TLS, a token, the credentials of a Unix
@@ -17,6 +17,21 @@ use crate::{
 /// from `tls.get_ref().1.peer_certificates()`, and returns `Ok(Box::new(tls))`. The connecting side does its part of the
 /// handshake first, then passes the transport to [`PeerBuilder::client`](crate::PeerBuilder::client), or returns it
 /// from a [`Connector`](crate::reconnect::Connector) of a [`Reconnect`](crate::Reconnect).
+///
+/// A closure is a handshake, too: it gets the socket and the [`PeerInfo`] by value, and returns a future of the transport
+/// and the `PeerInfo` to use.
+///
+/// ```
+/// use muxado_rpc::{BoxError, PeerInfo, Server, Socket};
+///
+/// let server = Server::builder().handshake(|socket: Socket, peer: PeerInfo| async move {
+///     match &socket {
+///         Socket::Tcp(tcp) if !tcp.peer_addr()?.ip().is_loopback() => Err(BoxError::from("not from here")),
+///         _ => Ok((socket, peer.with_identity("local"))),
+///     }
+/// });
+/// # let _ = server;
+/// ```
 ///
 /// ```
 /// use muxado_rpc::{BoxError, BoxIo, Handshake, PeerInfo, Server, Socket};
@@ -55,6 +70,21 @@ pub trait Handshake: Send + Sync + 'static {
     ///
     /// An error ends this connection only. It is logged, as a panic is, and the peer sees the socket close.
     async fn accept(&self, socket: Socket, peer: &mut PeerInfo) -> Result<BoxIo, BoxError>;
+}
+
+#[async_trait]
+impl<F, Fut, T, E> Handshake for F
+where
+    F: Fn(Socket, PeerInfo) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(T, PeerInfo), E>> + Send,
+    T: Io + 'static,
+    E: Into<BoxError>,
+{
+    async fn accept(&self, socket: Socket, peer: &mut PeerInfo) -> Result<BoxIo, BoxError> {
+        let (io, known) = self(socket, peer.clone()).await.map_err(Into::into)?;
+        *peer = known;
+        Ok(Box::new(io))
+    }
 }
 
 /// Runs a handshake within `limit`. Returns the transport, or why there is none.

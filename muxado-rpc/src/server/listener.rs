@@ -1,12 +1,22 @@
 //! Listening sockets.
 
-use std::io;
+use std::{
+    future::poll_fn,
+    io,
+    net::IpAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use tokio::net::TcpListener;
 
+use super::{bind::Bind, proxy_protocol::Network};
+#[cfg(unix)]
+use crate::UnixCredentials;
 use crate::{
-    Address, PeerInfo, Socket,
-    transport::{address::AddressKind, socket::configure},
+    Address, AddressError, PeerInfo, Socket,
+    transport::{address::AddressKind, target::AddressFailure, tcp},
 };
 
 /// A source of connections.
@@ -16,50 +26,139 @@ pub(super) trait Accept: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// When the future is dropped no connection is lost.
-    fn accept(&self) -> impl Future<Output = io::Result<(Socket, PeerInfo)>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<Accepted>> + Send;
 }
 
-/// A listening socket of either kind.
-pub(super) enum Listener {
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) socket: Socket,
+    pub(super) peer: PeerInfo,
+    pub(super) proxied: Proxied,
+}
+
+/// Whether a connection begins with a header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proxied {
+    No,
+    Yes,
+    /// It should, but comes from somebody whose header is not believed.
+    Untrusted,
+}
+
+/// All sockets of a server, which take turns.
+pub(super) struct Listeners {
+    all: Vec<Listener>,
+    /// The one that is asked first.
+    next: AtomicUsize,
+}
+
+/// A listening socket of any kind.
+struct Listener {
+    kind: Kind,
+    address: Address,
+    tcp_keepalive: Option<Duration>,
+    /// Whose headers of the PROXY protocol are believed; `None` if there are no such headers.
+    proxies: Option<Vec<Network>>,
+}
+
+enum Kind {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(unix::Listener),
 }
 
-impl Listener {
-    pub(super) async fn bind(address: &Address) -> io::Result<Self> {
-        match address.kind() {
-            AddressKind::Tcp(host) => Ok(Self::Tcp(TcpListener::bind(host).await?)),
-            #[cfg(unix)]
-            AddressKind::Unix(path) => Ok(Self::Unix(unix::Listener::bind(path).await?)),
-            #[cfg(not(unix))]
-            AddressKind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+/// Why a server does not listen.
+pub(super) enum BindError {
+    Address(AddressError),
+    Failed(Vec<AddressFailure>),
+}
+
+impl Listeners {
+    /// Binds to all addresses, or to none.
+    pub(super) async fn bind(binds: Vec<Bind>, tcp_keepalive: Option<Duration>) -> Result<Self, BindError> {
+        let (mut all, mut failures) = (Vec::new(), Vec::new());
+        for bind in binds {
+            let address = bind.address.map_err(BindError::Address)?;
+            match Listener::bind(&address, bind.mode, tcp_keepalive).await {
+                Ok(listener) => all.push(Listener { proxies: bind.proxies, ..listener }),
+                Err(source) => failures.push(AddressFailure::new(address.to_string(), source)),
+            }
+        }
+        if failures.is_empty() {
+            Ok(Self { all, next: AtomicUsize::new(0) })
+        } else {
+            Err(BindError::Failed(failures))
         }
     }
 
-    pub(super) fn local_address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(listener) => Ok(listener.local_addr()?.into()),
-            #[cfg(unix)]
-            Self::Unix(listener) => Ok(Address::unix(listener.path())),
+    /// Returns where the sockets listen, in the order in which they were asked for.
+    pub(super) fn local_addresses(&self) -> Vec<Address> {
+        self.all.iter().map(|listener| listener.address.clone()).collect()
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let (first, count) = (self.next.load(Ordering::Relaxed), self.all.len());
+        for step in 0..count {
+            let at = first.wrapping_add(step) % count;
+            if let Poll::Ready(accepted) = self.all[at].poll_accept(cx) {
+                self.next.store(at + 1, Ordering::Relaxed);
+                return Poll::Ready(accepted);
+            }
         }
+        Poll::Pending
     }
 }
 
-impl Accept for Listener {
-    async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, from) = listener.accept().await?;
-                configure(&stream);
-                Ok((Socket::Tcp(stream), PeerInfo::new(Address::from(from).to_string())))
+impl Accept for Listeners {
+    async fn accept(&self) -> io::Result<Accepted> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+}
+
+impl Listener {
+    async fn bind(address: &Address, mode: Option<u32>, tcp_keepalive: Option<Duration>) -> io::Result<Self> {
+        let refused = |problem: &str| Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+        let (kind, address) = match address.kind() {
+            AddressKind::Tcp(_) if mode.is_some() => return refused("Bind::mode is for Unix sockets"),
+            AddressKind::Tcp(host) => {
+                let listener = TcpListener::bind(host).await?;
+                let bound = listener.local_addr()?.into();
+                (Kind::Tcp(listener), bound)
             }
             #[cfg(unix)]
-            Self::Unix(listener) => {
-                let stream = listener.accept().await?;
-                let address = Address::unix(listener.path());
-                Ok((Socket::Unix(stream), PeerInfo::new(address.to_string())))
+            AddressKind::Unix(path) => (Kind::Unix(unix::Listener::bind(path, mode).await?), address.clone()),
+            #[cfg(not(unix))]
+            AddressKind::Unix(_) => return refused("this system has no Unix sockets"),
+            AddressKind::Exec(..) => return refused("a child process can only be connected to"),
+        };
+        Ok(Self { kind, address, tcp_keepalive, proxies: None })
+    }
+
+    /// Takes the next connection. An error says which socket has failed.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let failed = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.address));
+        Poll::Ready(match &self.kind {
+            Kind::Tcp(listener) => ready!(listener.poll_accept(cx)).map_err(failed).map(|(stream, from)| {
+                tcp::configure(&stream, self.tcp_keepalive);
+                let peer = PeerInfo::new(Address::from(from).to_string());
+                Accepted { socket: Socket::Tcp(stream), peer, proxied: self.proxied(Some(from.ip())) }
+            }),
+            #[cfg(unix)]
+            Kind::Unix(listener) => ready!(listener.poll_accept(cx)).map_err(failed).map(|stream| {
+                let peer =
+                    PeerInfo::new(self.address.to_string()).with_credentials(UnixCredentials::of(&stream));
+                Accepted { socket: Socket::Unix(stream), peer, proxied: self.proxied(None) }
+            }),
+        })
+    }
+
+    fn proxied(&self, from: Option<IpAddr>) -> Proxied {
+        match (&self.proxies, from) {
+            (None, _) => Proxied::No,
+            (Some(known), Some(from)) if !known.iter().any(|network| network.contains(from)) => {
+                Proxied::Untrusted
             }
+            (Some(_), _) => Proxied::Yes,
         }
     }
 }
@@ -69,6 +168,7 @@ mod unix {
     use std::{
         io,
         path::{Path, PathBuf},
+        task::{Context, Poll},
     };
 
     use tokio::net::{UnixListener, UnixStream};
@@ -76,7 +176,7 @@ mod unix {
     use crate::transport::socket_file::{self, OwnFile};
 
     /// A Unix socket whose file goes with it.
-    pub(in crate::server) struct Listener {
+    pub(super) struct Listener {
         listener: UnixListener,
         path: PathBuf,
         file: Option<OwnFile>,
@@ -84,17 +184,13 @@ mod unix {
 
     impl Listener {
         /// Binds. A socket that no process has open any more is replaced.
-        pub(super) async fn bind(path: &Path) -> io::Result<Self> {
-            let listener = socket_file::bind(path).await?;
+        pub(super) async fn bind(path: &Path, mode: Option<u32>) -> io::Result<Self> {
+            let listener = socket_file::bind(path, mode).await?;
             Ok(Self { listener, path: path.to_owned(), file: OwnFile::just_bound(path) })
         }
 
-        pub(super) fn path(&self) -> &Path {
-            &self.path
-        }
-
-        pub(super) async fn accept(&self) -> io::Result<UnixStream> {
-            Ok(self.listener.accept().await?.0)
+        pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
+            self.listener.poll_accept(cx).map_ok(|(stream, _)| stream)
         }
     }
 
@@ -114,12 +210,17 @@ mod tests {
 
     #[tokio::test]
     async fn both_ends_of_a_tcp_connection_delay_no_small_messages_and_notice_that_the_other_is_gone() {
-        let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_address().unwrap();
-        let (connected, accepted) = tokio::join!(Socket::connect(&address), listener.accept());
-        for end in [connected.unwrap(), accepted.unwrap().0] {
-            let Socket::Tcp(stream) = end else { panic!("not TCP") };
-            assert!(stream.nodelay().unwrap() && socket2::SockRef::from(&stream).keepalive().unwrap());
+        let keepalive = Some(tcp::DEFAULT_KEEPALIVE);
+        let Ok(listener) = Listeners::bind(vec![Bind::to("tcp://127.0.0.1:0")], keepalive).await else {
+            panic!("cannot bind")
+        };
+        let address = listener.local_addresses()[0].socket_addr().unwrap().to_string();
+        let (connected, accepted) = tokio::join!(tcp::connect(&address, keepalive, None), listener.accept());
+        let Socket::Tcp(accepted) = accepted.unwrap().socket else { panic!("not TCP") };
+        for stream in [connected.unwrap(), accepted] {
+            let socket = socket2::SockRef::from(&stream);
+            assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
         }
     }
 }

@@ -2,16 +2,26 @@
 
 use std::{
     convert::Infallible,
+    ffi::OsString,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-/// The address of a server: `tcp://host:port` or `unix:///path`.
+use crate::transport::words;
+
+/// The address of a server, as text: how it is reached, and where it is.
+///
+/// | text | what |
+/// |---|---|
+/// | `tcp://host:port` | TCP; the host is a name, an IPv4 address, or an IPv6 address in brackets |
+/// | `unix:///path` | a Unix socket by its file; a path without the first `/` is relative |
+/// | `unix:@name` | a Unix socket by a name that is in no file system (Linux) |
+/// | `exec:program args` | a child process that serves on its standard input and output; to connect to only |
 ///
 /// [`Server::local_addr`](crate::Server::local_addr) returns one. Methods that take an address accept an `Address`,
-/// a reference to one, or text, which they parse.
+/// a reference to one, a [`SocketAddr`], or text, which they parse.
 ///
 /// ```
 /// use muxado_rpc::Address;
@@ -22,6 +32,9 @@ use std::{
 ///
 /// let unix: Address = "unix:///run/app.sock".parse()?;
 /// assert_eq!(unix.path().unwrap().to_str(), Some("/run/app.sock"));
+///
+/// let child: Address = "exec:/usr/lib/app/plugin --name 'a b'".parse()?;
+/// assert_eq!(child, Address::exec("/usr/lib/app/plugin", ["--name", "a b"]));
 /// # Ok::<_, muxado_rpc::AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +47,10 @@ pub struct Address {
 pub(crate) enum AddressKind {
     /// Host, which may be a name, and port.
     Tcp(String),
-    /// Path of a socket.
+    /// Path of a socket. One that begins with a zero byte is the name of an abstract socket.
     Unix(PathBuf),
+    /// A program, and what is passed to it.
+    Exec(String, Vec<String>),
 }
 
 impl Address {
@@ -44,20 +59,26 @@ impl Address {
         Self { kind: AddressKind::Unix(path.into()) }
     }
 
-    /// Returns the IP address and port of a `tcp://` address. `None` for a host that is given by name, and for a
-    /// Unix socket.
+    /// Creates the address of a child process: the program, which is looked for in `PATH` if it has no `/`, and its
+    /// arguments. No shell is involved.
+    pub fn exec(program: impl Into<String>, args: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self { kind: AddressKind::Exec(program.into(), args.into_iter().map(Into::into).collect()) }
+    }
+
+    /// Returns the IP address and port of a `tcp://` address. `None` for a host that is given by name, and for other
+    /// schemes.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             AddressKind::Tcp(host) => host.parse().ok(),
-            AddressKind::Unix(_) => None,
+            AddressKind::Unix(_) | AddressKind::Exec(..) => None,
         }
     }
 
-    /// Returns the path of a `unix://` address.
+    /// Returns the path of a `unix://` address. `None` for the name of an abstract socket, and for other schemes.
     pub fn path(&self) -> Option<&Path> {
         match &self.kind {
-            AddressKind::Tcp(_) => None,
-            AddressKind::Unix(path) => Some(path),
+            AddressKind::Unix(path) if abstract_name(path).is_none() => Some(path),
+            AddressKind::Tcp(_) | AddressKind::Unix(_) | AddressKind::Exec(..) => None,
         }
     }
 
@@ -66,33 +87,80 @@ impl Address {
     }
 }
 
+/// Returns the name of an abstract socket, without the zero byte; `None` for the path of a file.
+fn abstract_name(path: &Path) -> Option<&str> {
+    path.to_str()?.strip_prefix('\0')
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(address: &str) -> Result<Self, AddressError> {
-        let wrong = |problem| AddressError { address: address.to_owned(), problem };
-        match address.split_once("://") {
-            Some(("tcp", host)) => match host.trim_end_matches('/').rsplit_once(':') {
-                Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
-                    Ok(Self { kind: AddressKind::Tcp(host.trim_end_matches('/').to_owned()) })
-                }
-                _ => Err(wrong("it needs a host and a port")),
-            },
-            Some(("unix", "")) => Err(wrong("it needs a path")),
-            Some(("unix", path)) => Ok(Self::unix(path)),
-            Some(_) => Err(wrong("its scheme is not known")),
-            None => Err(wrong("it has no scheme")),
-        }
+        let wrong = |problem| AddressError { address: address.to_owned(), problem, usage: USAGE };
+        let known = |scheme: &&str| !scheme.contains("://");
+        let kind = match address
+            .split_once(':')
+            .map(|(scheme, rest)| (scheme, rest.strip_prefix("//").unwrap_or(rest)))
+        {
+            Some(("unix", rest)) => unix(address, rest),
+            Some(("exec", _)) => exec(&address["exec:".len()..]),
+            Some(("tcp", rest)) if address.starts_with("tcp://") => tcp(rest),
+            Some((scheme, _)) if address[scheme.len()..].starts_with("://") && known(&scheme) => {
+                Err("its scheme is not known")
+            }
+            _ => Err("it has no scheme"),
+        };
+        kind.map(|kind| Self { kind }).map_err(wrong)
     }
 }
 
-/// Prints the address as it is parsed: `tcp://host:port` or `unix:///path`.
+fn tcp(host: &str) -> Result<AddressKind, &'static str> {
+    let host = host.trim_end_matches('/');
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(AddressKind::Tcp(host.to_owned()))
+        }
+        _ => Err("it needs a host and a port"),
+    }
+}
+
+fn unix(address: &str, path: &str) -> Result<AddressKind, &'static str> {
+    let is_url = address.starts_with("unix://");
+    match path.strip_prefix('@') {
+        Some(_) if is_url => {
+            Err("the name of an abstract socket is written unix:@name, a file unix://./@name")
+        }
+        Some("") => Err("it needs a name"),
+        Some(name) => Ok(AddressKind::Unix(OsString::from(format!("\0{name}")).into())),
+        None if path.is_empty() => Err("it needs a path"),
+        None => Ok(AddressKind::Unix(path.into())),
+    }
+}
+
+fn exec(line: &str) -> Result<AddressKind, &'static str> {
+    let mut words = words::split(line)?.into_iter();
+    match words.next() {
+        Some(program) if !program.is_empty() => Ok(AddressKind::Exec(program, words.collect())),
+        _ => Err("it needs a program"),
+    }
+}
+
+/// Prints the address as it is parsed.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            AddressKind::Tcp(host) => f.pad(&format!("tcp://{host}")),
-            AddressKind::Unix(path) => f.pad(&format!("unix://{}", path.display())),
-        }
+        let text = match &self.kind {
+            AddressKind::Tcp(host) => format!("tcp://{host}"),
+            AddressKind::Unix(path) => match abstract_name(path) {
+                Some(name) => format!("unix:@{name}"),
+                None if path.to_string_lossy().starts_with('@') => format!("unix://./{}", path.display()),
+                None => format!("unix://{}", path.display()),
+            },
+            AddressKind::Exec(program, args) => {
+                let words = std::iter::once(program).chain(args);
+                format!("exec:{}", words::join(words.map(String::as_str)))
+            }
+        };
+        f.pad(&text)
     }
 }
 
@@ -134,10 +202,21 @@ impl TryFrom<&String> for Address {
 
 /// The error of a text that is not a valid [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address:?} is not a valid address: {problem}; use tcp://host:port or unix:///path")]
+#[error("{address:?} is not a valid address: {problem}; use {usage}")]
 pub struct AddressError {
     address: String,
     problem: &'static str,
+    usage: &'static str,
+}
+
+/// What an address may be.
+const USAGE: &str = "tcp://host:port, unix:///path, unix:@name or exec:program args";
+
+impl AddressError {
+    /// The error of a text that is not even meant as the address of a server.
+    pub(crate) const fn other(address: String, problem: &'static str, usage: &'static str) -> Self {
+        Self { address, problem, usage }
+    }
 }
 
 impl From<Infallible> for AddressError {
@@ -152,7 +231,16 @@ mod tests {
 
     #[test]
     fn addresses_parse_and_print() {
-        for text in ["tcp://127.0.0.1:7000", "tcp://[::1]:0", "tcp://example.org:80", "unix:///tmp/x.sock"] {
+        for text in [
+            "tcp://127.0.0.1:7000",
+            "tcp://[::1]:0",
+            "tcp://example.org:80",
+            "unix:///tmp/x.sock",
+            "unix:@muxado",
+            "unix://relative",
+            "exec:plugin",
+            "exec:/bin/plugin --name 'a b' 'it\'\\\'\'s' ''",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
     }
@@ -167,6 +255,13 @@ mod tests {
         let unix = of("unix:///tmp/x.sock");
         assert_eq!((unix.socket_addr(), unix.path()), (None, Some(Path::new("/tmp/x.sock"))));
         assert_eq!(unix, Address::unix("/tmp/x.sock"));
+        assert_eq!(unix, of("unix:/tmp/x.sock"));
+        assert_eq!(
+            (of("unix:@x").path(), of("exec:x").path(), of("exec:x").socket_addr()),
+            (None, None, None)
+        );
+        assert_eq!(of("exec:a  \"b c\" d\\ e"), Address::exec("a", ["b c", "d e"]));
+        assert_eq!(Address::unix("@x").to_string().parse::<Address>().unwrap(), of("unix://./@x"));
     }
 
     #[test]
@@ -178,6 +273,11 @@ mod tests {
             ("tcp://a:99999", "a port"),
             ("http://a:80", "not known"),
             ("unix://", "a path"),
+            ("unix:@", "a name"),
+            ("unix://@name", "unix:@name"),
+            ("exec:", "a program"),
+            ("exec:'' a", "a program"),
+            ("exec:a 'b", "a quote"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains(text), "{error}");

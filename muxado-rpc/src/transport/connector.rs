@@ -5,8 +5,6 @@ use std::{fmt, io};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Address, Socket};
-
 /// A transport: anything that reads and writes bytes. Implemented for all types that meet the bounds.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -15,10 +13,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// A boxed transport.
 pub type BoxIo = Box<dyn Io>;
 
-/// Makes transports to one place, for [`ReconnectBuilder::connector`]: TLS, a tunnel, a pipe to a child process.
+/// Makes transports to one place, for [`ReconnectBuilder::connector`] and [`connect`](crate::connect): a tunnel, a proxy,
+/// a [`ChildProcess`](crate::ChildProcess) with an environment of its own.
 ///
-/// A closure that returns a future of `io::Result<T>`, for any transport `T`, is a connector. For `tcp://` and
-/// `unix://`, use [`ReconnectBuilder::address`](crate::reconnect::ReconnectBuilder::address).
+/// A closure that returns a future of `io::Result<T>`, for any transport `T`, is a connector. For what has an
+/// [`Address`](crate::Address), use [`ReconnectBuilder::address`](crate::reconnect::ReconnectBuilder::address).
 ///
 /// [`ReconnectBuilder::connector`]: crate::reconnect::ReconnectBuilder::connector
 ///
@@ -65,29 +64,6 @@ where
 {
     async fn connect(&self) -> io::Result<BoxIo> {
         Ok(Box::new(self().await?))
-    }
-}
-
-/// Connects to an address.
-pub(crate) struct Dial {
-    address: Address,
-    text: String,
-}
-
-impl Dial {
-    pub(crate) fn new(address: Address) -> Self {
-        Self { text: address.to_string(), address }
-    }
-}
-
-#[async_trait]
-impl Connector for Dial {
-    async fn connect(&self) -> io::Result<BoxIo> {
-        Ok(Box::new(Socket::connect(&self.address).await?))
-    }
-
-    fn address(&self) -> Option<&str> {
-        Some(&self.text)
     }
 }
 

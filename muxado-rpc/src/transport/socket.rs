@@ -5,16 +5,12 @@ use std::{
     net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-
-use crate::transport::address::{Address, AddressKind};
 
 /// A TCP or Unix socket, as a [`Handshake`](crate::Handshake) gets it.
 ///
@@ -40,20 +36,6 @@ pub enum Socket {
 }
 
 impl Socket {
-    pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
-        match address.kind() {
-            AddressKind::Tcp(host) => {
-                let stream = TcpStream::connect(host).await?;
-                configure(&stream);
-                Ok(Self::Tcp(stream))
-            }
-            #[cfg(unix)]
-            AddressKind::Unix(path) => Ok(Self::Unix(crate::transport::socket_file::connect(path).await?)),
-            #[cfg(not(unix))]
-            AddressKind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
     /// Returns the address of the other end: that of TCP, while the connection has not failed.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
@@ -63,23 +45,6 @@ impl Socket {
         }
     }
 }
-
-/// Has small messages not wait for acknowledgements, and the system find out about peers that are gone.
-///
-/// Heartbeats find a dead peer sooner. Keepalive is for connections without them, and for those that have not begun
-/// their session: it needs nothing of the peer but a system that is up.
-pub(crate) fn configure(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME);
-    let set = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
-    if let Err(error) = set {
-        // The socket is broken already; its first read says so better.
-        tracing::debug!("cannot set TCP_NODELAY and SO_KEEPALIVE: {error}");
-    }
-}
-
-/// How long a connection is silent before the system asks whether the peer is there. How often it asks then, some ten
-/// times in ten minutes, is the system's setting.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -1,11 +1,11 @@
 //! Unix sockets as files: binding, replacing dead sockets, removing, and errors that say what is at the path.
 
 use std::{
-    fs::{self, DirBuilder, FileType, Metadata},
+    fs::{self, DirBuilder, FileType, Metadata, Permissions},
     io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, FileTypeExt, MetadataExt},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixDatagram,
     },
     path::{Path, PathBuf, absolute},
@@ -16,27 +16,52 @@ use std::{
     },
 };
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-/// Binds a listening socket to `path`, in place of a socket that no process has open any more.
+/// Binds a listening socket to `path`, in place of a socket that no process has open any more. Its file has the
+/// permissions of `mode` before anybody can connect, or those that the system gives it.
 ///
 /// # Errors
 ///
 /// Returns `AddrInUse` if anything else is at the path, which is left as it is; the text says what. Other errors are
 /// those of the system.
-pub(crate) async fn bind(path: &Path) -> io::Result<UnixListener> {
+pub(crate) async fn bind(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     for _ in 0..ATTEMPTS {
-        match UnixListener::bind(path) {
+        let socket = UnixSocket::new_stream()?;
+        match socket.bind(path) {
             // An abstract name has no file.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_abstract(path) => {
                 clear(path).await?;
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(unusable(path, error)),
-            bound => return bound,
+            Err(error) => return Err(error),
+            Ok(()) => return open(socket, path, mode),
         }
     }
     Err(in_use(format!("{} is bound by other processes again and again", path.display())))
 }
+
+/// Lets a bound socket listen, once its file has its permissions. If that fails the file is removed.
+fn open(socket: UnixSocket, path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    let file = OwnFile::just_bound(path);
+    let permitted = match (mode, &file) {
+        (None, _) => Ok(()),
+        (Some(mode), Some(_)) => fs::set_permissions(path, Permissions::from_mode(mode)),
+        (Some(_), None) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "an abstract socket has no file, and no mode"))
+        }
+    };
+    if let Err(error) = permitted {
+        if let Some(Err(error)) = file.as_ref().map(OwnFile::remove) {
+            tracing::debug!("{} is left: {error}", path.display());
+        }
+        return Err(error);
+    }
+    socket.listen(BACKLOG)
+}
+
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 1024;
 
 /// How often to bind when each time somebody else was faster, and was gone again when looked at.
 const ATTEMPTS: usize = 16;

@@ -9,8 +9,10 @@ use super::{
     pool::{Pool, Settings},
     slot::Slot,
 };
-use crate::transport::connector::Dial;
-use crate::{Address, AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router};
+use crate::{
+    Address, AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router,
+    transport::target::Target,
+};
 
 /// Configures a [`Reconnect`]: addresses, pauses, retries and the settings of its connections.
 ///
@@ -37,7 +39,7 @@ use crate::{Address, AddressError, Backoff, CallService, Peer, PeerBuilder, Regi
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ReconnectBuilder<L = Identity> {
-    targets: Result<Vec<Arc<dyn Connector>>, AddressError>,
+    targets: Result<Vec<Target>, AddressError>,
     peer: PeerBuilder<L>,
     settings: Settings,
 }
@@ -57,13 +59,14 @@ impl ReconnectBuilder {
 }
 
 impl<L> ReconnectBuilder<L> {
-    /// Adds an address to connect to, `tcp://host:port` or `unix:///path`.
+    /// Adds an [`Address`] to connect to, such as `tcp://host:port`, `unix:///path` or `exec:program args`.
     ///
-    /// Several addresses are tried in turn, with a pause when all have failed. If an address is not valid,
+    /// Several addresses are tried in turn, with a pause when all have failed. All addresses of one name are tried side
+    /// by side, as [`PeerBuilder::connect`] does, and TCP connections have the same options. If an address is not valid,
     /// [`build`](Self::build) fails.
     pub fn address(mut self, address: impl TryInto<Address, Error: Into<AddressError>>) -> Self {
         self.targets = self.targets.and_then(|mut targets| {
-            targets.push(Arc::new(Dial::new(address.try_into().map_err(Into::into)?)));
+            targets.push(Target::Address(address.try_into().map_err(Into::into)?));
             Ok(targets)
         });
         self
@@ -83,7 +86,7 @@ impl<L> ReconnectBuilder<L> {
     /// ```
     pub fn connector(mut self, connector: impl Connector) -> Self {
         if let Ok(targets) = &mut self.targets {
-            targets.push(Arc::new(connector));
+            targets.push(Target::Connector(Arc::new(connector)));
         }
         self
     }
@@ -157,7 +160,7 @@ where
     ///
     /// Panics outside a tokio runtime.
     pub fn build(self) -> Result<Reconnect, ReconnectError> {
-        let targets: Arc<[Arc<dyn Connector>]> = self.targets?.into();
+        let targets: Arc<[Target]> = self.targets?.into();
         if targets.is_empty() {
             return Err(ReconnectError::NoAddress);
         }

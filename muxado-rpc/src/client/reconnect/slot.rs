@@ -9,16 +9,19 @@ use tokio::{
 };
 
 use super::{
-    Connector, State,
+    State,
     pool::{Live, Pool},
 };
-use crate::transport::connector::BoxIo;
 use crate::{
-    CallService, ConnectError, Peer, PeerInfo,
-    connection::peer::Prepared,
+    CallService, ConnectError, Peer,
+    connection::peer::{Prepared, info_of},
     support::{
         panics::{self, CatchUnwind},
         timer,
+    },
+    transport::{
+        dial::{DialOptions, Dialed},
+        target::{AddressFailure, Target},
     },
 };
 
@@ -27,9 +30,11 @@ pub(super) struct Slot<S> {
     index: usize,
     pool: Arc<Pool>,
     peers: Prepared<S>,
-    targets: Arc<[Arc<dyn Connector>]>,
+    targets: Arc<[Target]>,
     /// The target of the next attempt.
     target: usize,
+    /// What became of the targets since the last pause.
+    failed: Vec<AddressFailure>,
     /// Attempts since the last connection that was of use.
     failures: u32,
     /// Connections that only finish what is under way.
@@ -37,14 +42,9 @@ pub(super) struct Slot<S> {
 }
 
 impl<S: CallService> Slot<S> {
-    pub(super) fn new(
-        index: usize,
-        pool: Arc<Pool>,
-        peers: Prepared<S>,
-        targets: Arc<[Arc<dyn Connector>]>,
-    ) -> Self {
+    pub(super) fn new(index: usize, pool: Arc<Pool>, peers: Prepared<S>, targets: Arc<[Target]>) -> Self {
         let target = index % targets.len();
-        Self { index, pool, peers, targets, target, failures: 0, retired: JoinSet::new() }
+        Self { index, pool, peers, targets, target, failed: Vec::new(), failures: 0, retired: JoinSet::new() }
     }
 
     /// Keeps a connection until there is to be none any more.
@@ -63,10 +63,11 @@ impl<S: CallService> Slot<S> {
             // chance.
             let was_of_use = live.has_answered() || begin.elapsed() >= OF_USE_AFTER;
             self.failures = if was_of_use { 0 } else { self.failures.saturating_add(1) };
+            self.failed.clear();
             if self.failures > 1 {
                 let source = io::Error::other("the connection ended before it was of use");
-                self.pause_after(ConnectError::Io { address: live.peer.peer_info().to_string(), source })
-                    .await;
+                self.failed.push(AddressFailure::new(live.peer.peer_info().to_string(), source));
+                self.pause_after_round().await;
             }
             self.retire(live);
         }
@@ -76,29 +77,29 @@ impl<S: CallService> Slot<S> {
     async fn connect(&mut self) -> Peer {
         loop {
             self.pool.set_state(self.index, State::Connecting { attempt: self.failures.saturating_add(1) });
-            let target = Arc::clone(&self.targets[self.target]);
+            let target = self.targets[self.target].clone();
             // Also after a success: one that goes away is the last to be asked again.
             self.target = (self.target + 1) % self.targets.len();
             match self.attempt(&target).await {
                 Ok(peer) => return peer,
                 Err(source) => {
                     self.failures = self.failures.saturating_add(1);
-                    let address = address_of(&*target).unwrap_or_else(|| "the peer".to_owned());
-                    self.pause_after(ConnectError::Io { address, source }).await;
+                    self.failed.push(AddressFailure::new(target.name(), source));
+                    self.pause_after_round().await;
                 }
             }
         }
     }
 
-    async fn attempt(&mut self, target: &Arc<dyn Connector>) -> io::Result<Peer> {
+    async fn attempt(&mut self, target: &Target) -> io::Result<Peer> {
         let limit = self.pool.settings.connect_timeout;
         let peers = self.peers.clone();
-        let target = Arc::clone(target);
+        let target = target.clone();
         let connecting = CatchUnwind::new(None, async move {
-            let io = dial(Arc::clone(&target)).await?;
-            let info = address_of(&*target).map_or_else(PeerInfo::default, PeerInfo::new);
+            let dialed = dial(target.clone(), peers.dialing().clone(), limit).await?;
+            let info = info_of(&target, &dialed);
             let heartbeat = peers.heartbeat();
-            let peer = peers.start(Side::Client, io, info);
+            let peer = peers.start(Side::Client, dialed.io, info);
             see_alive(&peer, heartbeat).await?;
             Ok(peer)
         });
@@ -113,10 +114,13 @@ impl<S: CallService> Slot<S> {
     }
 
     /// Waits, once all targets have failed since the last pause.
-    async fn pause_after(&mut self, error: ConnectError) {
-        tracing::debug!(failures = self.failures, "cannot connect: {error}");
+    async fn pause_after_round(&mut self) {
         let targets = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        if let Some(last) = self.failed.last() {
+            tracing::debug!(failures = self.failures, "cannot connect to {last}");
+        }
         if self.failures.is_multiple_of(targets) {
+            let error = ConnectError::from(std::mem::take(&mut self.failed));
             let delay = self.pool.settings.backoff.pause(self.failures / targets);
             self.pool.set_state(self.index, State::Backoff { delay, error: Arc::new(error) });
             sleep(delay).await;
@@ -144,10 +148,12 @@ impl<S> Drop for Slot<S> {
     }
 }
 
-/// Runs a connector in a task of its own: a panic of its must not end the client.
-async fn dial(target: Arc<dyn Connector>) -> io::Result<BoxIo> {
+/// Connects in a task of its own: a panic of a connector must not end the client.
+async fn dial(target: Target, options: DialOptions, limit: Duration) -> io::Result<Dialed> {
+    // A little before the limit: that error says what became of each address of a name.
+    let deadline = Instant::now().checked_add(limit - (limit / 20).min(DIAL_MARGIN));
     let mut task = JoinSet::new();
-    task.spawn(async move { target.connect().await });
+    task.spawn(async move { target.connect(&options, deadline).await });
     match task.join_next().await {
         Some(Ok(connected)) => connected,
         ended => {
@@ -157,10 +163,8 @@ async fn dial(target: Arc<dyn Connector>) -> io::Result<BoxIo> {
     }
 }
 
-/// The address of a connector, if it has one and says so.
-fn address_of(target: &dyn Connector) -> Option<String> {
-    panics::catch(|| target.address().map(str::to_owned)).ok().flatten()
-}
+/// Between the end of the attempts and that of the whole.
+const DIAL_MARGIN: Duration = Duration::from_millis(100);
 
 fn panicked() -> io::Error {
     io::Error::other("the connector panicked")

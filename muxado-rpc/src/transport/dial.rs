@@ -1,0 +1,69 @@
+//! Connects to an address, whatever its scheme.
+
+use std::{io, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    address::{Address, AddressKind},
+    child::ChildProcess,
+    connector::BoxIo,
+    credentials::UnixCredentials,
+    socket::Socket,
+    tcp,
+};
+
+/// How connections to addresses are made.
+#[derive(Clone, Debug)]
+pub(crate) struct DialOptions {
+    /// For the name, all its addresses, and whatever comes before the session.
+    pub(crate) connect_timeout: Duration,
+    /// How long a TCP connection is silent before the system asks for the peer.
+    pub(crate) tcp_keepalive: Option<Duration>,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10), tcp_keepalive: Some(tcp::DEFAULT_KEEPALIVE) }
+    }
+}
+
+/// A transport, and what is known of who is at its other end.
+pub(crate) struct Dialed {
+    pub(crate) io: BoxIo,
+    pub(crate) credentials: Option<UnixCredentials>,
+}
+
+impl From<BoxIo> for Dialed {
+    fn from(io: BoxIo) -> Self {
+        Self { io, credentials: None }
+    }
+}
+
+/// Connects to an address. A further scheme has its arm here and its kind in [`AddressKind`].
+pub(crate) async fn dial(
+    address: &Address,
+    options: &DialOptions,
+    deadline: Option<Instant>,
+) -> io::Result<Dialed> {
+    match address.kind() {
+        AddressKind::Tcp(host) => {
+            let stream = tcp::connect(host, options.tcp_keepalive, deadline).await?;
+            Ok(Dialed { io: Box::new(Socket::Tcp(stream)), credentials: None })
+        }
+        #[cfg(unix)]
+        AddressKind::Unix(path) => {
+            let stream = super::socket_file::connect(path).await?;
+            let credentials = UnixCredentials::of(&stream);
+            Ok(Dialed { io: Box::new(Socket::Unix(stream)), credentials })
+        }
+        #[cfg(not(unix))]
+        AddressKind::Unix(_) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
+        }
+        AddressKind::Exec(program, args) => {
+            let mut command = tokio::process::Command::new(program);
+            Ok(Dialed { io: Box::new(ChildProcess::spawn(command.args(args))?), credentials: None })
+        }
+    }
+}
