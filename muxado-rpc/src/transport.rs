@@ -1,5 +1,7 @@
 //! What connections run over: addresses, sockets, child processes, connectors.
 
+#[cfg(all(unix, feature = "socket-activation"))]
+pub(crate) mod activation;
 pub(crate) mod address;
 pub(crate) mod child;
 pub(crate) mod connector;

@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use super::{bind::Bind, proxy_protocol::Network};
 #[cfg(unix)]
 use crate::UnixCredentials;
+#[cfg(all(unix, feature = "socket-activation"))]
+use crate::transport::activation::{self, Inherited};
 use crate::{
     Address, AddressError, PeerInfo, Socket,
     transport::{address::AddressKind, target::AddressFailure, tcp},
@@ -67,6 +69,27 @@ enum Kind {
     Unix(unix::Listener),
 }
 
+#[cfg(all(unix, feature = "socket-activation"))]
+impl Kind {
+    /// Returns a socket that was passed, and where it listens.
+    fn inherited(socket: Inherited, asked: &Address) -> io::Result<(Self, Address)> {
+        match socket {
+            Inherited::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?.into();
+                Ok((Self::Tcp(TcpListener::from_std(listener)?), address))
+            }
+            Inherited::Unix(listener) => {
+                let listener = unix::Listener::inherited(listener)?;
+                // The name of an abstract socket is not known here.
+                let path = listener.path();
+                let address = if path.as_os_str().is_empty() { asked.clone() } else { Address::unix(path) };
+                Ok((Self::Unix(listener), address))
+            }
+        }
+    }
+}
+
 /// Why a server does not listen.
 pub(super) enum BindError {
     Address(AddressError),
@@ -80,7 +103,10 @@ impl Listeners {
         for bind in binds {
             let address = bind.address.map_err(BindError::Address)?;
             match Listener::bind(&address, bind.mode, tcp_keepalive).await {
-                Ok(listener) => all.push(Listener { proxies: bind.proxies, ..listener }),
+                Ok(bound) => {
+                    let proxies = &bind.proxies;
+                    all.extend(bound.into_iter().map(|new| Listener { proxies: proxies.clone(), ..new }));
+                }
                 Err(source) => failures.push(AddressFailure::new(address.to_string(), source)),
             }
         }
@@ -116,22 +142,40 @@ impl Accept for Listeners {
 }
 
 impl Listener {
-    async fn bind(address: &Address, mode: Option<u32>, tcp_keepalive: Option<Duration>) -> io::Result<Self> {
+    async fn bind(
+        address: &Address,
+        mode: Option<u32>,
+        tcp_keepalive: Option<Duration>,
+    ) -> io::Result<Vec<Self>> {
         let refused = |problem: &str| Err(io::Error::new(io::ErrorKind::Unsupported, problem));
-        let (kind, address) = match address.kind() {
-            AddressKind::Tcp(_) if mode.is_some() => return refused("Bind::mode is for Unix sockets"),
+        let bound = match address.kind() {
+            AddressKind::Exec(..) => return refused("a child process can only be connected to"),
+            #[cfg(unix)]
+            AddressKind::Unix(path) => {
+                vec![(Kind::Unix(unix::Listener::bind(path, mode).await?), address.clone())]
+            }
+            #[cfg(not(unix))]
+            AddressKind::Unix(_) => return refused("this system has no Unix sockets"),
+            _ if mode.is_some() => return refused("Bind::mode is for Unix sockets that the server makes"),
             AddressKind::Tcp(host) => {
                 let listener = TcpListener::bind(host).await?;
                 let bound = listener.local_addr()?.into();
-                (Kind::Tcp(listener), bound)
+                vec![(Kind::Tcp(listener), bound)]
             }
-            #[cfg(unix)]
-            AddressKind::Unix(path) => (Kind::Unix(unix::Listener::bind(path, mode).await?), address.clone()),
-            #[cfg(not(unix))]
-            AddressKind::Unix(_) => return refused("this system has no Unix sockets"),
-            AddressKind::Exec(..) => return refused("a child process can only be connected to"),
+            #[cfg(all(unix, feature = "socket-activation"))]
+            AddressKind::Fd(number) => vec![Kind::inherited(activation::take_fd(*number)?, address)?],
+            #[cfg(all(unix, feature = "socket-activation"))]
+            AddressKind::Passed(name) => {
+                let taken = activation::take_named(name.as_deref())?;
+                taken.into_iter().map(|socket| Kind::inherited(socket, address)).collect::<io::Result<_>>()?
+            }
+            #[cfg(not(all(unix, feature = "socket-activation")))]
+            AddressKind::Fd(_) | AddressKind::Passed(_) => {
+                return refused("this takes the feature `socket-activation` of muxado-rpc, and Unix");
+            }
         };
-        Ok(Self { kind, address, tcp_keepalive, proxies: None })
+        let listener = |(kind, address)| Self { kind, address, tcp_keepalive, proxies: None };
+        Ok(bound.into_iter().map(listener).collect())
     }
 
     /// Takes the next connection. An error says which socket has failed.
@@ -187,6 +231,20 @@ mod unix {
         pub(super) async fn bind(path: &Path, mode: Option<u32>) -> io::Result<Self> {
             let listener = socket_file::bind(path, mode).await?;
             Ok(Self { listener, path: path.to_owned(), file: OwnFile::just_bound(path) })
+        }
+
+        /// Takes a socket that another process has bound, and whose file is that process's.
+        #[cfg(feature = "socket-activation")]
+        pub(super) fn inherited(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            let path = address.as_pathname().map(Path::to_owned).unwrap_or_default();
+            Ok(Self { listener: UnixListener::from_std(listener)?, path, file: None })
+        }
+
+        #[cfg(feature = "socket-activation")]
+        pub(super) fn path(&self) -> &Path {
+            &self.path
         }
 
         pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {

@@ -19,6 +19,8 @@ use crate::transport::words;
 /// | `unix:///path` | a Unix socket by its file; a path without the first `/` is relative |
 /// | `unix:@name` | a Unix socket by a name that is in no file system (Linux) |
 /// | `exec:program args` | a child process that serves on its standard input and output; to connect to only |
+/// | `fd:3` | a socket that was passed to this process as this file descriptor (`LISTEN_FDS`); to listen on only, with the feature `socket-activation` |
+/// | `sd-listen`, `sd-listen:name` | all sockets that systemd has passed, or those of this name (`FileDescriptorName=`); the same |
 ///
 /// [`Server::local_addr`](crate::Server::local_addr) returns one. Methods that take an address accept an `Address`,
 /// a reference to one, a [`SocketAddr`], or text, which they parse.
@@ -51,6 +53,10 @@ pub(crate) enum AddressKind {
     Unix(PathBuf),
     /// A program, and what is passed to it.
     Exec(String, Vec<String>),
+    /// A socket that was passed to this process.
+    Fd(u32),
+    /// All sockets that were passed to this process, or those of a name.
+    Passed(Option<String>),
 }
 
 impl Address {
@@ -70,7 +76,7 @@ impl Address {
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             AddressKind::Tcp(host) => host.parse().ok(),
-            AddressKind::Unix(_) | AddressKind::Exec(..) => None,
+            _ => None,
         }
     }
 
@@ -78,7 +84,7 @@ impl Address {
     pub fn path(&self) -> Option<&Path> {
         match &self.kind {
             AddressKind::Unix(path) if abstract_name(path).is_none() => Some(path),
-            AddressKind::Tcp(_) | AddressKind::Unix(_) | AddressKind::Exec(..) => None,
+            _ => None,
         }
     }
 
@@ -103,6 +109,10 @@ impl FromStr for Address {
             .map(|(scheme, rest)| (scheme, rest.strip_prefix("//").unwrap_or(rest)))
         {
             Some(("unix", rest)) => unix(address, rest),
+            None if address == "sd-listen" => Ok(AddressKind::Passed(None)),
+            Some(("sd-listen", "")) => Err("it needs a name behind the colon"),
+            Some(("sd-listen", name)) => Ok(AddressKind::Passed(Some(name.to_owned()))),
+            Some(("fd", number)) => number.parse().map(AddressKind::Fd).map_err(|_| "it needs a number"),
             Some(("exec", _)) => exec(&address["exec:".len()..]),
             Some(("tcp", rest)) if address.starts_with("tcp://") => tcp(rest),
             Some((scheme, _)) if address[scheme.len()..].starts_with("://") && known(&scheme) => {
@@ -155,6 +165,9 @@ impl fmt::Display for Address {
                 None if path.to_string_lossy().starts_with('@') => format!("unix://./{}", path.display()),
                 None => format!("unix://{}", path.display()),
             },
+            AddressKind::Fd(number) => format!("fd:{number}"),
+            AddressKind::Passed(None) => "sd-listen".to_owned(),
+            AddressKind::Passed(Some(name)) => format!("sd-listen:{name}"),
             AddressKind::Exec(program, args) => {
                 let words = std::iter::once(program).chain(args);
                 format!("exec:{}", words::join(words.map(String::as_str)))
@@ -210,7 +223,7 @@ pub struct AddressError {
 }
 
 /// What an address may be.
-const USAGE: &str = "tcp://host:port, unix:///path, unix:@name or exec:program args";
+const USAGE: &str = "tcp://host:port, unix:///path, unix:@name, exec:program args, fd:3 or sd-listen:name";
 
 impl AddressError {
     /// The error of a text that is not even meant as the address of a server.
@@ -239,6 +252,9 @@ mod tests {
             "unix:@muxado",
             "unix://relative",
             "exec:plugin",
+            "fd:3",
+            "sd-listen",
+            "sd-listen:rpc",
             "exec:/bin/plugin --name 'a b' 'it\'\\\'\'s' ''",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
@@ -275,6 +291,8 @@ mod tests {
             ("unix://", "a path"),
             ("unix:@", "a name"),
             ("unix://@name", "unix:@name"),
+            ("fd:x", "a number"),
+            ("sd-listen:", "a name"),
             ("exec:", "a program"),
             ("exec:'' a", "a program"),
             ("exec:a 'b", "a quote"),

@@ -61,6 +61,10 @@ pub(crate) async fn dial(
         AddressKind::Unix(_) => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
         }
+        AddressKind::Fd(_) | AddressKind::Passed(_) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a socket that was passed can only be listened on",
+        )),
         AddressKind::Exec(program, args) => {
             let mut command = tokio::process::Command::new(program);
             Ok(Dialed { io: Box::new(ChildProcess::spawn(command.args(args))?), credentials: None })
