@@ -1,10 +1,12 @@
 //! A server: listens on an address and serves any number of connections.
 
 mod accept;
+mod access;
 mod addresses;
 mod connections;
 mod handshake;
 mod listener;
+mod security;
 mod stats;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -13,14 +15,19 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
-use self::{accept::Acceptor, connections::LiveConnections, listener::Listener};
-pub use self::{handshake::Handshake, stats::ServerStats};
+use self::{
+    accept::Acceptor, access::AccessHook, connections::LiveConnections, listener::Listener,
+    security::ServerSecurity,
+};
+pub use self::{access::Access, handshake::Handshake, stats::ServerStats};
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
-    RegistrationError, Router, Status,
+    PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
 };
+#[cfg(feature = "__tls")]
+use crate::{ServerTls, TlsConfigError};
 
 /// A server: listens on an address and serves its services to any number of connections.
 ///
@@ -112,6 +119,7 @@ impl Server {
         ServerStats {
             connections: self.live.count(),
             refused_connections: self.live.refused(),
+            failed_handshakes: self.live.failed_handshakes(),
             call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
             detached_handlers: self.bounds.detached.count() as u64,
         }
@@ -127,7 +135,9 @@ impl fmt::Debug for Server {
 /// User-supplied steps at the start of a connection.
 #[derive(Clone, Default)]
 struct Hooks {
+    security: ServerSecurity,
     handshake: Option<Arc<dyn Handshake>>,
+    access: Option<AccessHook>,
     on_connect: Option<Arc<dyn Fn(Peer) + Send + Sync>>,
 }
 
@@ -269,7 +279,41 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Sets a step between accepting a socket and starting its session, such as TLS. None by default.
+    /// Sets the certificate and key of the server, and whose clients it takes, for `tls://`.
+    ///
+    /// With it, [`listen`](Self::listen) on an address that is not `tls://` fails. The handshake is part of what
+    /// [`Limits::handshake_timeout`] limits, and runs in the task of the connection.
+    #[cfg(feature = "__tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.hooks.security.set(tls);
+        self
+    }
+
+    /// Sets what each connection may see and call, by who is at the other end. By default all of them see all services.
+    ///
+    /// The hook runs once for each connection, after its handshakes and before its session, with what they have proved
+    /// ([`PeerInfo::identity`](crate::PeerInfo::identity)). What it hides is hidden everywhere: in calls, in the texts of
+    /// errors and in what the server tells of itself. It must not block. A panic refuses the connection.
+    ///
+    /// What depends on the method, on metadata or on time is for [`authorize`](Self::authorize), which sees each call.
+    ///
+    /// ```
+    /// use muxado_rpc::{Access, Server};
+    ///
+    /// let builder = Server::builder().access(|peer| match peer.identity() {
+    ///     Some("admin.internal") => Access::all(),
+    ///     Some(_) => Access::only(|service| service.name() == "Hub"),
+    ///     None => Access::refuse(),
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn access(mut self, decide: impl Fn(&PeerInfo) -> Access + Send + Sync + 'static) -> Self {
+        self.hooks.access = Some(AccessHook::new(decide));
+        self
+    }
+
+    /// Sets a step between accepting a socket and starting its session. None by default. On `tls://` it comes after the
+    /// handshake of TLS.
     pub fn handshake(mut self, handshake: impl Handshake) -> Self {
         self.hooks.handshake = Some(Arc::new(handshake));
         self
@@ -280,7 +324,7 @@ impl<L> ServerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Listens on `tcp://host:port` or `unix:///path`.
+    /// Listens on `tcp://host:port`, `tls://host:port` or `unix:///path`.
     ///
     /// Accepted TCP connections have `TCP_NODELAY` and TCP keepalive. A Unix socket that no process has open any more is replaced. Anything
     /// else at the path, such as a file, a directory, a symbolic link or a socket in use, is an error and stays as it is.
@@ -290,7 +334,8 @@ where
     ///
     /// # Errors
     ///
-    /// Returns an error if the address is not valid or is taken, or if two services have the same id.
+    /// Returns an error if the address is not valid or is taken, if two services have the same id, or if the certificate
+    /// for `tls://` cannot be used.
     ///
     /// # Panics
     ///
@@ -301,6 +346,7 @@ where
     ) -> Result<Server, ListenError> {
         let address = address.try_into().map_err(Into::into)?;
         let router = self.setup.router()?;
+        self.hooks.security.prepare(&address).await?;
         let failed = |source| ListenError::Io { address: address.to_string(), source };
         let listener = Listener::bind(&address).await.map_err(failed)?;
         let bound = listener.local_address().map_err(failed)?;
@@ -339,6 +385,10 @@ pub enum ListenError {
     /// The services cannot be served together.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
+    /// The certificates for `tls://` cannot be used, or there are none.
+    #[cfg(feature = "__tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
     /// The system does not let the server listen on the address.
     #[error("cannot listen on {}: {}", Escaped(.address), Escaped(.source))]
     Io {

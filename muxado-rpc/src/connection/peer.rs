@@ -6,13 +6,19 @@ use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side,
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
+#[cfg(feature = "__tls")]
+use crate::transport::tls::client::ClientTls;
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
-    PeerCapabilities, PeerInfo, RegistrationError, Router, Socket, Status,
+    PeerCapabilities, PeerInfo, RegistrationError, Router, Status,
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{
         panics::CatchDrop,
         truncate::{Brief, Escaped},
+    },
+    transport::{
+        connector::{Connected, Connector, Dial},
+        security::ClientSecurity,
     },
 };
 
@@ -63,6 +69,11 @@ impl Peer {
     /// Returns who is at the other end: address, identity, and what was learnt when the connection was made.
     pub fn peer_info(&self) -> &PeerInfo {
         self.shared.peer()
+    }
+
+    /// Returns what the other side has proved to be: [`PeerInfo::identity`].
+    pub fn identity(&self) -> Option<&str> {
+        self.peer_info().identity()
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
@@ -216,6 +227,16 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Sets the certificate authorities that are trusted, and the certificate of this side, for connections to `tls://`.
+    /// By default those of the system are trusted, and this side has no certificate.
+    ///
+    /// With it, connecting to an address that is not `tls://` fails.
+    #[cfg(feature = "__tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.setup.security.set(tls);
+        self
+    }
+
     /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
     /// fails with the status that the check returns, as not executed.
     ///
@@ -293,11 +314,12 @@ impl<L> PeerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Connects to `tcp://host:port`, with `TCP_NODELAY` and TCP keepalive, or to `unix:///path`.
+    /// Connects to `tcp://host:port` or `tls://host:port`, with `TCP_NODELAY` and TCP keepalive, or to `unix:///path`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the address is not valid, if nobody answers there, or if two services have the same id.
+    /// Returns an error if the address is not valid, if nobody answers there, if the handshake of TLS fails (the error
+    /// then holds a `TlsError`), or if two services have the same id.
     ///
     /// # Cancel safety
     ///
@@ -312,9 +334,13 @@ where
     ) -> Result<Peer, ConnectError> {
         let address = address.try_into().map_err(Into::into)?;
         self.setup.router()?;
-        let connected = Socket::connect(&address).await;
-        let io = connected.map_err(|source| ConnectError::Io { address: address.to_string(), source })?;
-        let info = self.info.clone().unwrap_or_else(|| PeerInfo::new(address.to_string()));
+        let dial = Dial::new(address, self.setup.security.clone());
+        let text = dial.address().unwrap_or_default().to_owned();
+        let connected = dial.connect_identified().await;
+        let connected = connected.map_err(|source| ConnectError::Io { address: text.clone(), source })?;
+        let Connected { io, identified } = connected;
+        let mut info = self.info.clone().unwrap_or_else(|| PeerInfo::new(text));
+        info.note_identified(identified.as_ref());
         Ok(self.start(Side::Client, io, info)?)
     }
 
@@ -395,6 +421,10 @@ impl<S: CallService> Prepared<S> {
 
     pub(crate) fn heartbeat(&self) -> Option<HeartbeatConfig> {
         self.setup.heartbeat
+    }
+
+    pub(crate) fn security(&self) -> &ClientSecurity {
+        &self.setup.security
     }
 }
 

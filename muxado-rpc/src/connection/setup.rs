@@ -12,6 +12,7 @@ use crate::{
         serving::authorize::Authorize,
     },
     support::log_limit::SharedLogs,
+    transport::security::ClientSecurity,
 };
 
 /// A Tower service that calls can run through: the [`Router`] of a peer or server inside its layers.
@@ -49,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) max_memory: usize,
     pub(crate) authorize: Option<Authorize>,
     pub(crate) bounds: Bounds,
+    /// Of connections that this side makes.
+    pub(crate) security: ClientSecurity,
 }
 
 impl Setup {
@@ -64,6 +67,7 @@ impl Setup {
             max_memory: DEFAULT_MAX_MEMORY,
             authorize: None,
             bounds: Bounds::new(None, Limits::default().max_detached_handlers),
+            security: ClientSecurity::default(),
         }
     }
 

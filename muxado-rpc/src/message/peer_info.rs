@@ -5,6 +5,7 @@ use std::{fmt, mem};
 use crate::{
     Extensions,
     support::{panics, truncate::Brief},
+    transport::identity::Identified,
 };
 
 /// Who is at the other end of a connection.
@@ -49,8 +50,18 @@ impl PeerInfo {
     }
 
     /// Returns what the peer has proved to be, if a handshake made it prove something.
+    ///
+    /// Over `tls://` it is the SPIFFE id in the certificate of the peer, else its first DNS name, else its subject as in
+    /// `CN=pump-7,O=Acme`. The certificates are in the extensions, as [`PeerCertificates`](crate::PeerCertificates).
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    /// Notes what the transport made the peer prove.
+    pub(crate) fn note_identified(&mut self, identified: Option<&Identified>) {
+        let Some(identified) = identified else { return };
+        self.identity.clone_from(&identified.identity);
+        self.extensions.insert(identified.certificates.clone());
     }
 
     /// Returns whether address and identity are those of the other.

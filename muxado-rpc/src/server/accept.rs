@@ -12,13 +12,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handshake, Hooks, Order, addresses::Addresses, connections::LiveConnections, handshake::shake,
-    listener::Accept,
+    Handshake, Hooks, Order,
+    addresses::Addresses,
+    connections::LiveConnections,
+    handshake::shake,
+    listener::{Accept, Incoming},
 };
 use crate::{
     BoxError, CallService, Drained, Peer, PeerInfo, Router, Socket,
     connection::{setup::Setup, task::Connection},
-    support::panics::{self, CatchDrop},
+    support::{
+        panics::{self, CatchDrop},
+        truncate::Brief,
+    },
 };
 
 /// What a server needs to run its connections.
@@ -112,9 +118,9 @@ impl<S: CallService> Acceptor<S> {
                 },
                 Some(ended) = self.connections.tasks.join_next_with_id() => self.connections.forget(ended),
                 accepted = accept_after(listener, backoff.until), if has_room => match accepted {
-                    Ok((io, peer)) => {
+                    Ok(incoming) => {
                         backoff = Backoff::default();
-                        self.admit(io, peer);
+                        self.admit(incoming);
                     }
                     Err(error) => self.failed(&mut backoff, &error),
                 },
@@ -124,13 +130,15 @@ impl<S: CallService> Acceptor<S> {
     }
 
     /// Starts a connection, unless its address has as many as it may have: then it is closed.
-    fn admit(&mut self, socket: Socket, peer: PeerInfo) {
-        let address = socket.peer_ip();
+    fn admit(&mut self, incoming: Incoming) {
+        let address = incoming.socket.peer_ip();
         if self.connections.addresses.has_room(address) {
-            let task = self.start(socket, peer);
-            self.connections.addresses.insert(task, address);
+            if let Some(task) = self.start(incoming) {
+                self.connections.addresses.insert(task, address);
+            }
             return;
         }
+        let peer = incoming.peer;
         self.connections.live.note_refused();
         if let Some(line) = self.starter.setup.logs.refusing.admit() {
             let limit = self.starter.setup.limits.max_connections_per_address;
@@ -140,17 +148,23 @@ impl<S: CallService> Acceptor<S> {
         }
     }
 
-    fn start(&mut self, socket: Socket, peer: PeerInfo) -> Id {
+    /// Starts a connection, if it is not refused.
+    fn start(&mut self, incoming: Incoming) -> Option<Id> {
+        let Incoming { socket, peer, is_tls } = incoming;
         tracing::debug!(%peer, "connection accepted");
-        if let Some(handshake) = self.starter.hooks.handshake.clone() {
-            return self.start_with(handshake, socket, peer);
+        let Hooks { security, handshake, .. } = &self.starter.hooks;
+        if let Some(handshake) = security.handshake(is_tls, handshake.as_ref()) {
+            return Some(self.start_with(handshake, socket, peer));
         }
-        let connection = self.starter.connection(socket, peer);
+        let Some(connection) = self.starter.connection(socket, peer) else {
+            self.connections.live.note_refused();
+            return None;
+        };
         let (peer, shared) = (Peer::of_connection(&connection, false), Arc::clone(connection.shared()));
         let id = self.connections.tasks.spawn(connection.run()).id();
         self.connections.live.insert(id, shared);
         self.starter.tell(peer);
-        id
+        Some(id)
     }
 
     /// Starts a connection that begins with a handshake, in its task.
@@ -163,9 +177,12 @@ impl<S: CallService> Acceptor<S> {
             let Some(shaken) = stopping.run_until_cancelled(shaken).await else { return };
             let io = match shaken {
                 Ok(io) => io,
-                Err(error) => return note_failure(&peer, error),
+                Err(error) => {
+                    live.note_failed_handshake();
+                    return starter.note_failure(&peer, error);
+                }
             };
-            let connection = starter.connection(io, peer);
+            let Some(connection) = starter.connection(io, peer) else { return live.note_refused() };
             let peer = Peer::of_connection(&connection, false);
             live.insert(tokio::task::id(), Arc::clone(connection.shared()));
             // Who stops the server cancels first, and then ends the connections that it knows.
@@ -192,12 +209,38 @@ impl<S: CallService> Acceptor<S> {
 }
 
 impl<S: CallService> Starter<S> {
-    fn connection<T>(&self, io: T, peer: PeerInfo) -> Connection<T, S>
+    /// Returns a connection that sees what it may see of the services; `None` if it is refused.
+    fn connection<T>(&self, io: T, peer: PeerInfo) -> Option<Connection<T, S>>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (router, service) = (self.router.clone(), self.service.clone());
-        Connection::new(Side::Server, io, peer, &self.setup, router, service)
+        let router = match &self.hooks.access {
+            Some(access) => access.view(&peer, &self.router),
+            None => Some(self.router.clone()),
+        };
+        let Some(router) = router else {
+            if let Some(line) = self.setup.logs.handshakes.admit() {
+                tracing::info!(%peer, suppressed = line.suppressed, "a connection is refused (ServerBuilder::access)");
+            }
+            // Its values are the application's, and may panic when they are dropped.
+            panics::discard((io, peer));
+            return None;
+        };
+        Some(Connection::new(Side::Server, io, peer, &self.setup, router, self.service.clone()))
+    }
+
+    /// Says why a handshake failed. The error may be the user's: it may panic, also when it is dropped.
+    fn note_failure(&self, peer: &PeerInfo, error: BoxError) {
+        let line = self.setup.logs.handshakes.admit();
+        let say = move || {
+            if let Some(line) = line {
+                tracing::info!(%peer, suppressed = line.suppressed, "handshake failed: {}", Brief(&error));
+            }
+            drop(error);
+        };
+        if panics::catch(say).is_err() {
+            panics::report("the error of a handshake panicked");
+        }
     }
 
     fn tell(&self, peer: Peer) {
@@ -211,15 +254,8 @@ impl<S: CallService> Starter<S> {
     }
 }
 
-/// Says why a handshake failed. The error is the user's: it may panic, also when it is dropped.
-fn note_failure(peer: &PeerInfo, error: BoxError) {
-    if panics::catch(move || tracing::debug!(%peer, "handshake failed: {error}")).is_err() {
-        panics::report("the error of a handshake panicked");
-    }
-}
-
 /// Takes the next connection, not before a time. Cancel safe.
-async fn accept_after(listener: &impl Accept, time: Option<Instant>) -> io::Result<(Socket, PeerInfo)> {
+async fn accept_after(listener: &impl Accept, time: Option<Instant>) -> io::Result<Incoming> {
     if let Some(time) = time {
         sleep_until(time).await;
     }
@@ -314,9 +350,10 @@ mod tests {
     }
 
     impl Accept for Failing {
-        async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
+        async fn accept(&self) -> io::Result<Incoming> {
             if let Some(socket) = self.sockets.lock().await.recv().await {
-                return Ok((Socket::Unix(socket), PeerInfo::default()));
+                let (socket, peer) = (Socket::Unix(socket), PeerInfo::default());
+                return Ok(Incoming { socket, peer, is_tls: false });
             }
             if self.note_failure() >= 100 {
                 std::future::pending::<()>().await;

@@ -9,6 +9,14 @@ use crate::{
     transport::{address::AddressKind, socket::configure},
 };
 
+/// A connection as it came, before any handshake.
+pub(super) struct Incoming {
+    pub(super) socket: Socket,
+    pub(super) peer: PeerInfo,
+    /// It begins with a handshake of TLS.
+    pub(super) is_tls: bool,
+}
+
 /// A source of connections.
 pub(super) trait Accept: Send + Sync + 'static {
     /// Takes the next connection.
@@ -16,12 +24,14 @@ pub(super) trait Accept: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// When the future is dropped no connection is lost.
-    fn accept(&self) -> impl Future<Output = io::Result<(Socket, PeerInfo)>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<Incoming>> + Send;
 }
 
 /// A listening socket of either kind.
 pub(super) enum Listener {
     Tcp(TcpListener),
+    /// For TLS, whose handshake comes later.
+    Tls(TcpListener),
     #[cfg(unix)]
     Unix(unix::Listener),
 }
@@ -30,6 +40,7 @@ impl Listener {
     pub(super) async fn bind(address: &Address) -> io::Result<Self> {
         match address.kind() {
             AddressKind::Tcp(host) => Ok(Self::Tcp(TcpListener::bind(host).await?)),
+            AddressKind::Tls(host) => Ok(Self::Tls(TcpListener::bind(host).await?)),
             #[cfg(unix)]
             AddressKind::Unix(path) => Ok(Self::Unix(unix::Listener::bind(path).await?)),
             #[cfg(not(unix))]
@@ -40,6 +51,7 @@ impl Listener {
     pub(super) fn local_address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(listener) => Ok(listener.local_addr()?.into()),
+            Self::Tls(listener) => Ok(Address::tls(listener.local_addr()?)),
             #[cfg(unix)]
             Self::Unix(listener) => Ok(Address::unix(listener.path())),
         }
@@ -47,18 +59,21 @@ impl Listener {
 }
 
 impl Accept for Listener {
-    async fn accept(&self) -> io::Result<(Socket, PeerInfo)> {
+    async fn accept(&self) -> io::Result<Incoming> {
+        let is_tls = matches!(self, Self::Tls(_));
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Tls(listener) => {
                 let (stream, from) = listener.accept().await?;
                 configure(&stream);
-                Ok((Socket::Tcp(stream), PeerInfo::new(Address::from(from).to_string())))
+                let from = if is_tls { Address::tls(from) } else { from.into() };
+                Ok(Incoming { socket: Socket::Tcp(stream), peer: PeerInfo::new(from.to_string()), is_tls })
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let stream = listener.accept().await?;
                 let address = Address::unix(listener.path());
-                Ok((Socket::Unix(stream), PeerInfo::new(address.to_string())))
+                let peer = PeerInfo::new(address.to_string());
+                Ok(Incoming { socket: Socket::Unix(stream), peer, is_tls })
             }
         }
     }
@@ -117,7 +132,7 @@ mod tests {
         let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_address().unwrap();
         let (connected, accepted) = tokio::join!(Socket::connect(&address), listener.accept());
-        for end in [connected.unwrap(), accepted.unwrap().0] {
+        for end in [connected.unwrap(), accepted.unwrap().socket] {
             let Socket::Tcp(stream) = end else { panic!("not TCP") };
             assert!(stream.nodelay().unwrap() && socket2::SockRef::from(&stream).keepalive().unwrap());
         }

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-/// The address of a server: `tcp://host:port` or `unix:///path`.
+/// The address of a server: `tcp://host:port`, `tls://host:port` or `unix:///path`.
 ///
 /// [`Server::local_addr`](crate::Server::local_addr) returns one. Methods that take an address accept an `Address`,
 /// a reference to one, or text, which they parse.
@@ -34,6 +34,8 @@ pub struct Address {
 pub(crate) enum AddressKind {
     /// Host, which may be a name, and port.
     Tcp(String),
+    /// The same, for TLS over TCP.
+    Tls(String),
     /// Path of a socket.
     Unix(PathBuf),
 }
@@ -44,11 +46,11 @@ impl Address {
         Self { kind: AddressKind::Unix(path.into()) }
     }
 
-    /// Returns the IP address and port of a `tcp://` address. `None` for a host that is given by name, and for a
-    /// Unix socket.
+    /// Returns the IP address and port of a `tcp://` or `tls://` address. `None` for a host that is given by name, and
+    /// for a Unix socket.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
-            AddressKind::Tcp(host) => host.parse().ok(),
+            AddressKind::Tcp(host) | AddressKind::Tls(host) => host.parse().ok(),
             AddressKind::Unix(_) => None,
         }
     }
@@ -56,9 +58,14 @@ impl Address {
     /// Returns the path of a `unix://` address.
     pub fn path(&self) -> Option<&Path> {
         match &self.kind {
-            AddressKind::Tcp(_) => None,
+            AddressKind::Tcp(_) | AddressKind::Tls(_) => None,
             AddressKind::Unix(path) => Some(path),
         }
+    }
+
+    /// Returns the address of TLS at an address of TCP.
+    pub(crate) fn tls(address: SocketAddr) -> Self {
+        Self { kind: AddressKind::Tls(address.to_string()) }
     }
 
     pub(crate) const fn kind(&self) -> &AddressKind {
@@ -72,9 +79,10 @@ impl FromStr for Address {
     fn from_str(address: &str) -> Result<Self, AddressError> {
         let wrong = |problem| AddressError { address: address.to_owned(), problem };
         match address.split_once("://") {
-            Some(("tcp", host)) => match host.trim_end_matches('/').rsplit_once(':') {
+            Some((scheme @ ("tcp" | "tls"), host)) => match host.trim_end_matches('/').rsplit_once(':') {
                 Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
-                    Ok(Self { kind: AddressKind::Tcp(host.trim_end_matches('/').to_owned()) })
+                    let kind = if scheme == "tls" { AddressKind::Tls } else { AddressKind::Tcp };
+                    Ok(Self { kind: kind(host.trim_end_matches('/').to_owned()) })
                 }
                 _ => Err(wrong("it needs a host and a port")),
             },
@@ -86,11 +94,12 @@ impl FromStr for Address {
     }
 }
 
-/// Prints the address as it is parsed: `tcp://host:port` or `unix:///path`.
+/// Prints the address as it is parsed.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             AddressKind::Tcp(host) => f.pad(&format!("tcp://{host}")),
+            AddressKind::Tls(host) => f.pad(&format!("tls://{host}")),
             AddressKind::Unix(path) => f.pad(&format!("unix://{}", path.display())),
         }
     }
@@ -134,7 +143,9 @@ impl TryFrom<&String> for Address {
 
 /// The error of a text that is not a valid [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address:?} is not a valid address: {problem}; use tcp://host:port or unix:///path")]
+#[error(
+    "{address:?} is not a valid address: {problem}; use tcp://host:port, tls://host:port or unix:///path"
+)]
 pub struct AddressError {
     address: String,
     problem: &'static str,
@@ -152,7 +163,13 @@ mod tests {
 
     #[test]
     fn addresses_parse_and_print() {
-        for text in ["tcp://127.0.0.1:7000", "tcp://[::1]:0", "tcp://example.org:80", "unix:///tmp/x.sock"] {
+        for text in [
+            "tcp://127.0.0.1:7000",
+            "tcp://[::1]:0",
+            "tcp://example.org:80",
+            "tls://example.org:443",
+            "unix:///tmp/x.sock",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
     }
@@ -176,6 +193,7 @@ mod tests {
             ("tcp://127.0.0.1", "a port"),
             ("tcp://:80", "a host"),
             ("tcp://a:99999", "a port"),
+            ("tls://a", "a port"),
             ("http://a:80", "not known"),
             ("unix://", "a path"),
         ] {

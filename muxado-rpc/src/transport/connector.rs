@@ -5,7 +5,10 @@ use std::{fmt, io};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Address, Socket};
+use crate::{
+    Address, Socket,
+    transport::{identity::Identified, security::ClientSecurity},
+};
 
 /// A transport: anything that reads and writes bytes. Implemented for all types that meet the bounds.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -50,6 +53,12 @@ pub trait Connector: Send + Sync + 'static {
     /// [`ReconnectBuilder::connect_timeout`]: crate::reconnect::ReconnectBuilder::connect_timeout
     async fn connect(&self) -> io::Result<BoxIo>;
 
+    /// Makes a transport, and returns what the other end has proved.
+    #[doc(hidden)]
+    async fn connect_identified(&self) -> io::Result<Connected> {
+        Ok(Connected { io: self.connect().await?, identified: None })
+    }
+
     /// Returns the address of the other end for logs, errors and [`PeerInfo`](crate::PeerInfo). None by default.
     fn address(&self) -> Option<&str> {
         None
@@ -68,22 +77,37 @@ where
     }
 }
 
+/// A transport, and what the other end has proved.
+#[doc(hidden)]
+#[expect(missing_debug_implementations, reason = "a transport has none")]
+pub struct Connected {
+    pub(crate) io: BoxIo,
+    pub(crate) identified: Option<Identified>,
+}
+
 /// Connects to an address.
 pub(crate) struct Dial {
     address: Address,
     text: String,
+    security: ClientSecurity,
 }
 
 impl Dial {
-    pub(crate) fn new(address: Address) -> Self {
-        Self { text: address.to_string(), address }
+    pub(crate) fn new(address: Address, security: ClientSecurity) -> Self {
+        Self { text: address.to_string(), address, security }
     }
 }
 
 #[async_trait]
 impl Connector for Dial {
     async fn connect(&self) -> io::Result<BoxIo> {
-        Ok(Box::new(Socket::connect(&self.address).await?))
+        Ok(self.connect_identified().await?.io)
+    }
+
+    async fn connect_identified(&self) -> io::Result<Connected> {
+        let socket = Socket::connect(&self.address).await?;
+        let (io, identified) = self.security.secure(&self.address, Box::new(socket)).await?;
+        Ok(Connected { io, identified })
     }
 
     fn address(&self) -> Option<&str> {

@@ -15,8 +15,10 @@ use tokio::{
 };
 
 use crate::transport::address::{Address, AddressKind};
+#[cfg(feature = "__tls")]
+use crate::transport::tls::socket::TlsSocket;
 
-/// A TCP or Unix socket, as a [`Handshake`](crate::Handshake) gets it.
+/// A socket of TCP, of TLS over TCP, or of Unix, as a [`Handshake`](crate::Handshake) gets it.
 ///
 /// ```
 /// use muxado_rpc::Socket;
@@ -34,6 +36,9 @@ use crate::transport::address::{Address, AddressKind};
 pub enum Socket {
     /// A socket of `tcp://`.
     Tcp(TcpStream),
+    /// A connection of `tls://`, after its handshake.
+    #[cfg(feature = "__tls")]
+    Tls(Box<TlsSocket>),
     /// A socket of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
@@ -42,7 +47,7 @@ pub enum Socket {
 impl Socket {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
         match address.kind() {
-            AddressKind::Tcp(host) => {
+            AddressKind::Tcp(host) | AddressKind::Tls(host) => {
                 let stream = TcpStream::connect(host).await?;
                 configure(&stream);
                 Ok(Self::Tcp(stream))
@@ -58,6 +63,9 @@ impl Socket {
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
+            // It is asked for before the handshake.
+            #[cfg(feature = "__tls")]
+            Self::Tls(_) => None,
             #[cfg(unix)]
             Self::Unix(_) => None,
         }
@@ -85,6 +93,8 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
@@ -95,6 +105,8 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
@@ -107,6 +119,8 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
@@ -119,6 +133,8 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
@@ -127,6 +143,8 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }

@@ -9,7 +9,7 @@ use super::{
     pool::{Pool, Settings},
     slot::Slot,
 };
-use crate::transport::connector::Dial;
+use crate::transport::{connector::Dial, security::ClientSecurity};
 use crate::{Address, AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router};
 
 /// Configures a [`Reconnect`]: addresses, pauses, retries and the settings of its connections.
@@ -37,9 +37,25 @@ use crate::{Address, AddressError, Backoff, CallService, Peer, PeerBuilder, Regi
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ReconnectBuilder<L = Identity> {
-    targets: Result<Vec<Arc<dyn Connector>>, AddressError>,
+    targets: Result<Vec<Target>, AddressError>,
     peer: PeerBuilder<L>,
     settings: Settings,
+}
+
+/// A place to connect to, before it is known with which security.
+#[derive(Clone, Debug)]
+enum Target {
+    Address(Address),
+    Connector(Arc<dyn Connector>),
+}
+
+impl Target {
+    fn connector(self, security: &ClientSecurity) -> Arc<dyn Connector> {
+        match self {
+            Self::Address(address) => Arc::new(Dial::new(address, security.clone())),
+            Self::Connector(connector) => connector,
+        }
+    }
 }
 
 impl ReconnectBuilder {
@@ -57,13 +73,14 @@ impl ReconnectBuilder {
 }
 
 impl<L> ReconnectBuilder<L> {
-    /// Adds an address to connect to, `tcp://host:port` or `unix:///path`.
+    /// Adds an address to connect to, `tcp://host:port`, `tls://host:port` or `unix:///path`. What TLS trusts is set with
+    /// `tls` of the [`PeerBuilder`] that is given to [`peer`](Self::peer).
     ///
     /// Several addresses are tried in turn, with a pause when all have failed. If an address is not valid,
     /// [`build`](Self::build) fails.
     pub fn address(mut self, address: impl TryInto<Address, Error: Into<AddressError>>) -> Self {
         self.targets = self.targets.and_then(|mut targets| {
-            targets.push(Arc::new(Dial::new(address.try_into().map_err(Into::into)?)));
+            targets.push(Target::Address(address.try_into().map_err(Into::into)?));
             Ok(targets)
         });
         self
@@ -83,7 +100,7 @@ impl<L> ReconnectBuilder<L> {
     /// ```
     pub fn connector(mut self, connector: impl Connector) -> Self {
         if let Ok(targets) = &mut self.targets {
-            targets.push(Arc::new(connector));
+            targets.push(Target::Connector(Arc::new(connector)));
         }
         self
     }
@@ -157,11 +174,13 @@ where
     ///
     /// Panics outside a tokio runtime.
     pub fn build(self) -> Result<Reconnect, ReconnectError> {
-        let targets: Arc<[Arc<dyn Connector>]> = self.targets?.into();
+        let targets = self.targets?;
         if targets.is_empty() {
             return Err(ReconnectError::NoAddress);
         }
         let prepared = self.peer.prepare()?;
+        let connector = |target: Target| target.connector(prepared.security());
+        let targets: Arc<[_]> = targets.into_iter().map(connector).collect();
         let connections = self.settings.connections;
         let pool = Pool::new(self.settings);
         let start = |index| {

@@ -12,7 +12,7 @@ use super::{
     Connector, State,
     pool::{Live, Pool},
 };
-use crate::transport::connector::BoxIo;
+use crate::transport::connector::Connected;
 use crate::{
     CallService, ConnectError, Peer, PeerInfo,
     connection::peer::Prepared,
@@ -95,8 +95,9 @@ impl<S: CallService> Slot<S> {
         let peers = self.peers.clone();
         let target = Arc::clone(target);
         let connecting = CatchUnwind::new(None, async move {
-            let io = dial(Arc::clone(&target)).await?;
-            let info = address_of(&*target).map_or_else(PeerInfo::default, PeerInfo::new);
+            let Connected { io, identified } = dial(Arc::clone(&target)).await?;
+            let mut info = address_of(&*target).map_or_else(PeerInfo::default, PeerInfo::new);
+            info.note_identified(identified.as_ref());
             let heartbeat = peers.heartbeat();
             let peer = peers.start(Side::Client, io, info);
             see_alive(&peer, heartbeat).await?;
@@ -145,9 +146,9 @@ impl<S> Drop for Slot<S> {
 }
 
 /// Runs a connector in a task of its own: a panic of its must not end the client.
-async fn dial(target: Arc<dyn Connector>) -> io::Result<BoxIo> {
+async fn dial(target: Arc<dyn Connector>) -> io::Result<Connected> {
     let mut task = JoinSet::new();
-    task.spawn(async move { target.connect().await });
+    task.spawn(async move { target.connect_identified().await });
     match task.join_next().await {
         Some(Ok(connected)) => connected,
         ended => {
