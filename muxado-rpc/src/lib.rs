@@ -147,6 +147,13 @@ pub mod __private;
 
 pub use muxado_rpc_macros::{AppError, service};
 
+#[cfg(feature = "__tls")]
+pub use self::transport::tls::{
+    client::ClientTls,
+    error::{CertificateProblem, TlsConfigError, TlsError},
+    server::ServerTls,
+    socket::TlsSocket,
+};
 pub use self::{
     client::{
         backoff::Backoff,
@@ -187,13 +194,14 @@ pub use self::{
         response::Response,
         status::{Code, Executed, Origin, Status},
     },
-    server::{Bind, Handshake, IntoBinds, ListenError, Server, ServerBuilder, ServerStats},
+    server::{Access, Bind, Handshake, IntoBinds, ListenError, Server, ServerBuilder, ServerStats},
     stream::streaming::Streaming,
     transport::{
         address::{Address, AddressError},
         child::ChildProcess,
         connector::BoxIo,
         credentials::UnixCredentials,
+        identity::PeerCertificates,
         socket::Socket,
         target::{AddressFailure, IntoTargets},
     },

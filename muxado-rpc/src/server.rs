@@ -1,12 +1,14 @@
 //! A server: listens on an address and serves any number of connections.
 
 mod accept;
+mod access;
 mod addresses;
 mod bind;
 mod connections;
 mod handshake;
 mod listener;
 mod proxy_protocol;
+mod security;
 mod stats;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -17,17 +19,20 @@ use tower_layer::{Identity, Layer, Stack};
 
 use self::{
     accept::Acceptor,
+    access::AccessHook,
     connections::LiveConnections,
     listener::{BindError, Listeners},
+    security::ServerSecurity,
 };
 pub use self::{
+    access::Access,
     bind::{Bind, IntoBinds},
     handshake::Handshake,
     stats::ServerStats,
 };
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
-    RegistrationError, Router, Status,
+    PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
     transport::{
@@ -35,6 +40,8 @@ use crate::{
         tcp,
     },
 };
+#[cfg(feature = "__tls")]
+use crate::{ServerTls, TlsConfigError};
 
 /// A server: listens on an address and serves its services to any number of connections.
 ///
@@ -137,6 +144,7 @@ impl Server {
         ServerStats {
             connections: self.live.count(),
             refused_connections: self.live.refused(),
+            failed_handshakes: self.live.failed_handshakes(),
             call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
             detached_handlers: self.bounds.detached.count() as u64,
         }
@@ -152,7 +160,9 @@ impl fmt::Debug for Server {
 /// User-supplied steps at the start of a connection.
 #[derive(Clone, Default)]
 struct Hooks {
+    security: ServerSecurity,
     handshake: Option<Arc<dyn Handshake>>,
+    access: Option<AccessHook>,
     on_connect: Option<Arc<dyn Fn(Peer) + Send + Sync>>,
 }
 
@@ -319,7 +329,41 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Sets a step between accepting a socket and starting its session, such as TLS. None by default.
+    /// Sets the certificate and key of the server, and whose clients it takes, for `tls://`.
+    ///
+    /// With it, [`listen`](Self::listen) fails if no address is `tls://`. The handshake is part of what
+    /// [`Limits::handshake_timeout`] limits, and runs in the task of the connection.
+    #[cfg(feature = "__tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.hooks.security.set(tls);
+        self
+    }
+
+    /// Sets what each connection may see and call, by who is at the other end. By default all of them see all services.
+    ///
+    /// The hook runs once for each connection, after its handshakes and before its session, with what they have proved
+    /// ([`PeerInfo::identity`](crate::PeerInfo::identity)). What it hides is hidden everywhere: in calls, in the texts of
+    /// errors and in what the server tells of itself. It must not block. A panic refuses the connection.
+    ///
+    /// What depends on the method, on metadata or on time is for [`authorize`](Self::authorize), which sees each call.
+    ///
+    /// ```
+    /// use muxado_rpc::{Access, Server};
+    ///
+    /// let builder = Server::builder().access(|peer| match peer.identity() {
+    ///     Some("admin.internal") => Access::all(),
+    ///     Some(_) => Access::only(|service| service.name() == "Hub"),
+    ///     None => Access::refuse(),
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn access(mut self, decide: impl Fn(&PeerInfo) -> Access + Send + Sync + 'static) -> Self {
+        self.hooks.access = Some(AccessHook::new(decide));
+        self
+    }
+
+    /// Sets a step between accepting a socket and starting its session. None by default. On `tls://` it comes after the
+    /// handshake of TLS.
     pub fn handshake(mut self, handshake: impl Handshake) -> Self {
         self.hooks.handshake = Some(Arc::new(handshake));
         self
@@ -330,7 +374,7 @@ impl<L> ServerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Listens on one [`Address`] or several: `tcp://host:port`, `unix:///path`, `unix:@name`, `fd:3` or
+    /// Listens on one [`Address`] or several: `tcp://host:port`, `tls://host:port`, `unix:///path`, `unix:@name`, `fd:3` or
     /// `sd-listen:name`.
     ///
     /// A list may mix them; a [`Bind`] has settings of its own. All listen, or none does. Accepted TCP connections have
@@ -352,7 +396,7 @@ where
     /// # Errors
     ///
     /// Returns an error that names each address that is not valid or cannot be listened on, or one that says that there
-    /// is no address, or that two services have the same id.
+    /// is no address, that two services have the same id, or that the certificate for `tls://` cannot be used.
     ///
     /// # Panics
     ///
@@ -363,6 +407,7 @@ where
             return Err(ListenError::NoAddress);
         }
         let router = self.setup.router()?;
+        self.hooks.security.prepare(binds.iter().filter_map(|bind| bind.address.as_ref().ok())).await?;
         let listeners = Listeners::bind(binds, self.listening.tcp_keepalive).await?;
         let local_addrs = listeners.local_addresses();
         let service = self.layer.layer(router.clone());
@@ -411,6 +456,10 @@ pub enum ListenError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The certificates for `tls://` cannot be used, or there are none.
+    #[cfg(feature = "__tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
     /// The system does not let the server listen on several of the addresses.
     #[error("cannot listen on {} addresses: {}", .failures.len(), Failures(.failures))]
     Several {

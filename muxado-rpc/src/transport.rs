@@ -1,4 +1,4 @@
-//! What connections run over: addresses, sockets, child processes, connectors.
+//! What connections run over: addresses, sockets, child processes, connectors, TLS.
 
 #[cfg(all(unix, feature = "socket-activation"))]
 pub(crate) mod activation;
@@ -7,7 +7,9 @@ pub(crate) mod child;
 pub(crate) mod connector;
 pub(crate) mod credentials;
 pub(crate) mod dial;
+pub(crate) mod identity;
 mod race;
+pub(crate) mod security;
 pub(crate) mod socket;
 #[cfg(unix)]
 pub(crate) mod socket_file;
@@ -15,4 +17,6 @@ pub(crate) mod socket_file;
 pub(crate) mod stdio;
 pub(crate) mod target;
 pub(crate) mod tcp;
+#[cfg(feature = "__tls")]
+pub(crate) mod tls;
 mod words;

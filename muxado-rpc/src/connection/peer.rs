@@ -6,6 +6,8 @@ use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side,
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_layer::{Identity, Layer, Stack};
 
+#[cfg(feature = "__tls")]
+use crate::transport::tls::client::ClientTls;
 use crate::{
     AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
     PeerCapabilities, PeerInfo, RegistrationError, Router, Status,
@@ -69,6 +71,11 @@ impl Peer {
     /// Returns who is at the other end: address, identity, and what was learnt when the connection was made.
     pub fn peer_info(&self) -> &PeerInfo {
         self.shared.peer()
+    }
+
+    /// Returns what the other side has proved to be: [`PeerInfo::identity`].
+    pub fn identity(&self) -> Option<&str> {
+        self.peer_info().identity()
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
@@ -228,6 +235,16 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Sets the certificate authorities that are trusted, and the certificate of this side, for connections to `tls://`.
+    /// By default those of the system are trusted, and this side has no certificate.
+    ///
+    /// With it, connecting to `tcp://` fails: nothing falls back to plain text.
+    #[cfg(feature = "__tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.dialing.security.set(tls);
+        self
+    }
+
     /// Sets a check that allows or refuses each call by its head: the method, the metadata and who calls. A refused call
     /// fails with the status that the check returns, as not executed.
     ///
@@ -324,7 +341,8 @@ where
     /// connection; see [`IntoTargets`].
     ///
     /// All addresses of a name are tried, IPv6 and IPv4 in turn, each 250 ms after the one before or when that one has
-    /// failed (RFC 8305). TCP connections have `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive).
+    /// failed (RFC 8305). TCP connections have `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive). Over `tls://` the
+    /// handshake is part of what `connect_timeout` limits; its error holds a `TlsError`.
     ///
     /// # Errors
     ///
@@ -346,7 +364,8 @@ where
         }
         self.setup.router()?;
         let (target, dialed) = connect_to_any(targets, &self.dialing).await?;
-        let info = self.info.clone().unwrap_or_else(|| info_of(&target, &dialed));
+        let mut info = self.info.clone().unwrap_or_else(|| info_of(&target, &dialed));
+        info.note_identified(dialed.identified.as_ref());
         Ok(self.start(Side::Client, dialed.io, info)?)
     }
 
@@ -456,7 +475,10 @@ pub(crate) struct Prepared<S> {
 
 /// Returns what is known of who is at the other end of a new connection.
 pub(crate) fn info_of(target: &Target, dialed: &Dialed) -> PeerInfo {
-    target.address().map_or_else(PeerInfo::default, PeerInfo::new).with_credentials(dialed.credentials)
+    let known = target.address().map_or_else(PeerInfo::default, PeerInfo::new);
+    let mut info = known.with_credentials(dialed.credentials);
+    info.note_identified(dialed.identified.as_ref());
+    info
 }
 
 /// Connects to a peer with the default settings: what [`Peer::builder`]`().connect(to)` does.
@@ -506,6 +528,7 @@ impl<S: CallService> Prepared<S> {
     pub(crate) fn heartbeat(&self) -> Option<HeartbeatConfig> {
         self.setup.heartbeat
     }
+
 }
 
 /// The error of [`PeerBuilder::connect`].

@@ -5,6 +5,7 @@ use std::{fmt, mem};
 use crate::{
     Extensions, UnixCredentials,
     support::{panics, truncate::Brief},
+    transport::identity::Identified,
 };
 
 /// Who is at the other end of a connection.
@@ -66,6 +67,13 @@ impl PeerInfo {
     /// socket, of which [`UnixCredentials`] in the extensions say more.
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    /// Notes what the transport made the peer prove.
+    pub(crate) fn note_identified(&mut self, identified: Option<&Identified>) {
+        let Some(identified) = identified else { return };
+        self.identity.clone_from(&identified.identity);
+        self.extensions.insert(identified.certificates.clone());
     }
 
     /// Returns whether address and identity are those of the other.

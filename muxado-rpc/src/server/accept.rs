@@ -26,6 +26,7 @@ use crate::{
         log_limit::SharedLogs,
         panics::{self, CatchDrop},
         timer,
+        truncate::Brief,
     },
 };
 
@@ -133,8 +134,8 @@ impl<S: CallService> Acceptor<S> {
 
     /// Starts a connection, unless its address has as many as it may have: then it is closed.
     fn admit(&mut self, accepted: Accepted) {
-        let Accepted { socket, peer, proxied } = accepted;
-        let entrance = &self.starter.entrance(&self.connections);
+        let Accepted { socket, peer, proxied, is_tls } = accepted;
+        let entrance = self.starter.entrance(&self.connections, is_tls);
         // That of a client behind a proxy is not known yet.
         let address = if proxied == Proxied::No { socket.peer_ip() } else { None };
         if proxied == Proxied::Untrusted {
@@ -143,32 +144,42 @@ impl<S: CallService> Acceptor<S> {
         if !self.connections.addresses.has_room(address) {
             return entrance.full(&peer);
         }
-        let task = self.start(socket, peer, proxied == Proxied::Yes);
-        self.connections.addresses.insert(task, address);
+        if let Some(task) = self.start(entrance, socket, peer, proxied == Proxied::Yes) {
+            self.connections.addresses.insert(task, address);
+        }
     }
 
-    fn start(&mut self, socket: Socket, peer: PeerInfo, is_proxied: bool) -> Id {
+    /// Starts a connection, if it is not refused.
+    fn start(&mut self, entrance: Entrance, socket: Socket, peer: PeerInfo, is_proxied: bool) -> Option<Id> {
         tracing::debug!(%peer, "connection accepted");
-        if is_proxied || self.starter.hooks.handshake.is_some() {
-            return self.start_with_steps(socket, peer, is_proxied);
+        if is_proxied || entrance.handshake.is_some() {
+            return Some(self.start_with_steps(entrance, socket, peer, is_proxied));
         }
-        let connection = self.starter.connection(socket, peer);
+        let Some(connection) = self.starter.connection(socket, peer) else {
+            self.connections.live.note_refused();
+            return None;
+        };
         let (peer, shared) = (Peer::of_connection(&connection, false), Arc::clone(connection.shared()));
         let id = self.connections.tasks.spawn(connection.run()).id();
         self.connections.live.insert(id, shared);
         self.starter.tell(peer);
-        id
+        Some(id)
     }
 
     /// Starts a connection that begins with the header of a proxy, a handshake, or both, in its task.
-    fn start_with_steps(&mut self, socket: Socket, mut peer: PeerInfo, is_proxied: bool) -> Id {
+    fn start_with_steps(
+        &mut self,
+        entrance: Entrance,
+        socket: Socket,
+        mut peer: PeerInfo,
+        is_proxied: bool,
+    ) -> Id {
         let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
-        let entrance = starter.entrance(&self.connections);
         let stopping = self.stopping.clone();
         let task = self.connections.tasks.spawn(async move {
             let entering = entrance.enter(socket, &mut peer, is_proxied);
             let Some(Some(io)) = stopping.run_until_cancelled(entering).await else { return };
-            let connection = starter.connection(io, peer);
+            let Some(connection) = starter.connection(io, peer) else { return live.note_refused() };
             let peer = Peer::of_connection(&connection, false);
             live.insert(tokio::task::id(), Arc::clone(connection.shared()));
             // Who stops the server cancels first, and then ends the connections that it knows.
@@ -197,7 +208,9 @@ impl<S: CallService> Acceptor<S> {
 /// What a connection passes before its session.
 struct Entrance {
     limit: Duration,
+    /// That of TLS, if it is to be, and that of the application.
     handshake: Option<Arc<dyn Handshake>>,
+    is_tls: bool,
     addresses: Arc<Addresses>,
     live: Arc<LiveConnections>,
     logs: Arc<SharedLogs>,
@@ -214,7 +227,8 @@ impl Entrance {
         match shake(&**handshake, self.limit, socket, peer).await {
             Ok(io) => Some(io),
             Err(error) => {
-                note_failure(peer, error);
+                self.live.note_failed_handshake();
+                self.note_failure(peer, error);
                 None
             }
         }
@@ -236,7 +250,8 @@ impl Entrance {
             }
         };
         if let Some(client) = known {
-            peer.set_address(Address::from(client).to_string());
+            let address = if self.is_tls { Address::tls(client) } else { client.into() };
+            peer.set_address(address.to_string());
         }
         let has_room = client.is_none_or(|client| self.addresses.try_insert(tokio::task::id(), client));
         if !has_room {
@@ -257,25 +272,53 @@ impl Entrance {
             tracing::warn!(%peer, suppressed = line.suppressed, "a connection is closed: {reason}");
         }
     }
+
+    /// Says why a handshake failed. The error may be the user's: it may panic, also when it is dropped.
+    fn note_failure(&self, peer: &PeerInfo, error: BoxError) {
+        let line = self.logs.handshakes.admit();
+        let say = move || {
+            if let Some(line) = line {
+                tracing::info!(%peer, suppressed = line.suppressed, "handshake failed: {}", Brief(&error));
+            }
+            drop(error);
+        };
+        if panics::catch(say).is_err() {
+            panics::report("the error of a handshake panicked");
+        }
+    }
 }
 
 impl<S: CallService> Starter<S> {
-    fn entrance(&self, connections: &Connections) -> Entrance {
+    fn entrance(&self, connections: &Connections, is_tls: bool) -> Entrance {
+        let Hooks { security, handshake, .. } = &self.hooks;
         Entrance {
             limit: self.setup.limits.handshake_timeout,
-            handshake: self.hooks.handshake.clone(),
+            handshake: security.handshake(is_tls, handshake.as_ref()),
+            is_tls,
             addresses: Arc::clone(&connections.addresses),
             live: Arc::clone(&connections.live),
             logs: Arc::clone(&self.setup.logs),
         }
     }
 
-    fn connection<T>(&self, io: T, peer: PeerInfo) -> Connection<T, S>
+    /// Returns a connection that sees what it may see of the services; `None` if it is refused.
+    fn connection<T>(&self, io: T, peer: PeerInfo) -> Option<Connection<T, S>>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (router, service) = (self.router.clone(), self.service.clone());
-        Connection::new(Side::Server, io, peer, &self.setup, router, service)
+        let router = match &self.hooks.access {
+            Some(access) => access.view(&peer, &self.router),
+            None => Some(self.router.clone()),
+        };
+        let Some(router) = router else {
+            if let Some(line) = self.setup.logs.handshakes.admit() {
+                tracing::info!(%peer, suppressed = line.suppressed, "a connection is refused (ServerBuilder::access)");
+            }
+            // Its values are the application's, and may panic when they are dropped.
+            panics::discard((io, peer));
+            return None;
+        };
+        Some(Connection::new(Side::Server, io, peer, &self.setup, router, self.service.clone()))
     }
 
     fn tell(&self, peer: Peer) {
@@ -286,13 +329,6 @@ impl<S: CallService> Starter<S> {
         {
             tracing::error!(suppressed = line.suppressed, "the hook of on_connect panicked");
         }
-    }
-}
-
-/// Says why a handshake failed. The error is the user's: it may panic, also when it is dropped.
-fn note_failure(peer: &PeerInfo, error: BoxError) {
-    if panics::catch(move || tracing::debug!(%peer, "handshake failed: {error}")).is_err() {
-        panics::report("the error of a handshake panicked");
     }
 }
 
@@ -395,7 +431,7 @@ mod tests {
         async fn accept(&self) -> io::Result<Accepted> {
             if let Some(socket) = self.sockets.lock().await.recv().await {
                 let (socket, peer) = (Socket::Unix(socket), PeerInfo::default());
-                return Ok(Accepted { socket, peer, proxied: Proxied::No });
+                return Ok(Accepted { socket, peer, proxied: Proxied::No, is_tls: false });
             }
             if self.note_failure() >= 100 {
                 std::future::pending::<()>().await;

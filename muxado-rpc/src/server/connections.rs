@@ -18,6 +18,7 @@ pub(super) struct LiveConnections {
     inner: Mutex<Inner>,
     /// Connections that were closed at once.
     refused: AtomicU64,
+    failed_handshakes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -53,6 +54,14 @@ impl LiveConnections {
 
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_failed_handshake(&self) {
+        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed_handshakes(&self) -> u64 {
+        self.failed_handshakes.load(Ordering::Relaxed)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<ConnectionShared>> {

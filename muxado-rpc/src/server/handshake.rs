@@ -10,11 +10,10 @@ use crate::{
     transport::connector::{BoxIo, Io},
 };
 
-/// A step of a server between accepting a socket and starting its session: TLS, a token, the credentials of a Unix
-/// socket.
+/// A step of a server between accepting a socket and starting its session: a token, the credentials of a Unix socket.
 ///
-/// For TLS with `tokio_rustls`, `accept` calls `self.acceptor.accept(socket).await?`, reads the certificate of the peer
-/// from `tls.get_ref().1.peer_certificates()`, and returns `Ok(Box::new(tls))`. The connecting side does its part of the
+/// TLS needs none: with the feature `tls` it is `tls://` in the address and `ServerBuilder::tls`. A handshake of the
+/// application then comes after that of TLS, with a `Socket::Tls`. The connecting side does its part of the
 /// handshake first, then passes the transport to [`PeerBuilder::client`](crate::PeerBuilder::client), or returns it
 /// from a [`Connector`](crate::reconnect::Connector) of a [`Reconnect`](crate::Reconnect).
 ///

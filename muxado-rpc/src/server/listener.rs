@@ -36,6 +36,8 @@ pub(super) struct Accepted {
     pub(super) socket: Socket,
     pub(super) peer: PeerInfo,
     pub(super) proxied: Proxied,
+    /// It begins with a handshake of TLS, behind the header of a proxy.
+    pub(super) is_tls: bool,
 }
 
 /// Whether a connection begins with a header of the PROXY protocol.
@@ -65,6 +67,8 @@ struct Listener {
 
 enum Kind {
     Tcp(TcpListener),
+    /// For TLS, whose handshake comes later.
+    Tls(TcpListener),
     #[cfg(unix)]
     Unix(unix::Listener),
 }
@@ -162,6 +166,11 @@ impl Listener {
                 let bound = listener.local_addr()?.into();
                 vec![(Kind::Tcp(listener), bound)]
             }
+            AddressKind::Tls(host) => {
+                let listener = TcpListener::bind(host).await?;
+                let bound = Address::tls(listener.local_addr()?);
+                vec![(Kind::Tls(listener), bound)]
+            }
             #[cfg(all(unix, feature = "socket-activation"))]
             AddressKind::Fd(number) => vec![Kind::inherited(activation::take_fd(*number)?, address)?],
             #[cfg(all(unix, feature = "socket-activation"))]
@@ -182,16 +191,22 @@ impl Listener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let failed = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.address));
         Poll::Ready(match &self.kind {
-            Kind::Tcp(listener) => ready!(listener.poll_accept(cx)).map_err(failed).map(|(stream, from)| {
+            Kind::Tcp(listener) | Kind::Tls(listener) => {
+                let (stream, from) = match ready!(listener.poll_accept(cx)) {
+                    Ok(accepted) => accepted,
+                    Err(error) => return Poll::Ready(Err(failed(error))),
+                };
                 tcp::configure(&stream, self.tcp_keepalive);
-                let peer = PeerInfo::new(Address::from(from).to_string());
-                Accepted { socket: Socket::Tcp(stream), peer, proxied: self.proxied(Some(from.ip())) }
-            }),
+                let is_tls = matches!(self.kind, Kind::Tls(_));
+                let address = if is_tls { Address::tls(from) } else { from.into() };
+                let (peer, proxied) = (PeerInfo::new(address.to_string()), self.proxied(Some(from.ip())));
+                Ok(Accepted { socket: Socket::Tcp(stream), peer, proxied, is_tls })
+            }
             #[cfg(unix)]
             Kind::Unix(listener) => ready!(listener.poll_accept(cx)).map_err(failed).map(|stream| {
                 let peer =
                     PeerInfo::new(self.address.to_string()).with_credentials(UnixCredentials::of(&stream));
-                Accepted { socket: Socket::Unix(stream), peer, proxied: self.proxied(None) }
+                Accepted { socket: Socket::Unix(stream), peer, proxied: self.proxied(None), is_tls: false }
             }),
         })
     }

@@ -13,9 +13,13 @@
 pub struct ServerStats {
     /// Connections whose session has begun and not ended.
     pub connections: u64,
-    /// Connections that were closed at once, since the server's start: those over
-    /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address).
+    /// Connections that were closed before their session, since the server's start: those over
+    /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address), and those that
+    /// [`ServerBuilder::access`](crate::ServerBuilder::access) refused.
     pub refused_connections: u64,
+    /// Connections whose handshake has failed or took too long, since the server's start: that of TLS, or that of
+    /// [`ServerBuilder::handshake`](crate::ServerBuilder::handshake).
+    pub failed_handshakes: u64,
     /// Bytes held now for requests and for responses that wait for their callers, of all connections, as
     /// [`ServerBuilder::max_memory`](crate::ServerBuilder::max_memory) counts them.
     pub call_bytes: u64,

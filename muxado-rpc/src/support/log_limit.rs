@@ -13,6 +13,8 @@ pub(crate) struct SharedLogs {
     pub(crate) accepting: LogLimiter,
     /// Connections that are closed at once.
     pub(crate) refusing: LogLimiter,
+    /// Handshakes that fail, at level info.
+    pub(crate) handshakes: LogLimiter,
     /// Connections that end badly, one line each.
     pub(crate) connections: LogLimiter,
     /// Hooks of the application that panic.
@@ -27,6 +29,7 @@ impl Default for SharedLogs {
         Self {
             accepting: LogLimiter::default(),
             refusing: LogLimiter::default(),
+            handshakes: LogLimiter { is_info: true, ..LogLimiter::default() },
             connections: LogLimiter::default(),
             hooks: LogLimiter::default(),
             within: Arc::new(within),
@@ -37,7 +40,7 @@ impl Default for SharedLogs {
 impl SharedLogs {
     /// Returns the limit of one connection.
     pub(crate) fn of_connection(&self) -> LogLimiter {
-        LogLimiter { limit: Mutex::default(), overall: Some(Arc::clone(&self.within)) }
+        LogLimiter { overall: Some(Arc::clone(&self.within)), ..LogLimiter::default() }
     }
 
     /// Returns when a count is to be written.
@@ -59,7 +62,8 @@ impl SharedLogs {
     }
 
     fn all(&self) -> impl Iterator<Item = &LogLimiter> {
-        [&self.accepting, &self.refusing, &self.connections, &self.hooks, &self.within].into_iter()
+        let Self { accepting, refusing, handshakes, connections, hooks, within } = self;
+        [accepting, refusing, handshakes, connections, hooks, within].into_iter()
     }
 }
 
@@ -68,12 +72,14 @@ impl SharedLogs {
 pub(crate) struct LogLimiter {
     limit: Mutex<LogLimit>,
     overall: Option<Arc<Self>>,
+    /// The count is no warning either.
+    is_info: bool,
 }
 
 impl LogLimiter {
     /// Returns a limit of `most` lines a minute.
     pub(crate) const fn new(most: u32) -> Self {
-        Self { limit: Mutex::new(LogLimit::new(most)), overall: None }
+        Self { limit: Mutex::new(LogLimit::new(most)), overall: None, is_info: false }
     }
 
     /// Returns the line to be written; `None` if it is to be left out.
@@ -88,8 +94,14 @@ impl LogLimiter {
     /// Writes how many lines were left out, if any were.
     pub(crate) fn write_count(&self) {
         let suppressed = self.lock().take_suppressed();
-        if let Some(suppressed) = suppressed {
-            tracing::warn!(suppressed, "lines like those before were left out of the log");
+        match suppressed {
+            Some(suppressed) if self.is_info => {
+                tracing::info!(suppressed, "lines like those before were left out of the log");
+            }
+            Some(suppressed) => {
+                tracing::warn!(suppressed, "lines like those before were left out of the log");
+            }
+            None => {}
         }
     }
 

@@ -16,6 +16,7 @@ use crate::transport::words;
 /// | text | what |
 /// |---|---|
 /// | `tcp://host:port` | TCP; the host is a name, an IPv4 address, or an IPv6 address in brackets |
+/// | `tls://host:port` | TLS over TCP (feature `tls`) |
 /// | `unix:///path` | a Unix socket by its file; a path without the first `/` is relative |
 /// | `unix:@name` | a Unix socket by a name that is in no file system (Linux) |
 /// | `exec:program args` | a child process that serves on its standard input and output; to connect to only |
@@ -49,6 +50,8 @@ pub struct Address {
 pub(crate) enum AddressKind {
     /// Host, which may be a name, and port.
     Tcp(String),
+    /// The same, for TLS over TCP.
+    Tls(String),
     /// Path of a socket. One that begins with a zero byte is the name of an abstract socket.
     Unix(PathBuf),
     /// A program, and what is passed to it.
@@ -71,11 +74,11 @@ impl Address {
         Self { kind: AddressKind::Exec(program.into(), args.into_iter().map(Into::into).collect()) }
     }
 
-    /// Returns the IP address and port of a `tcp://` address. `None` for a host that is given by name, and for other
+    /// Returns the IP address and port of a `tcp://` or `tls://` address. `None` for a host that is given by name, and for other
     /// schemes.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
-            AddressKind::Tcp(host) => host.parse().ok(),
+            AddressKind::Tcp(host) | AddressKind::Tls(host) => host.parse().ok(),
             _ => None,
         }
     }
@@ -86,6 +89,11 @@ impl Address {
             AddressKind::Unix(path) if abstract_name(path).is_none() => Some(path),
             _ => None,
         }
+    }
+
+    /// Returns the address of TLS at an address of TCP.
+    pub(crate) fn tls(address: SocketAddr) -> Self {
+        Self { kind: AddressKind::Tls(address.to_string()) }
     }
 
     pub(crate) const fn kind(&self) -> &AddressKind {
@@ -114,7 +122,8 @@ impl FromStr for Address {
             Some(("sd-listen", name)) => Ok(AddressKind::Passed(Some(name.to_owned()))),
             Some(("fd", number)) => number.parse().map(AddressKind::Fd).map_err(|_| "it needs a number"),
             Some(("exec", _)) => exec(&address["exec:".len()..]),
-            Some(("tcp", rest)) if address.starts_with("tcp://") => tcp(rest),
+            Some(("tcp", rest)) if address.starts_with("tcp://") => host_and_port(rest).map(AddressKind::Tcp),
+            Some(("tls", rest)) if address.starts_with("tls://") => host_and_port(rest).map(AddressKind::Tls),
             Some((scheme, _)) if address[scheme.len()..].starts_with("://") && known(&scheme) => {
                 Err("its scheme is not known")
             }
@@ -124,11 +133,11 @@ impl FromStr for Address {
     }
 }
 
-fn tcp(host: &str) -> Result<AddressKind, &'static str> {
+fn host_and_port(host: &str) -> Result<String, &'static str> {
     let host = host.trim_end_matches('/');
     match host.rsplit_once(':') {
         Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(AddressKind::Tcp(host.to_owned()))
+            Ok(host.to_owned())
         }
         _ => Err("it needs a host and a port"),
     }
@@ -160,6 +169,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match &self.kind {
             AddressKind::Tcp(host) => format!("tcp://{host}"),
+            AddressKind::Tls(host) => format!("tls://{host}"),
             AddressKind::Unix(path) => match abstract_name(path) {
                 Some(name) => format!("unix:@{name}"),
                 None if path.to_string_lossy().starts_with('@') => format!("unix://./{}", path.display()),
@@ -223,7 +233,8 @@ pub struct AddressError {
 }
 
 /// What an address may be.
-const USAGE: &str = "tcp://host:port, unix:///path, unix:@name, exec:program args, fd:3 or sd-listen:name";
+const USAGE: &str = "tcp://host:port, tls://host:port, unix:///path, unix:@name, exec:program args, fd:3 or \
+                     sd-listen:name";
 
 impl AddressError {
     /// The error of a text that is not even meant as the address of a server.
@@ -287,6 +298,7 @@ mod tests {
             ("tcp://127.0.0.1", "a port"),
             ("tcp://:80", "a host"),
             ("tcp://a:99999", "a port"),
+            ("tls://a", "a port"),
             ("http://a:80", "not known"),
             ("unix://", "a path"),
             ("unix:@", "a name"),

@@ -9,9 +9,12 @@ use super::{
     child::ChildProcess,
     connector::BoxIo,
     credentials::UnixCredentials,
+    identity::Identified,
+    security::ClientSecurity,
     socket::Socket,
     tcp,
 };
+use crate::support::timer;
 
 /// How connections to addresses are made.
 #[derive(Clone, Debug)]
@@ -20,11 +23,17 @@ pub(crate) struct DialOptions {
     pub(crate) connect_timeout: Duration,
     /// How long a TCP connection is silent before the system asks for the peer.
     pub(crate) tcp_keepalive: Option<Duration>,
+    /// What comes between the transport and the session.
+    pub(crate) security: ClientSecurity,
 }
 
 impl Default for DialOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(10), tcp_keepalive: Some(tcp::DEFAULT_KEEPALIVE) }
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            tcp_keepalive: Some(tcp::DEFAULT_KEEPALIVE),
+            security: ClientSecurity::default(),
+        }
     }
 }
 
@@ -32,11 +41,13 @@ impl Default for DialOptions {
 pub(crate) struct Dialed {
     pub(crate) io: BoxIo,
     pub(crate) credentials: Option<UnixCredentials>,
+    /// What the other end has proved.
+    pub(crate) identified: Option<Identified>,
 }
 
 impl From<BoxIo> for Dialed {
     fn from(io: BoxIo) -> Self {
-        Self { io, credentials: None }
+        Self { io, credentials: None, identified: None }
     }
 }
 
@@ -46,16 +57,31 @@ pub(crate) async fn dial(
     options: &DialOptions,
     deadline: Option<Instant>,
 ) -> io::Result<Dialed> {
+    let (io, credentials) = connect(address, options, deadline).await?;
+    let securing = options.security.secure(address, io);
+    let Some(secured) = timer::before(deadline, securing).await else {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake within connect_timeout"));
+    };
+    let (io, identified) = secured?;
+    Ok(Dialed { io, credentials, identified })
+}
+
+/// Makes the transport below whatever secures it.
+async fn connect(
+    address: &Address,
+    options: &DialOptions,
+    deadline: Option<Instant>,
+) -> io::Result<(BoxIo, Option<UnixCredentials>)> {
     match address.kind() {
-        AddressKind::Tcp(host) => {
+        AddressKind::Tcp(host) | AddressKind::Tls(host) => {
             let stream = tcp::connect(host, options.tcp_keepalive, deadline).await?;
-            Ok(Dialed { io: Box::new(Socket::Tcp(stream)), credentials: None })
+            Ok((Box::new(Socket::Tcp(stream)), None))
         }
         #[cfg(unix)]
         AddressKind::Unix(path) => {
             let stream = super::socket_file::connect(path).await?;
             let credentials = UnixCredentials::of(&stream);
-            Ok(Dialed { io: Box::new(Socket::Unix(stream)), credentials })
+            Ok((Box::new(Socket::Unix(stream)), credentials))
         }
         #[cfg(not(unix))]
         AddressKind::Unix(_) => {
@@ -67,7 +93,7 @@ pub(crate) async fn dial(
         )),
         AddressKind::Exec(program, args) => {
             let mut command = tokio::process::Command::new(program);
-            Ok(Dialed { io: Box::new(ChildProcess::spawn(command.args(args))?), credentials: None })
+            Ok((Box::new(ChildProcess::spawn(command.args(args))?), None))
         }
     }
 }

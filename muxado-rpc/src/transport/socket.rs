@@ -1,4 +1,4 @@
-//! TCP and Unix sockets as one type.
+//! TCP, TLS and Unix sockets as one type.
 
 use std::{
     io,
@@ -12,7 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A TCP or Unix socket, as a [`Handshake`](crate::Handshake) gets it.
+#[cfg(feature = "__tls")]
+use crate::transport::tls::socket::TlsSocket;
+
+/// A socket of TCP, of TLS over TCP, or of Unix, as a [`Handshake`](crate::Handshake) gets it.
 ///
 /// ```
 /// use muxado_rpc::Socket;
@@ -30,6 +33,9 @@ use tokio::{
 pub enum Socket {
     /// A socket of `tcp://`.
     Tcp(TcpStream),
+    /// A connection of `tls://`, after its handshake.
+    #[cfg(feature = "__tls")]
+    Tls(Box<TlsSocket>),
     /// A socket of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
@@ -40,6 +46,9 @@ impl Socket {
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
+            // It is asked for before the handshake.
+            #[cfg(feature = "__tls")]
+            Self::Tls(_) => None,
             #[cfg(unix)]
             Self::Unix(_) => None,
         }
@@ -50,6 +59,8 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
@@ -60,6 +71,8 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
@@ -72,6 +85,8 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
@@ -84,6 +99,8 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
@@ -92,6 +109,8 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "__tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }

@@ -191,6 +191,14 @@ impl fmt::Display for FrameHeader {
     }
 }
 
+/// What a server of TLS sends to a client that does not speak it.
+pub(super) const TLS_ALERT: &str = "a TLS alert";
+
+/// Whether these bytes are an alert of TLS as a whole, which is shorter than a header of ours: nothing comes behind it.
+pub(super) fn is_tls_alert(start: &[u8]) -> bool {
+    matches!(start, [0x15, 3, 0..=4, 0, 2, 1 | 2, _])
+}
+
 /// Returns what a connection's first bytes look like, if they are those of another protocol or of none.
 ///
 /// Hardly any of them could start a muxado session: the fourth byte is no frame type or the length does not fit it, and
@@ -219,7 +227,7 @@ pub(super) fn foreign_protocol(start: &[u8; HEADER_LEN]) -> Option<&'static str>
     }
     match start {
         [0x16, 3, 0..=4, ..] => return Some("a TLS handshake"),
-        [0x15, 3, 0..=4, ..] => return Some("a TLS alert"),
+        [0x15, 3, 0..=4, ..] => return Some(TLS_ALERT),
         _ => {}
     }
     if start.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')) {

@@ -11,7 +11,7 @@ use super::{
     error::ProtocolError,
     event::Event,
     flow_control::RecvWindow,
-    frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId, foreign_protocol},
+    frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId, TLS_ALERT, foreign_protocol, is_tls_alert},
     session::Session,
     store::StreamKey,
     stream::{FORGOTTEN, Owner, Reset},
@@ -455,7 +455,12 @@ impl Session {
     }
 
     fn step_header(&mut self, input: &mut Input<'_>, now: Instant) -> Result<bool, ProtocolError> {
-        let Some(header) = input.rest().first_chunk::<HEADER_LEN>() else { return Ok(false) };
+        let Some(header) = input.rest().first_chunk::<HEADER_LEN>() else {
+            if !self.recv.first_bytes_seen && is_tls_alert(input.rest()) {
+                return Err(ProtocolError::Foreign(TLS_ALERT));
+            }
+            return Ok(false);
+        };
         if !self.recv.first_bytes_seen {
             if let Some(name) = foreign_protocol(header) {
                 return Err(ProtocolError::Foreign(name));

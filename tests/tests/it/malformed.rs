@@ -156,13 +156,14 @@ fn other_protocols_are_named() {
     let http = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let post = b"POST /rpc HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
     let tls = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3, 0xAA, 0xBB];
-    let cases: [(&[u8], &str); 14] = [
+    let cases: [(&[u8], &str); 15] = [
         (http, "looks like an HTTP request"),
         (post, "looks like an HTTP request"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "looks like an HTTP/2 client"),
         (&tls, "looks like a TLS handshake"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "looks like an HTTP answer"),
         (&[0x15, 3, 3, 0, 2, 2, 40, 0], "looks like a TLS alert"),
+        (&[0x15, 3, 3, 0, 2, 2, 40], "looks like a TLS alert"),
         (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", "looks like a header of the PROXY protocol"),
         (b"\r\n\r\n\0\r\nQUIT\n", "looks like a header of the PROXY protocol"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "looks like SSH"),

@@ -144,6 +144,14 @@ impl Router {
         self
     }
 
+    /// Returns the router as one that may not know of all services sees it: without the others, and without the fallback,
+    /// to which the others would be unknown ones.
+    pub(crate) fn view(&self, allows: impl Fn(&ServiceInfo) -> bool) -> Self {
+        let list: Vec<_> = self.routes.list.iter().filter(|route| allows(route.info)).cloned().collect();
+        let summary = listed(list.iter().map(|route| route.info));
+        Self { routes: Arc::new(Routes { list, summary, fallback: None }) }
+    }
+
     pub(crate) fn has_fallback(&self) -> bool {
         self.routes.fallback.is_some()
     }

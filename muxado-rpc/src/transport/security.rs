@@ -1,0 +1,53 @@
+//! TLS of connections as builders keep it: nothing at all in a build without the feature.
+
+use std::io;
+
+use super::{
+    address::{Address, AddressKind},
+    connector::BoxIo,
+    identity::Identified,
+};
+
+/// How connections that are made are secured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientSecurity {
+    #[cfg(feature = "__tls")]
+    tls: Option<super::tls::client::ClientTls>,
+}
+
+impl ClientSecurity {
+    #[cfg(feature = "__tls")]
+    pub(crate) fn set(&mut self, tls: super::tls::client::ClientTls) {
+        self.tls = Some(tls);
+    }
+
+    /// Returns the transport over which the session runs, and what the other end has proved: `io` itself unless the
+    /// address is one of TLS.
+    pub(crate) async fn secure(
+        &self,
+        address: &Address,
+        io: BoxIo,
+    ) -> io::Result<(BoxIo, Option<Identified>)> {
+        match address.kind() {
+            #[cfg(feature = "__tls")]
+            AddressKind::Tls(host) => {
+                let tls = self.tls.clone().unwrap_or_default();
+                let socket = tls.connect(host, io).await?;
+                let identified = socket.identified().cloned();
+                Ok((Box::new(socket), identified))
+            }
+            #[cfg(not(feature = "__tls"))]
+            AddressKind::Tls(_) => Err(no_tls()),
+            // A program that was given certificates is not to speak in the clear because of a typing error.
+            #[cfg(feature = "__tls")]
+            AddressKind::Tcp(_) if self.tls.is_some() => Err(super::tls::error::TlsError::NotUsed.into()),
+            _ => Ok((io, None)),
+        }
+    }
+}
+
+/// The error of an address of TLS in a build without it.
+#[cfg(not(feature = "__tls"))]
+pub(crate) fn no_tls() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "tls:// needs the feature `tls` of muxado-rpc")
+}
