@@ -18,7 +18,7 @@ use muxado_rpc::{CallError, Channel, Code, Codec, Context, Limits, Peer, PeerBui
 use support::{CODECS, WorkClient, WorkServer, Worker};
 use tokio::{
     io::duplex,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -235,6 +235,7 @@ async fn a_full_backlog_has_room_for_calls_back() {
             tokio::spawn(async move { near.wait().await })
         });
         let waits: Vec<_> = waits.collect();
+        sleep(SECOND).await;
         assert!(timeout(SECOND, pair.near.name()).await.is_err(), "there is room left");
         for depth in [1, 6] {
             assert_eq!(timeout(SECOND, pair.far.dig(depth)).await.unwrap(), Ok(depth + 1), "{codec}");

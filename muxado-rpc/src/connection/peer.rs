@@ -528,7 +528,6 @@ impl<S: CallService> Prepared<S> {
     pub(crate) fn heartbeat(&self) -> Option<HeartbeatConfig> {
         self.setup.heartbeat
     }
-
 }
 
 /// The error of [`PeerBuilder::connect`].

@@ -30,10 +30,7 @@ impl ServerSecurity {
 
     /// Makes sure that all that TLS needs is there, and nothing is configured that would not be used.
     #[cfg(feature = "__tls")]
-    pub(super) async fn prepare(
-        &self,
-        addresses: impl Iterator<Item = &Address>,
-    ) -> Result<(), ListenError> {
+    pub(super) async fn prepare(&self, addresses: impl Iterator<Item = &Address>) -> Result<(), ListenError> {
         match (&self.tls, first_of_tls(addresses)) {
             (Some(tls), Some(_)) => Ok(tls.prepare().await?),
             (None, Some(_)) => Err(TlsConfigError::NoCertificate.into()),
@@ -45,10 +42,7 @@ impl ServerSecurity {
 
     #[cfg(not(feature = "__tls"))]
     #[expect(clippy::unused_async, reason = "with the feature it waits")]
-    pub(super) async fn prepare(
-        &self,
-        addresses: impl Iterator<Item = &Address>,
-    ) -> Result<(), ListenError> {
+    pub(super) async fn prepare(&self, addresses: impl Iterator<Item = &Address>) -> Result<(), ListenError> {
         match first_of_tls(addresses) {
             Some(address) => {
                 let source = crate::transport::security::no_tls();

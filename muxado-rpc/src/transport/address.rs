@@ -136,9 +136,7 @@ impl FromStr for Address {
 fn host_and_port(host: &str) -> Result<String, &'static str> {
     let host = host.trim_end_matches('/');
     match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(host.to_owned())
-        }
+        Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => Ok(host.to_owned()),
         _ => Err("it needs a host and a port"),
     }
 }
