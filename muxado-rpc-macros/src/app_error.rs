@@ -40,6 +40,7 @@ fn implementation(input: &DeriveInput, errors: &mut Errors) -> TokenStream {
                         Fields::Named(_) => quote!({ .. }),
                         Fields::Unnamed(_) => quote!((..)),
                     };
+                    refuse_options(&variant.attrs, errors);
                     let code = code(&variant.attrs, errors);
                     quote!(Self::#ident #fields => #code,)
                 })
@@ -88,13 +89,20 @@ fn code(attrs: &[Attribute], errors: &mut Errors) -> Option<Ident> {
     found
 }
 
+/// The options are those of the type: on a variant they would mean nothing.
+fn refuse_options(attrs: &[Attribute], errors: &mut Errors) {
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident("app_error")) {
+        errors.at(attr, "a variant has no options; its code is written `#[code(NotFound)]`");
+    }
+}
+
 /// `#[app_error(crate = path)]`: where the runtime crate is.
 fn krate(attrs: &[Attribute], errors: &mut Errors) -> TokenStream {
     let mut krate = quote!(::muxado_rpc);
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("app_error")) {
         let result = attr.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
-                return Err(meta.error("unknown option, expected `crate`"));
+                return Err(meta.error("unknown option, expected `crate`; a code is written `#[code(NotFound)]`"));
             }
             let path: syn::LitStr = meta.value()?.parse()?;
             let path = path.parse_with(Path::parse_mod_style)?;

@@ -23,4 +23,10 @@ union Either {
     b: i8,
 }
 
+#[derive(AppError)]
+enum WrongPlace {
+    #[app_error(code = NotFound)]
+    Missing,
+}
+
 fn main() {}
