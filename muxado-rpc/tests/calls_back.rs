@@ -279,7 +279,7 @@ async fn open_uploads_leave_calls_their_room() {
             assert_eq!(name.unwrap().as_deref(), Ok("far"), "{codec}, beside {} uploads", uploads.len());
             let client = pair.near.clone();
             uploads.push(tokio::spawn(async move { client.upload(stream::pending()).await }));
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         uploads.iter().for_each(tokio::task::JoinHandle::abort);
     }
