@@ -102,7 +102,9 @@ fn krate(attrs: &[Attribute], errors: &mut Errors) -> TokenStream {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("app_error")) {
         let result = attr.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
-                return Err(meta.error("unknown option, expected `crate`; a code is written `#[code(NotFound)]`"));
+                return Err(
+                    meta.error("unknown option, expected `crate`; a code is written `#[code(NotFound)]`")
+                );
             }
             let path: syn::LitStr = meta.value()?.parse()?;
             let path = path.parse_with(Path::parse_mod_style)?;
