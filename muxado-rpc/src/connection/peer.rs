@@ -548,7 +548,7 @@ pub enum ConnectError {
     Io {
         /// The address.
         address: String,
-        /// Why there is none.
+        /// Why connecting failed.
         source: io::Error,
     },
     /// There is no connection to any of several addresses.

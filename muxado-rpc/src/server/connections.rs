@@ -85,8 +85,8 @@ impl LiveConnections {
 }
 
 impl Inner {
-    /// Keeps of connections without calls only the counts, and returns them: with them values of the user's are
-    /// dropped, which is not to be under the lock.
+    /// Adds connections without calls to the counts and returns them, to be dropped after the unlock: their values are the
+    /// application's.
     fn fold(&mut self) -> Vec<Arc<ConnectionShared>> {
         let (mut over, mut at) = (Vec::new(), 0);
         while let Some(shared) = self.ending.get(at) {

@@ -86,7 +86,7 @@ where
     }
 }
 
-/// Runs a handshake within `limit`. Returns the transport, or why there is none.
+/// Runs a handshake within `limit`. Returns the transport, or the error of the handshake.
 pub(super) async fn shake(
     handshake: &dyn Handshake,
     limit: Duration,

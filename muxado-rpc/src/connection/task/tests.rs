@@ -30,7 +30,7 @@ trait Stay {
     async fn finish_with_context(&self, cx: &Context, text: String);
     /// Answers with so many bytes.
     async fn grow(&self, cx: &Context, bytes: usize) -> String;
-    /// The same, and leaves a task behind until the call is over.
+    /// As `grow`, and leaves a task behind that runs until the call is over.
     async fn spawn_and_grow(&self, cx: &Context, bytes: usize) -> String;
 }
 
