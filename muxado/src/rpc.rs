@@ -393,14 +393,8 @@ mod backlog {
     #[inline]
     pub(super) fn accept_any(session: &TypedSession) -> Option<Accepted> {
         let mut first = None;
-        let (key, stream_type, came_at) = session.session().shared.with(|core| {
-            let key = core.proto.look_at_next()?;
-            let Waiting { stream_type, came_at, .. } = core.proto.waiting(key)?;
-            core.proto.accept_waiting(key);
-            // The stream says so again when it is read, if that fails.
-            let _ = core.proto.take_chunk(key, usize::MAX, &mut first);
-            Some((key, stream_type, came_at))
-        })?;
+        let (key, stream_type, came_at) =
+            session.session().shared.with(|core| core.proto.accept_with_chunk(&mut first))?;
         Some(accepted(session, key, (stream_type, first, came_at)))
     }
 
