@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
-    PeerInfo, RegistrationError, Router, Status,
+    PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
     transport::{
@@ -137,6 +137,53 @@ impl Server {
     /// Returns counts of the calls of all connections, past ones included.
     pub fn call_stats(&self) -> CallStats {
         self.live.call_stats()
+    }
+
+    /// Returns the peers that are connected now, in the order in which they connected, to call all of them back, say.
+    ///
+    /// A peer is in the list from the time at which its session begins until it can be called no more: because either side
+    /// shuts down, or the connection has ended. The handles keep no connection open.
+    ///
+    /// ```
+    /// use muxado_rpc::Server;
+    ///
+    /// #[muxado_rpc::service]
+    /// pub trait Listener {
+    ///     async fn news(&self, text: String);
+    /// }
+    ///
+    /// async fn tell_all(server: &Server, text: &str) {
+    ///     for peer in server.peers() {
+    ///         // One that has left meanwhile is none of our business.
+    ///         let _ = ListenerClient::new(peer.channel()).news(text.to_owned()).await;
+    ///     }
+    /// }
+    ///
+    /// fn show(server: &Server) {
+    ///     for peer in server.peers() {
+    ///         println!("{}: {} since {:?}", peer.id(), peer.peer_info(), peer.connected_at().elapsed());
+    ///     }
+    /// }
+    /// ```
+    pub fn peers(&self) -> Vec<Peer> {
+        self.live.peers()
+    }
+
+    /// Returns the peer with this id, to close its connection, say. `None` if that has ended, or is another server's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use muxado_rpc::{PeerId, Server};
+    ///
+    /// async fn disconnect(server: &Server, id: PeerId) {
+    ///     if let Some(peer) = server.peer(id) {
+    ///         peer.shutdown(Duration::from_secs(5)).await;
+    ///     }
+    /// }
+    /// ```
+    pub fn peer(&self, id: PeerId) -> Option<Peer> {
+        self.live.peer(id)
     }
 
     /// Returns how many connections there are and were, and what they hold together.

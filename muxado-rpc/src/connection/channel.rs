@@ -16,7 +16,7 @@ use tower_service::Service;
 use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
-    Codec, MethodInfo, Origin, PeerCapabilities, PeerInfo, Request, Response, Status,
+    Codec, MethodInfo, Origin, PeerCapabilities, PeerId, PeerInfo, Request, Response, Status,
     connection::shared::ConnectionShared, support::depth::Depth, wire::encode_request,
 };
 
@@ -142,6 +142,11 @@ impl Channel {
     /// calls in the same process.
     pub fn peer_info(&self) -> Option<&PeerInfo> {
         Some(self.shared()?.peer())
+    }
+
+    /// Returns which connection calls go over. `None` if the channel has no connection.
+    pub fn peer_id(&self) -> Option<PeerId> {
+        Some(self.shared()?.id())
     }
 
     /// The former name of [`peer_info`](Self::peer_info).
