@@ -134,7 +134,8 @@ impl Peer {
         self.known_capabilities()
     }
 
-    /// Waits for what the other side tells about itself; see [`Channel::capabilities`].
+    /// Asks what the other side tells about itself, and waits for the answer: a round trip. `None` if it tells nothing; see
+    /// [`Channel::capabilities`].
     ///
     /// # Cancel safety
     ///
