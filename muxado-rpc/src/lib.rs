@@ -120,7 +120,7 @@
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
 //!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
-//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
+//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerId`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
 //!    [`ChildProcess`], [`UnixCredentials`], [`Handshake`], [`CallStats`], [`shared_bytes`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
@@ -188,6 +188,7 @@ pub use self::{
         method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
         method_ref::MethodRef,
         payload::Payload,
+        peer_id::PeerId,
         peer_info::PeerInfo,
         raw_error::RawError,
         request::Request,

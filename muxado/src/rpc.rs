@@ -204,6 +204,9 @@ mod handles {
 
         /// Sets how many bytes the peer may hold unread.
         fn set_peer_memory(&self, bytes: usize);
+
+        /// Returns whether this side has the protocol extensions, and shows it.
+        fn shows_extensions(&self) -> bool;
     }
 
     impl RecvStreamExt for RecvStream {
@@ -219,6 +222,10 @@ mod handles {
 
         fn set_peer_memory(&self, bytes: usize) {
             self.shared().with(|core| core.proto.set_peer_memory(bytes));
+        }
+
+        fn shows_extensions(&self) -> bool {
+            self.shared().with(|core| core.proto.shows_extensions())
         }
     }
 

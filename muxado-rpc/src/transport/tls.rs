@@ -6,6 +6,7 @@
 //! | what does a client need, and how is a connection made | `client` |
 //! | what is read from files, and when again | `pem`, `reload` |
 //! | who is the peer | `names` |
+//! | who has a server to be, where that is not the name of the address | `verify` |
 //! | what went wrong, by name | `error` |
 //! | what runs under a session | `socket` |
 
@@ -16,6 +17,7 @@ mod pem;
 mod reload;
 pub(crate) mod server;
 pub(crate) mod socket;
+mod verify;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use std::{
 
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore, SignatureScheme,
-    client::{ResolvesClientCert, Resumption, WebPkiServerVerifier},
+    client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::ServerName,
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -31,6 +31,7 @@ use super::{
     reload::{Reloading, Source},
     server::{RELOAD_INTERVAL, pair, revocations, roots},
     socket::TlsSocket,
+    verify::IdentityVerifier,
 };
 use crate::{support::timer, transport::connector::BoxIo};
 
@@ -71,6 +72,8 @@ struct Settings {
     #[cfg(feature = "tls-webpki-roots")]
     webpki_roots: bool,
     identity: Option<(Pem, Pem)>,
+    /// Who the server has to be; none, and the name decides.
+    server_identities: Vec<String>,
     revocations: Vec<Pem>,
 }
 
@@ -151,6 +154,29 @@ impl ClientTls {
         self
     }
 
+    /// Requires the server to be this one: the identity that its certificate gives it, a SPIFFE id such as
+    /// `spiffe://acme/hub`, else a DNS name, else a subject; see [`PeerInfo::identity`](crate::PeerInfo::identity). May be
+    /// called several times; the server has to be one of them.
+    ///
+    /// The certificate need not be for the host of the address then, nor for [`server_name`](Self::server_name), which is
+    /// still what the server is told. All else is verified as ever. Another server is refused as
+    /// [`CertificateProblem::WrongIdentity`](crate::CertificateProblem::WrongIdentity).
+    ///
+    /// ```no_run
+    /// use muxado_rpc::{ClientTls, Peer};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = ClientTls::with_ca_file("ca.pem").server_identity("spiffe://acme/hub");
+    /// let hub = Peer::builder().tls(tls).connect("tls://10.0.0.7:7443").await?;
+    /// assert_eq!(hub.identity(), Some("spiffe://acme/hub"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server_identity(self, identity: impl Into<String>) -> Self {
+        let identity = identity.into();
+        self.with(|settings| settings.server_identities.push(identity))
+    }
+
     /// Sets how often the files are looked at, while connections are made. Default 10 s; with `Duration::ZERO` each
     /// time, with `Duration::MAX` never.
     pub fn reload_interval(mut self, interval: Duration) -> Self {
@@ -225,6 +251,7 @@ impl fmt::Debug for ClientTls {
             .field("ca", &self.settings.authorities)
             .field("identity", &self.settings.identity.as_ref().map(|(chain, _)| chain))
             .field("server_name", &self.server_name)
+            .field("server_identities", &self.settings.server_identities)
             .finish_non_exhaustive()
     }
 }
@@ -249,12 +276,17 @@ impl Settings {
         Ok(store)
     }
 
-    fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TlsConfigError> {
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
         let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots()?), provider());
         if !self.revocations.is_empty() {
             verifier = verifier.with_crls(revocations(&self.revocations)?).allow_unknown_revocation_status();
         }
-        verifier.build().map_err(|error| TlsConfigError::Authorities { problem: error.to_string() })
+        let verifier =
+            verifier.build().map_err(|error| TlsConfigError::Authorities { problem: error.to_string() })?;
+        if self.server_identities.is_empty() {
+            return Ok(verifier);
+        }
+        Ok(Arc::new(IdentityVerifier::new(verifier, self.server_identities.clone())))
     }
 }
 
@@ -265,7 +297,8 @@ impl Source for Settings {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsConfigError::Authorities { problem: error.to_string() })?
-            .with_webpki_verifier(self.verifier()?);
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier()?);
         let mut config = match &self.identity {
             Some((chain, key)) => {
                 let resolver = SingleCertAndKey::from(pair(chain, key)?);

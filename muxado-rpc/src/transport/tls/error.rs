@@ -2,8 +2,9 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, OtherError};
 
+use super::verify::WrongIdentity;
 use crate::support::truncate::{Brief, Escaped, brief};
 
 /// Why a connection over TLS could not be made, or was cut.
@@ -76,6 +77,13 @@ pub enum CertificateProblem {
         /// The names that the certificate is for.
         presented: Vec<String>,
     },
+    /// It is not that of the server that is asked for (`ClientTls::server_identity`).
+    WrongIdentity {
+        /// The identities that would do.
+        expected: Vec<String>,
+        /// What the certificate says, if anything.
+        presented: Option<String>,
+    },
     /// Its time is over.
     Expired,
     /// Its time has not come.
@@ -95,6 +103,13 @@ impl fmt::Display for CertificateProblem {
             }
             Self::WrongName { expected, presented } => {
                 write!(f, "is not valid for {}, only for {}", Brief(expected), Brief(presented.join(", ")))
+            }
+            Self::WrongIdentity { expected, presented } => {
+                write!(f, "is not that of {}, ", Brief(expected.join(" or ")))?;
+                match presented {
+                    Some(presented) => write!(f, "but of {}", Brief(presented)),
+                    None => f.write_str("and says no identity"),
+                }
             }
             Self::Expired => f.write_str("has expired"),
             Self::NotYetValid => f.write_str("is not valid yet"),
@@ -203,6 +218,9 @@ impl From<&CertificateError> for CertificateProblem {
             CertificateError::NotValidForNameContext { expected, presented } => {
                 let presented = presented.iter().take(MAX_NAMES).map(|name| brief(name, MAX_TEXT)).collect();
                 Self::WrongName { expected: expected.to_str().into_owned(), presented }
+            }
+            CertificateError::Other(OtherError(other)) if other.is::<WrongIdentity>() => {
+                other.downcast_ref().map_or_else(|| Self::Refused(String::new()), WrongIdentity::problem)
             }
             CertificateError::NotValidForName => {
                 Self::WrongName { expected: "the server's name".to_owned(), presented: Vec::new() }
