@@ -3,6 +3,8 @@
 mod accept;
 mod access;
 mod addresses;
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
 mod bind;
 mod connections;
 mod handshake;
@@ -10,6 +12,7 @@ mod listener;
 mod proxy_protocol;
 mod security;
 mod stats;
+mod websocket;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
