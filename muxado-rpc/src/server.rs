@@ -4,6 +4,8 @@ mod accept;
 mod access;
 mod addresses;
 mod age;
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
 mod bind;
 mod connections;
 mod handshake;
@@ -12,6 +14,7 @@ mod listener;
 mod proxy_protocol;
 mod security;
 mod stats;
+mod websocket;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 

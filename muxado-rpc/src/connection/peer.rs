@@ -287,13 +287,39 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Sets the certificate authorities that are trusted, and the certificate of this side, for connections to `tls://`.
+    /// Returns who is at the other end, if that was said.
+    #[cfg(feature = "axum")]
+    pub(crate) fn known_peer(&self) -> Option<&PeerInfo> {
+        self.info.as_ref()
+    }
+
+    /// Sets the certificate authorities that are trusted, and the certificate of this side, for connections to `tls://`
+    /// and `wss://`.
     /// By default those of the system are trusted, and this side has no certificate.
     ///
-    /// With it, connecting to `tcp://` fails: nothing falls back to plain text.
+    /// With it, connecting to `tcp://` or `ws://` fails: nothing falls back to plain text.
     #[cfg(feature = "__tls")]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.dialing.security.set(tls);
+        self
+    }
+
+    /// Adds a header to the HTTP request with which connections to `ws://` and `wss://` begin: `Authorization`, a cookie.
+    /// One of the same name is replaced, also `Host`. If it is not valid, connecting fails. Other addresses have no
+    /// headers.
+    ///
+    /// ```no_run
+    /// use muxado_rpc::{Peer, Reconnect};
+    ///
+    /// # fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let peer = Peer::builder().websocket_header("Authorization", format!("Bearer {token}"));
+    /// let channel = Reconnect::builder().address("wss://rpc.example.org/rpc").peer(peer).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "ws")]
+    pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.dialing.websocket.add_header(name.into(), value.into());
         self
     }
 
@@ -394,7 +420,8 @@ where
     ///
     /// All addresses of a name are tried, IPv6 and IPv4 in turn, each 250 ms after the one before or when that one has
     /// failed (RFC 8305). TCP connections have `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive). Over `tls://` the
-    /// handshake is part of what `connect_timeout` limits; its error holds a `TlsError`.
+    /// handshake is part of what `connect_timeout` limits; its error holds a `TlsError`. So is the upgrade over `ws://`,
+    /// whose error holds a `WebSocketError`.
     ///
     /// # Errors
     ///

@@ -19,6 +19,7 @@ use super::{
     handshakes::{Handshakes, UnderWay},
     listener::{Accept, Accepted, Proxied},
     proxy_protocol::read_header,
+    websocket::ServerWebSocket,
 };
 use crate::{
     Address, BoxError, BoxIo, CallService, Drained, Peer, PeerInfo, Router, Socket,
@@ -137,8 +138,8 @@ impl<S: CallService> Acceptor<S> {
 
     /// Starts a connection, unless its address has as many as it may have: then it is closed.
     fn admit(&mut self, accepted: Accepted) {
-        let Accepted { socket, peer, proxied, is_tls } = accepted;
-        let entrance = self.starter.entrance(&self.connections, is_tls);
+        let Accepted { socket, peer, proxied, is_tls, websocket } = accepted;
+        let entrance = self.starter.entrance(&self.connections, is_tls, &websocket);
         // That of a client behind a proxy is not known yet.
         let address = if proxied == Proxied::No { socket.peer_ip() } else { None };
         if proxied == Proxied::Untrusted {
@@ -216,7 +217,7 @@ struct Entrance {
     limit: Duration,
     /// When the limit, which is one for all steps, is over.
     deadline: Option<Instant>,
-    /// That of TLS, if it is to be, and that of the application.
+    /// That of TLS, if it is to be, the upgrade to WebSocket, and that of the application.
     handshake: Option<Arc<dyn Handshake>>,
     is_tls: bool,
     addresses: Arc<Addresses>,
@@ -317,14 +318,14 @@ impl Entrance {
 }
 
 impl<S: CallService> Starter<S> {
-    fn entrance(&self, connections: &Connections, is_tls: bool) -> Entrance {
+    fn entrance(&self, connections: &Connections, is_tls: bool, websocket: &ServerWebSocket) -> Entrance {
         let Hooks { security, handshake, .. } = &self.hooks;
         let limit = self.setup.limits.handshake_timeout;
         Entrance {
             limit,
             // A limit beyond the end of time is none.
             deadline: Instant::now().checked_add(limit),
-            handshake: security.handshake(is_tls, handshake.as_ref()),
+            handshake: security.handshake(is_tls, websocket, handshake.as_ref()),
             is_tls,
             addresses: Arc::clone(&connections.addresses),
             live: Arc::clone(&connections.live),
@@ -462,7 +463,8 @@ mod tests {
         async fn accept(&self) -> io::Result<Accepted> {
             if let Some(socket) = self.sockets.lock().await.recv().await {
                 let (socket, peer) = (Socket::Unix(socket), PeerInfo::default());
-                return Ok(Accepted { socket, peer, proxied: Proxied::No, is_tls: false });
+                let websocket = ServerWebSocket::default();
+                return Ok(Accepted { socket, peer, proxied: Proxied::No, is_tls: false, websocket });
             }
             if self.note_failure() >= 100 {
                 std::future::pending::<()>().await;

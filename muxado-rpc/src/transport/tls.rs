@@ -24,7 +24,10 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 /// The protocol that peers agree on in the handshake, where both name any (RFC 7301).
-const ALPN: &[u8] = b"muxado/1";
+pub(crate) const ALPN: &[u8] = b"muxado/1";
+
+/// That of WebSocket, which begins as HTTP.
+pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// Returns the provider of this build, whatever the process has installed as its default. A program that has several in
 /// its tree is asked nothing.

@@ -24,7 +24,6 @@ use tokio::io::AsyncBufRead;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    ALPN,
     error::{TlsConfigError, TlsError},
     pem::Pem,
     provider,
@@ -35,7 +34,7 @@ use super::{
 };
 use crate::{support::timer, transport::connector::BoxIo};
 
-/// TLS of a client that connects to `tls://`: which servers it trusts, and who it is itself.
+/// TLS of a client that connects to `tls://` or `wss://`: which servers it trusts, and who it is itself.
 ///
 /// By default the authorities of the system are trusted, and the certificate has to be for the host in the address.
 /// Certificates and keys are PEM, from files or texts. Files are looked at again every ten seconds, when a connection is
@@ -200,17 +199,18 @@ impl ClientTls {
         self
     }
 
-    /// Does the handshake of the side that connects to `host`, a name or an IP address and a port.
+    /// Does the handshake of the side that connects to `host`, a name or an IP address and a port, for this protocol.
     ///
     /// A server that asks for a certificate says in TLS 1.3 only later what it thinks of it. That is waited for, so that
     /// who is refused learns it here, and why.
-    pub(crate) async fn connect(&self, host: &str, io: BoxIo) -> io::Result<TlsSocket> {
+    pub(crate) async fn connect(&self, host: &str, protocol: &[u8], io: BoxIo) -> io::Result<TlsSocket> {
         let name = self.server_name.as_deref().unwrap_or_else(|| without_port(host));
         let server =
             ServerName::try_from(name.to_owned()).map_err(|_| TlsError::InvalidName(name.to_owned()))?;
         let config = self.loaded.get(&self.settings, self.reload_interval).await?;
         let asked = Arc::new(AtomicBool::new(false));
         let mut config = ClientConfig::clone(&config);
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.client_auth_cert_resolver = Arc::new(NoteAsked {
             inner: Arc::clone(&config.client_auth_cert_resolver),
             asked: Arc::clone(&asked),
@@ -306,7 +306,6 @@ impl Source for Settings {
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         Ok(config)
     }
