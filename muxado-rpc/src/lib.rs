@@ -113,6 +113,12 @@
 //! # let _ = (add, relay::<tokio::io::DuplexStream>);
 //! ```
 //!
+//! # What a peer serves
+//!
+//! With [`ServerBuilder::reflection`] or [`PeerBuilder::reflection`] a peer says what it serves, to those who may see it;
+//! a [`ReflectionClient`] asks. With `#[service(schema)]`, and the feature `schema`, its descriptions have JSON Schemas and
+//! doc comments; the module `schema` makes one OpenRPC document of them, and compares two.
+//!
 //! # What is public
 //!
 //! The API has three tiers:
@@ -121,7 +127,8 @@
 //!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
-//!    [`ChildProcess`], [`UnixCredentials`], [`Handshake`], [`CallStats`], [`shared_bytes`], and [`testing`].
+//!    [`ChildProcess`], [`UnixCredentials`], [`Handshake`], [`CallStats`], [`shared_bytes`], [`ReflectionClient`],
+//!    [`PeerDescription`], [`ServiceSummary`], [`ServiceSchema`], [`MethodSchema`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -134,6 +141,8 @@ mod connection;
 pub mod guide;
 pub mod layers;
 mod message;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod server;
 mod stream;
 mod support;
@@ -161,6 +170,7 @@ pub use self::{
         call::{CallResponse, ClientCall, ResponseCall},
         raw_call::RawCall,
         reconnect::{self, Reconnect},
+        reflection::ReflectionClient,
     },
     codec::{Codec, UnknownCodec, shared_bytes},
     connection::{
@@ -190,8 +200,10 @@ pub use self::{
         payload::Payload,
         peer_info::PeerInfo,
         raw_error::RawError,
+        reflection::{DescribedLimits, PeerDescription, ServiceSummary},
         request::Request,
         response::Response,
+        service_schema::{MethodSchema, ParameterSchema, ServiceSchema},
         status::{Code, Executed, Origin, Status},
     },
     server::{Access, Bind, Handshake, IntoBinds, ListenError, Server, ServerBuilder, ServerStats},
