@@ -7,3 +7,4 @@ pub(crate) mod core;
 pub(crate) mod in_process;
 pub(crate) mod raw_call;
 pub mod reconnect;
+pub(crate) mod reflection;

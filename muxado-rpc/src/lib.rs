@@ -113,6 +113,12 @@
 //! # let _ = (add, relay::<tokio::io::DuplexStream>);
 //! ```
 //!
+//! # What a peer serves
+//!
+//! With [`ServerBuilder::reflection`] or [`PeerBuilder::reflection`] a peer says what it serves, to those who may see it;
+//! a [`ReflectionClient`] asks. With `#[service(schema)]`, and the feature `schema`, its descriptions have JSON Schemas and
+//! doc comments; the module `schema` makes one OpenRPC document of them, and compares two.
+//!
 //! # What is public
 //!
 //! The API has three tiers:
@@ -122,7 +128,8 @@
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerId`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
 //!    [`ChildProcess`], the types of TLS and WebSocket, [`UnixCredentials`], [`Handshake`], [`CallStats`],
-//!    [`shared_bytes`], and [`testing`].
+//!    [`shared_bytes`], [`ReflectionClient`], [`PeerDescription`], [`ServiceSummary`], [`ServiceSchema`],
+//!    [`MethodSchema`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -135,6 +142,8 @@ mod connection;
 pub mod guide;
 pub mod layers;
 mod message;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod server;
 mod stream;
 mod support;
@@ -173,6 +182,7 @@ pub use self::{
         call::{CallResponse, ClientCall, ResponseCall},
         raw_call::RawCall,
         reconnect::{self, Reconnect},
+        reflection::ReflectionClient,
     },
     codec::{Codec, UnknownCodec, shared_bytes},
     connection::{
@@ -203,8 +213,10 @@ pub use self::{
         peer_id::PeerId,
         peer_info::PeerInfo,
         raw_error::RawError,
+        reflection::{DescribedLimits, PeerDescription, ServiceSummary},
         request::Request,
         response::Response,
+        service_schema::{MethodSchema, ParameterSchema, ServiceSchema},
         status::{Code, Executed, Origin, Status},
     },
     server::{Access, Bind, Handshake, IntoBinds, ListenError, Server, ServerBuilder, ServerStats},

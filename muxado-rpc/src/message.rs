@@ -14,9 +14,11 @@ pub(crate) mod peer_id;
 pub(crate) mod peer_info;
 pub(crate) mod raw_error;
 pub(crate) mod raw_value;
+pub(crate) mod reflection;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod scope;
+pub(crate) mod service_schema;
 pub(crate) mod status;
 pub(crate) mod trace_context;
 

@@ -258,6 +258,29 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Adds the service of reflection, `muxado.Reflection`: the other side can ask which services are served here, with
+    /// which methods, and what they take and return (`PROTOCOL §10.14`). A [`ReflectionClient`](crate::ReflectionClient)
+    /// asks.
+    ///
+    /// A service with `#[service(schema)]` (feature `schema`) is described with JSON Schemas and doc comments, any other
+    /// one with names, shapes and options. The service of reflection is one like any other: layers and
+    /// [`authorize`](Self::authorize) hold for its calls.
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    ///
+    /// ```
+    /// # #[muxado_rpc::service]
+    /// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+    /// # struct Polite;
+    /// # impl Greeter for Polite { async fn hello(&self, name: String) -> String { name } }
+    /// let builder = muxado_rpc::Peer::builder().serve(GreeterServer::new(Polite)).reflection();
+    /// # let _ = builder;
+    /// ```
+    pub fn reflection(mut self) -> Self {
+        self.setup.reflection();
+        self
+    }
+
     /// Sets a service for all calls of services and methods that are not served here; see [`Router::fallback`](crate::Router::fallback). With a
     /// [`Channel`](crate::Channel) the peer passes them on to another peer.
     pub fn fallback<S>(mut self, service: S) -> Self

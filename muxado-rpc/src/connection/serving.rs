@@ -5,6 +5,7 @@ pub(crate) mod authorize;
 pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod inline_policy;
+mod reflection;
 pub(crate) mod rooms;
 pub(crate) mod router;
 pub(crate) mod streamed;
