@@ -12,7 +12,8 @@ use std::{env, error::Error, fs};
 
 use futures_util::stream;
 use muxado_rpc::{
-    Channel, Codec, Context, Peer, ReflectionClient, Server, Shape, Status, Stream, Streaming,
+    AppError, CallError, Channel, Codec, Context, Peer, ReflectionClient, Server, Shape, Status, Stream,
+    Streaming,
     schema::{Comparison, Document, schemars::JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -31,10 +32,14 @@ pub struct Parcel {
 }
 
 /// Why a parcel is not taken.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, AppError, thiserror::Error, Serialize, Deserialize, JsonSchema)]
 #[schemars(crate = "muxado_rpc::schema::schemars")]
 pub enum Refused {
+    #[code(OutOfRange)]
+    #[error("over {limit} g")]
     TooHeavy { limit: u32 },
+    #[code(NotFound)]
+    #[error("there is no such place")]
     NoSuchPlace,
 }
 
@@ -152,10 +157,9 @@ async fn call(channel: &Channel) -> Result<(), Box<dyn Error>> {
     println!("send: {number}");
 
     let heavy = json!({"parcel": {"to": "Oslo", "grams": 31_000}});
-    let Err(error) = call("send").params(&heavy).call::<Value>().await else {
-        return Err("too light".into());
-    };
-    println!("send: {error}");
+    let refused = call("send").params(&heavy).call::<Value>().await;
+    let Err(CallError::App(error)) = refused else { return Err("it is not too heavy".into()) };
+    println!("send: {error}, as {}", error.decode::<Value>()?);
 
     let mut places = call("follow").params(&json!({"number": number})).items::<Value>().await?;
     while let Some(place) = places.try_next().await? {

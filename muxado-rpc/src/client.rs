@@ -4,6 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod box_channel;
 pub(crate) mod call;
 pub(crate) mod core;
+pub(crate) mod health;
 pub(crate) mod in_process;
 pub(crate) mod raw_call;
 pub mod reconnect;

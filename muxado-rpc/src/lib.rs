@@ -119,6 +119,8 @@
 //! a [`ReflectionClient`] asks. With `#[service(schema)]`, and the feature `schema`, its descriptions have JSON Schemas and
 //! doc comments; the module `schema` makes one OpenRPC document of them, and compares two.
 //!
+//! With [`ServerBuilder::health`] it says whether its services take calls, as `grpc.health.v1` does; see [`Health`].
+//!
 //! # What is public
 //!
 //! The API has three tiers:
@@ -129,7 +131,7 @@
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerId`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
 //!    [`ChildProcess`], the types of TLS and WebSocket, [`UnixCredentials`], [`Handshake`], [`CallStats`],
 //!    [`shared_bytes`], [`ReflectionClient`], [`PeerDescription`], [`ServiceSummary`], [`ServiceSchema`],
-//!    [`MethodSchema`], and [`testing`].
+//!    [`MethodSchema`], [`Health`], [`HealthClient`], [`HealthStatus`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -180,6 +182,7 @@ pub use self::{
         backoff::Backoff,
         box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
         call::{CallResponse, ClientCall, ResponseCall},
+        health::{HealthClient, HealthWatch},
         raw_call::RawCall,
         reconnect::{self, Reconnect},
         reflection::ReflectionClient,
@@ -193,6 +196,7 @@ pub use self::{
         serving::{
             authorize::CallHead,
             context::Context,
+            health::Health,
             inline_policy::Inline,
             router::{RegistrationError, Router, RouterFuture},
         },
@@ -204,6 +208,7 @@ pub use self::{
         body::{Body, BodyEnd, BodyFrame},
         call_error::CallError,
         extensions::Extensions,
+        health::HealthStatus,
         layered::Layered,
         limits::Limits,
         metadata::Metadata,

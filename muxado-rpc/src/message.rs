@@ -4,6 +4,7 @@ pub(crate) mod app_error;
 pub(crate) mod body;
 pub(crate) mod call_error;
 pub(crate) mod extensions;
+pub(crate) mod health;
 pub(crate) mod layered;
 pub(crate) mod limits;
 pub(crate) mod metadata;

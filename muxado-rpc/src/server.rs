@@ -38,7 +38,7 @@ pub use self::{
     stats::ServerStats,
 };
 use crate::{
-    Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
+    Address, AddressError, CallHead, CallService, CallStats, Drained, Health, Inline, Limits, NamedService, Peer,
     PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
@@ -252,6 +252,19 @@ impl<L> ServerBuilder<L> {
         S: CallService + NamedService + Sync,
     {
         self.setup.serve(service);
+        self
+    }
+
+    /// Adds the service of health, `muxado.Health`: the other side can ask whether services take calls, once or whenever it
+    /// changes, in the words of `grpc.health.v1` (`PROTOCOL §10.15`). A [`HealthClient`](crate::HealthClient) asks.
+    ///
+    /// All services take calls until the application says otherwise; see [`Health`] for an example. When the server
+    /// [shuts down](Server::shutdown), those who watch are told before their connections are, and their calls end: it waits
+    /// for that, up to 100 ms of its grace.
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    pub fn health(mut self, health: &Health) -> Self {
+        self.setup.health(health);
         self
     }
 

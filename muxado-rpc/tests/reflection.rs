@@ -1,5 +1,5 @@
 //! A peer says what it serves, to those who may see it.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -18,7 +18,7 @@ use tower_layer::{Identity, Layer, Stack};
 #[cfg(feature = "__tls")]
 use crate::transport::tls::client::ClientTls;
 use crate::{
-    AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
+    AddressError, CallHead, CallService, CallStats, Channel, Drained, Health, Inline, Limits, NamedService,
     PeerCapabilities, PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{panics::CatchDrop, truncate::Escaped},
@@ -255,6 +255,17 @@ impl<L> PeerBuilder<L> {
         S: CallService + NamedService + Sync,
     {
         self.setup.serve(service);
+        self
+    }
+
+    /// Adds the service of health, `muxado.Health`: the other side can ask whether services take calls, once or whenever it
+    /// changes, in the words of `grpc.health.v1` (`PROTOCOL §10.15`). A [`HealthClient`](crate::HealthClient) asks.
+    ///
+    /// All services take calls until the application says otherwise; see [`Health`] for an example.
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    pub fn health(mut self, health: &Health) -> Self {
+        self.setup.health(health);
         self
     }
 

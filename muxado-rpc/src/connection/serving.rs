@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod authorize;
 pub(crate) mod call;
 pub(crate) mod context;
+pub(crate) mod health;
 pub(crate) mod inline_policy;
 mod reflection;
 pub(crate) mod rooms;

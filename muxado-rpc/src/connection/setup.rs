@@ -6,7 +6,7 @@ use muxado::{Config, HeartbeatConfig};
 use tower_service::Service;
 
 use crate::{
-    BoxError, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
+    BoxError, Health, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
     connection::{
         bounds::{Bounds, DEFAULT_MAX_MEMORY},
         serving::authorize::Authorize,
@@ -75,6 +75,10 @@ impl Setup {
         S: CallService + NamedService + Sync,
     {
         self.router = self.router.clone().and_then(|router| router.add(service));
+    }
+
+    pub(crate) fn health(&mut self, health: &Health) {
+        self.router = self.router.clone().and_then(|router| router.health(health));
     }
 
     pub(crate) fn reflection(&mut self) {

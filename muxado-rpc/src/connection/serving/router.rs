@@ -13,7 +13,10 @@ use std::{
 use tower_service::Service;
 
 use self::erased::{ErasedService, ServeFuture, failed};
-use super::reflection::Reflection;
+use super::{
+    health::{Health, HealthService},
+    reflection::Reflection,
+};
 use crate::{
     BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
     stream::body::BodyStream,
@@ -58,6 +61,8 @@ struct Routes {
     infos: Arc<[&'static ServiceInfo]>,
     /// There are others, of which those who use this router may not know.
     hides: bool,
+    /// What the service of health says, if it is one of the services.
+    health: Option<Health>,
     /// Takes the calls of services and methods that are not here.
     fallback: Option<Arc<dyn ErasedService>>,
 }
@@ -75,6 +80,10 @@ impl Routes {
         self.summary = listed(self.infos.iter().copied());
         if let Some(route) = self.list.iter_mut().find(|route| Reflection::is_of(route.info)) {
             route.service = Arc::new(Reflection::new(&self.infos));
+        }
+        let health = self.list.iter_mut().find(|route| HealthService::is_of(route.info));
+        if let (Some(route), Some(health)) = (health, &self.health) {
+            route.service = Arc::new(HealthService::new(health.clone(), &self.infos));
         }
     }
 }
@@ -125,6 +134,25 @@ impl Router {
     /// Returns an error if it, or another service with its id, has been added before.
     pub fn reflection(self) -> Result<Self, RegistrationError> {
         self.add(Reflection::new(&[]))
+    }
+
+    /// Adds the service of health, `muxado.Health`, which says whether the services of this router take calls: also those
+    /// that are added later. See [`Health`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it, or another service with its id, has been added before.
+    pub fn health(self, health: &Health) -> Result<Self, RegistrationError> {
+        let mut router = self.add(HealthService::new(health.clone(), &Arc::default()))?;
+        let routes = Arc::make_mut(&mut router.routes);
+        routes.health = Some(health.clone());
+        routes.note_change();
+        Ok(router)
+    }
+
+    /// Returns what the service of health says, if it is one of the services.
+    pub(crate) fn health_of_services(&self) -> Option<&Health> {
+        self.routes.health.as_ref()
     }
 
     /// Sets a service for all calls of services and methods that the router does not know: a relay, a gateway, a recorder.
