@@ -62,7 +62,8 @@
 //! # Shutdown and reconnection
 //!
 //! [`Server::shutdown`] and [`Peer::shutdown`] let calls under way finish, and return how many did. A
-//! [`Reconnect`] replaces its connections by itself, so that a server can restart without a failed call.
+//! [`Reconnect`] replaces its connections by itself, so that a server can restart without a failed call. A [`Balanced`]
+//! sends calls to many servers; [`guide::channels`] says when to use which.
 //!
 //! # Panics
 //!
@@ -118,7 +119,7 @@
 //! The API has three tiers:
 //!
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
-//!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
+//!    [`Reconnect`], [`Balanced`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
 //!    [`ChildProcess`], [`UnixCredentials`], [`Handshake`], [`CallStats`], [`shared_bytes`], and [`testing`].
@@ -157,6 +158,7 @@ pub use self::transport::tls::{
 pub use self::{
     client::{
         backoff::Backoff,
+        balanced::{self, Balanced, BalancedBuilder},
         box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
         call::{CallResponse, ClientCall, ResponseCall},
         raw_call::RawCall,

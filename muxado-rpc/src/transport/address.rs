@@ -91,6 +91,29 @@ impl Address {
         }
     }
 
+    /// Returns the host and the port of an address that has them, as they were given.
+    pub(crate) fn host_and_port(&self) -> Option<(&str, u16)> {
+        let (AddressKind::Tcp(host) | AddressKind::Tls(host)) = &self.kind else { return None };
+        let (host, port) = host.rsplit_once(':')?;
+        Some((host, port.parse().ok()?))
+    }
+
+    /// Returns the address of the same kind at another host and port.
+    pub(crate) fn with_host(&self, host: &str, port: u16) -> Option<Self> {
+        let host = format!("{host}:{port}");
+        let kind = match &self.kind {
+            AddressKind::Tcp(_) => AddressKind::Tcp(host),
+            AddressKind::Tls(_) => AddressKind::Tls(host),
+            _ => return None,
+        };
+        Some(Self { kind })
+    }
+
+    /// Whether the host of the address is a part of who its server is, as a certificate says it.
+    pub(crate) const fn is_named(&self) -> bool {
+        matches!(self.kind, AddressKind::Tls(_))
+    }
+
     /// Returns the address of TLS at an address of TCP.
     pub(crate) fn tls(address: SocketAddr) -> Self {
         Self { kind: AddressKind::Tls(address.to_string()) }
