@@ -31,7 +31,8 @@ use crate::{Address, BoxError, transport::target::Target};
 /// #[async_trait::async_trait]
 /// impl Resolver for Lines {
 ///     async fn resolve(&mut self) -> Result<Resolved, BoxError> {
-///         let text = tokio::fs::read_to_string(&self.0).await?;
+///         let path = self.0.clone();
+///         let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await??;
 ///         let addresses: Result<Vec<Address>, _> = text.lines().map(str::parse).collect();
 ///         Ok(Resolved::new(addresses?).valid_for(Duration::from_secs(10)))
 ///     }
@@ -68,10 +69,12 @@ pub trait Resolver: Send + 'static {
 /// The addresses that a [`Resolver`] has found.
 ///
 /// ```
+/// use std::net::SocketAddr;
+///
 /// use muxado_rpc::{Address, balanced::Resolved};
 ///
 /// let host: Address = "tls://workers.example:7000".parse()?;
-/// let mut found = Resolved::new([Address::from(([10, 0, 0, 7], 7000))]);
+/// let mut found = Resolved::new([SocketAddr::from(([10, 0, 0, 7], 7000)).into()]);
 /// // The certificate is that of the name, the address is one that was looked up.
 /// found.push_at(host, ([10, 0, 0, 8], 7000).into());
 /// assert_eq!(found.len(), 2);
