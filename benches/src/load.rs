@@ -36,7 +36,9 @@ pub(crate) async fn run<P: Peer>(slice: Slice, server: SocketAddr) -> Result<Sam
     let workload = slice.workload;
     match workload {
         Workload::IdleStream => return memory::of_stream::<P>(workload, server).await,
-        Workload::IdleSession => return memory::of_session::<P>(workload, server).await,
+        Workload::IdleSession | Workload::TlsIdleSession => {
+            return memory::of_session::<P>(workload, server).await;
+        }
         Workload::IdleCall => return memory::of_call::<P>(workload, server).await,
         Workload::Connect => return connect::run::<P>(slice, server).await,
         _ => {}

@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod connect;
 mod hop;
+mod identity;
 mod idle;
 mod link;
 mod load;

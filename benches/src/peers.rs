@@ -90,6 +90,11 @@ fn runs_items_of_streams(workload: Workload) -> bool {
     runs_items(workload) || workload == Workload::ItemsChannel
 }
 
+/// What peers with calls over TLS run.
+fn runs_calls_over_tls(workload: Workload) -> bool {
+    workload.has_tls()
+}
+
 /// What every peer with calls in JSON runs.
 fn runs_json_calls(workload: Workload) -> bool {
     matches!(workload, Workload::UnaryJson { .. })

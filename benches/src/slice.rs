@@ -21,7 +21,9 @@ impl Mode {
     pub(crate) fn of(workload: Workload) -> &'static [Self] {
         match workload {
             // Memory does not depend on it.
-            Workload::IdleStream | Workload::IdleSession | Workload::IdleCall => &[Self::Ct],
+            Workload::IdleStream | Workload::IdleSession | Workload::TlsIdleSession | Workload::IdleCall => {
+                &[Self::Ct]
+            }
             // One thread simulates both ends.
             Workload::Link { .. } => &[Self::Ct],
             // What they are to show has nothing to do with it either, and they take long.

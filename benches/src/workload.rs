@@ -29,6 +29,8 @@ pub(crate) enum Workload {
     UnaryJson { size: usize, in_flight: usize },
     /// Calls that echo a string, a few at a time; how the costs depend on its size.
     Payload { size: usize },
+    /// Calls that echo a string, over TLS.
+    TlsUnary { size: usize, in_flight: usize },
     /// Calls from both ends of a connection, so many from each.
     Both { in_flight: usize },
     /// Calls that are dropped as soon as their handler runs.
@@ -61,6 +63,8 @@ pub(crate) enum Workload {
     IdleStream,
     /// Memory of a connection that is open and does nothing.
     IdleSession,
+    /// The same of a connection with TLS.
+    TlsIdleSession,
     /// Memory of a call that waits in its handler.
     IdleCall,
 }
@@ -95,9 +99,10 @@ impl Workload {
     /// All that run when none is asked for.
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
-        payload-1m payload-16m hop-64 hop-256 sleep-1024 items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
+        payload-1m payload-16m tls-unary-64 tls-unary-1m-4 hop-64 hop-256 sleep-1024 items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
         echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
-        idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
+        idle-beside-1000 conns-1 conns-100 idle-stream idle-session tls-idle-session \
+        idle-call";
 
     /// What runs beside the standard ones when there is no hurry.
     pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000";
@@ -107,6 +112,7 @@ impl Workload {
         match self {
             Self::Unary { size, .. }
             | Self::UnaryJson { size, .. }
+            | Self::TlsUnary { size, .. }
             | Self::Payload { size }
             | Self::Echo { size, .. } => size,
             // As the contract of the benchmark has it: 64 bytes beside the bulk.
@@ -125,6 +131,7 @@ impl Workload {
         match self {
             Self::Unary { in_flight, .. }
             | Self::UnaryJson { in_flight, .. }
+            | Self::TlsUnary { in_flight, .. }
             | Self::Both { in_flight }
             | Self::Cancel { in_flight }
             | Self::Hop { in_flight }
@@ -155,11 +162,17 @@ impl Workload {
         }
     }
 
+    /// Whether the connection has TLS.
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::TlsUnary { .. } | Self::TlsIdleSession)
+    }
+
     /// How its numbers are to be read.
     pub(crate) fn measure(self) -> Measure {
         match self {
             Self::Unary { .. }
             | Self::UnaryJson { .. }
+            | Self::TlsUnary { .. }
             | Self::Payload { .. }
             | Self::Both { .. }
             | Self::Cancel { .. }
@@ -173,7 +186,7 @@ impl Workload {
             Self::Mixed => Measure::Tail,
             Self::Connect => Measure::Time,
             Self::Link { .. } => Measure::Simulated,
-            Self::IdleStream | Self::IdleSession | Self::IdleCall => Measure::Memory,
+            Self::IdleStream | Self::IdleSession | Self::TlsIdleSession | Self::IdleCall => Measure::Memory,
         }
     }
 }

@@ -72,16 +72,6 @@ fn certificate(ca: &Issuer<'_, KeyPair>, name: SanType) -> Result<(String, Strin
     Ok((params.signed_by(&key, ca)?.pem(), key.serialize_pem()))
 }
 
-/// Registers with each new connection.
-async fn keep_registered(channel: Reconnect) {
-    let (mut states, hub) = (channel.watch(), HubClient::new(channel));
-    loop {
-        // If it fails, the connection is gone, and the next one follows.
-        let _ = states.state().is_connected() && hub.register().await.is_ok();
-        states.changed().await;
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let (ca_pem, ca) = authority("fleet")?;
@@ -96,12 +86,14 @@ async fn main() -> Result<()> {
     let fleet = Fleet::default();
     let server = hub(&fleet).listen("tls://127.0.0.1:0").await?;
     let address = server.local_addr().clone();
+    let mut agents = Vec::new();
     for number in 1..=3 {
         let (cert, key) =
             certificate(&ca, SanType::URI(format!("spiffe://fleet/agent/{number}").try_into()?))?;
         let agent = Peer::builder().serve(AgentServer::new(Machine));
         let agent = agent.tls(ClientTls::with_ca(&ca_pem).identity(cert, key));
-        tokio::spawn(keep_registered(Reconnect::builder().address(&address).peer(agent).build()?));
+        let register = |hub: Peer| async move { HubClient::new(hub.channel()).register().await };
+        agents.push(Reconnect::builder().address(&address).peer(agent).on_connect(register).build()?);
     }
     let results = fleet.run("uptime").await?;
     println!("{}", results.join("\n"));

@@ -4,6 +4,7 @@ pub(crate) mod bounds;
 pub(crate) mod capabilities;
 pub(crate) mod channel;
 pub(crate) mod metrics;
+pub(crate) mod past_calls;
 pub(crate) mod peer;
 pub(crate) mod serving;
 pub(crate) mod setup;

@@ -121,8 +121,9 @@
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
 //!    [`Reconnect`], [`Balanced`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
-//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
-//!    [`ChildProcess`], [`UnixCredentials`], [`Handshake`], [`CallStats`], [`shared_bytes`], and [`testing`].
+//!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerId`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
+//!    [`ChildProcess`], the types of TLS and WebSocket, [`UnixCredentials`], [`Handshake`], [`CallStats`],
+//!    [`shared_bytes`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -148,12 +149,23 @@ pub mod __private;
 
 pub use muxado_rpc_macros::{AppError, service};
 
+#[cfg(feature = "axum")]
+pub use self::server::axum::{axum_route, axum_upgrade};
 #[cfg(feature = "__tls")]
 pub use self::transport::tls::{
     client::ClientTls,
     error::{CertificateProblem, TlsConfigError, TlsError},
     server::ServerTls,
     socket::TlsSocket,
+};
+#[cfg(feature = "ws")]
+pub use self::transport::websocket::socket::WebSocket;
+#[cfg(feature = "__ws")]
+pub use self::transport::websocket::{
+    error::WebSocketError,
+    io::WebSocketIo,
+    message::{WebSocketFrame, WebSocketMessage},
+    request::WebSocketRequest,
 };
 pub use self::{
     client::{
@@ -190,6 +202,7 @@ pub use self::{
         method::{MethodInfo, NamedService, ServiceId, ServiceInfo, Shape},
         method_ref::MethodRef,
         payload::Payload,
+        peer_id::PeerId,
         peer_info::PeerInfo,
         raw_error::RawError,
         request::Request,

@@ -10,6 +10,7 @@ pub(crate) mod metadata;
 pub(crate) mod method;
 pub(crate) mod method_ref;
 pub(crate) mod payload;
+pub(crate) mod peer_id;
 pub(crate) mod peer_info;
 pub(crate) mod raw_error;
 pub(crate) mod raw_value;

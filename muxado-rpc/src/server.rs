@@ -3,13 +3,18 @@
 mod accept;
 mod access;
 mod addresses;
+mod age;
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
 mod bind;
 mod connections;
 mod handshake;
+mod handshakes;
 mod listener;
 mod proxy_protocol;
 mod security;
 mod stats;
+mod websocket;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -20,7 +25,9 @@ use tower_layer::{Identity, Layer, Stack};
 use self::{
     accept::Acceptor,
     access::AccessHook,
+    age::AgeLimit,
     connections::LiveConnections,
+    handshakes::Handshakes,
     listener::{BindError, Listeners},
     security::ServerSecurity,
 };
@@ -32,7 +39,7 @@ pub use self::{
 };
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
-    PeerInfo, RegistrationError, Router, Status,
+    PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
     transport::{
@@ -67,6 +74,7 @@ pub struct Server {
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     live: Arc<LiveConnections>,
+    handshakes: Arc<Handshakes>,
     bounds: Bounds,
 }
 
@@ -139,11 +147,59 @@ impl Server {
         self.live.call_stats()
     }
 
+    /// Returns the peers that are connected now, in the order in which they connected, to call all of them back, say.
+    ///
+    /// A peer is in the list from the time at which its session begins until it can be called no more: because either side
+    /// shuts down, or the connection has ended. The handles keep no connection open.
+    ///
+    /// ```
+    /// use muxado_rpc::Server;
+    ///
+    /// #[muxado_rpc::service]
+    /// pub trait Listener {
+    ///     async fn news(&self, text: String);
+    /// }
+    ///
+    /// async fn tell_all(server: &Server, text: &str) {
+    ///     for peer in server.peers() {
+    ///         // One that has left meanwhile is none of our business.
+    ///         let _ = ListenerClient::new(peer.channel()).news(text.to_owned()).await;
+    ///     }
+    /// }
+    ///
+    /// fn show(server: &Server) {
+    ///     for peer in server.peers() {
+    ///         println!("{}: {} since {:?}", peer.id(), peer.peer_info(), peer.connected_at().elapsed());
+    ///     }
+    /// }
+    /// ```
+    pub fn peers(&self) -> Vec<Peer> {
+        self.live.peers()
+    }
+
+    /// Returns the peer with this id, to close its connection, say. `None` if that has ended, or is another server's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use muxado_rpc::{PeerId, Server};
+    ///
+    /// async fn disconnect(server: &Server, id: PeerId) {
+    ///     if let Some(peer) = server.peer(id) {
+    ///         peer.shutdown(Duration::from_secs(5)).await;
+    ///     }
+    /// }
+    /// ```
+    pub fn peer(&self, id: PeerId) -> Option<Peer> {
+        self.live.peer(id)
+    }
+
     /// Returns how many connections there are and were, and what they hold together.
     pub fn stats(&self) -> ServerStats {
         ServerStats {
             connections: self.live.count(),
             refused_connections: self.live.refused(),
+            handshakes: self.handshakes.count() as u64,
             failed_handshakes: self.live.failed_handshakes(),
             call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
             detached_handlers: self.bounds.detached.count() as u64,
@@ -157,13 +213,14 @@ impl fmt::Debug for Server {
     }
 }
 
-/// User-supplied steps at the start of a connection.
+/// What is done with connections beside serving them: user-supplied steps at their start, and what ends them.
 #[derive(Clone, Default)]
 struct Hooks {
     security: ServerSecurity,
     handshake: Option<Arc<dyn Handshake>>,
     access: Option<AccessHook>,
     on_connect: Option<Arc<dyn Fn(Peer) + Send + Sync>>,
+    age: AgeLimit,
 }
 
 /// How the server listens.
@@ -329,6 +386,38 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Sets how old connections get: at that age the server goes away from a connection, as [`Peer::shutdown`] does. Off by
+    /// default: a connection may stay for ever.
+    ///
+    /// Calls under way finish, within [`max_connection_age_grace`](Self::max_connection_age_grace); a client that makes
+    /// connections again by itself, as [`Reconnect`](crate::Reconnect) does, makes a new one for further calls, and loses
+    /// none. So clients come to servers that were started later, and a certificate or a permission is looked at again.
+    ///
+    /// The age of each connection is random within a tenth of this one, so that connections that began together do not
+    /// all end together. At least 1 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use muxado_rpc::Server;
+    ///
+    /// let server = Server::builder()
+    ///     .max_connection_age(Duration::from_secs(30 * 60))
+    ///     .max_connection_age_grace(Duration::from_secs(60));
+    /// # let _ = server;
+    /// ```
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.hooks.age.set_max(age);
+        self
+    }
+
+    /// Sets how long calls under way may go on over a connection that has reached its
+    /// [age](Self::max_connection_age). After that they are cut. By default they may go on until they end by themselves.
+    pub fn max_connection_age_grace(mut self, grace: Duration) -> Self {
+        self.hooks.age.set_grace(grace);
+        self
+    }
+
     /// Sets the certificate and key of the server, and whose clients it takes, for `tls://`.
     ///
     /// With it, [`listen`](Self::listen) fails if no address is `tls://`. The handshake is part of what
@@ -416,13 +505,15 @@ where
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let live = Arc::new(LiveConnections::default());
-        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, Arc::clone(&live));
+        let handshakes = Handshakes::new(self.setup.limits.max_handshakes);
+        let shared = (Arc::clone(&live), Arc::clone(&handshakes));
+        let acceptor = Acceptor::new(self.setup, router, service, self.hooks, shared.0, shared.1);
         // The task ends when the handle, which holds the sender of its orders, is dropped.
         tokio::spawn(async move {
             let drained = acceptor.run(listeners, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addrs, orders, outcome: ended, live, bounds })
+        Ok(Server { local_addrs, orders, outcome: ended, live, handshakes, bounds })
     }
 }
 

@@ -7,5 +7,7 @@ pub(crate) mod exclusive;
 pub(crate) mod log_limit;
 pub(crate) mod panics;
 pub(crate) mod random;
+#[cfg(any(feature = "__tls", feature = "__ws"))]
+pub(crate) mod sources;
 pub(crate) mod timer;
 pub(crate) mod truncate;

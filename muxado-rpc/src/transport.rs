@@ -1,4 +1,4 @@
-//! What connections run over: addresses, sockets, child processes, connectors, TLS.
+//! What connections run over: addresses, sockets, child processes, connectors, TLS, WebSocket.
 
 #[cfg(all(unix, feature = "socket-activation"))]
 pub(crate) mod activation;
@@ -8,6 +8,8 @@ pub(crate) mod connector;
 pub(crate) mod credentials;
 pub(crate) mod dial;
 pub(crate) mod identity;
+#[cfg(any(feature = "__tls", feature = "ws"))]
+mod linger;
 mod race;
 pub(crate) mod security;
 pub(crate) mod socket;
@@ -19,4 +21,5 @@ pub(crate) mod target;
 pub(crate) mod tcp;
 #[cfg(feature = "__tls")]
 pub(crate) mod tls;
+pub(crate) mod websocket;
 mod words;

@@ -85,6 +85,28 @@ async fn asking_has_both_say_it_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fresh_connection_that_is_asked_answers_within_a_round_trip() {
+    // The first thing on the wire, long before the first heartbeat.
+    for asks in ["near", "far", "both"] {
+        let pair = Pair::new();
+        let start = Instant::now();
+        let (near, far) = tokio::join!(
+            async { if asks == "far" { None } else { pair.near.capabilities().await } },
+            async { if asks == "near" { None } else { pair.far.capabilities().await } },
+        );
+        assert_eq!((near.is_some(), far.is_some()), (asks != "far", asks != "near"));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        // A line and the end of the other direction on each side: no more than is said later anyhow.
+        assert_eq!((pair.near.stats().frames_sent, pair.far.stats().frames_sent), (2, 2));
+        assert!(pair.near.known_capabilities().is_some() && pair.far.known_capabilities().is_some());
+        assert_alive(&pair.client(Codec::Json)).await;
+        sleep(Duration::from_secs(5)).await;
+        // The extensions are known, so that the request was one frame.
+        assert_eq!((pair.near.stats().frames_sent, pair.far.stats().frames_sent), (3, 3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_over_the_peers_limit_fails_before_a_byte_is_sent() {
     let pair = known(Limits::default(), limited()).await;
     let text = "x".repeat(5000);
@@ -299,19 +321,26 @@ async fn a_side_that_does_not_show_itself_says_nothing() {
         sleep(Duration::from_secs(10)).await;
         assert_eq!((pair.near.stats().frames_sent, pair.far.stats().frames_sent), (2, 1));
         assert!(pair.near.known_capabilities().is_none() && pair.far.known_capabilities().is_none());
+        // Who does not show itself does not ask, either.
+        let asked = if near { &pair.far } else { &pair.near };
+        assert!(asked.capabilities().await.is_none());
+        assert_eq!((pair.near.stats().frames_sent, pair.far.stats().frames_sent), (2, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn waiting_for_what_a_peer_says_ends_with_the_connection() {
-    let pair = Pair::new();
-    let near = pair.near.clone();
-    let waiting = tokio::spawn(async move { near.capabilities().await });
-    sleep(Duration::from_secs(5)).await;
+    let (near, far) = duplex(1024);
+    let near = Peer::builder().no_heartbeat().client(near).unwrap();
+    let waiting = tokio::spawn({
+        let near = near.clone();
+        async move { near.capabilities().await }
+    });
+    sleep(Duration::from_secs(4)).await;
     assert!(!waiting.is_finished());
-    pair.far.close();
+    drop(far);
     assert!(waiting.await.unwrap().is_none());
-    assert!(pair.near.capabilities().await.is_none());
+    assert!(near.capabilities().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -228,6 +228,33 @@ async fn a_peer_that_takes_it_for_a_call_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_foreign_peer_that_is_asked_on_a_fresh_connection_is_answered_for_at_once_or_in_time() {
+    let answer = b"{\"err\":{\"code\":\"unimplemented\",\"message\":\"no service 0xfffffffe here\"}}\n";
+    for what in ["refuses", "answers", "ends it", "nothing"] {
+        let bare = Bare::with(Config::default().extensions(false));
+        let begin = tokio::time::Instant::now();
+        let peer = bare.peer.clone();
+        let asked = tokio::spawn(async move { peer.capabilities().await });
+        let mut stream = bare.accept().await;
+        match what {
+            "refuses" => stream.reset(ErrorCode::STREAM_REFUSED),
+            "answers" => stream.write_chunk(Bytes::from_static(answer)).await.unwrap(),
+            // As one that listens, and never says a thing.
+            "ends it" => stream.finish().unwrap(),
+            _ => {}
+        }
+        assert!(asked.await.unwrap().is_none(), "{what}");
+        let limit = if matches!(what, "refuses" | "answers") { Duration::ZERO } else { 5 * SECOND };
+        assert_eq!(begin.elapsed(), limit, "{what}");
+        // It is not waited for again.
+        assert!(bare.peer.capabilities().await.is_none());
+        assert_eq!(begin.elapsed(), limit, "{what}");
+        bare.call().await;
+        assert_eq!((bare.opened(), bare.peer.is_going_away()), (1, false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_refuses_it_is_told_once() {
     for code in [ErrorCode::STREAM_REFUSED, ErrorCode::ACCEPT_QUEUE_FULL, ErrorCode::CANCELLED] {
         let bare = Bare::new();

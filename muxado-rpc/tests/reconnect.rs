@@ -244,7 +244,7 @@ async fn states_are_seen_in_order() {
     assert!(delay <= 100 * MILLI && error.to_string().contains("connection refused"), "{error}");
     place.set_down(false);
     assert!(matches!(states.changed().await, State::Connecting { attempt: 2 }));
-    let State::Connected { peer } = states.changed().await else { panic!("not connected") };
+    let State::Connected { peer, .. } = states.changed().await else { panic!("not connected") };
     assert_eq!(peer.address(), None);
     place.crash(0);
     assert!(!states.changed().await.is_connected());
@@ -273,7 +273,7 @@ async fn a_server_that_restarts_on_its_address_is_found_again() {
     let channel =
         Reconnect::builder().address(&address).backoff(Backoff::default().max(10 * MILLI)).build().unwrap();
     assert_answers(&client(&channel)).await;
-    let State::Connected { peer } = channel.state() else { panic!("not connected") };
+    let State::Connected { peer, .. } = channel.state() else { panic!("not connected") };
     assert_eq!(peer.address(), Some(&*address));
     server.shutdown(SECOND).await;
     let _server = listen(&address).await;

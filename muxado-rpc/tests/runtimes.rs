@@ -122,6 +122,94 @@ fn calls_that_wait_elsewhere_end_with_the_runtime_of_the_client() {
 }
 
 #[test]
+fn whatever_comes_from_a_reconnecting_client_ends_with_its_runtime() {
+    let first = runtime();
+    let (channel, peers, items, introduced) = first.block_on(async {
+        let (tell, introduced) = mpsc::channel();
+        let connector = || {
+            let (near, far) = duplex(1024);
+            let far = Peer::builder().serve(FeedServer::new(Feeding::default())).server(far).unwrap();
+            tokio::spawn(async move { far.closed().await });
+            ready(Ok(near))
+        };
+        let hook = move |peer: Peer| {
+            tell.send(peer).unwrap();
+            ready(Ok::<_, Status>(()))
+        };
+        let channel = Reconnect::builder().connector(connector).connections(2).on_connect(hook);
+        let channel = channel.build().unwrap();
+        channel.watch().wait_for(|state| matches!(state, State::Connected { generation: 2, .. })).await;
+        let feed = FeedClient::new(channel.clone());
+        let mut items = feed.double(stream::iter([1]).chain(stream::pending())).await.unwrap();
+        assert_eq!(items.try_next().await.unwrap(), Some(2));
+        (channel.clone(), channel.peers(), items, introduced)
+    });
+    assert_eq!(peers.len(), 2);
+    let mut items = items;
+    elsewhere(async {
+        let (mut watch, held) = (channel.watch(), peers.clone());
+        let lost = tokio::spawn(async move { watch.wait_for(|state| !state.is_connected()).await });
+        let closed = tokio::spawn(async move { held[0].closed().await });
+        tokio::task::yield_now().await;
+        end(first);
+        assert!(matches!(lost.await.unwrap(), State::Closed | State::Connecting { .. }));
+        closed.await.unwrap();
+        let begin = tokio::time::Instant::now();
+        assert!(channel.peers().is_empty());
+        assert!(
+            channel.states().iter().all(|state| matches!(state, State::Closed)),
+            "{:?}",
+            channel.states()
+        );
+        assert!(matches!(channel.watch().wait_for(State::is_connected).await, State::Closed));
+        assert_eq!((channel.generation(), channel.call_stats().in_flight()), (2, 0));
+        assert_eq!(items.try_next().await.unwrap_err().code(), Code::Unavailable);
+        let feed = FeedClient::new(channel.clone());
+        assert_eq!(feed.count(3).await.err().map(|error| error.code()), Some(Code::Unavailable));
+        for peer in peers.into_iter().chain(introduced.try_iter()) {
+            assert!(peer.is_closed() && peer.is_going_away());
+            assert!(peer.capabilities().await.is_none());
+            assert_eq!(status(FeedClient::new(peer.channel()).one(7).await).code(), Code::Unavailable);
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_hook_under_way_ends_with_the_runtime_of_the_client() {
+    for is_threaded in [true, false] {
+        let first = if is_threaded { runtime() } else { current_thread() };
+        let (began, dropped) = (Arc::new(Notify::new()), Arc::new(()));
+        let (begin, held) = (Arc::clone(&began), Arc::clone(&dropped));
+        let channel = first.block_on(async {
+            let hook = move |_: Peer| {
+                let (begin, held) = (Arc::clone(&begin), Arc::clone(&held));
+                async move {
+                    begin.notify_one();
+                    std::future::pending::<()>().await;
+                    drop(held);
+                    Ok::<_, Status>(())
+                }
+            };
+            let channel = to(&Place::default()).on_connect(hook).build().unwrap();
+            began.notified().await;
+            channel
+        });
+        elsewhere(async {
+            let client = client(&channel);
+            let call = tokio::spawn(async move { client.echo("x".to_owned()).await });
+            tokio::task::yield_now().await;
+            end(first);
+            assert_eq!(status(call.await.unwrap()).code(), Code::Unavailable);
+            assert!(matches!(channel.state(), State::Closed));
+            // What is left of it is in the client, not in the task.
+            drop(channel);
+        });
+        assert_eq!(Arc::strong_count(&dropped), 1);
+    }
+}
+
+#[test]
 fn a_connection_whose_runtime_has_ended_is_closed_to_all_its_handles() {
     let first = runtime();
     let ((near, _far), call) = first.block_on(async {
@@ -175,8 +263,18 @@ fn a_server_whose_runtime_has_ended_does_not_hold_its_handle_up() {
         let builder = Server::builder().serve(WorkServer::new(Worker::default()));
         builder.listen("tcp://127.0.0.1:0").await.unwrap()
     });
+    let other = runtime();
+    let near = other.block_on(async {
+        let near = muxado_rpc::connect(server.local_addr()).await.unwrap();
+        assert_eq!(WorkClient::new(near.channel()).echo("x".to_owned()).await.as_deref(), Ok("x"));
+        near
+    });
+    let [far] = &server.peers()[..] else { panic!("not one peer") };
+    let id = far.id();
     end(first);
+    drop((near, other));
     elsewhere(async {
+        assert!(server.peers().is_empty() && server.peer(id).is_none() && far.is_closed());
         server.wait().await;
         server.shutdown(SECOND).await;
         assert_eq!(server.call_stats().in_flight(), 0);

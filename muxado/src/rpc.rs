@@ -204,6 +204,9 @@ mod handles {
 
         /// Sets how many bytes the peer may hold unread.
         fn set_peer_memory(&self, bytes: usize);
+
+        /// Returns whether this side has the protocol extensions, and shows it.
+        fn shows_extensions(&self) -> bool;
     }
 
     impl RecvStreamExt for RecvStream {
@@ -219,6 +222,10 @@ mod handles {
 
         fn set_peer_memory(&self, bytes: usize) {
             self.shared().with(|core| core.proto.set_peer_memory(bytes));
+        }
+
+        fn shows_extensions(&self) -> bool {
+            self.shared().with(|core| core.proto.shows_extensions())
         }
     }
 
@@ -393,14 +400,8 @@ mod backlog {
     #[inline]
     pub(super) fn accept_any(session: &TypedSession) -> Option<Accepted> {
         let mut first = None;
-        let (key, stream_type, came_at) = session.session().shared.with(|core| {
-            let key = core.proto.look_at_next()?;
-            let Waiting { stream_type, came_at, .. } = core.proto.waiting(key)?;
-            core.proto.accept_waiting(key);
-            // The stream says so again when it is read, if that fails.
-            let _ = core.proto.take_chunk(key, usize::MAX, &mut first);
-            Some((key, stream_type, came_at))
-        })?;
+        let (key, stream_type, came_at) =
+            session.session().shared.with(|core| core.proto.accept_with_chunk(&mut first))?;
         Some(accepted(session, key, (stream_type, first, came_at)))
     }
 

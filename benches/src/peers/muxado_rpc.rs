@@ -4,11 +4,12 @@ use std::{future, iter, net::SocketAddr};
 
 use futures_util::{StreamExt, stream};
 use muxado::Config;
-use muxado_rpc::{Codec, Limits, Peer as Connection, Server, Stream, Streaming};
+use muxado_rpc::{ClientTls, Codec, Limits, Peer as Connection, Server, ServerTls, Stream, Streaming};
 
 use crate::{
     Result,
     hop::{self, Hop},
+    identity::{HOST, identity},
     message::{Copies, Message},
     peer::{Doorplate, Layer, Peer},
     source, waiting,
@@ -112,6 +113,7 @@ impl Peer for MuxadoRpc {
             || super::runs_items_of_streams(workload)
             || super::runs_json_calls(workload)
             || super::runs_waiting_calls(workload)
+            || super::runs_calls_over_tls(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -126,7 +128,13 @@ impl Peer for MuxadoRpc {
                 let _ = accepted.send(Self::new(&connection, workload));
             });
         }
-        let server = builder.listen("tcp://127.0.0.1:0").await?;
+        let mut address = "tcp://127.0.0.1:0";
+        if workload.has_tls() {
+            address = "tls://127.0.0.1:0";
+            let identity = identity()?;
+            builder = builder.tls(ServerTls::from_pem(identity.certificate_pem(), identity.key_pem()));
+        }
+        let server = builder.listen(address).await?;
         let address = server.local_addr().socket_addr().ok_or("a server on TCP has a socket address")?;
         doorplate.hang(address);
         server.wait().await;
@@ -138,7 +146,12 @@ impl Peer for MuxadoRpc {
         if let Workload::Both { .. } = workload {
             builder = builder.serve(EchoServer::new(Echoing(Hop::start())));
         }
-        Ok(Self::new(&builder.connect(&format!("tcp://{server}")).await?, workload))
+        let mut address = format!("tcp://{server}");
+        if workload.has_tls() {
+            address = format!("tls://{server}");
+            builder = builder.tls(ClientTls::with_ca(identity()?.certificate_pem()).server_name(HOST));
+        }
+        Ok(Self::new(&builder.connect(&address).await?, workload))
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {

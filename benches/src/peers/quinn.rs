@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
 use quinn::{
@@ -13,11 +13,11 @@ use quinn::{
         pki_types::{CertificateDer, PrivatePkcs8KeyDer},
     },
 };
-use rcgen::CertifiedKey;
 use tokio::sync::OnceCell;
 
 use crate::{
     Result,
+    identity::{HOST, identity},
     message::{Message, Pieces},
     peer::{Doorplate, Held, Layer, Peer},
     workload::{WIDE, Workload},
@@ -31,25 +31,6 @@ const DEFAULT_STREAMS: usize = 100;
 
 /// Open streams with which it was seen to work: 16 000 take less than a second, 32 000 were not open after 18.
 const MOST_STREAMS: usize = 16_000;
-
-/// Whom the certificate is for.
-const HOST: &str = "localhost";
-
-/// A certificate that is its own root, and its key: both ends are in this process.
-struct Identity {
-    certificate: CertificateDer<'static>,
-    key: PrivatePkcs8KeyDer<'static>,
-}
-
-static IDENTITY: LazyLock<Result<Identity, String>> = LazyLock::new(|| {
-    let CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed([HOST.to_owned()]).map_err(|error| error.to_string())?;
-    Ok(Identity { certificate: cert.into(), key: signing_key.serialize_der().into() })
-});
-
-fn identity() -> Result<&'static Identity> {
-    IDENTITY.as_ref().map_err(|error| error.as_str().into())
-}
 
 /// One socket for all connections of the client, as its documentation advises.
 static CLIENT: OnceCell<Endpoint> = OnceCell::const_new();
@@ -75,7 +56,8 @@ impl Peer for Quinn {
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let identity = identity()?;
-        let (chain, key) = (vec![identity.certificate.clone()], identity.key.clone_key());
+        let chain = vec![CertificateDer::from(identity.certificate_der())];
+        let key = PrivatePkcs8KeyDer::from(identity.key_der());
         let mut config = ServerConfig::with_single_cert(chain, key.into())?;
         config.transport_config(transport(room(workload))?).max_incoming(workload.room());
         let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into())?;
@@ -143,7 +125,7 @@ fn transport(streams: usize) -> Result<Arc<TransportConfig>> {
 
 fn client() -> Result<Endpoint> {
     let mut roots = RootCertStore::empty();
-    roots.add(identity()?.certificate.clone())?;
+    roots.add(identity()?.certificate_der().into())?;
     let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
     // Only the client opens streams.
     config.transport_config(transport(0)?);

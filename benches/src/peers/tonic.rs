@@ -16,7 +16,10 @@ use tonic::{
     Request, Response, Status,
     body::Body,
     client, server,
-    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+    transport::{
+        Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig,
+        server::TcpIncoming,
+    },
 };
 use tonic_prost::ProstCodec;
 use tower_service::Service;
@@ -25,6 +28,7 @@ use self::items::Source;
 use crate::{
     Result,
     hop::{self, Hop},
+    identity::{HOST, identity},
     message::Message,
     peer::{Doorplate, Layer, Peer},
     waiting,
@@ -161,11 +165,18 @@ impl Peer for Tonic {
         super::runs_calls(workload)
             || super::runs_items_of_streams(workload)
             || super::runs_waiting_calls(workload)
+            || super::runs_calls_over_tls(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
         let incoming = TcpIncoming::from(doorplate.listen().await?).with_nodelay(Some(true));
-        let server = Server::builder()
+        let mut server = Server::builder();
+        if workload.has_tls() {
+            let identity = identity()?;
+            let identity = Identity::from_pem(identity.certificate_pem(), identity.key_pem());
+            server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+        }
+        let server = server
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_frame_size(FRAME)
@@ -174,8 +185,14 @@ impl Peer for Tonic {
         Ok({ server }.serve_with_incoming(EchoServer(Hop::start()), incoming).await?)
     }
 
-    async fn connect(_workload: Workload, server: SocketAddr) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{server}"))?
+    async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
+        let mut endpoint = Endpoint::from_shared(format!("http://{server}"))?;
+        if workload.has_tls() {
+            let roots = Certificate::from_pem(identity()?.certificate_pem());
+            let tls = ClientTlsConfig::new().ca_certificate(roots).domain_name(HOST);
+            endpoint = Endpoint::from_shared(format!("https://{server}"))?.tls_config(tls)?;
+        }
+        let endpoint = endpoint
             .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)

@@ -6,6 +6,7 @@ mod body;
 mod builder;
 mod call;
 mod managed;
+mod on_connect;
 mod pool;
 mod slot;
 mod state;
@@ -34,7 +35,7 @@ pub(super) use self::{
     pool::Live,
 };
 pub use crate::transport::connector::{BoxIo, Connector, Io};
-use crate::{Drained, Request, Response, Status};
+use crate::{CallStats, Drained, Peer, Request, Response, Status};
 
 /// A channel over connections that are replaced when they end.
 ///
@@ -46,6 +47,9 @@ use crate::{Drained, Request, Response, Status};
 /// ([`Backoff`](crate::Backoff)). A connection is used once a first heartbeat has come back over it, or at once with
 /// [`PeerBuilder::no_heartbeat`](crate::PeerBuilder::no_heartbeat). When the peer goes away or the connection ends, a
 /// new one takes further calls; calls under way finish on the old one.
+///
+/// What has to be done with each new connection, registering with the other side, say, is done by
+/// [`on_connect`](ReconnectBuilder::on_connect) before calls go over it.
 ///
 /// The tasks run in the runtime in which the client was built. When that runtime ends, the [`State`] is
 /// [`Closed`](State::Closed), and calls fail as `unavailable` at once, in whichever runtime they are made. Build one
@@ -108,6 +112,45 @@ impl Reconnect {
     /// Returns a watch on the state.
     pub fn watch(&self) -> StateWatch {
         StateWatch::new(self.handle.pool.watch_states())
+    }
+
+    /// Returns the states of all [connections](ReconnectBuilder::connections), each with the number that its own
+    /// connection has among all that the client has made.
+    pub fn states(&self) -> Vec<State> {
+        self.handle.pool.states()
+    }
+
+    /// Returns how many connections the client has made so far, those that ended included. What was done with the
+    /// connections that there were is to be done again if it has grown.
+    pub fn generation(&self) -> u64 {
+        self.handle.pool.generation()
+    }
+
+    /// Returns the peers of the connections over which calls go now, with what they tell of themselves and what is counted
+    /// of each: [`Peer::capabilities`], [`Peer::stats`]. Empty while there is no connection, and once the client was
+    /// closed or has stopped with its runtime.
+    ///
+    /// The handles keep no connection open. Calls through one of them stay on its connection and are not tried again.
+    ///
+    /// ```
+    /// use muxado_rpc::Reconnect;
+    ///
+    /// async fn show(channel: &Reconnect) {
+    ///     for peer in channel.peers() {
+    ///         println!("{}: {} bytes received", peer.peer_info(), peer.stats().bytes_received);
+    ///         if let Some(remote) = peer.capabilities().await {
+    ///             println!("serves {:?}", remote.services());
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn peers(&self) -> Vec<Peer> {
+        self.handle.pool.peers()
+    }
+
+    /// Returns counts of the calls of the other side, over all connections, past ones included.
+    pub fn call_stats(&self) -> CallStats {
+        self.handle.pool.call_stats()
     }
 
     /// Waits until there is a connection.

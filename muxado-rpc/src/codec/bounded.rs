@@ -288,6 +288,12 @@ impl<E: Failure> Whole<E> {
             name: E::Place::default(),
         }
     }
+
+    /// Of a message of so many bytes that is one array or map, for what is inside that.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn one_level_down(size: usize) -> Self {
+        Self { nested: Cell::new(MAX_NESTED - 1), ..Self::of_size(size) }
+    }
 }
 
 impl<E: Failure> Whole<E> {

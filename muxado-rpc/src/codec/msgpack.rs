@@ -4,6 +4,7 @@
 //! values inside an envelope are decoded on another task with types only known there.
 
 mod decode;
+mod entries;
 #[cfg(test)]
 mod values;
 

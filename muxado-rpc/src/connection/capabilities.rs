@@ -24,7 +24,7 @@ use std::{
 };
 
 use muxado::{ControlStreams, Session, StreamType, TypedSession, rpc::ControlStreamsExt};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 pub use self::peer::{PeerCapabilities, ServiceCapability};
 use self::{
@@ -33,7 +33,7 @@ use self::{
     sender::{ControlSender, Listener, Wishes},
     signal::Signal,
 };
-use crate::{Limits, Router, message::limits::PeerLimits};
+use crate::{Limits, Router, message::limits::PeerLimits, support::timer};
 
 /// What is known of the peer, for all handles of a connection.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct RemoteCapabilities {
     info: OnceLock<Arc<PeerCapabilities>>,
     /// The peer will not say anything.
     is_silent: AtomicBool,
+    /// When somebody first waited for what it says.
+    awaited_since: OnceLock<Instant>,
     changed: Notify,
     signal: Arc<Signal>,
 }
@@ -48,7 +50,13 @@ pub(crate) struct RemoteCapabilities {
 impl RemoteCapabilities {
     pub(crate) fn new() -> Self {
         let signal = Signal::new();
-        Self { info: OnceLock::new(), is_silent: AtomicBool::new(false), changed: Notify::new(), signal }
+        Self {
+            info: OnceLock::new(),
+            is_silent: AtomicBool::new(false),
+            awaited_since: OnceLock::new(),
+            changed: Notify::new(),
+            signal,
+        }
     }
 
     /// What the peer said. Has it asked, if it said nothing yet.
@@ -59,8 +67,15 @@ impl RemoteCapabilities {
         self.info.get().cloned()
     }
 
-    /// Waits for what the peer says; `None` if it will say nothing, or the session ends.
+    /// Waits for what the peer says; `None` if it will say nothing, has said nothing in the time that it has for it, or
+    /// the session ends.
     pub(crate) async fn capabilities(&self, session: &Session) -> Option<Arc<PeerCapabilities>> {
+        let since = *self.awaited_since.get_or_init(Instant::now);
+        self.signal.await_peer();
+        timer::before(since.checked_add(SAYS_WITHIN), self.said(session)).await.flatten()
+    }
+
+    async fn said(&self, session: &Session) -> Option<Arc<PeerCapabilities>> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -155,6 +170,7 @@ impl CapabilityStreams {
         });
         let wishes = Wishes {
             is_asked: self.signal.is_asked(),
+            is_awaited: self.signal.is_awaited() && streams.shows_extensions(),
             has_heard: remote.info.get().is_some(),
             drain: self.signal.drains(),
         };
@@ -172,3 +188,7 @@ impl Drop for CapabilityStreams {
         self.signal.forget_task();
     }
 }
+
+/// How long a peer may take to say what it is, from when that is first waited for. One of another implementation may
+/// never say it, and not refuse to.
+const SAYS_WITHIN: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use tower_service::Service;
 use self::call::Call;
 pub use self::call::CallFuture;
 use crate::{
-    Codec, MethodInfo, Origin, PeerCapabilities, PeerInfo, Request, Response, Status,
+    Codec, MethodInfo, Origin, PeerCapabilities, PeerId, PeerInfo, Request, Response, Status,
     connection::shared::ConnectionShared, support::depth::Depth, wire::encode_request,
 };
 
@@ -144,6 +144,11 @@ impl Channel {
         Some(self.shared()?.peer())
     }
 
+    /// Returns which connection calls go over. `None` if the channel has no connection.
+    pub fn peer_id(&self) -> Option<PeerId> {
+        Some(self.shared()?.id())
+    }
+
     /// The former name of [`peer_info`](Self::peer_info).
     #[deprecated(note = "renamed to `peer_info`")]
     pub fn peer(&self) -> Option<&PeerInfo> {
@@ -163,23 +168,21 @@ impl Channel {
         self.known_capabilities()
     }
 
-    /// Waits for what the peer tells about itself. Returns `None` if it will tell nothing: it refused the control stream,
-    /// sent something that is not valid there, or the connection has ended.
+    /// Asks what the peer tells about itself, and waits for the answer: a round trip, also on a fresh connection. Returns
+    /// `None` if the peer tells nothing: it refuses the control stream, sends something that is not valid there, the
+    /// connection has ended, or 5 s have passed since this method was first called on the connection.
     ///
-    /// The first call or response of a peer shows whether it is of this implementation. Before that, and with a peer of
-    /// another implementation, this method waits until the connection ends. A time limit around it is advisable.
+    /// A peer of another implementation gets a stream that it does not know (`PROTOCOL §10.13`), and refuses it as a
+    /// rule. [`known_capabilities`](Self::known_capabilities) asks those only that have shown to be of this one. With
+    /// [`muxado::Config::extensions`] off nobody is asked.
     ///
     /// # Cancel safety
     ///
     /// The future may be dropped and the method called again at any time.
     ///
     /// ```
-    /// use std::time::Duration;
-    ///
     /// # async fn example(channel: muxado_rpc::Channel) {
-    /// // After the first call, which shows what the peer is.
-    /// let remote = tokio::time::timeout(Duration::from_secs(5), channel.capabilities()).await;
-    /// if let Ok(Some(remote)) = remote {
+    /// if let Some(remote) = channel.capabilities().await {
     ///     println!("{} services", remote.services().len());
     /// }
     /// # }

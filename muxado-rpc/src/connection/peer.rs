@@ -1,16 +1,25 @@
 //! One connection, which may serve, call, or both.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use muxado::{Config, ErrorCode, HeartbeatConfig, SessionEnd, SessionStats, Side, TypedSession};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tower_layer::{Identity, Layer, Stack};
 
 #[cfg(feature = "__tls")]
 use crate::transport::tls::client::ClientTls;
 use crate::{
     AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
-    PeerCapabilities, PeerInfo, RegistrationError, Router, Status,
+    PeerCapabilities, PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{panics::CatchDrop, truncate::Escaped},
     transport::{
@@ -22,7 +31,11 @@ use crate::{
 /// A connection to a peer. Either side may serve and call.
 ///
 /// Clones are cheap and share the connection. It closes when the last clone and the last [`Channel`] from them are
-/// dropped, or at once with [`close`](Self::close).
+/// dropped, or at once with [`close`](Self::close). Those that a hook or a list gives out do not keep it open:
+/// [`ServerBuilder::on_connect`](crate::ServerBuilder::on_connect), [`Server::peers`](crate::Server::peers),
+/// [`Reconnect::peers`](crate::Reconnect::peers).
+///
+/// Two are equal if they are handles of the same connection, which [`id`](Self::id) names: the key for maps of peers.
 ///
 /// ```no_run
 /// use muxado_rpc::Peer;
@@ -59,13 +72,34 @@ impl Peer {
         S: CallService,
     {
         let shared = Arc::clone(connection.shared());
-        let make = if owning { Channel::owning } else { Channel::new };
-        Self { channel: make(Arc::clone(&shared)), shared }
+        if !owning {
+            return Self::lent(shared);
+        }
+        Self { channel: Channel::owning(Arc::clone(&shared)), shared }
+    }
+
+    /// A handle that does not keep its connection open.
+    pub(crate) fn lent(shared: Arc<ConnectionShared>) -> Self {
+        Self { channel: Channel::new(Arc::clone(&shared)), shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<ConnectionShared> {
+        &self.shared
     }
 
     /// Returns a channel, by which clients call the services of the other side.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// Returns the id of the connection, which is unique in the process.
+    pub fn id(&self) -> PeerId {
+        self.shared.id()
+    }
+
+    /// Returns since when the connection has been there: the time at which its session began.
+    pub fn connected_at(&self) -> Instant {
+        self.shared.since()
     }
 
     /// Returns who is at the other end: address, identity, and what was learnt when the connection was made.
@@ -100,7 +134,8 @@ impl Peer {
         self.known_capabilities()
     }
 
-    /// Waits for what the other side tells about itself; see [`Channel::capabilities`].
+    /// Asks what the other side tells about itself, and waits for the answer: a round trip. `None` if it tells nothing; see
+    /// [`Channel::capabilities`].
     ///
     /// # Cancel safety
     ///
@@ -180,9 +215,26 @@ impl Peer {
     }
 }
 
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Peer {}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("peer_info", self.peer_info()).finish_non_exhaustive()
+        f.debug_struct("Peer")
+            .field("id", &self.id())
+            .field("peer_info", self.peer_info())
+            .finish_non_exhaustive()
     }
 }
 
@@ -235,13 +287,39 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Sets the certificate authorities that are trusted, and the certificate of this side, for connections to `tls://`.
+    /// Returns who is at the other end, if that was said.
+    #[cfg(feature = "axum")]
+    pub(crate) fn known_peer(&self) -> Option<&PeerInfo> {
+        self.info.as_ref()
+    }
+
+    /// Sets the certificate authorities that are trusted, and the certificate of this side, for connections to `tls://`
+    /// and `wss://`.
     /// By default those of the system are trusted, and this side has no certificate.
     ///
-    /// With it, connecting to `tcp://` fails: nothing falls back to plain text.
+    /// With it, connecting to `tcp://` or `ws://` fails: nothing falls back to plain text.
     #[cfg(feature = "__tls")]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.dialing.security.set(tls);
+        self
+    }
+
+    /// Adds a header to the HTTP request with which connections to `ws://` and `wss://` begin: `Authorization`, a cookie.
+    /// One of the same name is replaced, also `Host`. If it is not valid, connecting fails. Other addresses have no
+    /// headers.
+    ///
+    /// ```no_run
+    /// use muxado_rpc::{Peer, Reconnect};
+    ///
+    /// # fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let peer = Peer::builder().websocket_header("Authorization", format!("Bearer {token}"));
+    /// let channel = Reconnect::builder().address("wss://rpc.example.org/rpc").peer(peer).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "ws")]
+    pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.dialing.websocket.add_header(name.into(), value.into());
         self
     }
 
@@ -342,7 +420,8 @@ where
     ///
     /// All addresses of a name are tried, IPv6 and IPv4 in turn, each 250 ms after the one before or when that one has
     /// failed (RFC 8305). TCP connections have `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive). Over `tls://` the
-    /// handshake is part of what `connect_timeout` limits; its error holds a `TlsError`.
+    /// handshake is part of what `connect_timeout` limits; its error holds a `TlsError`. So is the upgrade over `ws://`,
+    /// whose error holds a `WebSocketError`.
     ///
     /// # Errors
     ///

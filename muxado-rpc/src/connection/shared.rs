@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use muxado::{Session, SessionError, TypedSession};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    CallStats, Limits, PeerInfo,
+    CallStats, Limits, PeerId, PeerInfo,
     connection::{
         bounds::DetachedHandlers,
         capabilities::RemoteCapabilities,
@@ -21,6 +21,9 @@ use crate::{
 /// One connection: its session, its limits, who is at the other end.
 #[derive(Debug)]
 pub(crate) struct ConnectionShared {
+    id: PeerId,
+    /// When the session began.
+    since: Instant,
     typed: TypedSession,
     limits: Limits,
     memory: Arc<CallMemory>,
@@ -46,6 +49,8 @@ impl ConnectionShared {
         let (metrics, remote, runtime) =
             (CallMetrics::default(), RemoteCapabilities::new(), Handle::current());
         Self {
+            id: PeerId::next(),
+            since: Instant::now(),
             typed,
             limits,
             memory,
@@ -73,6 +78,15 @@ impl ConnectionShared {
         let end = self.session().closed().await.local;
         let lost = !matches!(end, SessionError::Closed(_));
         Drained::between(&before, &self.metrics.stats(), cut, lost)
+    }
+
+    pub(crate) const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Returns when the session began.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
     }
 
     pub(crate) fn typed(&self) -> &TypedSession {
@@ -139,6 +153,10 @@ impl ConnectionShared {
 }
 
 impl Connection for ConnectionShared {
+    fn id(&self) -> PeerId {
+        self.id
+    }
+
     fn peer(&self) -> &PeerInfo {
         &self.peer
     }

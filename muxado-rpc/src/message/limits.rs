@@ -32,6 +32,7 @@ pub struct Limits {
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
+    pub(crate) max_handshakes: usize,
     pub(crate) handshake_timeout: Duration,
 }
 
@@ -49,6 +50,7 @@ impl Default for Limits {
             first_byte_timeout: Duration::from_secs(10),
             max_connections: 10_000,
             max_connections_per_address: 1_000,
+            max_handshakes: 1_000,
             handshake_timeout: Duration::from_secs(10),
         }
     }
@@ -222,8 +224,21 @@ impl Limits {
         self
     }
 
-    /// Sets how long the [`Handshake`](crate::Handshake) of a connection may take. Default 10 s. After that the
-    /// connection is closed. Until then it counts as one of [`max_connections`](Self::max_connections).
+    /// Sets how many connections of a [`Server`](crate::Server) may be in their handshake at a time: that of TLS, that of
+    /// [`ServerBuilder::handshake`](crate::ServerBuilder::handshake), or the header of a proxy. Default 1000, at least 1.
+    ///
+    /// For each further connection the one that has been in its handshake for longest is closed, and counts as a
+    /// [failed handshake](crate::ServerStats::failed_handshakes): peers that begin handshakes and do not go on with them
+    /// keep nobody out. [`ServerStats::handshakes`](crate::ServerStats::handshakes) tells how many there are.
+    #[must_use]
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.max_handshakes = handshakes.max(1);
+        self
+    }
+
+    /// Sets how long all that comes before the session of a connection may take: the header of a proxy, the handshake of
+    /// TLS and the [`Handshake`](crate::Handshake) of the application together. Default 10 s. After that the connection
+    /// is closed. Until then it counts as one of [`max_connections`](Self::max_connections).
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;

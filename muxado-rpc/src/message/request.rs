@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Body, Codec, Extensions, Metadata, MethodInfo, MethodRef, PeerInfo, Status,
+    Body, Codec, Extensions, Metadata, MethodInfo, MethodRef, PeerId, PeerInfo, Status,
     codec::CodecError,
     message::{method_ref::MethodAnd, payload::Payload, raw_value::raw_value, scope::Scope},
     support::{deadline, depth::Depth},
@@ -55,6 +55,9 @@ static NO_EXTRAS: Extras = Extras { metadata: Metadata::new(), extensions: Exten
 
 /// A connection, as far as the requests that came by it know it.
 pub(crate) trait Connection: Any + Send + Sync {
+    /// Returns which connection it is.
+    fn id(&self) -> PeerId;
+
     /// Returns who is at the other end.
     fn peer(&self) -> &PeerInfo;
 }
@@ -350,6 +353,11 @@ impl Request {
     /// Returns who sent the request. `None` on the calling side, and for a request that came by no connection.
     pub fn peer_info(&self) -> Option<&PeerInfo> {
         Some(self.arrival.as_ref()?.connection.as_ref()?.peer())
+    }
+
+    /// Returns which connection the request came by. `None` on the calling side, and for a request that came by none.
+    pub fn peer_id(&self) -> Option<PeerId> {
+        Some(self.arrival.as_ref()?.connection.as_ref()?.id())
     }
 
     /// The former name of [`peer_info`](Self::peer_info).

@@ -16,8 +16,10 @@ use super::{
     addresses::Addresses,
     connections::LiveConnections,
     handshake::shake,
+    handshakes::{Handshakes, UnderWay},
     listener::{Accept, Accepted, Proxied},
     proxy_protocol::read_header,
+    websocket::ServerWebSocket,
 };
 use crate::{
     Address, BoxError, BoxIo, CallService, Drained, Peer, PeerInfo, Router, Socket,
@@ -52,6 +54,7 @@ struct Connections {
     tasks: JoinSet<()>,
     live: Arc<LiveConnections>,
     addresses: Arc<Addresses>,
+    handshakes: Arc<Handshakes>,
 }
 
 impl<S: CallService> Acceptor<S> {
@@ -61,9 +64,10 @@ impl<S: CallService> Acceptor<S> {
         service: S,
         hooks: Hooks,
         live: Arc<LiveConnections>,
+        handshakes: Arc<Handshakes>,
     ) -> Self {
         let addresses = Arc::new(Addresses::new(setup.limits.max_connections_per_address));
-        let connections = Connections { tasks: JoinSet::new(), live, addresses };
+        let connections = Connections { tasks: JoinSet::new(), live, addresses, handshakes };
         let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
     }
@@ -134,8 +138,8 @@ impl<S: CallService> Acceptor<S> {
 
     /// Starts a connection, unless its address has as many as it may have: then it is closed.
     fn admit(&mut self, accepted: Accepted) {
-        let Accepted { socket, peer, proxied, is_tls } = accepted;
-        let entrance = self.starter.entrance(&self.connections, is_tls);
+        let Accepted { socket, peer, proxied, is_tls, websocket } = accepted;
+        let entrance = self.starter.entrance(&self.connections, is_tls, &websocket);
         // That of a client behind a proxy is not known yet.
         let address = if proxied == Proxied::No { socket.peer_ip() } else { None };
         if proxied == Proxied::Untrusted {
@@ -160,6 +164,7 @@ impl<S: CallService> Acceptor<S> {
             return None;
         };
         let (peer, shared) = (Peer::of_connection(&connection, false), Arc::clone(connection.shared()));
+        self.starter.hooks.age.watch(&shared);
         let id = self.connections.tasks.spawn(connection.run()).id();
         self.connections.live.insert(id, shared);
         self.starter.tell(peer);
@@ -176,12 +181,14 @@ impl<S: CallService> Acceptor<S> {
     ) -> Id {
         let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
         let stopping = self.stopping.clone();
+        let under_way = self.connections.handshakes.begin();
         let task = self.connections.tasks.spawn(async move {
-            let entering = entrance.enter(socket, &mut peer, is_proxied);
+            let entering = entrance.enter(socket, &mut peer, is_proxied, under_way);
             let Some(Some(io)) = stopping.run_until_cancelled(entering).await else { return };
             let Some(connection) = starter.connection(io, peer) else { return live.note_refused() };
             let peer = Peer::of_connection(&connection, false);
             live.insert(tokio::task::id(), Arc::clone(connection.shared()));
+            starter.hooks.age.watch(connection.shared());
             // Who stops the server cancels first, and then ends the connections that it knows.
             if !stopping.is_cancelled() {
                 starter.tell(peer);
@@ -208,7 +215,9 @@ impl<S: CallService> Acceptor<S> {
 /// What a connection passes before its session.
 struct Entrance {
     limit: Duration,
-    /// That of TLS, if it is to be, and that of the application.
+    /// When the limit, which is one for all steps, is over.
+    deadline: Option<Instant>,
+    /// That of TLS, if it is to be, the upgrade to WebSocket, and that of the application.
     handshake: Option<Arc<dyn Handshake>>,
     is_tls: bool,
     addresses: Arc<Addresses>,
@@ -217,14 +226,34 @@ struct Entrance {
 }
 
 impl Entrance {
-    /// Reads the header of a proxy if there is to be one, then does the handshake. Returns the transport; `None` if the
+    /// Goes through all steps, unless this one has to give way to another. Returns the transport; `None` if the
     /// connection is to be closed.
-    async fn enter(&self, mut socket: Socket, peer: &mut PeerInfo, is_proxied: bool) -> Option<BoxIo> {
+    async fn enter(
+        &self,
+        socket: Socket,
+        peer: &mut PeerInfo,
+        is_proxied: bool,
+        under_way: UnderWay,
+    ) -> Option<BoxIo> {
+        tokio::select! {
+            biased;
+            io = self.go_through(socket, peer, is_proxied) => return io,
+            () = under_way.given_up() => {}
+        }
+        let limit = under_way.limit();
+        self.live.note_failed_handshake();
+        let problem = format!("it gave way to a new one, {limit} were under way (Limits::max_handshakes)");
+        self.note_failure(peer, problem.into());
+        None
+    }
+
+    /// Reads the header of a proxy if there is to be one, then does the handshake.
+    async fn go_through(&self, mut socket: Socket, peer: &mut PeerInfo, is_proxied: bool) -> Option<BoxIo> {
         if is_proxied && !self.take_address(&mut socket, peer).await {
             return None;
         }
         let Some(handshake) = &self.handshake else { return Some(Box::new(socket)) };
-        match shake(&**handshake, self.limit, socket, peer).await {
+        match shake(&**handshake, (self.limit, self.deadline), socket, peer).await {
             Ok(io) => Some(io),
             Err(error) => {
                 self.live.note_failed_handshake();
@@ -236,7 +265,7 @@ impl Entrance {
 
     /// Sets the address of the peer to that in the header. Returns whether the connection may go on.
     async fn take_address(&self, socket: &mut Socket, peer: &mut PeerInfo) -> bool {
-        let (client, known) = match timer::within(self.limit, read_header(socket)).await {
+        let (client, known) = match timer::before(self.deadline, read_header(socket)).await {
             Some(Ok(Some(client))) => (Some(client.ip()), Some(client)),
             Some(Ok(None)) => (socket.peer_ip(), None),
             Some(Err(error)) => {
@@ -289,11 +318,14 @@ impl Entrance {
 }
 
 impl<S: CallService> Starter<S> {
-    fn entrance(&self, connections: &Connections, is_tls: bool) -> Entrance {
+    fn entrance(&self, connections: &Connections, is_tls: bool, websocket: &ServerWebSocket) -> Entrance {
         let Hooks { security, handshake, .. } = &self.hooks;
+        let limit = self.setup.limits.handshake_timeout;
         Entrance {
-            limit: self.setup.limits.handshake_timeout,
-            handshake: security.handshake(is_tls, handshake.as_ref()),
+            limit,
+            // A limit beyond the end of time is none.
+            deadline: Instant::now().checked_add(limit),
+            handshake: security.handshake(is_tls, websocket, handshake.as_ref()),
             is_tls,
             addresses: Arc::clone(&connections.addresses),
             live: Arc::clone(&connections.live),
@@ -431,7 +463,8 @@ mod tests {
         async fn accept(&self) -> io::Result<Accepted> {
             if let Some(socket) = self.sockets.lock().await.recv().await {
                 let (socket, peer) = (Socket::Unix(socket), PeerInfo::default());
-                return Ok(Accepted { socket, peer, proxied: Proxied::No, is_tls: false });
+                let websocket = ServerWebSocket::default();
+                return Ok(Accepted { socket, peer, proxied: Proxied::No, is_tls: false, websocket });
             }
             if self.note_failure() >= 100 {
                 std::future::pending::<()>().await;
@@ -457,7 +490,9 @@ mod tests {
         let listener = Failing { sockets: sockets.into(), kind, failures: Arc::clone(&failures) };
         let setup = Setup::new();
         let router = setup.router().unwrap();
-        let acceptor = Acceptor::new(setup, router.clone(), router, Hooks::default(), Arc::default());
+        let handshakes = Handshakes::new(1);
+        let acceptor =
+            Acceptor::new(setup, router.clone(), router, Hooks::default(), Arc::default(), handshakes);
         let (orders, ordered) = watch::channel(Order::Serve);
         tokio::spawn(acceptor.run(listener, ordered));
         while failures.lock().unwrap().is_empty() {

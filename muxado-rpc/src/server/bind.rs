@@ -23,12 +23,19 @@ pub struct Bind {
     pub(super) mode: Option<u32>,
     /// Whose headers of the PROXY protocol are believed; `None` if there are no such headers.
     pub(super) proxies: Option<Vec<Network>>,
+    /// Sites beside the server's own whose pages may connect.
+    pub(super) origins: Vec<String>,
 }
 
 impl Bind {
     /// Describes a socket that listens on `address`. If the address is not valid, listening fails.
     pub fn to(address: impl TryInto<Address, Error: Into<AddressError>>) -> Self {
-        Self { address: address.try_into().map_err(Into::into), mode: None, proxies: None }
+        Self {
+            address: address.try_into().map_err(Into::into),
+            mode: None,
+            proxies: None,
+            origins: Vec::new(),
+        }
     }
 
     /// Sets the permissions of the file of a Unix socket, such as `0o660`. Who may write to the file may connect. They
@@ -75,6 +82,29 @@ impl Bind {
             }
         }
         self.proxies = Some(networks);
+        self
+    }
+}
+
+#[cfg(feature = "ws")]
+impl Bind {
+    /// Lets pages of these sites connect to a socket of `ws://` or `wss://`, as in `https://app.example`, or of all with
+    /// `*`. By default a browser may do so for pages of the server's own host alone: the header `Origin`, which browsers
+    /// send, has to name the host and port of the header `Host`. What is no browser sends no `Origin`, and may connect.
+    ///
+    /// Others are answered with 403. On other addresses this changes nothing.
+    ///
+    /// ```
+    /// use muxado_rpc::{Bind, Server};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bind = Bind::to("ws://127.0.0.1:7080/rpc").websocket_origins(["https://app.example"]);
+    /// let server = Server::builder().listen(bind).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn websocket_origins(mut self, sites: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.origins = sites.into_iter().map(Into::into).collect();
         self
     }
 }

@@ -10,7 +10,11 @@ use std::{
 
 use tokio::task::Id;
 
-use crate::{CallStats, connection::shared::ConnectionShared, support::panics};
+use crate::{
+    CallStats, Peer, PeerId,
+    connection::{past_calls::PastCalls, shared::ConnectionShared},
+    support::panics,
+};
 
 /// The connections of a server, by the ids of their tasks.
 #[derive(Default)]
@@ -24,10 +28,7 @@ pub(super) struct LiveConnections {
 #[derive(Default)]
 struct Inner {
     live: HashMap<Id, Arc<ConnectionShared>>,
-    /// Connections that have ended, with handlers that have not yet.
-    ending: Vec<Arc<ConnectionShared>>,
-    /// The calls of connections of which nothing is left.
-    past: CallStats,
+    past: PastCalls,
 }
 
 impl LiveConnections {
@@ -37,9 +38,10 @@ impl LiveConnections {
 
     pub(super) fn remove(&self, id: Id) {
         let mut inner = self.lock();
-        let ended = inner.live.remove(&id);
-        inner.ending.extend(ended);
-        let over = inner.fold();
+        if let Some(ended) = inner.live.remove(&id) {
+            inner.past.add(ended);
+        }
+        let over = inner.past.fold();
         drop(inner);
         panics::discard(over);
     }
@@ -64,15 +66,29 @@ impl LiveConnections {
         self.failed_handshakes.load(Ordering::Relaxed)
     }
 
+    /// Returns the peers that can be called, in the order in which they came.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        let mut live = self.all();
+        live.retain(|shared| !shared.session().is_going_away());
+        live.sort_unstable_by_key(|shared| shared.id());
+        live.into_iter().map(Peer::lent).collect()
+    }
+
+    /// Returns the peer with this id, unless its connection has ended.
+    pub(super) fn peer(&self, id: PeerId) -> Option<Peer> {
+        let found = self.lock().live.values().find(|shared| shared.id() == id).cloned();
+        found.filter(|shared| !shared.session().is_closed()).map(Peer::lent)
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<ConnectionShared>> {
         self.lock().live.values().cloned().collect()
     }
 
     pub(super) fn call_stats(&self) -> CallStats {
         let mut inner = self.lock();
-        let over = inner.fold();
-        let mut sum = inner.past;
-        inner.live.values().chain(&inner.ending).for_each(|shared| sum += shared.call_stats());
+        let over = inner.past.fold();
+        let mut sum = inner.past.stats();
+        inner.live.values().for_each(|shared| sum += shared.call_stats());
         drop(inner);
         panics::discard(over);
         sum
@@ -81,23 +97,5 @@ impl LiveConnections {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that panics runs under the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// Adds connections without calls to the counts and returns them, to be dropped after the unlock: their values are the
-    /// application's.
-    fn fold(&mut self) -> Vec<Arc<ConnectionShared>> {
-        let (mut over, mut at) = (Vec::new(), 0);
-        while let Some(shared) = self.ending.get(at) {
-            let stats = shared.metrics().stats();
-            if stats.in_flight() == 0 {
-                self.past += stats;
-                over.push(self.ending.swap_remove(at));
-            } else {
-                at += 1;
-            }
-        }
-        over
     }
 }

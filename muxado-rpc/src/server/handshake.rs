@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use tokio::time::Instant;
+
 use crate::{
     BoxError, PeerInfo, Socket,
     support::{panics::CatchUnwind, timer},
@@ -86,15 +88,16 @@ where
     }
 }
 
-/// Runs a handshake within `limit`. Returns the transport, or the error of the handshake.
+/// Runs a handshake until the deadline, which ends a time limit that began before. Returns the transport, or the error of
+/// the handshake.
 pub(super) async fn shake(
     handshake: &dyn Handshake,
-    limit: Duration,
+    (limit, deadline): (Duration, Option<Instant>),
     socket: Socket,
     peer: &mut PeerInfo,
 ) -> Result<BoxIo, BoxError> {
     let shaking = CatchUnwind::new(None, async { handshake.accept(socket, peer).await });
-    match timer::within(limit, shaking).await {
+    match timer::before(deadline, shaking).await {
         Some(shaken) => shaken.unwrap_or_else(|_| Err("the handshake panicked".into())),
         None => Err(format!("not done within {limit:?} (Limits::handshake_timeout)").into()),
     }
@@ -105,7 +108,7 @@ pub(super) async fn shake(
 mod tests {
     use std::{future::pending, io};
 
-    use tokio::{io::AsyncReadExt, net::UnixStream, time::Instant};
+    use tokio::{io::AsyncReadExt, net::UnixStream};
 
     use super::*;
 
@@ -138,7 +141,8 @@ mod tests {
         ] {
             let (mut near, far) = UnixStream::pair().unwrap();
             let start = Instant::now();
-            let shaken = shake(&bad, limit, Socket::Unix(far), &mut PeerInfo::default()).await;
+            let time = (limit, Some(start + limit));
+            let shaken = shake(&bad, time, Socket::Unix(far), &mut PeerInfo::default()).await;
             assert_eq!((shaken.err().unwrap().to_string(), start.elapsed()), (text.to_owned(), after));
             assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
         }

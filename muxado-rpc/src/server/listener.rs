@@ -11,7 +11,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use super::{bind::Bind, proxy_protocol::Network};
+use super::{bind::Bind, proxy_protocol::Network, websocket::ServerWebSocket};
 #[cfg(unix)]
 use crate::UnixCredentials;
 #[cfg(all(unix, feature = "socket-activation"))]
@@ -38,6 +38,8 @@ pub(super) struct Accepted {
     pub(super) proxied: Proxied,
     /// It begins with a handshake of TLS, behind the header of a proxy.
     pub(super) is_tls: bool,
+    /// It then begins with an upgrade to WebSocket, if that is what the address says.
+    pub(super) websocket: ServerWebSocket,
 }
 
 /// Whether a connection begins with a header of the PROXY protocol.
@@ -63,6 +65,7 @@ struct Listener {
     tcp_keepalive: Option<Duration>,
     /// Whose headers of the PROXY protocol are believed; `None` if there are no such headers.
     proxies: Option<Vec<Network>>,
+    websocket: ServerWebSocket,
 }
 
 enum Kind {
@@ -105,11 +108,15 @@ impl Listeners {
     pub(super) async fn bind(binds: Vec<Bind>, tcp_keepalive: Option<Duration>) -> Result<Self, BindError> {
         let (mut all, mut failures) = (Vec::new(), Vec::new());
         for bind in binds {
-            let address = bind.address.map_err(BindError::Address)?;
+            let address = bind.address.clone().map_err(BindError::Address)?;
             match Listener::bind(&address, bind.mode, tcp_keepalive).await {
                 Ok(bound) => {
-                    let proxies = &bind.proxies;
-                    all.extend(bound.into_iter().map(|new| Listener { proxies: proxies.clone(), ..new }));
+                    let Bind { proxies, origins, .. } = &bind;
+                    all.extend(bound.into_iter().map(|new| Listener {
+                        proxies: proxies.clone(),
+                        websocket: ServerWebSocket::of(&new.address, origins),
+                        ..new
+                    }));
                 }
                 Err(source) => failures.push(AddressFailure::new(address.to_string(), source)),
             }
@@ -171,6 +178,14 @@ impl Listener {
                 let bound = Address::tls(listener.local_addr()?);
                 vec![(Kind::Tls(listener), bound)]
             }
+            #[cfg(feature = "ws")]
+            AddressKind::WebSocket(url) => {
+                let listener = TcpListener::bind(url.host()).await?;
+                let bound = Address::websocket(url, listener.local_addr()?);
+                vec![(if url.is_secure { Kind::Tls(listener) } else { Kind::Tcp(listener) }, bound)]
+            }
+            #[cfg(not(feature = "ws"))]
+            AddressKind::WebSocket(_) => return Err(crate::transport::websocket::no_websocket()),
             #[cfg(all(unix, feature = "socket-activation"))]
             AddressKind::Fd(number) => vec![Kind::inherited(activation::take_fd(*number)?, address)?],
             #[cfg(all(unix, feature = "socket-activation"))]
@@ -183,7 +198,13 @@ impl Listener {
                 return refused("this takes the feature `socket-activation` of muxado-rpc, and Unix");
             }
         };
-        let listener = |(kind, address)| Self { kind, address, tcp_keepalive, proxies: None };
+        let listener = |(kind, address)| Self {
+            kind,
+            address,
+            tcp_keepalive,
+            proxies: None,
+            websocket: ServerWebSocket::default(),
+        };
         Ok(bound.into_iter().map(listener).collect())
     }
 
@@ -200,13 +221,15 @@ impl Listener {
                 let is_tls = matches!(self.kind, Kind::Tls(_));
                 let address = if is_tls { Address::tls(from) } else { from.into() };
                 let (peer, proxied) = (PeerInfo::new(address.to_string()), self.proxied(Some(from.ip())));
-                Ok(Accepted { socket: Socket::Tcp(stream), peer, proxied, is_tls })
+                let websocket = self.websocket.clone();
+                Ok(Accepted { socket: Socket::Tcp(stream), peer, proxied, is_tls, websocket })
             }
             #[cfg(unix)]
             Kind::Unix(listener) => ready!(listener.poll_accept(cx)).map_err(failed).map(|stream| {
                 let peer =
                     PeerInfo::new(self.address.to_string()).with_credentials(UnixCredentials::of(&stream));
-                Accepted { socket: Socket::Unix(stream), peer, proxied: self.proxied(None), is_tls: false }
+                let (proxied, websocket) = (self.proxied(None), ServerWebSocket::default());
+                Accepted { socket: Socket::Unix(stream), peer, proxied, is_tls: false, websocket }
             }),
         })
     }

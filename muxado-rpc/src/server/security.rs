@@ -7,12 +7,12 @@ use std::sync::Arc;
 #[cfg(feature = "__tls")]
 use async_trait::async_trait;
 
-use super::{Handshake, ListenError};
+use super::{Handshake, ListenError, websocket::ServerWebSocket};
 use crate::{Address, transport::address::AddressKind};
 #[cfg(feature = "__tls")]
 use crate::{
     BoxError, BoxIo, PeerInfo, Socket,
-    transport::tls::{error::TlsConfigError, server::ServerTls},
+    transport::tls::{ALPN, ALPN_HTTP, error::TlsConfigError, server::ServerTls},
 };
 
 /// How connections that come in are secured: nothing at all in a build without TLS.
@@ -52,29 +52,38 @@ impl ServerSecurity {
         }
     }
 
-    /// Returns the handshake of a connection: that of TLS if it is one, then that of the application.
+    /// Returns the handshake of a connection: that of TLS if it is one, the upgrade to WebSocket if there is one, then that
+    /// of the application.
     pub(super) fn handshake(
         &self,
         is_tls: bool,
+        websocket: &ServerWebSocket,
         next: Option<&Arc<dyn Handshake>>,
     ) -> Option<Arc<dyn Handshake>> {
+        let next = websocket.handshake(next);
         #[cfg(feature = "__tls")]
         if let (true, Some(tls)) = (is_tls, &self.tls) {
-            return Some(Arc::new(TlsHandshake { tls: tls.clone(), next: next.cloned() }));
+            let protocol = if websocket.is_some() { ALPN_HTTP } else { ALPN };
+            return Some(Arc::new(TlsHandshake { tls: tls.clone(), protocol, next }));
         }
-        debug_assert!(!is_tls, "a server listens on tls:// with a certificate only");
-        next.cloned()
+        debug_assert!(!is_tls, "a server listens with TLS with a certificate only");
+        next
     }
 }
 
 fn first_of_tls<'a>(mut addresses: impl Iterator<Item = &'a Address>) -> Option<&'a Address> {
-    addresses.find(|address| matches!(address.kind(), AddressKind::Tls(_)))
+    addresses.find(|address| match address.kind() {
+        AddressKind::Tls(_) => true,
+        AddressKind::WebSocket(url) => url.is_secure,
+        _ => false,
+    })
 }
 
 /// The handshake of TLS, and another one over it.
 #[cfg(feature = "__tls")]
 struct TlsHandshake {
     tls: ServerTls,
+    protocol: &'static [u8],
     next: Option<Arc<dyn Handshake>>,
 }
 
@@ -82,7 +91,7 @@ struct TlsHandshake {
 #[async_trait]
 impl Handshake for TlsHandshake {
     async fn accept(&self, socket: Socket, peer: &mut PeerInfo) -> Result<BoxIo, BoxError> {
-        let accepted: io::Result<_> = self.tls.accept(Box::new(socket)).await;
+        let accepted: io::Result<_> = self.tls.accept(self.protocol, Box::new(socket)).await;
         let socket = accepted?;
         peer.note_identified(socket.identified());
         match &self.next {

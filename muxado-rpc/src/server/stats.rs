@@ -17,7 +17,10 @@ pub struct ServerStats {
     /// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address), and those that
     /// [`ServerBuilder::access`](crate::ServerBuilder::access) refused.
     pub refused_connections: u64,
-    /// Connections whose handshake has failed or took too long, since the server's start: that of TLS, or that of
+    /// Connections that are in their handshake, or before the end of the header of a proxy; see
+    /// [`Limits::max_handshakes`](crate::Limits::max_handshakes).
+    pub handshakes: u64,
+    /// Connections whose handshake has failed, took too long or gave way to another one, since the server's start: that of TLS, or that of
     /// [`ServerBuilder::handshake`](crate::ServerBuilder::handshake).
     pub failed_handshakes: u64,
     /// Bytes held now for requests and for responses that wait for their callers, of all connections, as

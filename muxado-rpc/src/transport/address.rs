@@ -17,6 +17,8 @@ use crate::transport::words;
 /// |---|---|
 /// | `tcp://host:port` | TCP; the host is a name, an IPv4 address, or an IPv6 address in brackets |
 /// | `tls://host:port` | TLS over TCP (feature `tls`) |
+/// | `ws://host/path` | WebSocket (feature `ws`); `host:port` where the port is not 80; a server without a path takes all |
+/// | `wss://host/path` | WebSocket over TLS (features `ws` and `tls`); the port is 443 unless there is another one |
 /// | `unix:///path` | a Unix socket by its file; a path without the first `/` is relative |
 /// | `unix:@name` | a Unix socket by a name that is in no file system (Linux) |
 /// | `exec:program args` | a child process that serves on its standard input and output; to connect to only |
@@ -52,6 +54,8 @@ pub(crate) enum AddressKind {
     Tcp(String),
     /// The same, for TLS over TCP.
     Tls(String),
+    /// WebSocket, over TLS or without.
+    WebSocket(WebSocketUrl),
     /// Path of a socket. One that begins with a zero byte is the name of an abstract socket.
     Unix(PathBuf),
     /// A program, and what is passed to it.
@@ -60,6 +64,38 @@ pub(crate) enum AddressKind {
     Fd(u32),
     /// All sockets that were passed to this process, or those of a name.
     Passed(Option<String>),
+}
+
+/// Where a WebSocket is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WebSocketUrl {
+    pub(crate) is_secure: bool,
+    /// Host, which may be a name, and port if one was given.
+    host: String,
+    /// Path and query, which may be empty.
+    pub(crate) path: String,
+}
+
+impl WebSocketUrl {
+    /// Returns host and port.
+    pub(crate) fn host(&self) -> String {
+        let port_follows = self.host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        match (port_follows, self.is_secure) {
+            (true, _) => self.host.clone(),
+            (false, false) => format!("{}:80", self.host),
+            (false, true) => format!("{}:443", self.host),
+        }
+    }
+
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.is_secure { "wss" } else { "ws" }
+    }
+}
+
+impl fmt::Display for WebSocketUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme(), self.host, self.path)
+    }
 }
 
 impl Address {
@@ -74,11 +110,12 @@ impl Address {
         Self { kind: AddressKind::Exec(program.into(), args.into_iter().map(Into::into).collect()) }
     }
 
-    /// Returns the IP address and port of a `tcp://` or `tls://` address. `None` for a host that is given by name, and for other
-    /// schemes.
+    /// Returns the IP address and port of an address of TCP, TLS or WebSocket. `None` for a host that is given by name, and for
+    /// other schemes.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             AddressKind::Tcp(host) | AddressKind::Tls(host) => host.parse().ok(),
+            AddressKind::WebSocket(url) => url.host().parse().ok(),
             _ => None,
         }
     }
@@ -91,11 +128,15 @@ impl Address {
         }
     }
 
-    /// Returns the host and the port of an address that has them, as they were given.
-    pub(crate) fn host_and_port(&self) -> Option<(&str, u16)> {
-        let (AddressKind::Tcp(host) | AddressKind::Tls(host)) = &self.kind else { return None };
+    /// Returns the host and the port of an address that has them, the host as it was given.
+    pub(crate) fn host_and_port(&self) -> Option<(String, u16)> {
+        let host = match &self.kind {
+            AddressKind::Tcp(host) | AddressKind::Tls(host) => host.clone(),
+            AddressKind::WebSocket(url) => url.host(),
+            _ => return None,
+        };
         let (host, port) = host.rsplit_once(':')?;
-        Some((host, port.parse().ok()?))
+        Some((host.to_owned(), port.parse().ok()?))
     }
 
     /// Returns the address of the same kind at another host and port.
@@ -104,19 +145,27 @@ impl Address {
         let kind = match &self.kind {
             AddressKind::Tcp(_) => AddressKind::Tcp(host),
             AddressKind::Tls(_) => AddressKind::Tls(host),
+            AddressKind::WebSocket(url) => AddressKind::WebSocket(WebSocketUrl { host, ..url.clone() }),
             _ => return None,
         };
         Some(Self { kind })
     }
 
-    /// Whether the host of the address is a part of who its server is, as a certificate says it.
+    /// Whether the host of the address is a part of what its server is asked for: the name in a certificate, or that of a
+    /// WebSocket.
     pub(crate) const fn is_named(&self) -> bool {
-        matches!(self.kind, AddressKind::Tls(_))
+        matches!(self.kind, AddressKind::Tls(_) | AddressKind::WebSocket(_))
     }
 
     /// Returns the address of TLS at an address of TCP.
     pub(crate) fn tls(address: SocketAddr) -> Self {
         Self { kind: AddressKind::Tls(address.to_string()) }
+    }
+
+    /// Returns the address of the same WebSocket at an address of TCP.
+    #[cfg(feature = "ws")]
+    pub(crate) fn websocket(url: &WebSocketUrl, address: SocketAddr) -> Self {
+        Self { kind: AddressKind::WebSocket(WebSocketUrl { host: address.to_string(), ..url.clone() }) }
     }
 
     pub(crate) const fn kind(&self) -> &AddressKind {
@@ -147,6 +196,8 @@ impl FromStr for Address {
             Some(("exec", _)) => exec(&address["exec:".len()..]),
             Some(("tcp", rest)) if address.starts_with("tcp://") => host_and_port(rest).map(AddressKind::Tcp),
             Some(("tls", rest)) if address.starts_with("tls://") => host_and_port(rest).map(AddressKind::Tls),
+            Some(("ws", rest)) if address.starts_with("ws://") => websocket(rest, false),
+            Some(("wss", rest)) if address.starts_with("wss://") => websocket(rest, true),
             Some((scheme, _)) if address[scheme.len()..].starts_with("://") && known(&scheme) => {
                 Err("its scheme is not known")
             }
@@ -162,6 +213,25 @@ fn host_and_port(host: &str) -> Result<String, &'static str> {
         Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => Ok(host.to_owned()),
         _ => Err("it needs a host and a port"),
     }
+}
+
+fn websocket(rest: &str, is_secure: bool) -> Result<AddressKind, &'static str> {
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (name, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((name, port)) => (name, port.strip_prefix(':').or_else(|| port.is_empty().then_some("0"))),
+        None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
+    };
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"@#".contains(&byte));
+    if name.is_empty() || !is_plain(name) || name.contains('?') {
+        return Err("it needs a host, without a user");
+    }
+    if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+        return Err("its port is no number");
+    }
+    if !is_plain(path) {
+        return Err("its path must be ASCII without spaces and fragment; other characters are written %XX");
+    }
+    Ok(AddressKind::WebSocket(WebSocketUrl { is_secure, host: host.to_owned(), path: path.to_owned() }))
 }
 
 fn unix(address: &str, path: &str) -> Result<AddressKind, &'static str> {
@@ -191,6 +261,7 @@ impl fmt::Display for Address {
         let text = match &self.kind {
             AddressKind::Tcp(host) => format!("tcp://{host}"),
             AddressKind::Tls(host) => format!("tls://{host}"),
+            AddressKind::WebSocket(url) => url.to_string(),
             AddressKind::Unix(path) => match abstract_name(path) {
                 Some(name) => format!("unix:@{name}"),
                 None if path.to_string_lossy().starts_with('@') => format!("unix://./{}", path.display()),
@@ -254,8 +325,8 @@ pub struct AddressError {
 }
 
 /// What an address may be.
-const USAGE: &str = "tcp://host:port, tls://host:port, unix:///path, unix:@name, exec:program args, fd:3 or \
-                     sd-listen:name";
+const USAGE: &str = "tcp://host:port, tls://host:port, ws://host/path, wss://host/path, unix:///path, unix:@name, \
+                     exec:program args, fd:3 or sd-listen:name";
 
 impl AddressError {
     /// The error of a text that is not even meant as the address of a server.
@@ -280,6 +351,10 @@ mod tests {
             "tcp://127.0.0.1:7000",
             "tcp://[::1]:0",
             "tcp://example.org:80",
+            "ws://127.0.0.1:7000",
+            "ws://example.org",
+            "wss://[::1]/rpc/v1?a=b",
+            "wss://[::1]:7000/",
             "unix:///tmp/x.sock",
             "unix:@muxado",
             "unix://relative",
@@ -300,6 +375,9 @@ mod tests {
         assert_eq!((ip.socket_addr(), ip.path()), (Some("[::1]:7000".parse().unwrap()), None));
         assert_eq!(ip, Address::from(ip.socket_addr().unwrap()));
         assert_eq!(of("tcp://localhost:7000").socket_addr(), None);
+        for (text, address) in [("ws://10.0.0.1/x", "10.0.0.1:80"), ("wss://[::1]", "[::1]:443")] {
+            assert_eq!(of(text).socket_addr(), Some(address.parse().unwrap()));
+        }
         let unix = of("unix:///tmp/x.sock");
         assert_eq!((unix.socket_addr(), unix.path()), (None, Some(Path::new("/tmp/x.sock"))));
         assert_eq!(unix, Address::unix("/tmp/x.sock"));
@@ -320,6 +398,13 @@ mod tests {
             ("tcp://:80", "a host"),
             ("tcp://a:99999", "a port"),
             ("tls://a", "a port"),
+            ("ws://", "a host"),
+            ("ws://:80/", "a host"),
+            ("ws://user@host", "without a user"),
+            ("ws://host:port/", "no number"),
+            ("wss://[::1]7", "no number"),
+            ("ws://host/a b", "spaces"),
+            ("ws://host/a#b", "fragment"),
             ("http://a:80", "not known"),
             ("unix://", "a path"),
             ("unix:@", "a name"),

@@ -13,6 +13,7 @@ use super::{
     security::ClientSecurity,
     socket::Socket,
     tcp,
+    websocket::ClientWebSocket,
 };
 use crate::support::timer;
 
@@ -27,6 +28,8 @@ pub(crate) struct DialOptions {
     pub(crate) at: Option<SocketAddr>,
     /// What comes between the transport and the session.
     pub(crate) security: ClientSecurity,
+    /// What comes between that and the session where the address is one of WebSocket.
+    pub(crate) websocket: ClientWebSocket,
 }
 
 impl Default for DialOptions {
@@ -36,6 +39,7 @@ impl Default for DialOptions {
             tcp_keepalive: Some(tcp::DEFAULT_KEEPALIVE),
             at: None,
             security: ClientSecurity::default(),
+            websocket: ClientWebSocket::default(),
         }
     }
 }
@@ -61,12 +65,19 @@ pub(crate) async fn dial(
     deadline: Option<Instant>,
 ) -> io::Result<Dialed> {
     let (io, credentials) = connect(address, options, deadline).await?;
-    let securing = options.security.secure(address, io);
-    let Some(secured) = timer::before(deadline, securing).await else {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake within connect_timeout"));
+    let shaking = async {
+        let (io, identified) = options.security.secure(address, io).await?;
+        let io = options.websocket.upgrade(address, io).await?;
+        Ok(Dialed { io, credentials, identified })
     };
-    let (io, identified) = secured?;
-    Ok(Dialed { io, credentials, identified })
+    timer::before(deadline, shaking).await.unwrap_or_else(|| {
+        let missing = match address.kind() {
+            AddressKind::WebSocket(url) if url.is_secure => "TLS handshake and WebSocket upgrade",
+            AddressKind::WebSocket(_) => "WebSocket upgrade",
+            _ => "TLS handshake",
+        };
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no {missing} within connect_timeout")))
+    })
 }
 
 /// Makes the transport below whatever secures it.
@@ -84,6 +95,13 @@ async fn connect(
             let stream = tcp::connect(host, options.tcp_keepalive, deadline).await?;
             Ok((Box::new(Socket::Tcp(stream)), None))
         }
+        #[cfg(feature = "ws")]
+        AddressKind::WebSocket(url) => {
+            let stream = tcp::connect(&url.host(), options.tcp_keepalive, deadline).await?;
+            Ok((Box::new(Socket::Tcp(stream)), None))
+        }
+        #[cfg(not(feature = "ws"))]
+        AddressKind::WebSocket(_) => Err(super::websocket::no_websocket()),
         #[cfg(unix)]
         AddressKind::Unix(path) => {
             let stream = super::socket_file::connect(path).await?;

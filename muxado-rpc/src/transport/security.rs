@@ -2,6 +2,8 @@
 
 use std::io;
 
+#[cfg(feature = "__tls")]
+use super::tls::{ALPN, ALPN_HTTP};
 use super::{
     address::{Address, AddressKind},
     connector::BoxIo,
@@ -30,24 +32,33 @@ impl ClientSecurity {
     ) -> io::Result<(BoxIo, Option<Identified>)> {
         match address.kind() {
             #[cfg(feature = "__tls")]
-            AddressKind::Tls(host) => {
-                let tls = self.tls.clone().unwrap_or_default();
-                let socket = tls.connect(host, io).await?;
-                let identified = socket.identified().cloned();
-                Ok((Box::new(socket), identified))
-            }
+            AddressKind::Tls(host) => self.shake(host, ALPN, io).await,
+            #[cfg(feature = "__tls")]
+            AddressKind::WebSocket(url) if url.is_secure => self.shake(&url.host(), ALPN_HTTP, io).await,
             #[cfg(not(feature = "__tls"))]
             AddressKind::Tls(_) => Err(no_tls()),
+            #[cfg(not(feature = "__tls"))]
+            AddressKind::WebSocket(url) if url.is_secure => Err(no_tls()),
             // A program that was given certificates is not to speak in the clear because of a typing error.
             #[cfg(feature = "__tls")]
-            AddressKind::Tcp(_) if self.tls.is_some() => Err(super::tls::error::TlsError::NotUsed.into()),
+            AddressKind::Tcp(_) | AddressKind::WebSocket(_) if self.tls.is_some() => {
+                Err(super::tls::error::TlsError::NotUsed.into())
+            }
             _ => Ok((io, None)),
         }
+    }
+
+    #[cfg(feature = "__tls")]
+    async fn shake(&self, host: &str, protocol: &[u8], io: BoxIo) -> io::Result<(BoxIo, Option<Identified>)> {
+        let tls = self.tls.clone().unwrap_or_default();
+        let socket = tls.connect(host, protocol, io).await?;
+        let identified = socket.identified().cloned();
+        Ok((Box::new(socket), identified))
     }
 }
 
 /// The error of an address of TLS in a build without it.
 #[cfg(not(feature = "__tls"))]
 pub(crate) fn no_tls() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "tls:// needs the feature `tls` of muxado-rpc")
+    io::Error::new(io::ErrorKind::Unsupported, "tls:// and wss:// need the feature `tls` of muxado-rpc")
 }

@@ -1,4 +1,4 @@
-//! TCP, TLS and Unix sockets as one type.
+//! TCP, TLS, WebSocket and Unix sockets as one type.
 
 use std::{
     io,
@@ -14,8 +14,10 @@ use tokio::{
 
 #[cfg(feature = "__tls")]
 use crate::transport::tls::socket::TlsSocket;
+#[cfg(feature = "ws")]
+use crate::transport::websocket::socket::WebSocket;
 
-/// A socket of TCP, of TLS over TCP, or of Unix, as a [`Handshake`](crate::Handshake) gets it.
+/// A socket of TCP, of TLS or WebSocket over TCP, or of Unix, as a [`Handshake`](crate::Handshake) gets it.
 ///
 /// ```
 /// use muxado_rpc::Socket;
@@ -36,6 +38,9 @@ pub enum Socket {
     /// A connection of `tls://`, after its handshake.
     #[cfg(feature = "__tls")]
     Tls(Box<TlsSocket>),
+    /// A connection of `ws://` or `wss://`, after its upgrade.
+    #[cfg(feature = "ws")]
+    WebSocket(Box<WebSocket>),
     /// A socket of `unix://`.
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
@@ -49,6 +54,8 @@ impl Socket {
             // It is asked for before the handshake.
             #[cfg(feature = "__tls")]
             Self::Tls(_) => None,
+            #[cfg(feature = "ws")]
+            Self::WebSocket(_) => None,
             #[cfg(unix)]
             Self::Unix(_) => None,
         }
@@ -61,6 +68,8 @@ impl AsyncRead for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(feature = "__tls")]
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
@@ -73,6 +82,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(feature = "__tls")]
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
@@ -87,6 +98,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(feature = "__tls")]
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
@@ -101,6 +114,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(feature = "__tls")]
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
@@ -111,6 +126,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(feature = "__tls")]
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }

@@ -6,6 +6,7 @@
 //! | what does a client need, and how is a connection made | `client` |
 //! | what is read from files, and when again | `pem`, `reload` |
 //! | who is the peer | `names` |
+//! | who has a server to be, where that is not the name of the address | `verify` |
 //! | what went wrong, by name | `error` |
 //! | what runs under a session | `socket` |
 
@@ -16,13 +17,17 @@ mod pem;
 mod reload;
 pub(crate) mod server;
 pub(crate) mod socket;
+mod verify;
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
 /// The protocol that peers agree on in the handshake, where both name any (RFC 7301).
-const ALPN: &[u8] = b"muxado/1";
+pub(crate) const ALPN: &[u8] = b"muxado/1";
+
+/// That of WebSocket, which begins as HTTP.
+pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// Returns the provider of this build, whatever the process has installed as its default. A program that has several in
 /// its tree is asked nothing.

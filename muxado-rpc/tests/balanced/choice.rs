@@ -1,6 +1,12 @@
 //! Which server gets a call.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use muxado_rpc::{
     Balanced, BoxChannel,
@@ -74,6 +80,30 @@ async fn a_call_counts_until_it_is_answered_or_dropped() {
     sleep(MILLI).await;
     assert_eq!(pending(), [0, 0]);
     assert_eq!(fakes.each_ref().map(|fake| fake.running()), [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_new_connection_is_introduced_before_calls_go_over_it() {
+    let fakes = fakes::<2>();
+    let introduced = Arc::new(AtomicUsize::new(0));
+    let builder = to(&fakes).on_connect({
+        let introduced = Arc::clone(&introduced);
+        move |peer| {
+            introduced.fetch_add(1, Ordering::SeqCst);
+            async move { NodeClient::new(peer.channel()).write().await.map(drop) }
+        }
+    });
+    let (channel, client) = connected(builder, 2).await;
+    assert_eq!(fakes.each_ref().map(|fake| fake.executed()), [1, 1]);
+    fakes[0].kill();
+    fakes[0].does(Does::FailOtherwise);
+    fakes[0].set_down(false);
+    for _ in 0..10 {
+        assert_eq!(client.write().await, Ok(1));
+    }
+    fakes[0].does(Does::Answer);
+    channel.connected_to(2).await.unwrap();
+    assert!(introduced.load(Ordering::SeqCst) > 3);
 }
 
 #[tokio::test(start_paused = true)]

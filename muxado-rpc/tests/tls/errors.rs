@@ -10,7 +10,7 @@ use crate::{
     HERE, builder,
     certs::{Ca, Pair},
     listen, log, server_tls,
-    support::WorkClient,
+    support::{WorkClient, assert_alive},
 };
 
 async fn fail(server: &Server, tls: ClientTls) -> (TlsError, String) {
@@ -44,6 +44,52 @@ async fn a_client_says_by_name_what_is_wrong_with_a_server() {
     assert_refused(&ca.sign_early(&HERE), trusting(), Problem::NotYetValid, "is not valid yet").await;
     let (pair, list) = ca.sign_revoked(&HERE);
     assert_refused(&pair, trusting().revocations(list), Problem::Revoked, "is revoked").await;
+}
+
+#[tokio::test]
+async fn a_client_may_require_who_the_server_is_in_place_of_its_name() {
+    let ca = Ca::new("ca");
+    let hub = "spiffe://acme/hub";
+    let asking = || ClientTls::with_ca(&ca.pem).server_identity(hub);
+    // Neither the host of the address nor any other name is in this certificate.
+    let server = listen(server_tls(&ca.sign(&[hub]))).await;
+    let peer = Peer::builder().tls(asking()).connect(server.local_addr()).await.unwrap();
+    assert_eq!(peer.identity(), Some(hub));
+    assert_alive(&WorkClient::new(peer.channel())).await;
+    // One of several, and a DNS name.
+    let tls = ClientTls::with_ca(&ca.pem).server_identity("hub.acme").server_identity(hub);
+    for names in [&[hub][..], &["hub.acme"]] {
+        let server = listen(server_tls(&ca.sign(names))).await;
+        Peer::builder().tls(tls.clone()).connect(server.local_addr()).await.unwrap();
+    }
+    let wrong = |presented: Option<&str>| Problem::WrongIdentity {
+        expected: vec![hub.to_owned()],
+        presented: presented.map(str::to_owned),
+    };
+    // The right host is of no use to another server.
+    let agent = "spiffe://acme/agent/7";
+    let said = "is not that of spiffe://acme/hub, but of spiffe://acme/agent/7";
+    assert_refused(&ca.sign(&["127.0.0.1", agent]), asking(), wrong(Some(agent)), said).await;
+    let said = "is not that of spiffe://acme/hub, but of localhost";
+    assert_refused(&ca.sign(&HERE), asking(), wrong(Some("localhost")), said).await;
+    let said = "is not that of spiffe://acme/hub, and says no identity";
+    assert_refused(&ca.sign(&["127.0.0.1"]), asking(), wrong(None), said).await;
+    // Two ids are none.
+    let both = ca.sign(&[hub, agent]);
+    assert_refused(&both, asking(), wrong(None), said).await;
+}
+
+/// The name does not count, and everything else does, whichever is looked at first.
+#[tokio::test]
+async fn a_server_with_the_right_identity_is_refused_for_all_other_reasons() {
+    let (ca, hub) = (Ca::new("ca"), ["spiffe://acme/hub"]);
+    let asking = |ca: &Ca| ClientTls::with_ca(&ca.pem).server_identity(hub[0]);
+    let said = "is signed by no trusted certificate authority";
+    assert_refused(&ca.sign(&hub), asking(&Ca::new("other")), Problem::UnknownIssuer, said).await;
+    assert_refused(&ca.sign_expired(&hub), asking(&ca), Problem::Expired, "has expired").await;
+    assert_refused(&ca.sign_early(&hub), asking(&ca), Problem::NotYetValid, "is not valid yet").await;
+    let (pair, list) = ca.sign_revoked(&hub);
+    assert_refused(&pair, asking(&ca).revocations(list), Problem::Revoked, "is revoked").await;
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn a_reconnecting_client_takes_the_same_addresses_and_tells_who_the_server
     let peer = Peer::builder().tls(tls);
     let channel = Reconnect::builder().address(server.local_addr()).peer(peer).build().unwrap();
     assert_eq!(WhoClient::new(channel.clone()).am_i().await.unwrap().0.as_deref(), Some("agent"));
-    let State::Connected { peer } = channel.state() else { panic!("{:?}", channel.state()) };
+    let State::Connected { peer, .. } = channel.state() else { panic!("{:?}", channel.state()) };
     assert_eq!(peer.identity(), Some("localhost"));
 }
 

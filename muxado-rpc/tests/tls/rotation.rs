@@ -1,6 +1,7 @@
 //! Certificates are replaced while connections come and go.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use muxado_rpc::{ClientTls, Peer, PeerCertificates, Server, ServerTls};
+use muxado_rpc::{ClientTls, Peer, PeerCertificates, Reconnect, Server, ServerTls, reconnect::State};
 
 use crate::{
     HERE,
@@ -40,6 +41,10 @@ impl Files {
         let new = self.path("new");
         fs::write(&new, text).unwrap();
         fs::rename(new, self.path(name)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
     }
 
     fn put_pair(&self, pair: &Pair) {
@@ -138,6 +143,72 @@ async fn authorities_of_clients_and_the_certificate_of_a_client_are_replaced_too
     connect().await.unwrap_err();
     files.put_pair(&second.sign(&["agent"]));
     connect().await.unwrap();
+}
+
+/// Each rotation is seen by a new connection, and by none of the calls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reconnecting_client_moves_to_each_new_certificate_without_a_failed_call() {
+    const ROTATIONS: usize = 20;
+    let (ca, files) = (Ca::new("ca"), Files::new("moves"));
+    files.put_pair(&ca.sign(&HERE));
+    let server = listen(files.tls()).await;
+    let tls = Peer::builder().tls(ClientTls::with_ca(&ca.pem).reload_interval(Duration::ZERO));
+    let channel = Reconnect::builder().address(server.local_addr()).peer(tls).build().unwrap();
+    channel.connected().await.unwrap();
+    let (over, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let (work, over, calls) = (WorkClient::new(channel.clone()), over.clone(), calls.clone());
+            tokio::spawn(async move {
+                let mut own = 0;
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(work.echo("x".to_owned()).await.as_deref(), Ok("x"));
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    own += 1;
+                }
+                own
+            })
+        })
+        .collect();
+    let until = async |count: usize| {
+        while calls.load(Ordering::Relaxed) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut seen = HashSet::new();
+    for round in 1..=ROTATIONS {
+        let [peer] = &channel.peers()[..] else { panic!("not one connection") };
+        assert!(seen.insert(certificate(peer)), "a certificate came twice");
+        files.put_pair(&ca.sign(&HERE));
+        if round == 10 {
+            // A pair that cannot be used changes nothing, and the next one is taken.
+            let good = files.read("key.pem");
+            files.put("key.pem", "broken");
+            connect(&server, &ca).await;
+            files.put("key.pem", &good);
+        }
+        until(calls.load(Ordering::Relaxed) + 100).await;
+        // The server lets its clients move over, as an age of connections does.
+        for peer in server.peers() {
+            assert!(peer.shutdown(Duration::from_secs(60)).await.is_clean());
+        }
+        let mut states = channel.watch();
+        let moved = |state: &State| matches!(state, State::Connected { generation, .. } if *generation == round as u64 + 1);
+        assert!(moved(&states.wait_for(moved).await));
+        until(calls.load(Ordering::Relaxed) + 100).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let mut sum = 0;
+    for caller in callers {
+        sum += caller.await.unwrap();
+    }
+    assert_eq!((sum, seen.len()), (calls.load(Ordering::Relaxed), ROTATIONS));
+    assert!(sum >= ROTATIONS * 200, "{sum}");
+    // No attempt of a call was executed twice, and none was lost: the calls that were answered are all there were.
+    assert_eq!((server.call_stats().served, server.stats().failed_handshakes), (sum as u64, 0));
+    let lines = log::with("muxado-tls-moves");
+    let refused: Vec<_> = lines.iter().filter(|line| line.contains("the old one stays: ")).collect();
+    assert!(refused.iter().all(|line| line.contains(" WARN ")), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use super::{
     error::ProtocolError,
     event::Event,
@@ -42,6 +44,15 @@ impl Typing {
     #[inline]
     pub(super) const fn is_awaited(self) -> bool {
         matches!(self, Self::Awaiting { .. })
+    }
+
+    /// Returns the type, if it has come.
+    #[inline]
+    const fn known(self) -> Option<u32> {
+        match self {
+            Self::Typed(stream_type) => Some(stream_type),
+            Self::Untyped | Self::Awaiting { .. } => None,
+        }
     }
 
     /// Takes what is missing of an awaited type off the front of `data`; returns how much, and the type if it is whole
@@ -155,11 +166,13 @@ fn awaits_type(store: &Store, key: StreamKey) -> bool {
     store.get(key).is_some_and(|stream| stream.typing.is_awaited())
 }
 
+#[inline]
 fn is_in_backlog(store: &Store, key: StreamKey) -> bool {
     store.get(key).is_some_and(waits)
 }
 
 /// Returns whether a stream can be accepted.
+#[inline]
 fn waits(stream: &Stream) -> bool {
     stream.owner() == Owner::Backlog && !stream.typing.is_awaited()
 }
@@ -172,6 +185,32 @@ impl Session {
         let key = self.look_at_next()?;
         let stream_type = self.waiting(key)?.stream_type;
         self.accept_waiting(key).then_some((key, stream_type))
+    }
+
+    /// Takes the next stream that the peer opened, as [`accept`](Self::accept) does, and puts what had come on it into
+    /// `first`, as [`take_chunk`](Self::take_chunk) does. Returns the type on a typed session, and when it came.
+    #[inline]
+    pub fn accept_with_chunk(
+        &mut self,
+        first: &mut Option<Bytes>,
+    ) -> Option<(StreamKey, Option<u32>, Option<Instant>)> {
+        let (key, stream) = loop {
+            let key = self.accept.backlog.pop_front()?;
+            if is_in_backlog(&self.store, key) {
+                break (key, self.store.get_mut(key)?);
+            }
+        };
+        stream.set_owner(Owner::Handle);
+        let stream_type = stream.typing.known();
+        let came_at = stream.came_at().and_then(|moment| self.timers.instant(moment));
+        self.recv.pop(&mut stream.recv, usize::MAX, first);
+        self.accept.backlog_len -= 1;
+        self.counts.add_handle();
+        self.note_accepted(key);
+        if let Some(len) = first.as_ref().map(Bytes::len) {
+            self.consumed(key, len);
+        }
+        Some((key, stream_type, came_at))
     }
 
     /// Returns the oldest stream of the backlog that this did not return before, and leaves it there.
@@ -191,11 +230,9 @@ impl Session {
     #[inline]
     pub fn waiting(&self, key: StreamKey) -> Option<Waiting<'_>> {
         let stream = self.store.get(key).filter(|stream| waits(stream))?;
-        let stream_type = match stream.typing {
-            Typing::Typed(stream_type) => Some(stream_type),
-            Typing::Untyped | Typing::Awaiting { .. } => None,
-        };
-        Some(Waiting::new(stream_type, stream))
+        let stream_type = stream.typing.known();
+        let came_at = stream.came_at().and_then(|moment| self.timers.instant(moment));
+        Some(Waiting::new(stream_type, came_at, stream))
     }
 
     /// Returns how many streams of the peer can be accepted now.
@@ -289,8 +326,9 @@ impl Session {
         self.accept.accepted += 1;
         let typed = self.accept.typed;
         let is_over_backlog = self.accept.waiting() >= self.config.accept_backlog;
+        let moment = self.timers.moment();
         if let Some(stream) = self.store.get_mut(key) {
-            stream.come(now, is_over_backlog);
+            stream.come(moment, is_over_backlog);
             if typed {
                 stream.typing = Typing::AWAITED;
             }

@@ -18,9 +18,6 @@ pub(super) struct RecvBuffer {
     first: Chunk,
     /// The pieces behind it.
     more: Option<Box<Pieces>>,
-    len: usize,
-    /// The reader copies, so small pieces can use one buffer in turn.
-    copied: bool,
 }
 
 /// Pieces behind the first.
@@ -28,6 +25,7 @@ pub(super) struct RecvBuffer {
 struct Pieces {
     chunks: VecDeque<Chunk>,
     tail: BytesMut,
+    len: usize,
     /// What the tail was made for, in bytes.
     tail_size: usize,
 }
@@ -36,13 +34,18 @@ struct Pieces {
 #[derive(Debug, Default)]
 struct Chunk {
     data: Bytes,
-    held: usize,
+    held: u32,
 }
 
 impl Chunk {
     #[inline]
     fn copy_of(data: &[u8]) -> Self {
-        Self { data: Bytes::copy_from_slice(data), held: data.len() }
+        Self::new(Bytes::copy_from_slice(data), data.len())
+    }
+
+    #[inline]
+    fn new(data: Bytes, held: usize) -> Self {
+        Self { data, held: u32::try_from(held).unwrap_or(u32::MAX) }
     }
 
     /// Takes up to `max` bytes off the front, without a copy.
@@ -63,7 +66,8 @@ impl Chunk {
             return;
         }
         self.data.advance(n);
-        if self.data.len() * HELD_PER_BYTE < self.held && self.held > KEEP_TAIL {
+        let held = self.held as usize;
+        if self.data.len() * HELD_PER_BYTE < held && held > KEEP_TAIL {
             *self = Self::copy_of(&self.data);
         }
     }
@@ -79,46 +83,41 @@ const MAX_TAIL: usize = 16 * 1024;
 const KEEP_TAIL: usize = 512;
 
 impl RecvBuffer {
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.first.data.len() + self.more.as_ref().map_or(0, |more| more.len)
     }
 
-    /// Appends a copy of `data`.
+    /// Appends a copy of `data`. Where the reader copies as well, small pieces use one buffer in turn.
     #[inline]
-    pub(super) fn push_copy(&mut self, data: &[u8]) {
-        if self.len == 0 && !self.copied {
+    pub(super) fn push_copy(&mut self, data: &[u8], read_by_copy: bool) {
+        let len = self.len();
+        if len == 0 && !read_by_copy {
             self.first = Chunk::copy_of(data);
         } else {
-            self.more.get_or_insert_default().push_copy(data, self.len);
+            self.more.get_or_insert_default().push_copy(data, len);
         }
-        self.len += data.len();
     }
 
     /// Appends `data` without copying it.
     pub(super) fn push_shared(&mut self, data: Bytes) {
-        let (len, held) = (data.len(), data.len() * HELD_PER_BYTE);
-        if self.len == 0 {
-            self.first = Chunk { data, held };
+        let held = data.len() * HELD_PER_BYTE;
+        let chunk = Chunk::new(data, held);
+        if self.len() == 0 {
+            self.first = chunk;
         } else {
-            let more = self.more.get_or_insert_default();
-            more.seal();
-            more.chunks.push_back(Chunk { data, held });
+            self.more.get_or_insert_default().push(chunk);
         }
-        self.len += len;
     }
 
     /// Takes the next chunk, at most `max` bytes.
     #[inline]
     pub(super) fn pop(&mut self, max: usize) -> Option<Bytes> {
-        let chunk =
-            if self.first.data.is_empty() { self.more.as_mut()?.pop(max)? } else { self.first.take(max) };
-        self.len -= chunk.len();
-        Some(chunk)
+        if self.first.data.is_empty() { self.more.as_mut()?.pop(max) } else { Some(self.first.take(max)) }
     }
 
     /// Copies as much as there is and fits into `dst`; returns how much.
     pub(super) fn read(&mut self, dst: &mut impl BufMut) -> usize {
-        self.copied = true;
         let mut copied = dst.remaining_mut().min(self.first.data.len());
         if copied > 0 {
             dst.put_slice(&self.first.data[..copied]);
@@ -127,7 +126,6 @@ impl RecvBuffer {
         if let Some(more) = &mut self.more {
             copied += more.read(dst);
         }
-        self.len -= copied;
         copied
     }
 
@@ -153,19 +151,29 @@ impl RecvBuffer {
 
     /// Frees everything; returns how many bytes that were.
     pub(super) fn clear(&mut self) -> usize {
+        let len = self.len();
         // Most streams are read to the end; taking what is not there costs more than to look.
-        if self.len == 0 && self.more.is_none() { 0 } else { std::mem::take(self).len }
+        if len > 0 || self.more.is_some() {
+            *self = Self::default();
+        }
+        len
     }
 
     /// Frees its memory, if all was read.
     pub(super) fn shrink(&mut self) {
-        if self.len == 0 {
+        if self.len() == 0 {
             self.more = None;
         }
     }
 }
 
 impl Pieces {
+    fn push(&mut self, chunk: Chunk) {
+        self.seal();
+        self.len += chunk.data.len();
+        self.chunks.push_back(chunk);
+    }
+
     fn front(&self) -> &[u8] {
         self.chunks.front().map_or(&self.tail, |chunk| &chunk.data)
     }
@@ -174,6 +182,7 @@ impl Pieces {
     fn push_copy(&mut self, data: &[u8], len: usize) {
         let spare = self.tail.capacity() - self.tail.len();
         let (fits, rest) = data.split_at(spare.min(data.len()));
+        self.len += data.len();
         self.tail.extend_from_slice(fits);
         if !rest.is_empty() {
             self.seal();
@@ -187,6 +196,12 @@ impl Pieces {
 
     /// Takes the next chunk, at most `max` bytes.
     fn pop(&mut self, max: usize) -> Option<Bytes> {
+        let chunk = self.pop_chunk(max)?;
+        self.len -= chunk.len();
+        Some(chunk)
+    }
+
+    fn pop_chunk(&mut self, max: usize) -> Option<Bytes> {
         if let Some(front) = self.chunks.front_mut() {
             let taken = front.take(max);
             if front.data.is_empty() {
@@ -235,13 +250,14 @@ impl Pieces {
             };
             copied += n;
         }
+        self.len -= copied;
         copied
     }
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let data = std::mem::take(&mut self.tail).freeze();
-            self.chunks.push_back(Chunk { data, held: self.tail_size });
+            self.chunks.push_back(Chunk::new(data, self.tail_size));
         }
     }
 
@@ -268,11 +284,12 @@ mod tests {
             reads in prop::collection::vec((any::<bool>(), 1_usize..3000), 1..80),
         ) {
             let mut buffer = RecvBuffer::default();
+            let copied = reads[0].0;
             let mut expected = Vec::new();
             for (index, (shared, len)) in pieces.into_iter().enumerate() {
                 let data = vec![index as u8; len];
                 expected.extend_from_slice(&data);
-                if shared { buffer.push_shared(data.into()) } else { buffer.push_copy(&data) }
+                if shared { buffer.push_shared(data.into()) } else { buffer.push_copy(&data, copied) }
             }
             prop_assert_eq!(buffer.len(), expected.len());
             let mut front = vec![0; 5000];
@@ -297,7 +314,7 @@ mod tests {
     #[test]
     fn one_byte_pieces_share_a_few_buffers() {
         let mut buffer = RecvBuffer::default();
-        (0..4096).for_each(|_| buffer.push_copy(&[7]));
+        (0..4096).for_each(|_| buffer.push_copy(&[7], false));
         let chunks = buffer.more.as_ref().map_or(0, |more| more.chunks.len());
         assert!(chunks <= 8, "{chunks} chunks");
     }

@@ -17,6 +17,35 @@ const MAX_SEND_WINDOW: u64 = 1 << 40;
 /// and no window holds them up.
 const UNOBSERVED: u32 = 16;
 
+/// How many bytes a stream has moved in one direction, in little room: exact below 2 GiB, and from there on somewhere
+/// above.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Moved(u32);
+
+impl Moved {
+    /// What is counted from when all is used up.
+    const AGAIN: u32 = 1 << 31;
+
+    #[inline]
+    pub(super) fn add(&mut self, n: usize) {
+        self.0 = match u32::try_from(n).ok().and_then(|n| self.0.checked_add(n)) {
+            Some(sum) => sum,
+            None => Self::AGAIN | self.0.wrapping_add(n as u32),
+        };
+    }
+
+    /// Returns whether it is more than `n` bytes, which must be less than 2 GiB.
+    #[inline]
+    pub(super) const fn exceeds(self, n: u64) -> bool {
+        self.0 as u64 > n
+    }
+
+    /// Returns how many bytes it is more than it was. Every 2 GiB it is too many, once.
+    pub(super) const fn since(self, before: Self) -> u32 {
+        self.0.wrapping_sub(before.0)
+    }
+}
+
 /// How many bytes this side may still send on a stream.
 #[derive(Debug)]
 pub(super) struct SendWindow(u64);

@@ -1,6 +1,6 @@
 //! Frame headers: eight bytes, big-endian (`PROTOCOL §2`).
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 /// Length of every frame header, in bytes.
 pub const HEADER_LEN: usize = 8;
@@ -10,7 +10,7 @@ pub const MAX_FRAME_LEN: u32 = 0x00FF_FFFF;
 
 /// A stream's number: 1 to 2³¹ − 1, odd when the client opened it, even when the server did.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(u32);
+pub struct StreamId(NonZeroU32);
 
 impl StreamId {
     /// Largest id.
@@ -18,12 +18,15 @@ impl StreamId {
 
     /// Returns the id with this value; `None` for 0 and for values with the top bit set.
     pub const fn new(value: u32) -> Option<Self> {
-        if value == 0 || value > Self::MAX { None } else { Some(Self(value)) }
+        match NonZeroU32::new(value) {
+            Some(id) if value <= Self::MAX => Some(Self(id)),
+            _ => None,
+        }
     }
 
     /// Returns the value on the wire.
     pub const fn as_u32(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 

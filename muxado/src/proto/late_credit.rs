@@ -89,7 +89,7 @@ impl Session {
     pub(super) fn begin_late_credit(&mut self, key: StreamKey) {
         let (initial, is_counted) = (self.config.window_size, self.extensions_negotiated());
         let Some(stream) = self.store.get_mut(key) else { return };
-        let is_counted = is_counted && stream.recv.received() > FREE;
+        let is_counted = is_counted && stream.recv.received().exceeds(FREE);
         let window = stream.recv.window_mut();
         let counted = if is_counted { initial.saturating_sub(window.left()) } else { 0 };
         window.finish(counted);

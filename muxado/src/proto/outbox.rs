@@ -15,7 +15,6 @@ const COPY_BELOW: usize = 4 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     parts: Option<Box<Parts>>,
-    len: usize,
 }
 
 /// Large pieces by reference, and behind them a copy of small ones.
@@ -23,15 +22,32 @@ pub(super) struct SendQueue {
 struct Parts {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
+    len: usize,
+    /// Bytes that the peer has no room for, as last noted.
+    stalled: usize,
 }
 
 impl SendQueue {
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.parts.as_ref().map_or(0, |parts| parts.len)
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Returns how many bytes the peer has no room for, as last noted.
+    #[inline]
+    pub(super) fn stalled(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.stalled)
+    }
+
+    /// Notes how many bytes the peer has no room for; returns how many were noted before.
+    #[inline]
+    pub(super) fn note_stalled(&mut self, n: usize) -> usize {
+        self.parts.as_mut().map_or(0, |parts| std::mem::replace(&mut parts.stalled, n))
     }
 
     /// Appends up to `max` bytes of `src`, by reference where that is cheaper.
@@ -40,8 +56,8 @@ impl SendQueue {
         if n == 0 {
             return 0;
         }
-        self.len += n;
-        let Parts { chunks, tail } = &mut **self.parts.get_or_insert_default();
+        let Parts { chunks, tail, len, .. } = &mut **self.parts.get_or_insert_default();
+        *len += n;
         let mut left = n;
         while let Some(shared) = share_some(src, left) {
             if !tail.is_empty() {
@@ -56,10 +72,10 @@ impl SendQueue {
 
     /// Takes exactly `n` bytes, of which there must be so many, into `out`.
     pub(super) fn transfer(&mut self, n: usize, out: &mut Outbox) {
-        self.len -= n;
         if let Some(parts) = &mut self.parts {
+            parts.len -= n;
             parts.transfer(n, out);
-            if self.len == 0 {
+            if parts.len == 0 {
                 parts.tail = BytesMut::new();
             }
         }
@@ -67,14 +83,14 @@ impl SendQueue {
 
     /// Frees its memory, if all was taken.
     pub(super) fn shrink(&mut self) {
-        if self.len == 0 {
+        if self.is_empty() && self.stalled() == 0 {
             self.parts = None;
         }
     }
 
-    /// Frees everything; returns how many bytes that were.
-    pub(super) fn clear(&mut self) -> usize {
-        if self.parts.is_none() { 0 } else { std::mem::take(self).len }
+    /// Frees everything.
+    pub(super) fn clear(&mut self) {
+        self.parts = None;
     }
 }
 

@@ -191,7 +191,7 @@ impl Session {
     pub(super) fn release_bulk(&mut self, key: StreamKey) {
         let initial = u64::from(self.config.window_size);
         let Some(stream) = self.store.get_mut(key) else { return };
-        let (is_large, is_whole) = (stream.send.sent() > FREE, stream.reset().is_none());
+        let (is_large, is_whole) = (stream.send.sent().exceeds(FREE), stream.reset().is_none());
         let window = stream.send.window().left();
         let bulk = stream.send.bulk_mut();
         self.peer_memory.leave_waiting(bulk);

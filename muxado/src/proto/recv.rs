@@ -10,7 +10,7 @@ use super::{
     buffer::{RecvBuffer, SHARE_FROM},
     error::ProtocolError,
     event::Event,
-    flow_control::RecvWindow,
+    flow_control::{Moved, RecvWindow},
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId, TLS_ALERT, foreign_protocol, is_tls_alert},
     session::Session,
     store::StreamKey,
@@ -63,10 +63,12 @@ pub(super) struct RecvHalf {
     state: RecvState,
     /// What comes is thrown away: the reading half's handle is gone.
     discards: bool,
+    /// The reader copies what came.
+    reads_by_copy: bool,
+    /// Payload that came.
+    received: Moved,
     window: RecvWindow,
     buffer: RecvBuffer,
-    /// Bytes of payload that came.
-    received: u64,
 }
 
 impl RecvHalf {
@@ -74,9 +76,10 @@ impl RecvHalf {
         Self {
             state: RecvState::Open,
             discards: false,
+            reads_by_copy: false,
+            received: Moved::default(),
             window: RecvWindow::new(window),
             buffer: RecvBuffer::default(),
-            received: 0,
         }
     }
 
@@ -98,9 +101,9 @@ impl RecvHalf {
         self.state == RecvState::Reset
     }
 
-    /// Returns how many bytes of payload came.
+    /// Returns how much payload came.
     #[inline]
-    pub(super) const fn received(&self) -> u64 {
+    pub(super) const fn received(&self) -> Moved {
         self.received
     }
 
@@ -223,9 +226,17 @@ impl Recv {
     /// Copies what a stream has into `dst`, as much as fits; returns how much.
     #[inline]
     pub(super) fn read(&mut self, half: &mut RecvHalf, dst: &mut impl BufMut) -> usize {
+        half.reads_by_copy = true;
         let n = half.buffer.read(dst);
         self.bytes_unread -= n;
         n
+    }
+
+    /// Takes the next chunk of a stream into `chunk`, at most `max` bytes.
+    #[inline]
+    pub(super) fn pop(&mut self, half: &mut RecvHalf, max: usize, chunk: &mut Option<Bytes>) {
+        *chunk = half.buffer.pop(max);
+        self.bytes_unread -= chunk.as_ref().map_or(0, Bytes::len);
     }
 
     /// Takes all that a stream has.
@@ -676,7 +687,7 @@ impl Session {
             input.advance(n);
             return;
         };
-        stream.recv.received += n as u64;
+        stream.recv.received.add(n);
         if let Some((taken, stream_type)) = stream.typing.take_in(&input.rest()[..n]) {
             stream.recv.window.consume(taken as u32);
             input.advance(taken);
@@ -705,7 +716,8 @@ impl Session {
             if n >= SHARE_FROM && self.recv.bytes_unread < SHARE_WHILE {
                 stream.recv.buffer.push_shared(input.split_to(n));
             } else {
-                stream.recv.buffer.push_copy(&input.rest()[..n]);
+                let half = &mut stream.recv;
+                half.buffer.push_copy(&input.rest()[..n], half.reads_by_copy);
                 input.advance(n);
             }
             // Before it is accepted nobody can wait for it.
@@ -811,9 +823,8 @@ impl Session {
     ) -> Result<Read<()>, ReadError> {
         let Some(stream) = self.store.get_mut(key) else { return Err(self.forgotten()) };
         stream.stall.note_read();
-        *chunk = stream.recv.buffer.pop(max.max(1));
+        self.recv.pop(&mut stream.recv, max.max(1), chunk);
         let Some(len) = chunk.as_ref().map(Bytes::len) else { return self.end_of(key) };
-        self.recv.bytes_unread -= len;
         self.consumed(key, len);
         Ok(Read::Data(()))
     }

@@ -65,7 +65,8 @@ impl Session {
             // A message that needs no answer: it is of use to whoever accepts it.
             return if stream.owner() == Owner::Backlog { self.abuse.charge(RESET_AT_ONCE) } else { Ok(()) };
         }
-        if let (Some(came_at), Some(now)) = (stream.came_at(), self.timers.now())
+        if let (Some(came_at), Some(now)) =
+            (stream.came_at().and_then(|moment| self.timers.instant(moment)), self.timers.now())
             && !self.reset_budget.charge(came_at, now)
         {
             return Err(ProtocolError::Excessive(RESET_AT_ONCE));

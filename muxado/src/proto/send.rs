@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     error::ProtocolError,
     event::Event,
-    flow_control::SendWindow,
+    flow_control::{Moved, SendWindow},
     frame::{Flags, FrameHeader, FrameType, HEADER_LEN, StreamId},
     heartbeat::Echo,
     outbox::{Outbox, SendQueue, Source},
@@ -99,17 +99,15 @@ pub(super) struct SendHalf {
     in_waiting_writers: bool,
     /// An empty frame is to be sent that says that the stream was taken.
     pending_acknowledgement: bool,
-    /// A reset to be sent.
-    pending_reset: Option<ErrorCode>,
+    /// The stream's reset is to be sent.
+    pending_reset: bool,
     /// The four type bytes, until they leave in front of the first data.
     prefix: Option<[u8; 4]>,
     window: SendWindow,
     bulk: Bulk,
-    /// Bytes of payload that were put into frames.
-    sent: u64,
+    /// Payload that was put into frames.
+    sent: Moved,
     queue: SendQueue,
-    /// Bytes of the queue that the window has no room for, as counted in the session.
-    stalled: usize,
 }
 
 impl SendHalf {
@@ -123,13 +121,12 @@ impl SendHalf {
             in_pending_control: false,
             in_waiting_writers: false,
             pending_acknowledgement: false,
-            pending_reset: None,
+            pending_reset: false,
             prefix: None,
             window: SendWindow::new(window),
             bulk: Bulk::default(),
-            sent: 0,
+            sent: Moved::default(),
             queue: SendQueue::default(),
-            stalled: 0,
         }
     }
 
@@ -160,12 +157,12 @@ impl SendHalf {
     /// Returns whether a reset is to be sent.
     #[inline]
     pub(super) const fn has_pending_reset(&self) -> bool {
-        self.pending_reset.is_some()
+        self.pending_reset
     }
 
     /// Sends no reset, because the peer sent one.
     pub(super) fn cancel_reset(&mut self) {
-        self.pending_reset = None;
+        self.pending_reset = false;
     }
 
     /// Notes that the lists of streams to be served are gone: the session has ended.
@@ -202,12 +199,12 @@ impl SendHalf {
     /// Returns whether there is anything under way that counts against the peer's memory, or waits for it.
     #[inline]
     pub(super) const fn has_bulk(&self) -> bool {
-        self.sent > FREE || self.bulk.awaits_room()
+        self.sent.exceeds(FREE) || self.bulk.awaits_room()
     }
 
-    /// Returns how many bytes of payload were put into frames.
+    /// Returns how much payload was put into frames.
     #[inline]
-    pub(super) const fn sent(&self) -> u64 {
+    pub(super) const fn sent(&self) -> Moved {
         self.sent
     }
 
@@ -378,21 +375,21 @@ impl Send {
 
     /// Drops what is queued.
     pub(super) fn drop_queued(&mut self, half: &mut SendHalf) {
-        self.bytes_unsent -= half.queue.clear();
-        self.bytes_stalled -= std::mem::take(&mut half.stalled);
+        self.forget(half);
+        half.queue.clear();
     }
 
     /// Stops counting what is queued: the stream is dropped.
     pub(super) fn forget(&mut self, half: &SendHalf) {
         self.bytes_unsent -= half.queue.len();
-        self.bytes_stalled -= half.stalled;
+        self.bytes_stalled -= half.queue.stalled();
     }
 
     /// Counts anew what of a stream's queue the peer has no room for; returns how much that is.
     #[inline]
     fn recount_stalled(&mut self, half: &mut SendHalf) -> usize {
         let stalled = half.queue.len() - half.sendable();
-        let before = std::mem::replace(&mut half.stalled, stalled);
+        let before = half.queue.note_stalled(stalled);
         self.bytes_stalled = self.bytes_stalled + stalled - before;
         stalled
     }
@@ -717,10 +714,10 @@ impl Session {
         }
     }
 
-    /// Sends a reset.
-    pub(super) fn queue_reset(&mut self, key: StreamKey, code: ErrorCode) {
+    /// Sends the reset of a stream, with the code that this side resets it with.
+    pub(super) fn queue_reset(&mut self, key: StreamKey) {
         if let Some(stream) = self.store.get_mut(key) {
-            stream.send.pending_reset = Some(code);
+            stream.send.pending_reset = true;
             self.queue_control(key);
         }
     }
@@ -778,7 +775,8 @@ impl Session {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.send.in_pending_control = false;
         let Some(id) = stream.id() else { return };
-        if let Some(code) = stream.send.pending_reset.take() {
+        if std::mem::take(&mut stream.send.pending_reset) {
+            let code = stream.reset().map_or(ErrorCode::CANCELLED, Reset::code);
             self.send.put_reset(id, code);
             self.try_release(key);
             return;
@@ -887,7 +885,7 @@ impl Session {
         let prefix = half.prefix.take();
         let length = n + prefix.map_or(0, |prefix| prefix.len());
         half.window.consume(length as u64);
-        half.sent += length as u64;
+        half.sent.add(length);
         let is_bulk = self.peer_memory.counts(half.window.left());
         let mut flags = Flags::NONE;
         if syn {

@@ -121,6 +121,11 @@ impl Session {
         self.peer_has_extensions && self.config.extensions
     }
 
+    /// Returns whether this side has the protocol extensions, and shows it.
+    pub const fn shows_extensions(&self) -> bool {
+        self.config.extensions
+    }
+
     /// Returns whether the peer has shown that it has the protocol extensions.
     #[inline]
     pub(super) const fn peer_has_extensions(&self) -> bool {

@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{event::Event, session::Session, store::StreamKey, stream::Stream, timers::Timer};
+use super::{
+    event::Event, flow_control::Moved, session::Session, store::StreamKey, stream::Stream, timers::Timer,
+};
 use crate::{error::ErrorCode, log_limit::LogLimit};
 
 /// Looks in a timeout. They are counted, not the time between them: a process that was stopped has seen nothing
@@ -14,7 +16,7 @@ use crate::{error::ErrorCode, log_limit::LogLimit};
 const LOOKS: u16 = 4;
 
 /// Bytes in a timeout below which a stream does not move.
-const FLOOR: u64 = 1024;
+const FLOOR: u32 = 1024;
 
 /// Entries of streams that are gone which a list may have beside those of as many as there are.
 const FEW: usize = 2;
@@ -69,7 +71,7 @@ struct Watched {
 #[derive(Debug, Default)]
 struct Progress {
     /// Bytes that had moved when it was last seen to.
-    mark: u64,
+    mark: Moved,
     /// How often in a row it was seen not to move since. `None` before the first look at a direction that waits, which
     /// may come right after it began to.
     still: Option<u16>,
@@ -77,9 +79,9 @@ struct Progress {
 
 impl Progress {
     /// Notes what has moved so far; returns whether nothing has for too long, while the stream waited.
-    fn look(&mut self, waits: bool, moved: u64) -> bool {
+    fn look(&mut self, waits: bool, moved: Moved) -> bool {
         let still = match self.still {
-            Some(still) if waits && moved.wrapping_sub(self.mark) < FLOOR => still + 1,
+            Some(still) if waits && moved.since(self.mark) < FLOOR => still + 1,
             _ => {
                 self.mark = moved;
                 0

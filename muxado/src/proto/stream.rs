@@ -9,11 +9,9 @@
 //!            └──reset, either side──▶ Reset
 //! ```
 
-use std::time::Instant;
-
 use super::{
     accept::Typing, event::Event, frame::StreamId, heartbeat::Echo, recv::RecvHalf, send::SendHalf,
-    session::Session, stall::StallState, store::StreamKey,
+    session::Session, stall::StallState, store::StreamKey, timers::Moment,
 };
 use crate::error::{ErrorCode, ReadError, SessionError};
 
@@ -25,6 +23,12 @@ pub(super) enum Reset {
 }
 
 impl Reset {
+    pub(super) const fn code(self) -> ErrorCode {
+        match self {
+            Self::ByPeer(code) | Self::Locally(code) => code,
+        }
+    }
+
     /// Returns whether this side's application did it: the peer neither reset the stream nor broke its rules.
     const fn is_no_fault_of_the_peer(self) -> bool {
         match self {
@@ -77,7 +81,7 @@ pub(super) struct Stream {
     acknowledged: bool,
     reset: Option<Reset>,
     /// When a stream of the peer came.
-    came_at: Option<Instant>,
+    came_at: Option<Moment>,
     /// The backlog was full then.
     over_backlog: bool,
     pub(super) typing: Typing,
@@ -153,7 +157,7 @@ impl Stream {
     }
 
     /// Returns when a stream of the peer came.
-    pub(super) const fn came_at(&self) -> Option<Instant> {
+    pub(super) const fn came_at(&self) -> Option<Moment> {
         self.came_at
     }
 
@@ -163,9 +167,9 @@ impl Stream {
     }
 
     /// Notes that the peer opens the stream.
-    pub(super) fn come(&mut self, now: Instant, over_backlog: bool) {
+    pub(super) fn come(&mut self, at: Option<Moment>, over_backlog: bool) {
         self.on_wire = true;
-        self.came_at = Some(now);
+        self.came_at = at;
         self.over_backlog = over_backlog;
     }
 
@@ -301,7 +305,7 @@ impl Session {
         // Towards ngrok's crate a code of 0 would read as no reset at all (PROTOCOL §6).
         let code = if code == ErrorCode::NO_ERROR { ErrorCode::CANCELLED } else { code };
         if let Some(id) = stream.id.filter(|_| alive && !stream.is_over()) {
-            self.queue_reset(key, code);
+            self.queue_reset(key);
             self.store.note_reset(id);
         }
         self.mark_reset(key, Reset::Locally(code));

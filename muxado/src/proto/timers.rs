@@ -1,6 +1,9 @@
 //! The times at which a session has something to do, in one table.
 
-use std::time::Instant;
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -32,12 +35,20 @@ impl Timer {
     const COUNT: usize = Self::Idle as usize + 1;
 }
 
+/// A time of a session, in half the room of an [`Instant`]: nanoseconds since the session's first, and one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Moment(NonZeroU64);
+
 /// When each [`Timer`] is due.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     due: [Option<Instant>; Timer::COUNT],
     /// The time of the last input or timeout.
     now: Option<Instant>,
+    /// That in short.
+    moment: Option<Moment>,
+    /// The time of the first, from which moments count.
+    origin: Option<Instant>,
     /// Frames of both directions when the time for [`Timer::Idle`] was last set.
     frames_noted: u64,
 }
@@ -69,7 +80,28 @@ impl Timers {
     /// Notes the time. A session knows no other clock.
     #[inline]
     pub(super) fn set_now(&mut self, now: Instant) {
-        self.now = Some(now);
+        if self.now != Some(now) {
+            self.now = Some(now);
+            let since = now.saturating_duration_since(*self.origin.get_or_insert(now)).as_nanos();
+            self.moment =
+                Some(Moment(NonZeroU64::MIN.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))));
+        }
+    }
+
+    /// Returns the time of the last input or timeout in short.
+    #[inline]
+    pub(super) const fn moment(&self) -> Option<Moment> {
+        self.moment
+    }
+
+    /// Returns the time that a moment stands for.
+    #[inline]
+    pub(super) fn instant(&self, moment: Moment) -> Option<Instant> {
+        if self.moment == Some(moment) {
+            // Most streams are accepted after the input with which they came.
+            return self.now;
+        }
+        self.origin?.checked_add(Duration::from_nanos(moment.0.get() - 1))
     }
 
     /// Returns the time of the last input or timeout.

@@ -26,10 +26,10 @@ pub struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     #[inline]
-    pub(super) fn new(stream_type: Option<u32>, stream: &'a Stream) -> Self {
+    pub(super) fn new(stream_type: Option<u32>, came_at: Option<Instant>, stream: &'a Stream) -> Self {
         Self {
             stream_type,
-            came_at: stream.came_at(),
+            came_at,
             is_finished: stream.recv.is_finished(),
             is_over_backlog: stream.is_over_backlog(),
             recv: &stream.recv,

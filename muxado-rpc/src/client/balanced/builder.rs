@@ -1,6 +1,6 @@
 //! Configures a balanced client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use futures_core::Stream;
 use tower_layer::{Identity, Layer};
@@ -11,8 +11,8 @@ use super::{
     update::{Source, Times, Updater},
 };
 use crate::{
-    Address, AddressError, Backoff, CallService, IntoTargets, PeerBuilder, Reconnect, RegistrationError,
-    Router,
+    Address, AddressError, Backoff, CallService, IntoTargets, Peer, PeerBuilder, Reconnect,
+    RegistrationError, Router,
     client::{
         reconnect::{Connector, ReconnectBuilder, ReconnectError},
         resolver::Resolver,
@@ -146,6 +146,22 @@ impl<L> BalancedBuilder<L> {
     /// Sets how long making a connection may take, the first heartbeat included. Default 10 s.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.map(|connections| connections.connect_timeout(timeout))
+    }
+
+    /// Sets what is done with each new connection before calls go over it; see [`ReconnectBuilder::on_connect`]. It runs for
+    /// each server, and again when the connection to a server was replaced.
+    pub fn on_connect<F, Fut, E>(self, hook: F) -> Self
+    where
+        F: Fn(Peer) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.map(|connections| connections.on_connect(hook))
+    }
+
+    /// Sets how long the hook of [`on_connect`](Self::on_connect) may take. Default 10 s.
+    pub fn on_connect_timeout(self, timeout: Duration) -> Self {
+        self.map(|connections| connections.on_connect_timeout(timeout))
     }
 
     /// Sets the pauses between failures to connect to a server. Default 100 ms, growing to 1 s.

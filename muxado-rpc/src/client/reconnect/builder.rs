@@ -1,10 +1,10 @@
 //! Configures a reconnecting client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tower_layer::{Identity, Layer};
 
-use super::{Connector, Reconnect, managed::Starter, pool::Settings};
+use super::{Connector, Reconnect, managed::Starter, on_connect::OnConnect, pool::Settings};
 use crate::{
     Address, AddressError, Backoff, CallService, IntoTargets, Peer, PeerBuilder, RegistrationError, Router,
     transport::target::Target,
@@ -45,6 +45,8 @@ impl ReconnectBuilder {
         let settings = Settings {
             connections: 1,
             connect_timeout: Duration::from_secs(10),
+            on_connect: None,
+            on_connect_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
             retry_backoff: Backoff::default().base(Duration::from_millis(10)).max(Duration::from_secs(1)),
             attempts: 5,
@@ -112,6 +114,56 @@ impl<L> ReconnectBuilder<L> {
     /// Sets how long making a connection may take, the first heartbeat included. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets what is done with each new connection before calls go over it: registering, subscribing again.
+    ///
+    /// `hook` may call the other side through the [`Peer`], which may call back meanwhile. The connection is used once the
+    /// future has returned `Ok`. If it returns an error, panics or takes longer than
+    /// [`on_connect_timeout`](Self::on_connect_timeout), or if the other side goes away meanwhile, the connection is
+    /// closed, and that counts as a failure to connect: the next address is tried, or the same one again after a pause
+    /// ([`backoff`](Self::backoff)), and the error is in [`State::Backoff`](super::State::Backoff).
+    ///
+    /// The hook runs for each of several [`connections`](Self::connections), in the task that connects. The peer does
+    /// not keep its connection open, so that it may be kept. Calls through the client itself wait for the hook: do not
+    /// wait for them here.
+    ///
+    /// ```no_run
+    /// use muxado_rpc::{Peer, Reconnect};
+    ///
+    /// #[muxado_rpc::service]
+    /// pub trait Hub {
+    ///     async fn register(&self, name: String);
+    /// }
+    /// # #[muxado_rpc::service]
+    /// # pub trait Agent { async fn run(&self, command: String) -> String; }
+    /// # struct Machine;
+    /// # impl Agent for Machine { async fn run(&self, command: String) -> String { command } }
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Reconnect::builder()
+    ///     .address("tcp://hub.internal:7000")
+    ///     .peer(Peer::builder().serve(AgentServer::new(Machine)))
+    ///     .on_connect(|peer| async move { HubClient::new(peer.channel()).register("pump-7".to_owned()).await })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_connect<F, Fut, E>(mut self, hook: F) -> Self
+    where
+        F: Fn(Peer) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.settings.on_connect = Some(OnConnect::new(hook));
+        self
+    }
+
+    /// Sets how long the hook of [`on_connect`](Self::on_connect) may take. Default 10 s. This is apart from
+    /// [`connect_timeout`](Self::connect_timeout).
+    pub fn on_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.on_connect_timeout = timeout;
         self
     }
 

@@ -10,14 +10,18 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{State, managed::Hurry};
-use crate::{Backoff, MethodInfo, Origin, Peer, Status, support::panics};
+use super::{State, managed::Hurry, on_connect::OnConnect, state::States};
+use crate::{
+    Backoff, CallStats, MethodInfo, Origin, Peer, Status, connection::past_calls::PastCalls, support::panics,
+};
 
 /// What the builder was told.
 #[derive(Clone, Debug)]
 pub(in crate::client) struct Settings {
     pub(super) connections: usize,
     pub(super) connect_timeout: Duration,
+    pub(super) on_connect: Option<OnConnect>,
+    pub(super) on_connect_timeout: Duration,
     pub(super) backoff: Backoff,
     pub(in crate::client) retry_backoff: Backoff,
     pub(in crate::client) attempts: u32,
@@ -53,8 +57,7 @@ impl Live {
 pub(super) struct Pool {
     pub(super) settings: Settings,
     connected: watch::Sender<Connected>,
-    /// By slot.
-    states: watch::Sender<Vec<State>>,
+    states: watch::Sender<States>,
     /// Where the round goes on.
     next: AtomicUsize,
     places: Arc<Semaphore>,
@@ -64,8 +67,19 @@ pub(super) struct Pool {
 #[derive(Debug, Default)]
 pub(super) struct Connected {
     connections: Vec<Arc<Live>>,
+    /// The calls of connections that were in the round.
+    past: PastCalls,
     /// Why there will be none any more.
     end: Option<End>,
+}
+
+impl Connected {
+    /// Takes a connection out of the round.
+    fn retire(&mut self, at: usize) -> Arc<Live> {
+        let live = self.connections.remove(at);
+        self.past.add(Arc::clone(live.peer.shared()));
+        live
+    }
 }
 
 /// Why there will be no connection any more.
@@ -103,7 +117,7 @@ impl Pool {
         let places = settings.max_waiting.unwrap_or(0).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             connected: watch::Sender::new(Connected::default()),
-            states: watch::Sender::new(vec![State::Connecting { attempt: 1 }; settings.connections]),
+            states: watch::Sender::new(States::new(settings.connections)),
             next: AtomicUsize::new(0),
             places: Arc::new(Semaphore::new(places)),
             hurry: Hurry::default(),
@@ -113,14 +127,22 @@ impl Pool {
 
     /// Takes a connection into the round; false if there is to be none any more.
     pub(super) fn publish(&self, live: &Arc<Live>) -> bool {
-        self.set_state(live.slot, State::Connected { peer: live.peer.peer_info().clone() });
-        self.connected.send_if_modified(|connected| {
+        let goes_on = self.connected.send_if_modified(|connected| {
             let goes_on = connected.end.is_none();
             if goes_on {
                 connected.connections.push(Arc::clone(live));
             }
             goes_on
-        })
+        });
+        // Who learns of the connection by the state finds it in the round.
+        let mut info = Some(live.peer.peer_info().clone());
+        let mut before = None;
+        self.states.send_if_modified(|states| {
+            before = info.take().and_then(|info| states.connect(live.slot, info));
+            before.is_some()
+        });
+        panics::discard(before);
+        goes_on
     }
 
     /// Takes a connection out of the round.
@@ -128,18 +150,18 @@ impl Pool {
         let mut withdrawn = None;
         self.connected.send_if_modified(|connected| {
             let at = connected.connections.iter().position(|live| live.slot == slot);
-            withdrawn = at.map(|at| connected.connections.remove(at));
+            withdrawn = at.map(|at| (connected.retire(at), connected.past.fold()));
             withdrawn.is_some()
         });
         // The last handle of a connection closes it, which is not to be under the lock.
-        drop(withdrawn);
+        panics::discard(withdrawn);
     }
 
     /// Takes a place out of the round for good. Without any, calls need not wait.
     pub(super) fn leave(&self, slot: usize) {
         self.withdraw(slot);
         self.set_state(slot, State::Closed);
-        if self.states.borrow().iter().all(|state| matches!(state, State::Closed)) {
+        if self.states.borrow().slots().iter().all(|state| matches!(state, State::Closed)) {
             drop(self.end_with(End::Stopped));
         }
     }
@@ -154,11 +176,11 @@ impl Pool {
         let mut last = Vec::new();
         self.connected.send_modify(|connected| {
             connected.end.get_or_insert(end);
-            last = std::mem::take(&mut connected.connections);
+            last = (0..connected.connections.len()).map(|_| connected.retire(0)).collect();
         });
-        let mut states = vec![State::Closed; self.settings.connections];
-        self.states.send_modify(|known| std::mem::swap(known, &mut states));
-        panics::discard(states);
+        let mut before = Vec::new();
+        self.states.send_modify(|states| before = states.close());
+        panics::discard(before);
         last
     }
 
@@ -168,23 +190,42 @@ impl Pool {
     }
 
     pub(super) fn set_state(&self, slot: usize, mut state: State) {
-        self.states.send_if_modified(|states| match states.get_mut(slot) {
-            None | Some(State::Closed) => false,
-            Some(known) => {
-                std::mem::swap(known, &mut state);
-                true
-            }
-        });
+        self.states.send_if_modified(|states| states.swap(slot, &mut state));
         // The previous state may contain an error of user code.
         panics::discard(state);
     }
 
-    pub(super) fn watch_states(&self) -> watch::Receiver<Vec<State>> {
+    pub(super) fn watch_states(&self) -> watch::Receiver<States> {
         self.states.subscribe()
     }
 
     pub(super) fn watch_connected(&self) -> watch::Receiver<Connected> {
         self.connected.subscribe()
+    }
+
+    /// Returns the state of each slot.
+    pub(super) fn states(&self) -> Vec<State> {
+        self.states.borrow().slots().to_vec()
+    }
+
+    /// Returns how many connections there were.
+    pub(super) fn generation(&self) -> u64 {
+        self.states.borrow().generation()
+    }
+
+    /// Returns the peers of the connections that take calls, as handles that keep none of them open.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        let connected = self.connected.borrow();
+        let takes_calls = connected.connections.iter().filter(|live| !live.peer.is_going_away());
+        takes_calls.map(|live| Peer::lent(Arc::clone(live.peer.shared()))).collect()
+    }
+
+    /// Returns what became of the calls of the peers, over connections that are gone, too.
+    pub(super) fn call_stats(&self) -> CallStats {
+        let connected = self.connected.borrow();
+        let mut sum = connected.past.stats();
+        connected.connections.iter().for_each(|live| sum += live.peer.call_stats());
+        sum
     }
 
     /// Returns the next connection of the round that takes calls, of those whose peers take a request of so many
@@ -243,7 +284,7 @@ impl Pool {
     /// Why there is no connection.
     pub(super) fn why(&self) -> String {
         let states = self.states.borrow();
-        let failed = states.iter().find_map(|state| match state {
+        let failed = states.slots().iter().find_map(|state| match state {
             State::Backoff { error, .. } => Some(error.to_string()),
             _ => None,
         });

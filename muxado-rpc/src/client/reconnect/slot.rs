@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     State,
-    pool::{Live, Pool},
+    pool::{Live, Pool, Settings},
 };
 use crate::{
     CallService, ConnectError, Peer,
@@ -104,7 +104,9 @@ impl<S: CallService> Slot<S> {
             Ok(peer)
         });
         match timer::within(limit, connecting).await {
-            Some(connected) => connected.unwrap_or_else(|_| Err(panicked())),
+            Some(connected) => {
+                introduce(&self.pool.settings, connected.unwrap_or_else(|_| Err(panicked()))?).await
+            }
             None => {
                 let problem =
                     format!("no answered heartbeat within {limit:?} (ReconnectBuilder::connect_timeout)");
@@ -148,6 +150,17 @@ impl<S> Drop for Slot<S> {
     fn drop(&mut self) {
         self.pool.leave(self.index);
     }
+}
+
+/// Has the application do what it does with each new connection. One that is of no use is closed.
+async fn introduce(settings: &Settings, peer: Peer) -> io::Result<Peer> {
+    if let Some(hook) = &settings.on_connect
+        && let Err(error) = hook.run(&peer, settings.on_connect_timeout).await
+    {
+        peer.close();
+        return Err(error);
+    }
+    Ok(peer)
 }
 
 /// Connects in a task of its own: a panic of a connector must not end the client.

@@ -47,7 +47,7 @@ enum Query {
 
 impl DnsResolver {
     /// Creates a resolver of the host of an address, `tcp://host:port` or `tls://host:port`: each of its IP addresses is
-    /// a server. Over TLS the certificates are those of the host.
+    /// a server; also of `ws://` and `wss://`. Over TLS the certificates are those of the host.
     ///
     /// # Errors
     ///
@@ -73,6 +73,9 @@ impl DnsResolver {
         let (_, name) = service.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         if name.contains(':') {
             return Err(wrong("the port is that of the records"));
+        }
+        if name.contains('/') {
+            return Err(wrong("a service has no path"));
         }
         // The port is replaced by that of each record.
         let address: Address = format!("{service}:0").parse().map_err(|_| wrong("it is no service"))?;

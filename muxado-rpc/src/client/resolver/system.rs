@@ -49,8 +49,8 @@ pub(super) fn host_of(address: &Address) -> Result<(String, u16), AddressError> 
             "tcp://host:port or tls://host:port",
         )
     })?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok((host.to_owned(), port))
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Ok((bare.unwrap_or(&host).to_owned(), port))
 }
 
 #[async_trait]

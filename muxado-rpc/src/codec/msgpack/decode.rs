@@ -1,7 +1,9 @@
-//! Decoding one value that is expected to be sound: a string by itself at once, all else as `rmp_serde` does.
+//! Decoding one value that is expected to be sound: a string by itself and a struct at once, all else as `rmp_serde`
+//! does.
 
 use serde::{Deserialize, Deserializer, de::Visitor};
 
+use super::entries::Entries;
 use crate::codec::{
     bounded::{Bounded, Packed, Whole},
     error::Unsound,
@@ -24,7 +26,7 @@ struct Outermost<'a, 'de> {
     read: &'a mut bool,
 }
 
-type General<'de> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'de, [u8]>>;
+pub(super) type General<'de> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'de, [u8]>>;
 type GeneralError = rmp_serde::decode::Error;
 
 impl<'de> Outermost<'_, 'de> {
@@ -85,6 +87,23 @@ impl<'de> Deserializer<'de> for Outermost<'_, 'de> {
         }
     }
 
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Unsound> {
+        let [head @ 0x80..=0x8F, rest @ ..] = self.bytes else {
+            return self.generally(|general| general.deserialize_struct(name, fields, visitor));
+        };
+        *self.read = true;
+        let whole = Whole::one_level_down(self.bytes.len());
+        let mut entries = Entries::new(rest, head & 0x0F, &whole);
+        let value = visitor.visit_map(&mut entries)?;
+        if entries.is_at_end() { Ok(value) } else { Err(Unsound) }
+    }
+
     generally! {
         deserialize_any(),
         deserialize_bool(),
@@ -111,7 +130,6 @@ impl<'de> Deserializer<'de> for Outermost<'_, 'de> {
         deserialize_tuple(len: usize),
         deserialize_tuple_struct(name: &'static str, len: usize),
         deserialize_map(),
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]),
         deserialize_enum(name: &'static str, variants: &'static [&'static str]),
         deserialize_identifier(),
         deserialize_ignored_any(),
@@ -126,10 +144,15 @@ impl<'de> Deserializer<'de> for Outermost<'_, 'de> {
 /// for which the general way is no detour.
 #[inline]
 fn short_string(value: &[u8]) -> Option<&[u8]> {
-    let (len, text) = match value {
-        [head @ 0xA0..=0xBF, text @ ..] => (head & 0x1F, text),
-        [0xD9, len, text @ ..] => (*len, text),
-        _ => return None,
-    };
-    (usize::from(len) == text.len()).then_some(text)
+    short_string_in(value).filter(|(_, rest)| rest.is_empty()).map(|(text, _)| text)
+}
+
+/// The bytes of the string that is in front, if it is one of fewer than 256 bytes, and those behind it.
+#[inline]
+pub(super) fn short_string_in(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [head @ 0xA0..=0xBF, rest @ ..] => rest.split_at_checked(usize::from(head & 0x1F)),
+        [0xD9, len, rest @ ..] => rest.split_at_checked(usize::from(*len)),
+        _ => None,
+    }
 }

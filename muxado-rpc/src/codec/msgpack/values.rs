@@ -32,6 +32,28 @@ enum Shape {
     Struct { a: u16 },
 }
 
+/// Values that are read where they lie, and behind them others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Mixed {
+    text: String,
+    number: i64,
+    unsigned: u64,
+    small: u8,
+    short: i16,
+    is_set: bool,
+    real: f64,
+    maybe: Option<String>,
+    #[serde(default)]
+    list: Vec<String>,
+    last: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Deep {
+    name: String,
+    value: serde_json::Value,
+}
+
 /// Asks the decoder for nothing.
 #[derive(Debug, PartialEq)]
 struct Unasked;
@@ -98,6 +120,22 @@ fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     buf
 }
 
+fn mixed(text: &str, number: i64, list: &[String]) -> Mixed {
+    Mixed {
+        text: text.into(),
+        number,
+        unsigned: number as u64,
+        small: number as u8,
+        short: number as i16,
+        is_set: number > 0,
+        // Not a number is not equal to itself.
+        real: number as f64,
+        maybe: list.first().cloned(),
+        list: list.to_vec(),
+        last: text.chars().rev().collect(),
+    }
+}
+
 /// Every kind of value that there is for serde.
 fn all_encoded(text: &str, number: i64, list: &[String]) -> Vec<Vec<u8>> {
     let wide = i128::from(number) << 40;
@@ -122,6 +160,7 @@ fn all_encoded(text: &str, number: i64, list: &[String]) -> Vec<Vec<u8>> {
         encoded(&Name(text.into())),
         encoded(&Pair(number as u8, text.into())),
         encoded(&Point { x: number as i32, name: text.into() }),
+        encoded(&mixed(text, number, list)),
         encoded(&Ipv4Addr::from(number as u32)),
         encoded(&(text.chars().next(), number as f32, number as f64)),
         encoded(&Some(text)),
@@ -160,6 +199,7 @@ fn same_as_all(bytes: &[u8]) {
     same::<Vec<u8>>(bytes);
     same::<bytes::Bytes>(bytes);
     same::<Point>(bytes);
+    same::<Mixed>(bytes);
     same::<Shape>(bytes);
     same::<Unit>(bytes);
     same::<()>(bytes);
@@ -260,5 +300,34 @@ fn how_deep_values_may_be_nested_is_the_same() {
         let mut bytes = vec![0x91; depth];
         bytes.push(0xC0);
         same::<serde_json::Value>(&bytes);
+        let mut inside = b"\x82\xa4name\xa1x\xa5value".to_vec();
+        inside.extend_from_slice(&bytes[1..]);
+        same::<Deep>(&inside);
+        assert_eq!(decode_sound::<Deep>(&inside).is_some(), depth <= 126);
+    }
+}
+
+#[test]
+fn struct_is_read_in_any_order_with_unknown_entries_and_refused_with_missing_or_double_ones() {
+    let point = |bytes: &[u8]| {
+        same::<Point>(bytes);
+        decode_sound::<Point>(bytes).map(|point| (point.x, point.name))
+    };
+    assert_eq!(point(b"\x82\xa1x\x07\xa4name\xa1a"), Some((7, "a".into())));
+    assert_eq!(point(b"\x82\xa4name\xa1a\xa1x\xd1\xff\x00"), Some((-256, "a".into())));
+    assert_eq!(point(b"\x83\xa1y\x92\x01\x02\xa1x\xcd\x01\x00\xa4name\xa1a"), Some((256, "a".into())));
+    assert_eq!(point(b"\x81\xa1x\xd2\x00\x00\x00\x01"), Some((1, String::new())));
+    assert_eq!(point(b"\xde\x00\x01\xa1x\x01"), Some((1, String::new())));
+    assert_eq!(point(b"\x92\x01\xa1a"), Some((1, "a".into())));
+    for wrong in [
+        &b"\x80"[..],
+        b"\x81\xa4name\xa1a",
+        b"\x82\xa1x\x01\xa1x\x02",
+        b"\x82\xa1x\x01",
+        b"\x81\xa1x\x01\x00",
+        b"\x81\xa1x\xce\xff\xff\xff\xff",
+        b"\x81\xa1x",
+    ] {
+        assert_eq!(point(wrong), None, "{wrong:02x?}");
     }
 }

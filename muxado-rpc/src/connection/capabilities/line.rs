@@ -155,8 +155,9 @@ pub(super) fn hello(limits: &Limits, session_memory: Option<usize>, router: &Rou
 
 /// The line that a side ends with when it drains, its line feed included.
 pub(super) fn drain(grace: Duration) -> Vec<u8> {
-    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    line(&AdvertisedLine::Drain(Drain { grace_ms: Some(grace_ms) }))
+    // A grace without an end is none that can be told.
+    let grace_ms = u64::try_from(grace.as_millis()).ok();
+    line(&AdvertisedLine::Drain(Drain { grace_ms }))
 }
 
 fn line(told: &AdvertisedLine<'_>) -> Vec<u8> {

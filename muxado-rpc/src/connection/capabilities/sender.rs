@@ -39,6 +39,9 @@ pub(super) enum ControlSender {
 pub(super) struct Wishes {
     /// Somebody here wants to know of the peer, which says who it is once it hears of us.
     pub(super) is_asked: bool,
+    /// Somebody waits for it, and this side shows that it has the extensions: it is told although nothing shows yet that
+    /// the peer listens. One that does not refuses or answers that, and then all is known as well.
+    pub(super) is_awaited: bool,
     /// The peer said who it is.
     pub(super) has_heard: bool,
     /// The connection drains, and calls under way have so much time.
@@ -82,11 +85,11 @@ impl ControlSender {
         wishes: Wishes,
         hello: impl Fn() -> Vec<u8>,
     ) -> Option<Self> {
-        let is_urgent = wishes.is_asked || wishes.has_heard;
+        let is_urgent = wishes.is_asked || wishes.is_awaited || wishes.has_heard;
         match self {
             // The go-away is enough, and no stream can be opened behind it.
             Self::Silent | Self::Waiting(_) if wishes.drain.is_some() => Some(Self::Over),
-            Self::Silent if wishes.has_heard => Some(Self::begin(streams, hello())),
+            Self::Silent if wishes.has_heard || wishes.is_awaited => Some(Self::begin(streams, hello())),
             Self::Silent => match streams.poll_extensions_negotiated(cx) {
                 Poll::Ready(true) if is_urgent => Some(Self::begin(streams, hello())),
                 Poll::Ready(true) => Some(Self::Waiting(Box::pin(sleep(SAID_AFTER)))),

@@ -20,6 +20,7 @@ pub(super) struct Signal {
 struct Inner {
     task: Option<Waker>,
     is_asked: bool,
+    is_awaited: bool,
     drain: Option<Duration>,
 }
 
@@ -62,6 +63,13 @@ impl Signal {
         }
     }
 
+    /// Somebody waits for what the peer says.
+    pub(super) fn await_peer(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.lock().is_awaited, true) {
+            self.wake_by_ref();
+        }
+    }
+
     /// The connection drains. Only the first time counts.
     pub(super) fn drain(self: &Arc<Self>, grace: Duration) {
         self.lock().drain.get_or_insert(grace);
@@ -70,6 +78,10 @@ impl Signal {
 
     pub(super) fn is_asked(&self) -> bool {
         self.lock().is_asked
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.lock().is_awaited
     }
 
     pub(super) fn drains(&self) -> Option<Duration> {

@@ -10,7 +10,7 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    Channel, Extensions, Metadata, MethodInfo, MethodRef, PeerInfo, Request, Response,
+    Channel, Extensions, Metadata, MethodInfo, MethodRef, PeerId, PeerInfo, Request, Response,
     message::{scope::Scope, trace_context::TraceContext},
     support::{deadline, depth::Depth},
 };
@@ -89,6 +89,13 @@ impl Context {
     pub fn peer_info(&self) -> &PeerInfo {
         static UNKNOWN: LazyLock<PeerInfo> = LazyLock::new(PeerInfo::default);
         self.inner.channel.peer_info().unwrap_or(&UNKNOWN)
+    }
+
+    /// Returns which connection the call came by: the id that [`Peer::id`](crate::Peer::id) has in the same process, by
+    /// which [`Server::peer`](crate::Server::peer) finds it. `None` in a handler that a client calls in the same process,
+    /// without a connection.
+    pub fn peer_id(&self) -> Option<PeerId> {
+        self.inner.channel.peer_id()
     }
 
     /// The former name of [`peer_info`](Self::peer_info).

@@ -12,7 +12,7 @@ use std::{
 
 use tower_service::Service;
 
-use self::erased::{ErasedService, ServeFuture};
+use self::erased::{ErasedService, ServeFuture, failed};
 use crate::{
     BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
     stream::body::BodyStream,
@@ -152,6 +152,7 @@ impl Router {
         Self { routes: Arc::new(Routes { list, summary, fallback: None }) }
     }
 
+    #[inline]
     pub(crate) fn has_fallback(&self) -> bool {
         self.routes.fallback.is_some()
     }
@@ -188,6 +189,7 @@ impl Router {
         self.routes.list.iter().map(|route| route.info)
     }
 
+    #[inline]
     pub(crate) fn service(&self, id: ServiceId) -> Option<&'static ServiceInfo> {
         self.position(id).ok().map(|at| self.routes.list[at].info)
     }
@@ -202,6 +204,7 @@ impl Router {
         Status::unimplemented(text).not_executed()
     }
 
+    #[inline]
     fn position(&self, id: ServiceId) -> Result<usize, usize> {
         self.routes.list.binary_search_by_key(&id, |route| route.info.id())
     }
@@ -227,17 +230,11 @@ impl Service<Request> for Router {
     }
 
     fn call(&mut self, mut request: Request) -> RouterFuture {
-        let service = match self.find(&mut request) {
-            Ok(service) => service,
-            Err(status) => return RouterFuture { state: State::Failed(status) },
+        let serving = match self.find(&mut request) {
+            Ok(service) => service.start(request),
+            Err(status) => failed(status),
         };
-        let mut request = Some(request);
-        let state = match (service.try_start(&mut request), request) {
-            (Some(serving), _) => State::Running(serving),
-            (None, Some(request)) => State::Start(Box::new((Arc::clone(service), request))),
-            (None, None) => State::Done,
-        };
-        RouterFuture { state }
+        RouterFuture { serving: Some(serving) }
     }
 }
 
@@ -250,40 +247,23 @@ impl fmt::Debug for Router {
 /// A call through a [`Router`].
 #[must_use = "futures do nothing unless polled"]
 pub struct RouterFuture {
-    state: State,
-}
-
-enum State {
-    /// The service is not ready; it is asked again with the first poll, when there is somebody to wake.
-    Start(Box<(Arc<dyn ErasedService>, Request)>),
-    Running(ServeFuture),
-    Failed(Status),
-    Done,
+    /// `None` after its end. It holds whatever there is of a call, so that it is returned in two registers.
+    serving: Option<ServeFuture>,
 }
 
 impl Future for RouterFuture {
     type Output = Result<Response, Status>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match std::mem::replace(&mut self.state, State::Done) {
-                State::Start(start) => {
-                    let (service, request) = *start;
-                    self.state = State::Running(service.start(request, cx));
-                }
-                State::Running(mut serving) => {
-                    let polled = serving.as_mut().poll(cx);
-                    if polled.is_pending() {
-                        self.state = State::Running(serving);
-                    }
-                    return polled;
-                }
-                State::Failed(status) => return Poll::Ready(Err(status)),
-                State::Done => {
-                    return Poll::Ready(Err(Status::internal("a call was polled after its end")));
-                }
-            }
+        let Some(serving) = &mut self.serving else {
+            return Poll::Ready(Err(Status::internal("a call was polled after its end")));
+        };
+        let polled = serving.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.serving = None;
         }
+        polled
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore, SignatureScheme,
-    client::{ResolvesClientCert, Resumption, WebPkiServerVerifier},
+    client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::ServerName,
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -24,17 +24,17 @@ use tokio::io::AsyncBufRead;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    ALPN,
     error::{TlsConfigError, TlsError},
     pem::Pem,
     provider,
     reload::{Reloading, Source},
     server::{RELOAD_INTERVAL, pair, revocations, roots},
     socket::TlsSocket,
+    verify::IdentityVerifier,
 };
 use crate::{support::timer, transport::connector::BoxIo};
 
-/// TLS of a client that connects to `tls://`: which servers it trusts, and who it is itself.
+/// TLS of a client that connects to `tls://` or `wss://`: which servers it trusts, and who it is itself.
 ///
 /// By default the authorities of the system are trusted, and the certificate has to be for the host in the address.
 /// Certificates and keys are PEM, from files or texts. Files are looked at again every ten seconds, when a connection is
@@ -71,6 +71,8 @@ struct Settings {
     #[cfg(feature = "tls-webpki-roots")]
     webpki_roots: bool,
     identity: Option<(Pem, Pem)>,
+    /// Who the server has to be; none, and the name decides.
+    server_identities: Vec<String>,
     revocations: Vec<Pem>,
 }
 
@@ -151,6 +153,29 @@ impl ClientTls {
         self
     }
 
+    /// Requires the server to be this one: the identity that its certificate gives it, a SPIFFE id such as
+    /// `spiffe://acme/hub`, else a DNS name, else a subject; see [`PeerInfo::identity`](crate::PeerInfo::identity). May be
+    /// called several times; the server has to be one of them.
+    ///
+    /// The certificate need not be for the host of the address then, nor for [`server_name`](Self::server_name), which is
+    /// still what the server is told. All else is verified as ever. Another server is refused as
+    /// [`CertificateProblem::WrongIdentity`](crate::CertificateProblem::WrongIdentity).
+    ///
+    /// ```no_run
+    /// use muxado_rpc::{ClientTls, Peer};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = ClientTls::with_ca_file("ca.pem").server_identity("spiffe://acme/hub");
+    /// let hub = Peer::builder().tls(tls).connect("tls://10.0.0.7:7443").await?;
+    /// assert_eq!(hub.identity(), Some("spiffe://acme/hub"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server_identity(self, identity: impl Into<String>) -> Self {
+        let identity = identity.into();
+        self.with(|settings| settings.server_identities.push(identity))
+    }
+
     /// Sets how often the files are looked at, while connections are made. Default 10 s; with `Duration::ZERO` each
     /// time, with `Duration::MAX` never.
     pub fn reload_interval(mut self, interval: Duration) -> Self {
@@ -174,17 +199,18 @@ impl ClientTls {
         self
     }
 
-    /// Does the handshake of the side that connects to `host`, a name or an IP address and a port.
+    /// Does the handshake of the side that connects to `host`, a name or an IP address and a port, for this protocol.
     ///
     /// A server that asks for a certificate says in TLS 1.3 only later what it thinks of it. That is waited for, so that
     /// who is refused learns it here, and why.
-    pub(crate) async fn connect(&self, host: &str, io: BoxIo) -> io::Result<TlsSocket> {
+    pub(crate) async fn connect(&self, host: &str, protocol: &[u8], io: BoxIo) -> io::Result<TlsSocket> {
         let name = self.server_name.as_deref().unwrap_or_else(|| without_port(host));
         let server =
             ServerName::try_from(name.to_owned()).map_err(|_| TlsError::InvalidName(name.to_owned()))?;
         let config = self.loaded.get(&self.settings, self.reload_interval).await?;
         let asked = Arc::new(AtomicBool::new(false));
         let mut config = ClientConfig::clone(&config);
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.client_auth_cert_resolver = Arc::new(NoteAsked {
             inner: Arc::clone(&config.client_auth_cert_resolver),
             asked: Arc::clone(&asked),
@@ -225,6 +251,7 @@ impl fmt::Debug for ClientTls {
             .field("ca", &self.settings.authorities)
             .field("identity", &self.settings.identity.as_ref().map(|(chain, _)| chain))
             .field("server_name", &self.server_name)
+            .field("server_identities", &self.settings.server_identities)
             .finish_non_exhaustive()
     }
 }
@@ -249,12 +276,17 @@ impl Settings {
         Ok(store)
     }
 
-    fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TlsConfigError> {
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
         let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots()?), provider());
         if !self.revocations.is_empty() {
             verifier = verifier.with_crls(revocations(&self.revocations)?).allow_unknown_revocation_status();
         }
-        verifier.build().map_err(|error| TlsConfigError::Authorities { problem: error.to_string() })
+        let verifier =
+            verifier.build().map_err(|error| TlsConfigError::Authorities { problem: error.to_string() })?;
+        if self.server_identities.is_empty() {
+            return Ok(verifier);
+        }
+        Ok(Arc::new(IdentityVerifier::new(verifier, self.server_identities.clone())))
     }
 }
 
@@ -265,7 +297,8 @@ impl Source for Settings {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsConfigError::Authorities { problem: error.to_string() })?
-            .with_webpki_verifier(self.verifier()?);
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier()?);
         let mut config = match &self.identity {
             Some((chain, key)) => {
                 let resolver = SingleCertAndKey::from(pair(chain, key)?);
@@ -273,7 +306,6 @@ impl Source for Settings {
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         Ok(config)
     }

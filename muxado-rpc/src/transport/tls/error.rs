@@ -2,9 +2,13 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, OtherError};
 
-use crate::support::truncate::{Brief, Escaped, brief};
+use super::verify::WrongIdentity;
+use crate::support::{
+    sources::find,
+    truncate::{Brief, Escaped, brief},
+};
 
 /// Why a connection over TLS could not be made, or was cut.
 ///
@@ -52,8 +56,8 @@ pub enum TlsError {
     /// The name of the server is neither a DNS name nor an IP address.
     #[error("{} is no name that a certificate can be for (ClientTls::server_name)", Brief(.0))]
     InvalidName(String),
-    /// TLS is configured, and the address is not one of `tls://`.
-    #[error("TLS is configured, but the address is not tls://")]
+    /// TLS is configured, and the address is not one of `tls://` or `wss://`.
+    #[error("TLS is configured, but the address is not tls:// or wss://")]
     NotUsed,
     /// The certificates of this side cannot be read.
     #[error("{0}")]
@@ -76,6 +80,13 @@ pub enum CertificateProblem {
         /// The names that the certificate is for.
         presented: Vec<String>,
     },
+    /// It is not that of the server that is asked for (`ClientTls::server_identity`).
+    WrongIdentity {
+        /// The identities that would do.
+        expected: Vec<String>,
+        /// What the certificate says, if anything.
+        presented: Option<String>,
+    },
     /// Its time is over.
     Expired,
     /// Its time has not come.
@@ -96,6 +107,13 @@ impl fmt::Display for CertificateProblem {
             Self::WrongName { expected, presented } => {
                 write!(f, "is not valid for {}, only for {}", Brief(expected), Brief(presented.join(", ")))
             }
+            Self::WrongIdentity { expected, presented } => {
+                write!(f, "is not that of {}, ", Brief(expected.join(" or ")))?;
+                match presented {
+                    Some(presented) => write!(f, "but of {}", Brief(presented)),
+                    None => f.write_str("and says no identity"),
+                }
+            }
             Self::Expired => f.write_str("has expired"),
             Self::NotYetValid => f.write_str("is not valid yet"),
             Self::Revoked => f.write_str("is revoked"),
@@ -107,17 +125,7 @@ impl fmt::Display for CertificateProblem {
 impl TlsError {
     /// Returns the TLS error that lies in an error, or in one of its sources.
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let mut next: Option<&'a (dyn Error + 'static)> = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<Self>() {
-                return Some(found);
-            }
-            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+        find(error)
     }
 
     /// Gives an error of rustls its name. Others stay as they are.
@@ -204,6 +212,9 @@ impl From<&CertificateError> for CertificateProblem {
                 let presented = presented.iter().take(MAX_NAMES).map(|name| brief(name, MAX_TEXT)).collect();
                 Self::WrongName { expected: expected.to_str().into_owned(), presented }
             }
+            CertificateError::Other(OtherError(other)) if other.is::<WrongIdentity>() => {
+                other.downcast_ref().map_or_else(|| Self::Refused(String::new()), WrongIdentity::problem)
+            }
             CertificateError::NotValidForName => {
                 Self::WrongName { expected: "the server's name".to_owned(), presented: Vec::new() }
             }
@@ -248,11 +259,11 @@ pub enum TlsConfigError {
         /// What is wrong with them.
         problem: String,
     },
-    /// A server is to listen on `tls://` and has no certificate.
-    #[error("tls:// needs a certificate (ServerBuilder::tls)")]
+    /// A server is to listen on `tls://` or `wss://` and has no certificate.
+    #[error("tls:// and wss:// need a certificate (ServerBuilder::tls)")]
     NoCertificate,
-    /// A server has a certificate, and none of its addresses is `tls://`.
-    #[error("ServerBuilder::tls is set, but the address is not tls://")]
+    /// A server has a certificate, and none of its addresses is `tls://` or `wss://`.
+    #[error("ServerBuilder::tls is set, but the address is not tls:// or wss://")]
     NotUsed,
     /// The files were not read, because the runtime ends.
     #[error("the certificates were not read: the runtime has ended")]

@@ -15,7 +15,7 @@ pub(super) fn identify(chain: &[CertificateDer<'_>]) -> Option<Identified> {
 }
 
 /// Returns the one SPIFFE id, else the first DNS name, else the subject.
-fn identity(certificate: &CertificateDer<'_>) -> Option<String> {
+pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     // A certificate with two ids is of no use as an id (SPIFFE X509-SVID, 2).
     let mut ids = certificate.valid_uri_names().filter(|uri| uri.starts_with("spiffe://"));

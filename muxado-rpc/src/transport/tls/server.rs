@@ -7,25 +7,24 @@ use rustls::{
     server::{StoresServerSessions, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    ALPN,
     error::{TlsConfigError, TlsError},
     pem::Pem,
     provider,
     reload::{Reloading, Source},
     socket::TlsSocket,
 };
-use crate::{support::timer, transport::connector::BoxIo};
+use crate::transport::{connector::BoxIo, linger::linger};
 
-/// TLS of a server that listens on `tls://`: its certificate and key, and whose clients it takes.
+/// TLS of a server that listens on `tls://` or `wss://`: its certificate and key, and whose clients it takes.
 ///
 /// Certificates and keys are PEM, from files or texts. The certificate comes first in its text, the intermediate ones
 /// behind it. Clones share what they have read: a [`reload`](Self::reload) of one is one of all.
 ///
-/// Versions are TLS 1.3 and 1.2. Where the client offers application protocols (ALPN) it has to offer `muxado/1`.
+/// Versions are TLS 1.3 and 1.2. Where the client offers application protocols (ALPN) it has to offer `muxado/1`, and
+/// `http/1.1` on `wss://`.
 ///
 /// # Rotation
 ///
@@ -140,13 +139,15 @@ impl ServerTls {
         self.loaded.get(&self.settings, self.reload_interval).await.map(drop)
     }
 
-    /// Does the handshake of the side that accepts.
-    pub(crate) async fn accept(&self, io: BoxIo) -> io::Result<TlsSocket> {
-        let config = self.loaded.get(&self.settings, self.reload_interval).await?;
-        match TlsAcceptor::from(config).accept(io).into_fallible().await {
+    /// Does the handshake of the side that accepts, for this protocol.
+    pub(crate) async fn accept(&self, protocol: &[u8], io: BoxIo) -> io::Result<TlsSocket> {
+        let loaded = self.loaded.get(&self.settings, self.reload_interval).await?;
+        let mut config = ServerConfig::clone(&loaded);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        match TlsAcceptor::from(Arc::new(config)).accept(io).into_fallible().await {
             Ok(stream) => Ok(TlsSocket::new(stream.into())),
             Err((error, io)) => {
-                timer::within(LINGER, linger(io)).await;
+                linger(io).await;
                 Err(TlsError::of_handshake(error))
             }
         }
@@ -191,7 +192,6 @@ impl Source for Settings {
         let resolver = rustls::sign::SingleCertAndKey::from(pair);
         let mut config =
             builder.with_client_cert_verifier(self.verifier()?).with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoResumption);
         Ok(config)
     }
@@ -234,21 +234,6 @@ pub(super) fn revocations(
     }
     Ok(all)
 }
-
-/// Waits for the end of a client that is refused: a socket that is closed with bytes unread is reset by the system, and
-/// the client never reads why it was refused.
-async fn linger(mut io: BoxIo) {
-    // Whatever fails here, the connection is over.
-    if io.shutdown().await.is_ok() {
-        let _ = tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await;
-    }
-}
-
-/// How long the end of a client that is refused is waited for, within the time of the handshake.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How much is read of a client that is refused.
-const LINGER_BYTES: u64 = 64 * 1024;
 
 /// Sessions are not resumed: connections live long, and a certificate is to be looked at for each. In TLS 1.3 tickets
 /// are sent all the same, by which a client learns that its certificate was accepted.

@@ -69,6 +69,7 @@ enum Target {
 }
 
 impl Target {
+    #[inline]
     fn of(id: ServiceId, router: &Router) -> Self {
         let has_fallback = router.has_fallback();
         match router.service(id) {

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -16,11 +16,8 @@ pub(super) type ServeFuture = Pin<Box<dyn Future<Output = Result<Response, Statu
 
 /// A service whose type is forgotten.
 pub(super) trait ErasedService: Send + Sync {
-    /// Calls a clone of the service, at once if it is ready.
-    fn start(&self, request: Request, cx: &mut Context<'_>) -> ServeFuture;
-
-    /// Calls a clone of the service if it is ready now; else `None`, and the request stays.
-    fn try_start(&self, request: &mut Option<Request>) -> Option<ServeFuture>;
+    /// Calls a clone of the service: at once if it is ready, and else from the future, where there is somebody to wake.
+    fn start(&self, request: Request) -> ServeFuture;
 }
 
 impl<S> ErasedService for S
@@ -29,11 +26,11 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send,
 {
-    fn start(&self, request: Request, cx: &mut Context<'_>) -> ServeFuture {
+    fn start(&self, request: Request) -> ServeFuture {
         let mut service = self.clone();
-        match service.poll_ready(cx) {
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => boxed(service.call(request)),
-            Poll::Ready(Err(error)) => refused(error),
+            Poll::Ready(Err(error)) => failed(status::from_box_error(error.into()).not_executed()),
             Poll::Pending => Box::pin(async move {
                 let ready = poll_fn(|cx| service.poll_ready(cx)).await;
                 ready.map_err(|error| status::from_box_error(error.into()).not_executed())?;
@@ -41,20 +38,12 @@ where
             }),
         }
     }
-
-    fn try_start(&self, request: &mut Option<Request>) -> Option<ServeFuture> {
-        let mut service = self.clone();
-        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Some(boxed(service.call(request.take()?))),
-            Poll::Ready(Err(error)) => Some(refused(error)),
-            Poll::Pending => None,
-        }
-    }
 }
 
-fn refused(error: impl Into<BoxError>) -> ServeFuture {
-    let status = status::from_box_error(error.into());
-    Box::pin(std::future::ready(Err(status.not_executed())))
+/// A call that fails without a handler.
+#[cold]
+pub(super) fn failed(status: Status) -> ServeFuture {
+    Box::pin(ready(Err(status)))
 }
 
 /// Boxes a future. One that is such a box already, as that of a generated server, is taken as it is.
