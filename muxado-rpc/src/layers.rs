@@ -25,7 +25,7 @@
 //! |---|---|---|
 //! | `timeout` | limits the call | limits the time until the stream begins; use [`TimeoutLayer`] |
 //! | `concurrency_limit`, `GlobalConcurrencyLimitLayer` | limits the calls under way | counts a call until its stream begins; use [`ConcurrencyLimitLayer`] |
-//! | `load` (`PendingRequests`), `balance` | counts the calls under way | counts a call until its stream begins; use [`InFlightLayer`] as the load |
+//! | `load` (`PendingRequests`), `balance` | counts the calls under way | counts a call until its stream begins; use [`InFlightLayer`] as the load, or [`Balanced`](crate::Balanced) |
 //! | `retry` | repeats calls as [`RetryPolicy`] says | decides before the first item |
 //! | `rate_limit`, `buffer`, `load_shed`, `filter`, `map_request` | work as they are | work as they are |
 //!

@@ -62,7 +62,8 @@
 //! # Shutdown and reconnection
 //!
 //! [`Server::shutdown`] and [`Peer::shutdown`] let calls under way finish, and return how many did. A
-//! [`Reconnect`] replaces its connections by itself, so that a server can restart without a failed call.
+//! [`Reconnect`] replaces its connections by itself, so that a server can restart without a failed call. A [`Balanced`]
+//! sends calls to many servers; [`guide::channels`] says when to use which.
 //!
 //! # Panics
 //!
@@ -126,7 +127,7 @@
 //! The API has three tiers:
 //!
 //! 1. **Services and connections**, for every user: [`service`], [`Server`], [`Peer`], [`Channel`],
-//!    [`Reconnect`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
+//!    [`Reconnect`], [`Balanced`], [`BoxChannel`], [`RawCall`], [`Context`], [`Streaming`], [`ClientCall`], [`CallResponse`],
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerId`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
 //!    [`ChildProcess`], the types of TLS and WebSocket, [`UnixCredentials`], [`Handshake`], [`CallStats`],
@@ -180,6 +181,7 @@ pub use self::transport::websocket::{
 pub use self::{
     client::{
         backoff::Backoff,
+        balanced::{self, Balanced, BalancedBuilder},
         box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
         call::{CallResponse, ClientCall, ResponseCall},
         health::{HealthClient, HealthWatch},

@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
 use crate::{
-    Body, BoxChannel, BoxError, CallError, CallResponse, Channel, Codec, Metadata, MethodInfo, MethodRef,
-    RawError, Reconnect, Request, Response, ServiceId, Shape, Status, Streaming,
+    Balanced, Body, BoxChannel, BoxError, CallError, CallResponse, Channel, Codec, Metadata, MethodInfo,
+    MethodRef, RawError, Reconnect, Request, Response, ServiceId, Shape, Status, Streaming,
     message::status::from_box_error,
     stream::body::{BodyStream, StreamBody},
 };
@@ -355,7 +355,7 @@ macro_rules! call_raw {
     };
 }
 
-call_raw!(Channel Reconnect BoxChannel);
+call_raw!(Channel Reconnect Balanced BoxChannel);
 
 impl<C> fmt::Debug for RawCall<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@
 mod body;
 mod builder;
 mod call;
+mod managed;
 mod on_connect;
 mod pool;
 mod slot;
@@ -23,11 +24,15 @@ use tokio::task::AbortHandle;
 use tower_service::Service;
 
 pub(crate) use self::call::may_try_again;
-use self::pool::{End, Live, Pool};
+use self::pool::{End, Pool};
 pub use self::{
     builder::{ReconnectBuilder, ReconnectError},
     call::ReconnectFuture,
     state::{State, StateWatch},
+};
+pub(super) use self::{
+    managed::{Connections, Starter},
+    pool::Live,
 };
 pub use crate::transport::connector::{BoxIo, Connector, Io};
 use crate::{CallStats, Drained, Peer, Request, Response, Status};

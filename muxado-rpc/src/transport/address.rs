@@ -128,6 +128,35 @@ impl Address {
         }
     }
 
+    /// Returns the host and the port of an address that has them, the host as it was given.
+    pub(crate) fn host_and_port(&self) -> Option<(String, u16)> {
+        let host = match &self.kind {
+            AddressKind::Tcp(host) | AddressKind::Tls(host) => host.clone(),
+            AddressKind::WebSocket(url) => url.host(),
+            _ => return None,
+        };
+        let (host, port) = host.rsplit_once(':')?;
+        Some((host.to_owned(), port.parse().ok()?))
+    }
+
+    /// Returns the address of the same kind at another host and port.
+    pub(crate) fn with_host(&self, host: &str, port: u16) -> Option<Self> {
+        let host = format!("{host}:{port}");
+        let kind = match &self.kind {
+            AddressKind::Tcp(_) => AddressKind::Tcp(host),
+            AddressKind::Tls(_) => AddressKind::Tls(host),
+            AddressKind::WebSocket(url) => AddressKind::WebSocket(WebSocketUrl { host, ..url.clone() }),
+            _ => return None,
+        };
+        Some(Self { kind })
+    }
+
+    /// Whether the host of the address is a part of what its server is asked for: the name in a certificate, or that of a
+    /// WebSocket.
+    pub(crate) const fn is_named(&self) -> bool {
+        matches!(self.kind, AddressKind::Tls(_) | AddressKind::WebSocket(_))
+    }
+
     /// Returns the address of TLS at an address of TCP.
     pub(crate) fn tls(address: SocketAddr) -> Self {
         Self { kind: AddressKind::Tls(address.to_string()) }

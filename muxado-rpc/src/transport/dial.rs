@@ -1,6 +1,6 @@
 //! Connects to an address, whatever its scheme.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ pub(crate) struct DialOptions {
     pub(crate) connect_timeout: Duration,
     /// How long a TCP connection is silent before the system asks for the peer.
     pub(crate) tcp_keepalive: Option<Duration>,
+    /// Where the server is, if the host of the address was looked up already.
+    pub(crate) at: Option<SocketAddr>,
     /// What comes between the transport and the session.
     pub(crate) security: ClientSecurity,
     /// What comes between that and the session where the address is one of WebSocket.
@@ -35,6 +37,7 @@ impl Default for DialOptions {
         Self {
             connect_timeout: Duration::from_secs(10),
             tcp_keepalive: Some(tcp::DEFAULT_KEEPALIVE),
+            at: None,
             security: ClientSecurity::default(),
             websocket: ClientWebSocket::default(),
         }
@@ -83,6 +86,10 @@ async fn connect(
     options: &DialOptions,
     deadline: Option<Instant>,
 ) -> io::Result<(BoxIo, Option<UnixCredentials>)> {
+    if let Some(at) = options.at {
+        let stream = tcp::connect(&at.to_string(), options.tcp_keepalive, deadline).await?;
+        return Ok((Box::new(Socket::Tcp(stream)), None));
+    }
     match address.kind() {
         AddressKind::Tcp(host) | AddressKind::Tls(host) => {
             let stream = tcp::connect(host, options.tcp_keepalive, deadline).await?;

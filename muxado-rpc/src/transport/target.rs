@@ -20,6 +20,8 @@ use crate::support::{
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Address(Address),
+    /// An address whose host was looked up: its server at this IP address and port.
+    Resolved(Address, SocketAddr),
     Connector(Arc<dyn Connector>),
 }
 
@@ -32,6 +34,9 @@ impl Target {
     ) -> io::Result<Dialed> {
         match self {
             Self::Address(address) => dial(address, options, deadline).await,
+            Self::Resolved(address, at) => {
+                dial(address, &DialOptions { at: Some(*at), ..options.clone() }, deadline).await
+            }
             Self::Connector(connector) => match timer::before(deadline, connector.connect()).await {
                 Some(connected) => connected.map(Dialed::from),
                 None => {
@@ -46,6 +51,7 @@ impl Target {
     pub(crate) fn address(&self) -> Option<String> {
         match self {
             Self::Address(address) => Some(address.to_string()),
+            Self::Resolved(address, at) => Some(format!("{address} ({at})")),
             Self::Connector(connector) => {
                 panics::catch(|| connector.address().map(str::to_owned)).ok().flatten()
             }

@@ -4,14 +4,9 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tower_layer::{Identity, Layer};
 
-use super::{
-    Connector, Reconnect,
-    on_connect::OnConnect,
-    pool::{Pool, Settings},
-    slot::Slot,
-};
+use super::{Connector, Reconnect, managed::Starter, on_connect::OnConnect, pool::Settings};
 use crate::{
-    Address, AddressError, Backoff, CallService, Peer, PeerBuilder, RegistrationError, Router,
+    Address, AddressError, Backoff, CallService, IntoTargets, Peer, PeerBuilder, RegistrationError, Router,
     transport::target::Target,
 };
 
@@ -92,6 +87,15 @@ impl<L> ReconnectBuilder<L> {
         if let Ok(targets) = &mut self.targets {
             targets.push(Target::Connector(Arc::new(connector)));
         }
+        self
+    }
+
+    /// Adds the places of a list.
+    pub(in crate::client) fn targets(mut self, more: impl IntoTargets) -> Self {
+        self.targets = self.targets.and_then(|mut targets| {
+            targets.extend(more.into_targets()?.0);
+            Ok(targets)
+        });
         self
     }
 
@@ -214,20 +218,17 @@ where
     ///
     /// Panics outside a tokio runtime.
     pub fn build(self) -> Result<Reconnect, ReconnectError> {
-        let targets: Arc<[Target]> = self.targets?.into();
-        if targets.is_empty() {
+        if self.targets.as_ref().is_ok_and(Vec::is_empty) {
             return Err(ReconnectError::NoAddress);
         }
-        let prepared = self.peer.prepare()?;
-        let connections = self.settings.connections;
-        let pool = Pool::new(self.settings);
-        let start = |index| {
-            let slot = Slot::new(index, Arc::clone(&pool), prepared.clone(), Arc::clone(&targets));
-            // The task is aborted with the last handle.
-            tokio::spawn(slot.run()).abort_handle()
-        };
-        let tasks = (0..connections).map(start).collect();
-        Ok(Reconnect::new(pool, tasks))
+        let (targets, starter) = self.prepare()?;
+        Ok(starter.start(&targets.into()))
+    }
+
+    /// Returns the targets, and all that clients of them are started from.
+    pub(in crate::client) fn prepare(self) -> Result<(Vec<Target>, Starter<L::Service>), ReconnectError> {
+        let targets = self.targets?;
+        Ok((targets, Starter::new(self.peer.prepare()?, self.settings)))
     }
 }
 

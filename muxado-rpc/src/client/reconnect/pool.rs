@@ -10,30 +10,30 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{State, on_connect::OnConnect, state::States};
+use super::{State, managed::Hurry, on_connect::OnConnect, state::States};
 use crate::{
     Backoff, CallStats, MethodInfo, Origin, Peer, Status, connection::past_calls::PastCalls, support::panics,
 };
 
 /// What the builder was told.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(in crate::client) struct Settings {
     pub(super) connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) on_connect: Option<OnConnect>,
     pub(super) on_connect_timeout: Duration,
     pub(super) backoff: Backoff,
-    pub(super) retry_backoff: Backoff,
-    pub(super) attempts: u32,
+    pub(in crate::client) retry_backoff: Backoff,
+    pub(in crate::client) attempts: u32,
     /// Calls that may wait for a connection; `None` if they fail at once.
-    pub(super) max_waiting: Option<usize>,
+    pub(in crate::client) max_waiting: Option<usize>,
 }
 
 /// A connection that calls go over. Whoever holds it keeps the connection open.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(in crate::client) struct Live {
     slot: usize,
-    pub(super) peer: Peer,
+    pub(in crate::client) peer: Peer,
     /// A call has had an answer over it.
     answered: AtomicBool,
 }
@@ -43,7 +43,7 @@ impl Live {
         Arc::new(Self { slot, peer, answered: AtomicBool::new(false) })
     }
 
-    pub(super) fn note_answer(&self) {
+    pub(in crate::client) fn note_answer(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
@@ -61,10 +61,11 @@ pub(super) struct Pool {
     /// Where the round goes on.
     next: AtomicUsize,
     places: Arc<Semaphore>,
+    pub(super) hurry: Hurry,
 }
 
 #[derive(Debug, Default)]
-struct Connected {
+pub(super) struct Connected {
     connections: Vec<Arc<Live>>,
     /// The calls of connections that were in the round.
     past: PastCalls,
@@ -119,6 +120,7 @@ impl Pool {
             states: watch::Sender::new(States::new(settings.connections)),
             next: AtomicUsize::new(0),
             places: Arc::new(Semaphore::new(places)),
+            hurry: Hurry::default(),
             settings,
         })
     }
@@ -195,6 +197,10 @@ impl Pool {
 
     pub(super) fn watch_states(&self) -> watch::Receiver<States> {
         self.states.subscribe()
+    }
+
+    pub(super) fn watch_connected(&self) -> watch::Receiver<Connected> {
+        self.connected.subscribe()
     }
 
     /// Returns the state of each slot.

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use muxado::{Heartbeat, HeartbeatConfig, PingError, Side};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -125,7 +125,9 @@ impl<S: CallService> Slot<S> {
             let error = ConnectError::from(std::mem::take(&mut self.failed));
             let delay = self.pool.settings.backoff.pause(self.failures / targets);
             self.pool.set_state(self.index, State::Backoff { delay, error: Arc::new(error) });
-            sleep(delay).await;
+            if self.pool.hurry.pause(delay).await {
+                self.failures = 0;
+            }
         }
     }
 
