@@ -544,7 +544,8 @@ where
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let live = Arc::new(LiveConnections::default());
-        let handshakes = Handshakes::new(self.setup.limits.max_handshakes);
+        let limits = &self.setup.limits;
+        let handshakes = Handshakes::new(limits.max_handshakes, limits.handshake_timeout);
         let shared = (Arc::clone(&live), Arc::clone(&handshakes));
         let acceptor = Acceptor::new(self.setup, router, service, self.hooks, shared.0, shared.1);
         // The task ends when the handle, which holds the sender of its orders, is dropped.

@@ -119,24 +119,23 @@ async fn ten_thousand_headers_from_untrusted_sources_are_closed_unread() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn headers_that_do_not_come_give_way_to_those_that_do() {
     let bind = Bind::to("tcp://127.0.0.1:0").proxy_protocol(["127.0.0.0/8"]);
     let limits = Limits::default().max_handshakes(16);
     let server = listen(bind, limits).await;
     let mut half = Vec::new();
-    for round in 1..=10_u64 {
-        for _ in 0..100 {
-            let mut socket = from(7, &server).await;
-            let _ = socket.write_all(b"PROXY TCP4 ").await;
-            half.push(socket);
-        }
-        let mut socket = from(8, &server).await;
-        socket.write_all(b"PROXY TCP4 192.0.2.8 10.0.0.1 443 7000\r\n").await.unwrap();
-        assert_served(socket).await;
-        until(&server, |stats| stats.failed_handshakes + stats.handshakes == round * 100).await;
-        assert!(server.stats().handshakes <= 16);
+    for _ in 0..100 {
+        let mut socket = from(7, &server).await;
+        let _ = socket.write_all(b"PROXY TCP4 ").await;
+        half.push(socket);
     }
+    // The time is virtual: those in the way are old as soon as nothing else is to be done.
+    let mut socket = from(8, &server).await;
+    socket.write_all(b"PROXY TCP4 192.0.2.8 10.0.0.1 443 7000\r\n").await.unwrap();
+    assert_served(socket).await;
+    until(&server, |stats| stats.failed_handshakes >= 84).await;
+    assert!(server.stats().handshakes <= 16, "{:?}", server.stats());
 }
 
 #[tokio::test(start_paused = true)]

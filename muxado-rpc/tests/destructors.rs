@@ -678,6 +678,37 @@ async fn a_reconnecting_client_outlives_a_connector_that_panics_in_every_part() 
     assert_answers(&client).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reconnecting_client_outlives_a_hook_that_panics_in_every_part() {
+    let (place, asked, kept) = (Place::default(), AtomicUsize::new(0), Undroppable);
+    let hook = move |_: Peer| {
+        let _kept = &kept;
+        let nth = asked.fetch_add(1, Ordering::SeqCst);
+        if nth == 0 {
+            panic_any(Undroppable);
+        }
+        async move {
+            let _held = match nth {
+                1 => panic_any(Undroppable),
+                2 => return Err(BadCause(Debuggable)),
+                3 => Some(Undroppable),
+                4 => {
+                    let _held = Undroppable;
+                    pending().await
+                }
+                _ => None,
+            };
+            Ok(())
+        }
+    };
+    let channel = Reconnect::builder().connector(place.connector()).on_connect(hook).build().unwrap();
+    assert_answers(&client(&channel)).await;
+    assert_eq!(place.connections(), 6);
+    // What the hook has kept goes with the client.
+    drop(channel);
+    place.far(5).closed().await;
+}
+
 /// Wakes nobody, and panics when it is dropped: as a waker that owns its task does when the task cannot be dropped.
 struct BadWaker {
     _task: Undroppable,

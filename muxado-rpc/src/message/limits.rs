@@ -227,9 +227,13 @@ impl Limits {
     /// Sets how many connections of a [`Server`](crate::Server) may be in their handshake at a time: that of TLS, that of
     /// [`ServerBuilder::handshake`](crate::ServerBuilder::handshake), or the header of a proxy. Default 1000, at least 1.
     ///
-    /// For each further connection the one that has been in its handshake for longest is closed, and counts as a
-    /// [failed handshake](crate::ServerStats::failed_handshakes): peers that begin handshakes and do not go on with them
-    /// keep nobody out. [`ServerStats::handshakes`](crate::ServerStats::handshakes) tells how many there are.
+    /// Then a new connection takes the place of another one, which is closed and counts as a
+    /// [failed handshake](crate::ServerStats::failed_handshakes): the oldest from the address with most of them, at once,
+    /// if that has more than a quarter, as in [`max_connections_per_address`](Self::max_connections_per_address); else the
+    /// oldest of all, once that has taken a quarter of [`handshake_timeout`](Self::handshake_timeout). Until then new
+    /// connections wait in the listener's backlog. So peers that begin handshakes and do not go on with them keep nobody
+    /// out for long, and many clients that come at once do not push each other out.
+    /// [`ServerStats::handshakes`](crate::ServerStats::handshakes) tells how many there are.
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.max_handshakes = handshakes.max(1);

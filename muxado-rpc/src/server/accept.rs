@@ -121,6 +121,7 @@ impl<S: CallService> Acceptor<S> {
     ) -> Option<Duration> {
         let mut backoff = Backoff::default();
         let logs = Arc::clone(&self.starter.setup.logs);
+        let handshakes = Arc::clone(&self.connections.handshakes);
         loop {
             let has_room = self.connections.tasks.len() < self.starter.setup.limits.max_connections;
             let due = logs.due();
@@ -132,7 +133,7 @@ impl<S: CallService> Acceptor<S> {
                     (Ok(()), Order::Serve) => {}
                 },
                 Some(ended) = self.connections.tasks.join_next_with_id() => self.connections.forget(ended),
-                accepted = accept_after(listener, backoff.until), if has_room => match accepted {
+                accepted = accept_after(listener, backoff.until, &handshakes), if has_room => match accepted {
                     Ok(accepted) => {
                         backoff = Backoff::default();
                         self.admit(accepted);
@@ -189,7 +190,8 @@ impl<S: CallService> Acceptor<S> {
     ) -> Id {
         let (starter, live) = (self.starter.clone(), Arc::clone(&self.connections.live));
         let stopping = self.stopping.clone();
-        let under_way = self.connections.handshakes.begin();
+        let address = if is_proxied { None } else { socket.peer_ip() };
+        let under_way = self.connections.handshakes.begin(address);
         let task = self.connections.tasks.spawn(async move {
             let entering = entrance.enter(socket, &mut peer, is_proxied, under_way);
             let Some(Some(io)) = stopping.run_until_cancelled(entering).await else { return };
@@ -372,11 +374,16 @@ impl<S: CallService> Starter<S> {
     }
 }
 
-/// Takes the next connection, not before a time. Cancel safe.
-async fn accept_after(listener: &impl Accept, time: Option<Instant>) -> io::Result<Accepted> {
+/// Takes the next connection, not before a time, nor before there is room for its handshake. Cancel safe.
+async fn accept_after(
+    listener: &impl Accept,
+    time: Option<Instant>,
+    handshakes: &Handshakes,
+) -> io::Result<Accepted> {
     if let Some(time) = time {
         sleep_until(time).await;
     }
+    handshakes.room().await;
     listener.accept().await
 }
 
@@ -501,7 +508,7 @@ mod tests {
         let listener = Failing { sockets: sockets.into(), kind, failures: Arc::clone(&failures) };
         let setup = Setup::new();
         let router = setup.router().unwrap();
-        let handshakes = Handshakes::new(1);
+        let handshakes = Handshakes::new(1, Duration::from_secs(10));
         let acceptor =
             Acceptor::new(setup, router.clone(), router, Hooks::default(), Arc::default(), handshakes);
         let (orders, ordered) = watch::channel(Order::Serve);

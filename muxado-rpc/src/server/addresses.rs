@@ -87,7 +87,7 @@ impl Known {
 
 /// Returns what stands for all addresses that have the owner of this one: an address of IPv4 for itself, one of IPv6
 /// for its network, of whose 2⁶⁴ addresses a host may use any.
-fn owner(address: IpAddr) -> IpAddr {
+pub(super) fn owner(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -11,6 +11,7 @@ mod calls;
 mod control;
 mod floods;
 mod formula;
+mod handshakes;
 mod malformed;
 mod memory;
 mod quotes;

@@ -4,13 +4,18 @@ use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Peer,
-    support::{panics::CatchUnwind, timer, truncate::brief},
+    support::{
+        panics::{self, CatchUnwind},
+        timer,
+        truncate::brief,
+    },
 };
 
 /// A step of the application's with each new connection.
 #[derive(Clone)]
 pub(super) struct OnConnect {
-    hook: Arc<Hook>,
+    /// `None` while it is dropped.
+    hook: Option<Arc<Hook>>,
 }
 
 type Hook = dyn Fn(Peer) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
@@ -26,7 +31,7 @@ impl OnConnect {
             let running = hook(peer);
             Box::pin(async move { running.await.map_err(|error| brief(&error, MAX_TEXT)) })
         };
-        Self { hook: Arc::new(hook) }
+        Self { hook: Some(Arc::new(hook)) }
     }
 
     /// Runs the hook for a connection.
@@ -37,7 +42,8 @@ impl OnConnect {
     /// connection ends meanwhile.
     pub(super) async fn run(&self, peer: &Peer, limit: Duration) -> io::Result<()> {
         let lent = Peer::lent(Arc::clone(peer.shared()));
-        let running = CatchUnwind::new(None, async { (self.hook)(lent).await });
+        let Some(hook) = &self.hook else { return Ok(()) };
+        let running = CatchUnwind::new(None, async { hook(lent).await });
         let running = async {
             // What the hook says of its end is more than that the connection ends.
             tokio::select! {
@@ -55,6 +61,13 @@ impl OnConnect {
                 Err(io::Error::new(io::ErrorKind::TimedOut, problem))
             }
         }
+    }
+}
+
+impl Drop for OnConnect {
+    /// What the hook holds is the application's, and may panic when it is dropped.
+    fn drop(&mut self) {
+        panics::discard(self.hook.take());
     }
 }
 
