@@ -1,6 +1,6 @@
 //! What describes the service: a function that is there with `#[service(schema)]` only.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, MetaNameValue, Token, ext::IdentExt, parse_quote,
@@ -19,15 +19,16 @@ pub(super) fn expand(service: &Service) -> TokenStream {
     let private = service.private();
     let parameters = service.methods.iter().map(|method| structs(service, method));
     let docs = docs(attrs);
-    let deprecated = deprecated(attrs, &quote!(service));
+    let Locals { service: described, .. } = &Locals::new();
+    let deprecated = deprecated(attrs, described);
     let methods = service.methods.iter().map(|method| self::method(service, method));
     quote! {
         #(#parameters)*
         fn __schema() -> #private::ServiceSchema {
-            let mut service = #private::SchemaBuilder::new(&__SERVICE, #docs);
+            let mut #described = #private::SchemaBuilder::new(&__SERVICE, #docs);
             #deprecated
             #(#methods)*
-            service.finish()
+            #described.finish()
         }
 
         // One type stands for all, so that it need not be named.
@@ -43,22 +44,23 @@ pub(super) fn expand(service: &Service) -> TokenStream {
 fn method(service: &Service, method: &Method) -> TokenStream {
     let private = service.private();
     let (cfg, index, docs) = (&method.cfg, index(method), docs(&method.attrs));
-    let deprecated = deprecated(&method.attrs, &quote!(method));
+    let Locals { service: described, method: to } = &Locals::new();
+    let deprecated = deprecated(&method.attrs, to);
     let parameters = method.values().enumerate().map(|(i, argument)| parameter(service, method, i, argument));
     let input = method.input().map(|(Argument { cfg, .. }, item)| {
-        let input = quote_spanned!(located(item.span())=> #private::describe_input::<#item>(&mut method););
+        let input = quote_spanned!(located(item.span())=> #private::describe_input::<#item>(&mut #to););
         quote!(#(#cfg)* #input)
     });
     let output = |ty: &TokenStream| {
         let span = located(method.answer.ty().span());
-        quote_spanned!(span=> #private::describe_output::<#ty>(&mut method);)
+        quote_spanned!(span=> #private::describe_output::<#ty>(&mut #to);)
     };
     let error = |ty: &TokenStream| {
         let span = located(method.answer.ty().span());
         quote_spanned! {span=>
             {
                 use #private::AnyErrorSchema as _;
-                <#private::ErrorSchema<#ty>>::describe(&mut method);
+                <#private::ErrorSchema<#ty>>::describe(&mut #to);
             }
         }
     };
@@ -75,12 +77,12 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     quote! {
         #(#cfg)*
         {
-            let mut method = #private::MethodBuilder::new(&mut service, &__METHODS[#index], #docs);
+            let mut #to = #private::MethodBuilder::new(&mut #described, &__METHODS[#index], #docs);
             #deprecated
             #(#parameters)*
             #input
             #answer
-            method.finish();
+            #to.finish();
         }
     }
 }
@@ -90,9 +92,10 @@ fn parameter(service: &Service, method: &Method, i: usize, argument: &Argument) 
     let private = service.private();
     let Argument { cfg, ident, ty, kind, .. } = argument;
     let docs = docs(&argument.docs);
+    let Locals { method: to, .. } = &Locals::new();
     if has_attributes(argument) {
         let ident = struct_ident(method, i);
-        return quote!(#(#cfg)* #private::describe_attributed::<#ident>(&mut method, #docs););
+        return quote!(#(#cfg)* #private::describe_attributed::<#ident>(&mut #to, #docs););
     }
     let name = LitStr::new(&ident.unraw().to_string(), ident.span());
     let described = match (kind, argument.lent()) {
@@ -103,10 +106,10 @@ fn parameter(service: &Service, method: &Method, i: usize, argument: &Argument) 
                 if lent.optional { "describe_optional" } else { "describe_parameter" },
                 span = located(elem.span())
             );
-            quote_spanned!(located(elem.span())=> #private::#describe::<#elem>(&mut method, #name, #docs);)
+            quote_spanned!(located(elem.span())=> #private::#describe::<#elem>(&mut #to, #name, #docs);)
         }
         _ => quote_spanned! {located(ty.span())=>
-            #private::describe_parameter::<#ty>(&mut method, #name, #docs);
+            #private::describe_parameter::<#ty>(&mut #to, #name, #docs);
         },
     };
     quote!(#(#cfg)* #described)
@@ -164,7 +167,20 @@ fn known_with(attr: &Attribute, ty: &TokenStream) -> Option<Attribute> {
 }
 
 fn struct_ident(method: &Method, i: usize) -> Ident {
-    format_ident!("__schema_{}_{i}", method.ident.unraw(), span = proc_macro2::Span::call_site())
+    format_ident!("__schema_{}_{i}", method.ident.unraw(), span = Span::call_site())
+}
+
+/// Local variables of the function, invisible to the user's tokens.
+struct Locals {
+    service: Ident,
+    method: Ident,
+}
+
+impl Locals {
+    fn new() -> Self {
+        let local = |name| Ident::new(name, Span::mixed_site());
+        Self { service: local("service"), method: local("method") }
+    }
 }
 
 /// The lines of doc comments, as a slice.
@@ -179,7 +195,7 @@ fn docs(attrs: &[Attribute]) -> TokenStream {
 }
 
 /// What notes that something is deprecated, and why.
-fn deprecated(attrs: &[Attribute], of: &TokenStream) -> TokenStream {
+fn deprecated(attrs: &[Attribute], of: &Ident) -> TokenStream {
     let found = attrs.iter().filter(|attr| conditional::is(attr, "deprecated")).map(|attr| {
         let Conditional { predicate, meta } = Conditional::of(attr);
         let note = note(&meta).unwrap_or_else(|| LitStr::new("", attr.span()));
