@@ -38,8 +38,8 @@ pub use self::{
     stats::ServerStats,
 };
 use crate::{
-    Address, AddressError, CallHead, CallService, CallStats, Drained, Health, Inline, Limits, NamedService, Peer,
-    PeerId, PeerInfo, RegistrationError, Router, Status,
+    Address, AddressError, CallHead, CallService, CallStats, Drained, Health, Inline, Limits, NamedService,
+    Peer, PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
     transport::{
