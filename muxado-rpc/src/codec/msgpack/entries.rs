@@ -33,11 +33,11 @@ impl<'a, 'de> Entries<'a, 'de> {
 
     /// Whether all entries were read, and nothing follows.
     #[inline]
-    pub(super) fn is_at_end(self) -> bool {
+    pub(super) fn is_at_end(&mut self) -> bool {
         self.left == 0
-            && match self.rest {
+            && match &mut self.rest {
                 Rest::Here(rest) => rest.is_empty(),
-                Rest::Generally(mut general) => is_at_end(&mut general),
+                Rest::Generally(general) => is_at_end(general),
             }
     }
 
