@@ -13,7 +13,7 @@ pub(crate) struct Line {
     pub(crate) from: String,
     #[serde(default)]
     pub(crate) loud: bool,
-    pub(crate) answers: Option<Box<Line>>,
+    pub(crate) answers: Option<Box<Self>>,
 }
 
 /// Reads other names than it writes.
