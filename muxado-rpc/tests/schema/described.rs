@@ -194,3 +194,27 @@ fn types_derive_their_schemas_with_the_crate_that_is_reexported() {
     }
     assert!(OwnerServer::schema().definitions.contains_key("Own"));
 }
+
+/// Names that the generated code must not take for its own.
+mod hostile {
+    #![expect(dead_code, reason = "they are there to be in the way")]
+
+    pub(super) struct Option;
+    pub(super) struct Result;
+    pub(super) struct String;
+    pub(super) struct Vec;
+
+    #[muxado_rpc::service(schema)]
+    pub(super) trait Taken {
+        /// Adds.
+        async fn schema(&self, method: u8, service: &str, #[serde(default)] schema: u8) -> u8;
+    }
+}
+
+#[test]
+fn names_of_the_user_are_not_in_the_way() {
+    let taken = hostile::TakenServer::schema();
+    let params = method(&taken, "schema").params.clone().unwrap();
+    let names: Vec<_> = params.iter().map(|parameter| &*parameter.name).collect();
+    assert_eq!(names, ["method", "service", "schema"]);
+}
