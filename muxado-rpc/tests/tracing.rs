@@ -7,7 +7,7 @@ use std::{cell::RefCell, io, sync::Once, time::Duration};
 
 use futures_util::stream;
 use muxado_rpc::{
-    CallService, Channel, Limits, NamedService, Peer,
+    CallService, Channel, Limits, MethodInfo, NamedService, Peer, RawCall,
     layers::{Trace, TraceContext, TraceLayer},
 };
 use support::{
@@ -91,11 +91,14 @@ async fn a_call_has_a_span_on_each_side_in_one_trace() {
     let spans = lines.spans();
     let [server, client_span] = &spans[..] else { panic!("not two spans: {spans:?}") };
     for (span, side) in [(client_span, "client"), (server, "server")] {
-        assert_eq!(field(span, "rpc.system"), Some("muxado"));
-        assert_eq!(field(span, "rpc.service"), Some("Work"));
-        assert_eq!(field(span, "rpc.method"), Some("hanging"));
-        assert_eq!(field(span, "rpc.status"), Some("ok"));
-        assert_eq!(field(span, "side"), Some(side));
+        assert_eq!(field(span, "rpc.system.name"), Some("muxado"));
+        assert_eq!(field(span, "rpc.method"), Some("Work/hanging"));
+        assert_eq!(field(span, "otel.name"), Some("Work/hanging"));
+        assert_eq!(field(span, "rpc.response.status_code"), Some("ok"));
+        assert_eq!(field(span, "otel.kind"), Some(side));
+        for absent in ["error.type", "otel.status_code", "rpc.method_original"] {
+            assert_eq!(field(span, absent), None, "{absent}");
+        }
     }
     assert_eq!(field(server, "trace_id"), field(client_span, "trace_id"));
     assert_eq!(field(server, "parent_id"), field(client_span, "span_id"));
@@ -104,9 +107,51 @@ async fn a_call_has_a_span_on_each_side_in_one_trace() {
 
     client.find("x".to_owned()).await.unwrap_err();
     client.divide(1.0, 0.0).await.unwrap_err();
-    let codes: Vec<_> =
-        lines.spans().iter().map(|span| field(span, "rpc.status").unwrap().to_owned()).collect();
+    let codes: Vec<_> = lines
+        .spans()
+        .iter()
+        .map(|span| field(span, "rpc.response.status_code").unwrap().to_owned())
+        .collect();
     assert_eq!(codes, ["not_found", "not_found", "unknown", "unknown"]);
+}
+
+#[tokio::test]
+async fn a_failed_call_has_its_code_as_the_type_of_the_error_and_is_an_error_of_whom_it_concerns() {
+    let lines = Lines::record();
+    let (near, _far) = behind_trace(WorkServer::new(Worker::default()));
+    let client = traced(near.channel());
+    client.find("x".to_owned()).await.unwrap_err();
+    client.divide(1.0, 0.0).await.unwrap_err();
+    let seen: Vec<_> = lines
+        .spans()
+        .iter()
+        .map(|span| {
+            let [kind, error, status] = ["otel.kind", "error.type", "otel.status_code"]
+                .map(|name| field(span, name).map(str::to_owned));
+            (kind.unwrap(), error.unwrap(), status.is_some())
+        })
+        .collect();
+    let expected = [
+        ("server", "not_found", false),
+        ("client", "not_found", true),
+        ("server", "unknown", true),
+        ("client", "unknown", true),
+    ];
+    assert_eq!(seen, expected.map(|(kind, error, failed)| (kind.to_owned(), error.to_owned(), failed)));
+}
+
+#[tokio::test]
+async fn a_name_that_the_program_does_not_know_is_no_name_of_a_span() {
+    let lines = Lines::record();
+    let (near, _far) = behind_trace(WorkServer::new(Worker::default()));
+    let channel = TraceLayer::client().layer(near.channel());
+    RawCall::new(channel, MethodInfo::dynamic("Work", "made_up")).call::<()>().await.unwrap_err();
+    let spans = lines.spans();
+    let [span] = &spans[..] else { panic!("not one span: {spans:?}") };
+    assert_eq!(field(span, "otel.name"), Some("_OTHER"));
+    assert_eq!(field(span, "rpc.method"), Some("_OTHER"));
+    assert_eq!(field(span, "rpc.method_original"), Some("Work/made_up"));
+    assert_eq!(field(span, "error.type"), Some("unimplemented"));
 }
 
 /// Of a unary method as of a streamed one, on both sides.
@@ -147,8 +192,13 @@ async fn an_error_of_the_application_has_its_code_in_the_span() {
     let (near, _far) = behind_trace(DoorServer::new(Shut));
     for codec in CODECS {
         let client = DoorClient::new(TraceLayer::client().layer(near.channel())).with_codec(codec);
-        let codes =
-            || lines.spans().iter().map(|span| field(span, "rpc.status").unwrap().to_owned()).collect();
+        let codes = || {
+            lines
+                .spans()
+                .iter()
+                .map(|span| field(span, "rpc.response.status_code").unwrap().to_owned())
+                .collect()
+        };
         assert_eq!(client.open(true).await.unwrap_err().app(), Some(&Refusal::Forbidden));
         assert_eq!(client.open(false).await.unwrap_err().app(), Some(&Refusal::Missing));
         let unary: Vec<String> = codes();
@@ -238,8 +288,11 @@ fn feed() -> (FeedClient<Trace<Channel>>, Feeding, (Peer, Peer)) {
 /// The sides of spans that have ended, with the status of each.
 fn outcomes(lines: &Lines) -> Vec<(String, String)> {
     let text = |span: &str, name| field(span, name).unwrap_or("none").to_owned();
-    let mut outcomes: Vec<_> =
-        lines.spans().iter().map(|span| (text(span, "side"), text(span, "rpc.status"))).collect();
+    let mut outcomes: Vec<_> = lines
+        .spans()
+        .iter()
+        .map(|span| (text(span, "otel.kind"), text(span, "rpc.response.status_code")))
+        .collect();
     outcomes.sort();
     outcomes
 }

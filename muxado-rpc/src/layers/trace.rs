@@ -1,6 +1,7 @@
 //! A span per call, and the context of its trace across connections.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,7 +14,7 @@ use tracing::{Span, field};
 
 use super::TraceContext;
 use crate::{
-    Body, BodyEnd, BoxError, Code, PeerInfo, Request, Response, Status,
+    Body, BodyEnd, BoxError, Code, MethodInfo, PeerInfo, Request, Response, Shape, Status,
     message::{limits::SendLimit, status},
     stream::body::{BodySource, BodyStream, BoxBodySource, Step},
     support::truncate::Brief,
@@ -21,14 +22,19 @@ use crate::{
 
 /// Creates a `tracing` span for each call and passes W3C trace context on in its metadata.
 ///
-/// The span is named `rpc`, has level `INFO`, and these fields:
+/// The span is named `rpc`, has level `INFO`, and these fields, as OpenTelemetry's [conventions for RPC spans] have them
+/// where they have any:
 ///
 /// | field | value |
 /// |---|---|
-/// | `rpc.system` | `muxado` |
-/// | `rpc.service`, `rpc.method` | names of the service and the method |
-/// | `rpc.status` | `ok`, or the [`Code`] of the status or of the [application's error](crate::AppError); `cancelled` for a call that is dropped and a stream that is not read to its end |
-/// | `side` | `client` or `server` |
+/// | `otel.name` | the same as `rpc.method`; `tracing-opentelemetry` makes it the span's name |
+/// | `otel.kind` | `client` or `server` |
+/// | `otel.status_code` | `ERROR` if the call failed: on the serving side only with `unknown`, `deadline_exceeded`, `unimplemented`, `internal`, `unavailable` or `data_loss`, which are not the caller's fault |
+/// | `rpc.system.name` | `muxado` |
+/// | `rpc.method` | `Service/method`; `_OTHER` for a method of [unknown shape](crate::Shape::Unknown), whose name is the caller's |
+/// | `rpc.method_original` | the name of such a method |
+/// | `rpc.response.status_code` | `ok`, or the [`Code`] of the status or of the [application's error](crate::AppError); `cancelled` for a call that is dropped and a stream that is not read to its end |
+/// | `error.type` | the code of a call that failed |
 /// | `peer` | who is at the other end, if known |
 /// | `trace_id`, `span_id` | the ids of the trace context |
 /// | `parent_id` | the parent's span id; empty for the first span of a trace |
@@ -40,6 +46,8 @@ use crate::{
 ///
 /// The span of a streaming call lasts until the stream has ended, and the stream of the handler is polled inside it.
 /// On the serving side the [`TraceContext`] is one of the [extensions](Request::extensions) of the request.
+///
+/// [conventions for RPC spans]: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/
 ///
 /// ```
 /// use muxado_rpc::{Peer, layers::TraceLayer};
@@ -84,20 +92,26 @@ impl TraceLayer {
     }
 
     fn span(&self, request: &Request, context: &TraceContext, parent: Option<&TraceContext>) -> Span {
-        let method = request.method();
+        let name = MethodName(request.method());
         let span = tracing::info_span!(
             "rpc",
-            rpc.system = "muxado",
-            rpc.service = %Brief(method.service()),
-            rpc.method = %Brief(method.name()),
-            rpc.status = field::Empty,
-            side = if self.side == Side::Client { "client" } else { "server" },
+            otel.name = %name,
+            otel.kind = if self.side == Side::Client { "client" } else { "server" },
+            otel.status_code = field::Empty,
+            rpc.system.name = "muxado",
+            rpc.method = %name,
+            rpc.method_original = field::Empty,
+            rpc.response.status_code = field::Empty,
+            error.type = field::Empty,
             peer = field::Empty,
             trace_id = field::Empty,
             span_id = field::Empty,
             parent_id = field::Empty,
         );
         if !span.is_disabled() {
+            if !name.is_recognized() {
+                span.record("rpc.method_original", field::display(OriginalName(name.0)));
+            }
             span.record("trace_id", context.trace_id()).record("span_id", context.span_id());
             if let Some(parent) = parent {
                 span.record("parent_id", parent.span_id());
@@ -156,7 +170,7 @@ where
         let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));
         // On the calling side other calls of the same task do not belong to this one.
         let context = (!is_client).then_some(context);
-        TraceFuture { call, span, context, ended: false }
+        TraceFuture { call, span, side: self.layer.side, context, ended: false }
     }
 }
 
@@ -168,6 +182,7 @@ pub struct TraceFuture<F> {
     #[pin]
     call: F,
     span: Span,
+    side: Side,
     /// The context of a call that is being served.
     context: Option<TraceContext>,
     /// The outcome is recorded, or will be by the items.
@@ -194,11 +209,11 @@ where
             Ok(response) => {
                 let failed = response.error_code();
                 match response.body_mut() {
-                    Some(items) => trace_items(items, this.span, this.context.as_ref()),
-                    None => record(this.span, failed),
+                    Some(items) => trace_items(items, this.span, *this.side, this.context.as_ref()),
+                    None => record(this.span, *this.side, failed),
                 }
             }
-            Err(status) => record(this.span, Some(status.code())),
+            Err(status) => record(this.span, *this.side, Some(status.code())),
         }
         Poll::Ready(result)
     }
@@ -208,21 +223,70 @@ where
 impl<F> PinnedDrop for TraceFuture<F> {
     fn drop(self: Pin<&mut Self>) {
         if !self.ended {
-            record(&self.span, Some(Code::Cancelled));
+            record(&self.span, self.side, Some(Code::Cancelled));
         }
     }
 }
 
+impl Side {
+    /// Whether a call that ended so is an error of this side. A server has done its part if a caller asks for what is not
+    /// to be had.
+    const fn blames(self, code: Code) -> bool {
+        match self {
+            Self::Client => true,
+            Self::Server => matches!(
+                code,
+                Code::Unknown
+                    | Code::DeadlineExceeded
+                    | Code::Unimplemented
+                    | Code::Internal
+                    | Code::Unavailable
+                    | Code::DataLoss
+            ),
+        }
+    }
+}
+
+/// The name of a method as telemetry has it.
+#[derive(Clone, Copy)]
+struct MethodName<'a>(&'a MethodInfo);
+
+impl MethodName<'_> {
+    /// Whether the program knows the method. Other names are as many as callers make up.
+    fn is_recognized(self) -> bool {
+        self.0.shape() != Shape::Unknown
+    }
+}
+
+impl fmt::Display for MethodName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_recognized() { OriginalName(self.0).fmt(f) } else { f.write_str("_OTHER") }
+    }
+}
+
+/// The name, whatever it is.
+struct OriginalName<'a>(&'a MethodInfo);
+
+impl fmt::Display for OriginalName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", Brief(self.0.service()), Brief(self.0.name()))
+    }
+}
+
 /// Notes how a call ended.
-fn record(span: &Span, failed: Option<Code>) {
-    match failed {
-        None => span.record("rpc.status", "ok"),
-        Some(code) => span.record("rpc.status", field::display(code)),
+fn record(span: &Span, side: Side, failed: Option<Code>) {
+    let Some(code) = failed else {
+        span.record("rpc.response.status_code", "ok");
+        return;
     };
+    span.record("rpc.response.status_code", code.as_str()).record("error.type", code.as_str());
+    if side.blames(code) {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// Keeps the span for as long as there are items.
-fn trace_items(items: &mut Body, span: &Span, context: Option<&TraceContext>) {
+fn trace_items(items: &mut Body, span: &Span, side: Side, context: Option<&TraceContext>) {
     if !span.is_disabled() || context.is_some() {
         let (span, context) = (span.clone(), context.cloned());
         BodyStream::wrap(items, |items| Box::pin(TracedItems { items, span, context }));
@@ -230,9 +294,9 @@ fn trace_items(items: &mut Body, span: &Span, context: Option<&TraceContext>) {
     if !span.is_disabled() {
         let span = span.clone();
         items.on_end(move |end| match end {
-            BodyEnd::Complete => record(&span, None),
-            BodyEnd::Failed(code) => record(&span, Some(code)),
-            BodyEnd::Dropped => record(&span, Some(Code::Cancelled)),
+            BodyEnd::Complete => record(&span, side, None),
+            BodyEnd::Failed(code) => record(&span, side, Some(code)),
+            BodyEnd::Dropped => record(&span, side, Some(Code::Cancelled)),
         });
     }
 }
