@@ -18,6 +18,7 @@ use crate::{
 /// Ids from here on belong to the protocol: heartbeat, control, and what may join them.
 const FIRST_RESERVED_ID: u32 = 0xFFFF_FF00;
 
+const SERVICE_OPTIONS: &[&str] = &["name", "id", "client", "server", "schema", "crate"];
 const METHOD_OPTIONS: &[&str] = &["name", "idempotent", "no_cancel", "timeout_ms"];
 
 /// What `#[service(..)]` says; `None` where it leaves the default.
@@ -29,17 +30,20 @@ pub(crate) struct ServiceArgs {
     /// The names of the two types that are generated.
     pub(crate) client: Option<Ident>,
     pub(crate) server: Option<Ident>,
+    /// Whether JSON Schemas are generated.
+    pub(crate) schema: bool,
 }
 
 impl ServiceArgs {
     pub(crate) fn parse(args: TokenStream, errors: &mut Errors) -> Self {
         let mut parsed = Self::default();
-        for entry in entries(args, &["name", "id", "client", "server", "crate"], errors) {
+        for entry in entries(args, SERVICE_OPTIONS, errors) {
             let result = match entry.key.to_string().as_str() {
                 "name" => entry.name().map(|name| parsed.name = Some(name)),
                 "id" => entry.service_id().map(|id| parsed.id = Some(id)),
                 "client" => entry.type_name().map(|name| parsed.client = Some(name)),
                 "server" => entry.type_name().map(|name| parsed.server = Some(name)),
+                "schema" => entry.schema().map(|()| parsed.schema = true),
                 _ => entry.path().map(|path| parsed.krate = Some(path)),
             };
             errors.extend(result.err());
@@ -187,6 +191,17 @@ impl Entry {
             None => Ok(()),
             Some(value) => Err(Error::new_spanned(value, format!("option `{}` takes no value", self.key))),
         }
+    }
+
+    /// A word that asks for what is there with a feature only.
+    fn schema(&self) -> syn::Result<()> {
+        self.flag()?;
+        if cfg!(feature = "schema") {
+            return Ok(());
+        }
+        let message = "`schema` needs the feature `schema` of muxado-rpc: add it in Cargo.toml, as in \
+                       `muxado-rpc = { version = \"..\", features = [\"schema\"] }`";
+        Err(Error::new_spanned(&self.key, message))
     }
 
     fn milliseconds(&self) -> syn::Result<u64> {

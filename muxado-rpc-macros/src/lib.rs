@@ -67,11 +67,13 @@ use proc_macro::TokenStream;
 /// | `#[service(name = "calc.Calculator")]` | the trait's name | name of the service on the wire |
 /// | `#[service(id = 7)]` | a hash of the name | id of the service on the wire, below `0xFFFF_FF00` |
 /// | `#[service(client = Name, server = Name)]` | the trait's name with `Client`, `Server` | names of the generated types |
+/// | `#[service(schema)]` | off | JSON Schemas of the service, with the feature `schema`: `CalculatorServer::schema()` returns them |
 /// | `#[service(crate = "path")]` | `::muxado_rpc` | path of the crate `muxado_rpc`, if it was renamed |
 /// | `#[method(name = "plus")]` on a method | the method's name | name of the method on the wire |
 /// | `#[method(idempotent)]` | off | a call may be executed twice without harm, so it may be tried again |
 /// | `#[method(no_cancel)]` | off | the handler runs to its end even if the call is cancelled; after its connection has ended, if `Limits::max_detached_handlers` lets it |
 /// | `#[method(timeout_ms = 500)]` | none | time limit of the method's calls, unless the caller sets another |
+/// | `#[schemars(..)]` on a parameter | none | what its schema is, with `schema`: `#[schemars(with = "String")]` for a type without one |
 /// | `#[serde(..)]` on a parameter | none | a serde attribute for the parameter's field, such as `default` or `with` |
 ///
 /// # Errors

@@ -27,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) name: LitStr,
     /// Id on the wire, if it is not the hash of the name.
     pub(crate) id: Option<u32>,
+    /// Whether JSON Schemas are generated.
+    pub(crate) schema: bool,
     /// Path of the runtime crate.
     pub(crate) krate: Path,
     /// Names of the two types that are generated.
@@ -74,6 +76,8 @@ pub(crate) struct Argument {
     pub(crate) cfg: Vec<Attribute>,
     /// The `#[serde(..)]` attributes, which go to the field that carries it.
     pub(crate) serde: Vec<Attribute>,
+    /// The `#[schemars(..)]` attributes, which say what its schema is.
+    pub(crate) schemars: Vec<Attribute>,
     /// Only before a default body.
     pub(crate) mutability: Option<Token![mut]>,
     pub(crate) ident: Ident,
@@ -141,6 +145,7 @@ impl Service {
             ident: item.ident,
             supertraits: item.supertraits,
             id: args.id,
+            schema: args.schema,
             implementation: unused_ident("T", &tokens),
             channel: unused_ident("C", &tokens),
             methods: Vec::new(),
@@ -174,6 +179,7 @@ impl Service {
             }
         }
         validate::method(&method, errors);
+        validate::schemars(&method, self.schema, errors);
         let args = MethodArgs::take_from(&mut method.attrs, errors);
         validate::options(&args, &method, errors);
         if errors.count() > before {
@@ -262,6 +268,8 @@ impl Argument {
         let Pat::Ident(pat) = *argument.pat else { return None };
         let (serde, attrs): (Vec<_>, Vec<_>) =
             argument.attrs.into_iter().partition(|attr| conditional::is(attr, "serde"));
+        let (schemars, attrs): (Vec<_>, Vec<_>) =
+            attrs.into_iter().partition(|attr| conditional::is(attr, "schemars"));
         let (docs, attrs): (Vec<_>, Vec<_>) =
             attrs.into_iter().partition(|attr| conditional::is(attr, "doc"));
         let kind = match () {
@@ -275,6 +283,7 @@ impl Argument {
             cfg: only_cfg(&attrs),
             attrs,
             serde,
+            schemars,
             mutability: pat.mutability,
             ident: pat.ident,
             ty: *argument.ty,
@@ -393,7 +402,9 @@ fn make_tolerable(method: &mut TraitItemFn) {
     for argument in &mut method.sig.inputs {
         if let FnArg::Typed(argument) = argument {
             argument.attrs = flatten(std::mem::take(&mut argument.attrs));
-            argument.attrs.retain(|attr| !["serde", "doc"].iter().any(|name| conditional::is(attr, name)));
+            argument
+                .attrs
+                .retain(|attr| !["serde", "schemars", "doc"].iter().any(|name| conditional::is(attr, name)));
             if method.default.is_none() {
                 *argument.pat = parse_quote!(_);
             }

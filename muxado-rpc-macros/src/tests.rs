@@ -145,7 +145,7 @@ fn every_error_is_reported() {
     assert_eq!(
         found,
         [
-            "unknown option `nam`, expected one of `name`, `id`, `client`, `server`, `crate`",
+            "unknown option `nam`, expected one of `name`, `id`, `client`, `server`, `schema`, `crate`",
             "service id 0xFFFF_FFFF is reserved: ids from 0xFFFFFF00 belong to the protocol",
             "a service trait cannot be unsafe",
             "a service trait cannot be generic: its types must be known to both peers",
@@ -214,4 +214,46 @@ fn references_and_attributes() {
             }
         },
     );
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn service_with_schemas() {
+    check(
+        "schema",
+        quote!(schema, crate = "rpc"),
+        quote! {
+            /// Talks.
+            #[deprecated(note = "talk to each other")]
+            trait Chat {
+                /// Says something.
+                #[cfg_attr(feature = "old", deprecated)]
+                async fn say(
+                    &self,
+                    cx: &Context,
+                    /// What is said.
+                    line: &Line,
+                    note: Option<&str>,
+                    #[cfg(feature = "times")] times: u8,
+                    #[serde(with = "rpc::shared_bytes")] data: Bytes,
+                    #[schemars(with = "String")] foreign: Foreign,
+                ) -> Result<u64, Failure>;
+                #[cfg(unix)]
+                async fn talk(&self, lines: Streaming<Line>) -> impl Stream<Item = Line>;
+            }
+        },
+    );
+}
+
+#[cfg(not(feature = "schema"))]
+#[test]
+fn schemas_need_the_feature() {
+    let found = errors(
+        quote!(schema),
+        quote!(
+            trait Chat {}
+        ),
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("`schema` needs the feature `schema` of muxado-rpc"), "{found:?}");
 }

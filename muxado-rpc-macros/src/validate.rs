@@ -139,6 +139,19 @@ pub(crate) fn options(args: &MethodArgs, method: &TraitItemFn, errors: &mut Erro
     }
 }
 
+/// Checks that what is said of schemas has an effect.
+pub(crate) fn schemars(method: &TraitItemFn, has_schema: bool, errors: &mut Errors) {
+    for argument in typed(&method.sig) {
+        for attr in argument.attrs.iter().filter(|attr| conditional::is(attr, "schemars")) {
+            if !has_schema {
+                errors.at(attr, "`#[schemars(..)]` is for the schemas of `#[muxado_rpc::service(schema)]`");
+            } else if is_context(&argument.ty) || streaming_item(&argument.ty).is_some() {
+                errors.at(attr, "`#[schemars(..)]` is for parameters that are sent with the request");
+            }
+        }
+    }
+}
+
 /// Checks the methods against each other.
 pub(crate) fn names(methods: &[Method], errors: &mut Errors) {
     for (i, method) in methods.iter().enumerate() {

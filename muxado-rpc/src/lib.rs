@@ -114,6 +114,14 @@
 //! # let _ = (add, relay::<tokio::io::DuplexStream>);
 //! ```
 //!
+//! # What a peer serves
+//!
+//! With [`ServerBuilder::reflection`] or [`PeerBuilder::reflection`] a peer says what it serves, to those who may see it;
+//! a [`ReflectionClient`] asks. With `#[service(schema)]`, and the feature `schema`, its descriptions have JSON Schemas and
+//! doc comments; the module `schema` makes one OpenRPC document of them, and compares two.
+//!
+//! With [`ServerBuilder::health`] it says whether its services take calls, as `grpc.health.v1` does; see [`Health`].
+//!
 //! # What is public
 //!
 //! The API has three tiers:
@@ -123,7 +131,8 @@
 //!    [`CallError`], [`RawError`], [`Status`], [`Code`], [`AppError`], [`Codec`],
 //!    [`Limits`], [`Metadata`], [`PeerInfo`], [`PeerId`], [`PeerCapabilities`], [`connect`], [`Address`], [`Bind`],
 //!    [`ChildProcess`], the types of TLS and WebSocket, [`UnixCredentials`], [`Handshake`], [`CallStats`],
-//!    [`shared_bytes`], and [`testing`].
+//!    [`shared_bytes`], [`ReflectionClient`], [`PeerDescription`], [`ServiceSummary`], [`ServiceSchema`],
+//!    [`MethodSchema`], [`Health`], [`HealthClient`], [`HealthStatus`], and [`testing`].
 //! 2. **Tower layers**, for those who use or write them: [`layers`], [`Request`], [`Response`], [`Body`],
 //!    [`BodyFrame`], [`Extensions`], [`MethodInfo`], [`MethodRef`], [`ServiceInfo`], [`NamedService`], [`Layered`], [`Router`],
 //!    [`CallService`], [`BoxError`].
@@ -136,6 +145,8 @@ mod connection;
 pub mod guide;
 pub mod layers;
 mod message;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod server;
 mod stream;
 mod support;
@@ -173,8 +184,10 @@ pub use self::{
         balanced::{self, Balanced, BalancedBuilder},
         box_channel::{BoxCall, BoxChannel, BoxChannelLayer},
         call::{CallResponse, ClientCall, ResponseCall},
+        health::{HealthClient, HealthWatch},
         raw_call::RawCall,
         reconnect::{self, Reconnect},
+        reflection::ReflectionClient,
     },
     codec::{Codec, UnknownCodec, shared_bytes},
     connection::{
@@ -185,6 +198,7 @@ pub use self::{
         serving::{
             authorize::CallHead,
             context::Context,
+            health::Health,
             inline_policy::Inline,
             router::{RegistrationError, Router, RouterFuture},
         },
@@ -196,6 +210,7 @@ pub use self::{
         body::{Body, BodyEnd, BodyFrame},
         call_error::CallError,
         extensions::Extensions,
+        health::HealthStatus,
         layered::Layered,
         limits::Limits,
         metadata::Metadata,
@@ -205,8 +220,10 @@ pub use self::{
         peer_id::PeerId,
         peer_info::PeerInfo,
         raw_error::RawError,
+        reflection::{DescribedLimits, PeerDescription, ServiceSummary},
         request::Request,
         response::Response,
+        service_schema::{MethodSchema, ParameterSchema, ServiceSchema},
         status::{Code, Executed, Origin, Status},
     },
     server::{Access, Bind, Handshake, IntoBinds, ListenError, Server, ServerBuilder, ServerStats},

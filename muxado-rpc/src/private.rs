@@ -2,6 +2,9 @@
 
 #[path = "private/probe.rs"]
 pub mod probe;
+#[cfg(feature = "schema")]
+#[path = "private/schema.rs"]
+pub mod schema;
 #[path = "private/values.rs"]
 pub mod values;
 
@@ -12,6 +15,11 @@ pub use serde;
 pub use std::{boxed::Box, sync::Arc};
 pub use tower_service::Service;
 
+#[cfg(feature = "schema")]
+pub use self::schema::{
+    AnyErrorSchema, ErrorSchema, MethodBuilder, SchemaBuilder, describe_attributed, describe_input,
+    describe_optional, describe_output, describe_parameter,
+};
 pub use self::{
     probe::{
         AnswerProbe, AnyAnswer, AnyError, ErrorProbe, GeneratedClient, IsContext, IsResult, IsStreaming,
@@ -30,9 +38,11 @@ pub use crate::message::app_error::{
     CodeOfAny, CodeOfSome, Description, DetailsOfAny, DetailsOfSome, DisplayOfAny, DisplayOfSome, Probe,
     derived_status,
 };
+#[cfg(feature = "schema")]
+pub use crate::schema::schemars;
 pub use crate::{
     Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Payload, Request,
-    Response, ServiceId, ServiceInfo, Shape, Status, Streaming,
+    Response, ServiceId, ServiceInfo, ServiceSchema, Shape, Status, Streaming,
     connection::serving::streamed::ItemSink,
     message::{method::MethodOptions, response::Failure},
 };

@@ -38,7 +38,7 @@ pub use self::{
     stats::ServerStats,
 };
 use crate::{
-    Address, AddressError, CallHead, CallService, CallStats, Drained, Inline, Limits, NamedService, Peer,
+    Address, AddressError, CallHead, CallService, CallStats, Drained, Health, Inline, Limits, NamedService, Peer,
     PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
@@ -252,6 +252,44 @@ impl<L> ServerBuilder<L> {
         S: CallService + NamedService + Sync,
     {
         self.setup.serve(service);
+        self
+    }
+
+    /// Adds the service of health, `muxado.Health`: the other side can ask whether services take calls, once or whenever it
+    /// changes, in the words of `grpc.health.v1` (`PROTOCOL §10.15`). A [`HealthClient`](crate::HealthClient) asks.
+    ///
+    /// All services take calls until the application says otherwise; see [`Health`] for an example. When the server
+    /// [shuts down](Server::shutdown), those who watch are told before their connections are, and their calls end: it waits
+    /// for that, up to 100 ms of its grace.
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    pub fn health(mut self, health: &Health) -> Self {
+        self.setup.health(health);
+        self
+    }
+
+    /// Adds the service of reflection, `muxado.Reflection`: the other side can ask which services are served here, with
+    /// which methods, and what they take and return (`PROTOCOL §10.14`). A [`ReflectionClient`](crate::ReflectionClient)
+    /// asks.
+    ///
+    /// A service with `#[service(schema)]` (feature `schema`) is described with JSON Schemas and doc comments, any other
+    /// one with names, shapes and options. The service of reflection is one like any other: layers and
+    /// [`authorize`](Self::authorize) hold for its calls, and what
+    /// [`access`](Self::access) hides it does not name. With [`Access::only`], connections that may ask need it among
+    /// their services: its name is [`ReflectionClient::SERVICE`](crate::ReflectionClient::SERVICE).
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    ///
+    /// ```
+    /// # #[muxado_rpc::service]
+    /// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+    /// # struct Polite;
+    /// # impl Greeter for Polite { async fn hello(&self, name: String) -> String { name } }
+    /// let builder = muxado_rpc::Server::builder().serve(GreeterServer::new(Polite)).reflection();
+    /// # let _ = builder;
+    /// ```
+    pub fn reflection(mut self) -> Self {
+        self.setup.reflection();
         self
     }
 
@@ -501,6 +539,7 @@ where
         let local_addrs = listeners.local_addresses();
         let service = self.layer.layer(router.clone());
         self.setup.begin_anew(true);
+        self.setup.transports = schemes(&local_addrs);
         let bounds = self.setup.bounds.clone();
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
@@ -515,6 +554,19 @@ where
         });
         Ok(Server { local_addrs, orders, outcome: ended, live, handshakes, bounds })
     }
+}
+
+/// Returns the schemes of addresses, each once.
+fn schemes(addresses: &[Address]) -> Arc<[String]> {
+    let mut schemes: Vec<String> = Vec::new();
+    for address in addresses {
+        let address = address.to_string();
+        let scheme = address.split(':').next().unwrap_or_default();
+        if !schemes.iter().any(|known| known == scheme) {
+            schemes.push(scheme.to_owned());
+        }
+    }
+    schemes.into()
 }
 
 impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {

@@ -171,6 +171,18 @@ async fn listening_fails_as_a_whole_and_names_each_address() {
     ));
 }
 
+#[cfg(not(feature = "ws"))]
+#[tokio::test]
+async fn an_address_of_a_feature_that_is_not_there_names_the_feature() {
+    for address in ["ws://127.0.0.1:1/rpc", "wss://127.0.0.1:1"] {
+        let expected = format!("{address}: ws:// and wss:// need the feature `ws` of muxado-rpc");
+        let error = connect(address).await.unwrap_err().to_string();
+        assert_eq!(error, format!("cannot connect to {expected}"));
+        let error = builder().listen("ws://127.0.0.1:0").await.unwrap_err().to_string();
+        assert!(error.ends_with("need the feature `ws` of muxado-rpc"), "{error}");
+    }
+}
+
 /// What a server that speaks something else says, and how the client names it.
 #[tokio::test]
 async fn a_client_names_what_another_kind_of_server_speaks() {

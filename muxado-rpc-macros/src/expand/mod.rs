@@ -2,6 +2,7 @@
 
 mod client;
 mod params;
+mod schema;
 mod server;
 mod service;
 
@@ -53,6 +54,7 @@ fn expand(service: &Service) -> TokenStream {
     let client = client::declaration(service);
     let table = table(service);
     let params = params::expand(service);
+    let schema = service.schema.then(|| schema::expand(service));
     let server_impls = server::impls(service);
     let client_impls = client::impls(service);
     let cfg = &service.cfg;
@@ -66,6 +68,7 @@ fn expand(service: &Service) -> TokenStream {
         const _: () = {
             #table
             #params
+            #schema
             #server_impls
             #client_impls
         };
@@ -83,11 +86,12 @@ fn table(service: &Service) -> TokenStream {
     let variants = service.methods.iter().map(|Method { cfg, ident, .. }| quote!(#(#cfg)* #ident));
     let infos = service.methods.iter().map(|method| infos(service, method));
     let clashes: TokenStream = service.methods.iter().map(clashes).collect();
+    let described = service.schema.then(|| quote!(.described_by(__schema)));
     quote! {
         enum __Method { #(#variants),* }
         const __ID: ::core::primitive::u32 = #id;
         static __METHODS: &[#private::MethodInfo] = &[#(#infos)*];
-        static __SERVICE: #private::ServiceInfo = #private::service_info(#name, __ID, __METHODS);
+        static __SERVICE: #private::ServiceInfo = #private::service_info(#name, __ID, __METHODS)#described;
         #clashes
     }
 }

@@ -190,7 +190,7 @@ fn attributed(service: &Service, method: &Method) -> TokenStream {
 }
 
 /// Type of a parameter in a struct of its method's own: of the client if it is lent there.
-fn own_type(service: &Service, argument: &Argument, lent: bool) -> TokenStream {
+pub(super) fn own_type(service: &Service, argument: &Argument, lent: bool) -> TokenStream {
     let private = service.private();
     let Some(Lent { elem, optional }) = argument.lent() else { return argument.ty.to_token_stream() };
     let ty = if lent {

@@ -259,7 +259,7 @@ const _: () = {
     }
 };
 ::core::compile_error! {
-    "unknown option `nam`, expected one of `name`, `id`, `client`, `server`, `crate`"
+    "unknown option `nam`, expected one of `name`, `id`, `client`, `server`, `schema`, `crate`"
 }
 ::core::compile_error! {
     "a service method takes `&self`: calls run at the same time, keep state behind a lock"

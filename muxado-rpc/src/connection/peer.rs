@@ -18,7 +18,7 @@ use tower_layer::{Identity, Layer, Stack};
 #[cfg(feature = "__tls")]
 use crate::transport::tls::client::ClientTls;
 use crate::{
-    AddressError, CallHead, CallService, CallStats, Channel, Drained, Inline, Limits, NamedService,
+    AddressError, CallHead, CallService, CallStats, Channel, Drained, Health, Inline, Limits, NamedService,
     PeerCapabilities, PeerId, PeerInfo, RegistrationError, Router, Status,
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{panics::CatchDrop, truncate::Escaped},
@@ -255,6 +255,40 @@ impl<L> PeerBuilder<L> {
         S: CallService + NamedService + Sync,
     {
         self.setup.serve(service);
+        self
+    }
+
+    /// Adds the service of health, `muxado.Health`: the other side can ask whether services take calls, once or whenever it
+    /// changes, in the words of `grpc.health.v1` (`PROTOCOL §10.15`). A [`HealthClient`](crate::HealthClient) asks.
+    ///
+    /// All services take calls until the application says otherwise; see [`Health`] for an example.
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    pub fn health(mut self, health: &Health) -> Self {
+        self.setup.health(health);
+        self
+    }
+
+    /// Adds the service of reflection, `muxado.Reflection`: the other side can ask which services are served here, with
+    /// which methods, and what they take and return (`PROTOCOL §10.14`). A [`ReflectionClient`](crate::ReflectionClient)
+    /// asks.
+    ///
+    /// A service with `#[service(schema)]` (feature `schema`) is described with JSON Schemas and doc comments, any other
+    /// one with names, shapes and options. The service of reflection is one like any other: layers and
+    /// [`authorize`](Self::authorize) hold for its calls.
+    ///
+    /// Twice, or beside another service with its id, it is an error where the builder is used.
+    ///
+    /// ```
+    /// # #[muxado_rpc::service]
+    /// # pub trait Greeter { async fn hello(&self, name: String) -> String; }
+    /// # struct Polite;
+    /// # impl Greeter for Polite { async fn hello(&self, name: String) -> String { name } }
+    /// let builder = muxado_rpc::Peer::builder().serve(GreeterServer::new(Polite)).reflection();
+    /// # let _ = builder;
+    /// ```
+    pub fn reflection(mut self) -> Self {
+        self.setup.reflection();
         self
     }
 

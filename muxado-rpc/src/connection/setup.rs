@@ -6,7 +6,7 @@ use muxado::{Config, HeartbeatConfig};
 use tower_service::Service;
 
 use crate::{
-    BoxError, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
+    BoxError, Health, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
     connection::{
         bounds::{Bounds, DEFAULT_MAX_MEMORY},
         serving::authorize::Authorize,
@@ -49,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) max_memory: usize,
     pub(crate) authorize: Option<Authorize>,
     pub(crate) bounds: Bounds,
+    /// The schemes of the addresses that a server listens on.
+    pub(crate) transports: Arc<[String]>,
 }
 
 impl Setup {
@@ -64,6 +66,7 @@ impl Setup {
             max_memory: DEFAULT_MAX_MEMORY,
             authorize: None,
             bounds: Bounds::new(None, Limits::default().max_detached_handlers),
+            transports: Arc::default(),
         }
     }
 
@@ -72,6 +75,14 @@ impl Setup {
         S: CallService + NamedService + Sync,
     {
         self.router = self.router.clone().and_then(|router| router.add(service));
+    }
+
+    pub(crate) fn health(&mut self, health: &Health) {
+        self.router = self.router.clone().and_then(|router| router.health(health));
+    }
+
+    pub(crate) fn reflection(&mut self) {
+        self.router = self.router.clone().and_then(Router::reflection);
     }
 
     pub(crate) fn fallback<S: CallService + Sync>(&mut self, service: S) {

@@ -6,7 +6,7 @@ use muxado::{Session, SessionError, TypedSession};
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    CallStats, Limits, PeerId, PeerInfo,
+    CallStats, Limits, PeerId, PeerInfo, Router, ServiceInfo,
     connection::{
         bounds::DetachedHandlers,
         capabilities::RemoteCapabilities,
@@ -37,11 +37,15 @@ pub(crate) struct ConnectionShared {
     log: LogLimiter,
     /// The runtime of the connection's task.
     runtime: Handle,
+    /// The services that the peer may know of; `None` if it may know of all.
+    visible: Option<Arc<[&'static ServiceInfo]>>,
+    /// The schemes of the addresses that this side listens on.
+    transports: Arc<[String]>,
 }
 
 impl ConnectionShared {
     /// To be made in the runtime of the connection's task.
-    pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup) -> Self {
+    pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup, router: &Router) -> Self {
         let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
         let memory = CallMemory::new(limits.memory(), setup.bounds.memory.clone());
         let authorize = setup.authorize.clone();
@@ -62,6 +66,8 @@ impl ConnectionShared {
             remote,
             log,
             runtime,
+            visible: router.visible(),
+            transports: Arc::clone(&setup.transports),
         }
     }
 
@@ -159,5 +165,17 @@ impl Connection for ConnectionShared {
 
     fn peer(&self) -> &PeerInfo {
         &self.peer
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn visible(&self) -> Option<&[&'static ServiceInfo]> {
+        self.visible.as_deref()
+    }
+
+    fn transports(&self) -> &[String] {
+        &self.transports
     }
 }

@@ -101,7 +101,7 @@ where
         if let Some(heartbeat) = &setup.heartbeat {
             Heartbeat::start(&typed, *heartbeat);
         }
-        let connection = Arc::new(ConnectionShared::new(typed, peer, setup));
+        let connection = Arc::new(ConnectionShared::new(typed, peer, setup, &router));
         let capabilities = CapabilityStreams::new(connection.typed(), connection.remote());
         let runtime = Some(Handle::current());
         let shared = Arc::new(TaskShared {

@@ -2,9 +2,16 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tower_layer::Layer;
 
-use crate::{message::layered::Layered, support::truncate::brief};
+use crate::{
+    message::{
+        layered::Layered,
+        service_schema::{Describe, ServiceSchema},
+    },
+    support::truncate::brief,
+};
 
 /// The id of a service on the wire: the type of each stream that carries one of its calls.
 ///
@@ -15,7 +22,8 @@ use crate::{message::layered::Layered, support::truncate::brief};
 /// assert_eq!(CALCULATOR, ServiceId::from_name("Calculator"));
 /// assert_eq!(ServiceId::new(7).to_string(), "0x00000007");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ServiceId(u32);
 
 impl ServiceId {
@@ -120,13 +128,17 @@ impl MethodOptions {
 /// The shape is no part of a request: both sides know it from the method. Where it is [`Unknown`](Self::Unknown), what is
 /// sent tells.
 ///
+/// Its form in documents is its name in small letters: `unary`, `server_streaming`, `client_streaming`, `bidirectional`,
+/// `unknown`.
+///
 /// ```
 /// use muxado_rpc::Shape;
 ///
 /// assert!(Shape::Bidirectional.streams_input() && Shape::Bidirectional.streams_output());
 /// assert!(!Shape::Unary.streams_input());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// One request and one response.
     Unary,
@@ -138,6 +150,7 @@ pub enum Shape {
     Bidirectional,
     /// Not known on this side: that of a call which a [fallback](crate::Router::fallback) takes, or of a method
     /// [known only at run time](MethodInfo::dynamic).
+    #[serde(other)]
     Unknown,
 }
 
@@ -150,6 +163,19 @@ impl Shape {
     /// Returns whether the method returns a stream of items. False if the shape is unknown.
     pub const fn streams_output(self) -> bool {
         matches!(self, Self::ServerStreaming | Self::Bidirectional)
+    }
+}
+
+/// Shows the name that documents have for it, such as `server_streaming`.
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unary => "unary",
+            Self::ServerStreaming => "server_streaming",
+            Self::ClientStreaming => "client_streaming",
+            Self::Bidirectional => "bidirectional",
+            Self::Unknown => "unknown",
+        })
     }
 }
 
@@ -275,11 +301,31 @@ pub struct ServiceInfo {
     name: &'static str,
     id: ServiceId,
     methods: &'static [MethodInfo],
+    describe: Describe,
 }
 
 impl ServiceInfo {
     pub(crate) const fn new(name: &'static str, id: u32, methods: &'static [MethodInfo]) -> Self {
-        Self { name, id: ServiceId::new(id), methods }
+        Self { name, id: ServiceId::new(id), methods, describe: Describe(None) }
+    }
+
+    /// Sets what describes the service in full. Generated code calls it.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn described_by(mut self, describe: fn() -> ServiceSchema) -> Self {
+        self.describe = Describe(Some(describe));
+        self
+    }
+
+    /// Returns the description of the service, made anew at each call. Schemas and doc comments are in it if the trait has
+    /// `#[service(schema)]`, else names, shapes and options.
+    pub fn schema(&self) -> ServiceSchema {
+        self.describe.0.map_or_else(|| ServiceSchema::of_info(self), |describe| describe())
+    }
+
+    /// Returns whether [`schema`](Self::schema) has schemas: the trait has `#[service(schema)]`.
+    pub const fn has_schema(&self) -> bool {
+        self.describe.0.is_some()
     }
 
     /// Returns the name of the service: that of the trait, unless the attribute gives another.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Body, Codec, Extensions, Metadata, MethodInfo, MethodRef, PeerId, PeerInfo, Status,
+    Body, Codec, Extensions, Limits, Metadata, MethodInfo, MethodRef, PeerId, PeerInfo, ServiceInfo, Status,
     codec::CodecError,
     message::{method_ref::MethodAnd, payload::Payload, raw_value::raw_value, scope::Scope},
     support::{deadline, depth::Depth},
@@ -60,6 +60,15 @@ pub(crate) trait Connection: Any + Send + Sync {
 
     /// Returns who is at the other end.
     fn peer(&self) -> &PeerInfo;
+
+    /// Returns the limits of calls.
+    fn limits(&self) -> &Limits;
+
+    /// Returns the services that the other end may know of; `None` if it may know of all.
+    fn visible(&self) -> Option<&[&'static ServiceInfo]>;
+
+    /// Returns the schemes of the addresses that this side listens on.
+    fn transports(&self) -> &[String];
 }
 
 /// Where a request came from.

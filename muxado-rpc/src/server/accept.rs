@@ -92,7 +92,15 @@ impl<S: CallService> Acceptor<S> {
     async fn end(&mut self, order: Option<Duration>, mut orders: watch::Receiver<Order>) -> Drained {
         match order {
             Some(grace) => {
-                let drained = self.connections.drain(grace);
+                let (connections, router) = (&mut self.connections, &self.starter.router);
+                let drained = async {
+                    let end = Instant::now().checked_add(grace);
+                    if let Some(health) = router.health_of_services() {
+                        health.tell_all(grace.min(TELLING)).await;
+                    }
+                    let left = end.map_or(grace, |end| end.saturating_duration_since(Instant::now()));
+                    connections.drain(left).await
+                };
                 tokio::select! {
                     drained = drained => return drained,
                     // The handle is gone: nobody waits for the rest.
@@ -430,6 +438,9 @@ impl Connections {
         }
     }
 }
+
+/// How long those who watch the health of a server that shuts down may take to be told.
+const TELLING: Duration = Duration::from_millis(100);
 
 /// Between two failures to accept: at first, and at most.
 const MIN_PAUSE: Duration = Duration::from_millis(5);

@@ -104,6 +104,23 @@ where
 /// }
 /// # let _: axum::routing::MethodRouter = axum::routing::any(rpc);
 /// ```
+///
+/// A handler that keeps the [`Peer`](crate::Peer), to call first or to shut it down, makes it by itself:
+///
+/// ```no_run
+/// use axum::{extract::{State, ws::WebSocketUpgrade}, response::Response};
+/// use muxado_rpc::{Peer, WebSocketIo};
+/// use tokio::sync::mpsc::UnboundedSender;
+///
+/// async fn rpc(State(peers): State<UnboundedSender<Peer>>, upgrade: WebSocketUpgrade) -> Response {
+///     upgrade.max_message_size(1 << 20).on_upgrade(async move |socket| {
+///         let peer = Peer::builder().server(WebSocketIo::new(socket)).expect("no service is there twice");
+///         // Whoever keeps it keeps the connection.
+///         let _ = peers.send(peer);
+///     })
+/// }
+/// # let _: axum::routing::MethodRouter<_> = axum::routing::any(rpc);
+/// ```
 pub fn axum_upgrade<L>(upgrade: WebSocketUpgrade, peer: PeerBuilder<L>) -> Response
 where
     L: Layer<Router, Service: CallService> + Send + 'static,

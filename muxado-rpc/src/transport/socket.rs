@@ -32,6 +32,7 @@ use crate::transport::websocket::socket::WebSocket;
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "ws", expect(clippy::enum_variant_names, reason = "WebSocket is called that"))]
 pub enum Socket {
     /// A socket of `tcp://`.
     Tcp(TcpStream),

@@ -33,7 +33,23 @@ impl<'de> Deserialize<'de> for Carried {
     }
 }
 
-#[muxado_rpc::service]
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Carried {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Carried".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        shapes::json_schema(generator)
+    }
+}
+
+#[cfg_attr(feature = "schema", muxado_rpc::service(schema))]
+#[cfg_attr(not(feature = "schema"), muxado_rpc::service)]
 pub(crate) trait Carrier {
     async fn take(&self, value: Carried) -> String;
     async fn give(&self) -> Carried;

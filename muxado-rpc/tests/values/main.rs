@@ -3,6 +3,8 @@
 
 mod carried;
 mod recorded;
+#[cfg(feature = "schema")]
+mod schemas;
 mod shapes;
 mod sizes;
 

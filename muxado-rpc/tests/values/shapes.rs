@@ -29,10 +29,33 @@ pub(crate) fn choose(shape: &'static str) {
     CHOSEN.set(shape);
 }
 
+/// The type whose schema is that of a shape: another one where the type has none.
+#[cfg(feature = "schema")]
+macro_rules! described {
+    ($type:ty) => {
+        $type
+    };
+    ($type:ty, $described:ty) => {
+        $described
+    };
+}
+
 macro_rules! shapes {
-    ($($name:literal: $type:ty = $value:expr;)*) => {
+    ($($name:literal: $type:ty $(as $described:ty)? = $value:expr;)*) => {
         /// The shapes, as the table names them.
         pub(crate) const NAMES: &[&str] = &[$($name,)*];
+
+        /// The schema of the chosen shape.
+        #[cfg(feature = "schema")]
+        pub(crate) fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            let shape = CHOSEN.get();
+            $(
+                if shape == $name {
+                    return generator.subschema_for::<described!($type $(, $described)?)>();
+                }
+            )*
+            panic!("no shape {shape}");
+        }
 
         /// The value of a shape, as it is shown.
         pub(crate) fn shown(shape: &str) -> String {
@@ -94,7 +117,7 @@ shapes! {
     "`Cow<[u8]>`": Cow<'static, [u8]> = vec![0, 1, 200].into();
     "`[u8; N]`": [u8; 4] = [0, 1, 200, 255];
     "`bytes::Bytes`": Bytes = Bytes::from_static(b"\0\x01\xff");
-    "`serde_bytes::ByteBuf`": ByteBuf = ByteBuf::from([0, 1, 255]);
+    "`serde_bytes::ByteBuf`": ByteBuf as Vec<u8> = ByteBuf::from([0, 1, 255]);
     "`#[serde(with = \"serde_bytes\")]`": WithBytes = WithBytes { data: vec![0, 255] };
     "bytes in options, maps and variants": (Option<Vec<u8>>, BTreeMap<u8, Bytes>, Enum) =
         (Some(vec![1]), map(1, Bytes::from_static(b"x")), Enum::Bytes(vec![2]));
@@ -143,10 +166,10 @@ shapes! {
     "`flatten` with `i128`": FlatWide = FlatWide { part: Wide { number: i128::MAX } };
     "`other`": KnownOrOther = KnownOrOther::Known;
     "`transparent`, `into`, `from`": (Transparent, Converted) = (Transparent(7), Converted(7));
-    "`borrow` of `Cow<str>`": Borrows = Borrows("a\nb".into());
-    "`&str` without escapes": BorrowedText = BorrowedText("ab".into());
-    "`&str` with a line feed": BorrowedText = BorrowedText("a\nb".into());
-    "`&[u8]` as a field that borrows": BorrowedBytes = BorrowedBytes(vec![0, 255]);
+    "`borrow` of `Cow<str>`": Borrows as TextField = Borrows("a\nb".into());
+    "`&str` without escapes": BorrowedText as TextField = BorrowedText("ab".into());
+    "`&str` with a line feed": BorrowedText as TextField = BorrowedText("a\nb".into());
+    "`&[u8]` as a field that borrows": BorrowedBytes as DataField = BorrowedBytes(vec![0, 255]);
     "texts as keys": BTreeMap<String, u8> = map("x".into(), 1);
     "integers as keys": (BTreeMap<i64, u8>, BTreeMap<u64, u8>) = (map(-7, 1), map(u64::MAX, 1));
     "`i128` as keys": BTreeMap<i128, u8> = map(i128::MIN, 1);
@@ -156,7 +179,7 @@ shapes! {
     "`IpAddr`, uuid as keys": (BTreeMap<IpAddr, u8>, BTreeMap<uuid::Uuid, u8>) = (map(IP.into(), 1), map(uuid::Uuid::max(), 1));
     "`Some` as keys": BTreeMap<Option<u8>, u8> = map(Some(1), 1);
     "`None` as keys": BTreeMap<Option<u8>, u8> = map(None, 1);
-    "bytes as keys": BTreeMap<ByteBuf, u8> = map(ByteBuf::from([1, 200]), 1);
+    "bytes as keys": BTreeMap<ByteBuf, u8> as BTreeMap<Vec<u8>, u8> = map(ByteBuf::from([1, 200]), 1);
     "`Vec<u8>` as keys": BTreeMap<Vec<u8>, u8> = map(vec![1, 200], 1);
     "tuples as keys": BTreeMap<(u8, u8), u8> = map((1, 2), 1);
     "structures as keys": BTreeMap<Struct, u8> = map(Struct { a: 1, b: None }, 1);
@@ -172,7 +195,7 @@ shapes! {
     "uuid": uuid::Uuid = uuid::Uuid::from_u128(7);
     "chrono": (chrono::DateTime<chrono::Utc>, chrono::NaiveDate) =
         (chrono::DateTime::from_timestamp(1_700_000_000, 5).unwrap(), chrono::NaiveDate::MIN);
-    "time": (time::OffsetDateTime, time::Date, time::Duration) =
+    "time": (time::OffsetDateTime, time::Date, time::Duration) as (String, String, String) =
         (time::macros::datetime!(2024-02-29 23:59:59.5 +1), time::macros::date!(2024-02-29), time::Duration::new(-1, -5));
     "uuid, chrono and time behind `tag`": TaggedTimes = TaggedTimes::At {
         id: uuid::Uuid::from_u128(7),
@@ -180,41 +203,48 @@ shapes! {
         on: time::macros::date!(2024-02-29),
     };
     "`serde_json::Value`": serde_json::Value = json!({"a": [1, -1, 1.5, null, true, "x"], "b": u64::MAX});
-    "bytes read as `serde_json::Value`": AsJson = AsJson(vec![0, 1, 200].into());
+    "bytes read as `serde_json::Value`": AsJson as Vec<u8> = AsJson(vec![0, 1, 200].into());
     "`RawValue`": Box<RawValue> = raw(r#"{"a":[1,-1,1.5,null,true,"x"]}"#);
     "`RawValue` with line feeds and spaces": Box<RawValue> = raw("{\n  \"a\": \"x\\ny\"\n}");
-    "`rmpv::Value`": rmpv::Value = rmpv::Value::Array(vec![1.into(), rmpv::Value::Nil, "x".into(), 1.5.into(), true.into()]);
-    "`rmpv::Value`: bytes": rmpv::Value = rmpv::Value::Binary(vec![0, 200]);
-    "`rmpv::Value`: numbers as keys": rmpv::Value = rmpv::Value::Map(vec![(1.into(), "x".into())]);
-    "`rmpv::Value`: an extension": rmpv::Value = rmpv::Value::Ext(7, vec![1, 2, 3]);
+    "`rmpv::Value`": rmpv::Value as serde_json::Value = rmpv::Value::Array(vec![1.into(), rmpv::Value::Nil, "x".into(), 1.5.into(), true.into()]);
+    "`rmpv::Value`: bytes": rmpv::Value as serde_json::Value = rmpv::Value::Binary(vec![0, 200]);
+    "`rmpv::Value`: numbers as keys": rmpv::Value as serde_json::Value = rmpv::Value::Map(vec![(1.into(), "x".into())]);
+    "`rmpv::Value`: an extension": rmpv::Value as serde_json::Value = rmpv::Value::Ext(7, vec![1, 2, 3]);
     "120 variants inside one another": Nest = nest(120, |inner| Nest::Variant(inner.into()));
     "200 variants inside one another": Nest = nest(200, |inner| Nest::Variant(inner.into()));
-    "200 arrays inside one another": Nested = nested(200);
+    "200 arrays inside one another": Nested as serde_json::Value = nested(200);
     "300 newtypes and options": Endless = endless(300);
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Struct {
     a: u8,
     b: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Unit;
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Newtype(u8);
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct TupleStruct(u8, String);
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct WithBytes {
     #[serde(with = "serde_bytes")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<u8>"))]
     data: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Enum {
     Unit,
     Newtype(String),
@@ -225,12 +255,14 @@ pub(crate) enum Enum {
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Key {
     A,
     B,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Renamed {
     first_name: String,
@@ -243,6 +275,7 @@ fn seven() -> u8 {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Defaulted {
     #[serde(default = "seven", skip_serializing_if = "is_seven")]
     at: u8,
@@ -256,6 +289,7 @@ fn is_seven(at: &u8) -> bool {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Skipping {
     kept: u8,
     #[serde(skip)]
@@ -264,6 +298,7 @@ pub(crate) struct Skipping {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind")]
 pub(crate) enum Tagged {
     Struct { id: u8, name: Option<String> },
@@ -274,12 +309,14 @@ pub(crate) enum Tagged {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "t", content = "c")]
 pub(crate) enum Adjacent {
     Struct { a: Vec<u8>, ip: IpAddr },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum Untagged {
     Number(u8),
@@ -287,6 +324,7 @@ pub(crate) enum Untagged {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum UntaggedBytes {
     Number(u8),
@@ -294,6 +332,7 @@ pub(crate) enum UntaggedBytes {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum UntaggedText {
     List(Vec<u8>),
@@ -301,6 +340,7 @@ pub(crate) enum UntaggedText {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Flat {
     id: u8,
     #[serde(flatten)]
@@ -308,6 +348,7 @@ pub(crate) struct Flat {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct FlatMap {
     id: u8,
     #[serde(flatten)]
@@ -315,6 +356,7 @@ pub(crate) struct FlatMap {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct FlatIp {
     id: u8,
     #[serde(flatten)]
@@ -322,11 +364,13 @@ pub(crate) struct FlatIp {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Address {
     ip: IpAddr,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct FlatBytes {
     own: Vec<u8>,
     #[serde(flatten)]
@@ -334,6 +378,7 @@ pub(crate) struct FlatBytes {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Blobs {
     list: Vec<u8>,
     array: [u8; 3],
@@ -341,6 +386,7 @@ pub(crate) struct Blobs {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct FlatIds {
     name: String,
     #[serde(flatten)]
@@ -348,17 +394,20 @@ pub(crate) struct FlatIds {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct FlatWide {
     #[serde(flatten)]
     part: Wide,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Wide {
     number: i128,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum KnownOrOther {
     Known,
     #[serde(other)]
@@ -366,10 +415,12 @@ pub(crate) enum KnownOrOther {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub(crate) struct Transparent(u8);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Converted(u8);
 
@@ -425,9 +476,31 @@ borrows! {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind")]
 pub(crate) enum TaggedTimes {
-    At { id: uuid::Uuid, at: chrono::DateTime<chrono::Utc>, on: time::Date },
+    At {
+        id: uuid::Uuid,
+        at: chrono::DateTime<chrono::Utc>,
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        on: time::Date,
+    },
+}
+
+/// What those with a text look like.
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "its schema is all that counts")]
+struct TextField {
+    text: String,
+}
+
+/// What those with bytes look like.
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "its schema is all that counts")]
+struct DataField {
+    data: Vec<u8>,
 }
 
 /// Bytes, which the other side reads as any value.
@@ -452,6 +525,7 @@ impl<'de> Deserialize<'de> for AsJson {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Nest {
     Leaf,
     Variant(Box<Self>),
@@ -470,6 +544,7 @@ fn nested(depth: usize) -> Nested {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Endless(Option<Box<Self>>);
 
 fn endless(depth: usize) -> Endless {

@@ -1,5 +1,5 @@
 //! WebSocket: calls over it, what is cut where, what is refused by name, and what hostile peers get.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(feature = "axum")]
 mod axum;

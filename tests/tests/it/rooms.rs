@@ -50,7 +50,7 @@ const CRATES: [Crate; 3] = [
             &[&["server"], &["client"]],
             &[&["connection"]],
             &[&["stream"]],
-            &[&["wire"]],
+            &[&["wire"], &["schema"]],
             &[&["message"]],
             &[&["codec"]],
             &[&["transport"]],

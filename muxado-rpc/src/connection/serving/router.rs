@@ -13,6 +13,10 @@ use std::{
 use tower_service::Service;
 
 use self::erased::{ErasedService, ServeFuture, failed};
+use super::{
+    health::{Health, HealthService},
+    reflection::Reflection,
+};
 use crate::{
     BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
     stream::body::BodyStream,
@@ -53,6 +57,12 @@ struct Routes {
     /// A list of the services for the error of an unknown one. Made once, because refusing a call must cost less than
     /// serving it.
     summary: String,
+    /// The descriptions of the services, in the same order.
+    infos: Arc<[&'static ServiceInfo]>,
+    /// There are others, of which those who use this router may not know.
+    hides: bool,
+    /// What the service of health says, if it is one of the services.
+    health: Option<Health>,
     /// Takes the calls of services and methods that are not here.
     fallback: Option<Arc<dyn ErasedService>>,
 }
@@ -61,6 +71,21 @@ struct Routes {
 struct Route {
     info: &'static ServiceInfo,
     service: Arc<dyn ErasedService>,
+}
+
+impl Routes {
+    /// Brings what follows from the list of services up to date.
+    fn note_change(&mut self) {
+        self.infos = self.list.iter().map(|route| route.info).collect();
+        self.summary = listed(self.infos.iter().copied());
+        if let Some(route) = self.list.iter_mut().find(|route| Reflection::is_of(route.info)) {
+            route.service = Arc::new(Reflection::new(&self.infos));
+        }
+        let health = self.list.iter_mut().find(|route| HealthService::is_of(route.info));
+        if let (Some(route), Some(health)) = (health, &self.health) {
+            route.service = Arc::new(HealthService::new(health.clone(), &self.infos));
+        }
+    }
 }
 
 impl Router {
@@ -95,10 +120,39 @@ impl Router {
                 let route = Route { info, service: Arc::new(service) };
                 let routes = Arc::make_mut(&mut self.routes);
                 routes.list.insert(at, route);
-                routes.summary = listed(routes.list.iter().map(|route| route.info));
+                routes.note_change();
                 Ok(self)
             }
         }
+    }
+
+    /// Adds the service of reflection, `muxado.Reflection`, which describes the services of this router to callers:
+    /// also those that are added later, and itself. See [`ServerBuilder::reflection`](crate::ServerBuilder::reflection).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it, or another service with its id, has been added before.
+    pub fn reflection(self) -> Result<Self, RegistrationError> {
+        self.add(Reflection::new(&[]))
+    }
+
+    /// Adds the service of health, `muxado.Health`, which says whether the services of this router take calls: also those
+    /// that are added later. See [`Health`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it, or another service with its id, has been added before.
+    pub fn health(self, health: &Health) -> Result<Self, RegistrationError> {
+        let mut router = self.add(HealthService::new(health.clone(), &Arc::default()))?;
+        let routes = Arc::make_mut(&mut router.routes);
+        routes.health = Some(health.clone());
+        routes.note_change();
+        Ok(router)
+    }
+
+    /// Returns what the service of health says, if it is one of the services.
+    pub(crate) fn health_of_services(&self) -> Option<&Health> {
+        self.routes.health.as_ref()
     }
 
     /// Sets a service for all calls of services and methods that the router does not know: a relay, a gateway, a recorder.
@@ -147,9 +201,15 @@ impl Router {
     /// Returns the router as one that may not know of all services sees it: without the others, and without the fallback,
     /// to which the others would be unknown ones.
     pub(crate) fn view(&self, allows: impl Fn(&ServiceInfo) -> bool) -> Self {
-        let list: Vec<_> = self.routes.list.iter().filter(|route| allows(route.info)).cloned().collect();
-        let summary = listed(list.iter().map(|route| route.info));
-        Self { routes: Arc::new(Routes { list, summary, fallback: None }) }
+        let list = self.routes.list.iter().filter(|route| allows(route.info)).cloned().collect();
+        let mut routes = Routes { list, hides: true, ..Routes::default() };
+        routes.note_change();
+        Self { routes: Arc::new(routes) }
+    }
+
+    /// Returns the services, if there are others of which those who use this router may not know.
+    pub(crate) fn visible(&self) -> Option<Arc<[&'static ServiceInfo]>> {
+        self.routes.hides.then(|| Arc::clone(&self.routes.infos))
     }
 
     #[inline]

@@ -3,10 +3,7 @@
 use std::{error::Error, fmt, io};
 
 use super::MAX_MESSAGE;
-use crate::{
-    BoxError,
-    support::{sources::find, truncate::Brief},
-};
+use crate::support::{sources::find, truncate::Brief};
 
 /// Why a connection over WebSocket could not be made, or has ended.
 ///
@@ -121,8 +118,11 @@ impl From<WebSocketError> for io::Error {
     }
 }
 
+/// The error of a library, whatever it is.
+pub(super) type LibraryError = Box<dyn Error + Send + Sync>;
+
 /// Names the error of a library. `None` if the connection has ended, without a close message or behind one.
-pub(super) fn of_library(error: BoxError) -> Option<io::Error> {
+pub(super) fn of_library(error: LibraryError) -> Option<io::Error> {
     #[cfg(feature = "ws")]
     let error = match error.downcast::<tokio_tungstenite::tungstenite::Error>() {
         Ok(error) => return tungstenite::named(*error),

@@ -12,10 +12,9 @@ use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    error::{WebSocketError, of_library},
+    error::{LibraryError, WebSocketError, of_library},
     message::{WebSocketFrame, WebSocketMessage},
 };
-use crate::BoxError;
 
 /// A WebSocket of any library as a transport: what is written goes out in binary messages, and the bytes of binary
 /// messages that come in are read, wherever they are cut.
@@ -71,7 +70,7 @@ impl<S, M, E> WebSocketIo<S>
 where
     S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
     M: WebSocketMessage,
-    E: Into<BoxError>,
+    E: Into<LibraryError>,
 {
     /// Reads the next message that has bytes, or the end.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -153,7 +152,7 @@ impl<S, M, E> AsyncRead for WebSocketIo<S>
 where
     S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
     M: WebSocketMessage,
-    E: Into<BoxError>,
+    E: Into<LibraryError>,
 {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -175,7 +174,7 @@ impl<S, M, E> AsyncWrite for WebSocketIo<S>
 where
     S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
     M: WebSocketMessage,
-    E: Into<BoxError>,
+    E: Into<LibraryError>,
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
@@ -237,7 +236,7 @@ fn judge(reason: Option<(u16, String)>) -> io::Result<()> {
     }
 }
 
-fn of_write(error: impl Into<BoxError>) -> io::Error {
+fn of_write(error: impl Into<LibraryError>) -> io::Error {
     // What ended without a close message is over for a writer, too.
     of_library(error.into()).unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
 }
@@ -247,3 +246,133 @@ const MAX_SENT: usize = 64 * 1024;
 
 /// Messages without bytes that are read in a row before other tasks have a turn.
 const MESSAGES_PER_POLL: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, task::Waker};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A socket that does as it is told, and notes what is asked of it.
+    #[derive(Default)]
+    struct Fake {
+        /// What comes in; then nothing more, for now.
+        incoming: VecDeque<Option<WebSocketFrame>>,
+        takes_no_message: bool,
+        asked: Vec<String>,
+    }
+
+    impl Stream for Fake {
+        type Item = io::Result<WebSocketFrame>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            match self.incoming.pop_front() {
+                Some(next) => Poll::Ready(next.map(Ok)),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    impl Sink<WebSocketFrame> for Fake {
+        type Error = io::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.takes_no_message { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, frame: WebSocketFrame) -> io::Result<()> {
+            let asked = match frame {
+                WebSocketFrame::Binary(data) => data.len().to_string(),
+                other => format!("{other:?}"),
+            };
+            self.asked.push(asked);
+            Ok(())
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.asked.push("flush".to_owned());
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.asked.push("close".to_owned());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn receiving(frames: impl IntoIterator<Item = WebSocketFrame>) -> WebSocketIo<Fake> {
+        let incoming = frames.into_iter().map(Some).collect();
+        WebSocketIo::new(Fake { incoming, ..Fake::default() })
+    }
+
+    fn binary(data: &'static [u8]) -> WebSocketFrame {
+        WebSocketFrame::Binary(Bytes::from_static(data))
+    }
+
+    #[tokio::test]
+    async fn a_write_is_one_message_of_a_bounded_size_and_waits_until_the_library_takes_one() {
+        let mut io = receiving([]);
+        let mut cx = Context::from_waker(Waker::noop());
+        io.socket.takes_no_message = true;
+        assert!(Pin::new(&mut io).poll_write(&mut cx, b"abc").is_pending());
+        assert!(io.socket.asked.is_empty());
+        io.socket.takes_no_message = false;
+        let large = vec![0; 50_000];
+        let bufs = [io::IoSlice::new(b"abc"), io::IoSlice::new(&large), io::IoSlice::new(&large)];
+        assert_eq!(io.write_vectored(&bufs).await.unwrap(), 65_536);
+        assert_eq!(io.write(&vec![0; 100_000]).await.unwrap(), 65_536);
+        assert_eq!((io.write(b"").await.unwrap(), io.write(b"abc").await.unwrap()), (0, 3));
+        io.flush().await.unwrap();
+        io.shutdown().await.unwrap();
+        assert_eq!(io.get_ref().asked, ["65536", "65536", "3", "flush", "close"]);
+    }
+
+    #[tokio::test]
+    async fn behind_a_ping_the_library_is_flushed_before_it_gets_a_message() {
+        let mut io = receiving([WebSocketFrame::Ping, binary(b"abc")]);
+        assert_eq!(io.read_u8().await.unwrap(), b'a');
+        io.write_all(b"x").await.unwrap();
+        io.write_all(b"y").await.unwrap();
+        assert_eq!(io.get_ref().asked, ["flush", "1", "1"]);
+    }
+
+    #[tokio::test]
+    async fn messages_are_read_wherever_they_are_cut_until_the_first_that_ends_it() {
+        let close = WebSocketFrame::Close(Some((1001, String::new())));
+        let mut io = receiving([
+            binary(b"ab"),
+            binary(b""),
+            WebSocketFrame::Pong,
+            binary(b"cde"),
+            close,
+            binary(b"x"),
+        ]);
+        let mut read = Vec::new();
+        io.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"abcde");
+        // One more poll has the library answer; nothing is read behind it.
+        assert_eq!(io.read(&mut [0]).await.unwrap(), 0);
+        let mut io = receiving([binary(b"ab"), WebSocketFrame::Text, binary(b"x")]);
+        let error = io.read_to_end(&mut read).await.unwrap_err();
+        assert_eq!(WebSocketError::of(&error), Some(&WebSocketError::Text));
+        assert_eq!(io.get_ref().asked, ["Close(Some((1003, \"binary messages only\")))", "flush"]);
+        assert_eq!(io.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn messages_without_bytes_give_other_tasks_a_turn() {
+        let mut io = receiving(std::iter::repeat_n(WebSocketFrame::Ping, 200).chain([binary(b"a")]));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut space = [0; 8];
+        for left in [137, 73, 9] {
+            let mut buf = ReadBuf::new(&mut space);
+            assert!(Pin::new(&mut io).poll_read(&mut cx, &mut buf).is_pending());
+            assert_eq!(io.socket.incoming.len(), left);
+        }
+        let mut buf = ReadBuf::new(&mut space);
+        assert!(Pin::new(&mut io).poll_read(&mut cx, &mut buf).is_ready());
+        assert_eq!(buf.filled(), b"a");
+    }
+}
