@@ -501,8 +501,8 @@ impl<L> ServerBuilder<L>
 where
     L: Layer<Router, Service: CallService>,
 {
-    /// Listens on one [`Address`] or several: `tcp://host:port`, `tls://host:port`, `unix:///path`, `unix:@name`, `fd:3` or
-    /// `sd-listen:name`.
+    /// Listens on one [`Address`] or several: `tcp://host:port`, `tls://host:port`, `ws://host/path`, `unix:///path`,
+    /// `unix:@name`, `fd:3` or `sd-listen:name`.
     ///
     /// A list may mix them; a [`Bind`] has settings of its own. All listen, or none does. Accepted TCP connections have
     /// `TCP_NODELAY` and [TCP keepalive](Self::tcp_keepalive). A Unix socket that no process has open any more is

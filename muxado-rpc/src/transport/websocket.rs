@@ -49,6 +49,8 @@ impl ClientWebSocket {
             super::address::AddressKind::WebSocket(url) => {
                 Ok(Box::new(client::connect(url, &self.headers, io).await?))
             }
+            #[cfg(not(feature = "ws"))]
+            super::address::AddressKind::WebSocket(_) => Err(no_websocket()),
             _ => Ok(io),
         }
     }

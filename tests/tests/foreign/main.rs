@@ -1,10 +1,11 @@
-//! Real programs of others in front of our servers and behind our clients: haproxy, nginx, systemd, openssl, and a network
-//! in which an address is dead.
+//! Real programs of others in front of our servers and behind our clients: haproxy, nginx, dnsmasq, systemd,
+//! openssl, and a network in which an address is dead.
 //!
 //! `tests/tests/foreign/run` runs them: it installs what is missing where it can, and says what it skips. Traffic stays
 //! on this machine.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dnsmasq;
 mod haproxy;
 mod nginx;
 mod openssl;

@@ -57,7 +57,7 @@ impl ReconnectBuilder {
 }
 
 impl<L> ReconnectBuilder<L> {
-    /// Adds an [`Address`] to connect to, such as `tcp://host:port`, `tls://host:port`, `unix:///path` or
+    /// Adds an [`Address`] to connect to, such as `tcp://host:port`, `tls://host:port`, `ws://host/path`, `unix:///path` or
     /// `exec:program args`. What TLS trusts is set with `tls` of the [`PeerBuilder`] that is given to [`peer`](Self::peer).
     ///
     /// Several addresses are tried in turn, with a pause when all have failed. All addresses of one name are tried side

@@ -46,7 +46,7 @@ enum Query {
 }
 
 impl DnsResolver {
-    /// Creates a resolver of the host of an address, `tcp://host:port` or `tls://host:port`: each of its IP addresses is
+    /// Creates a resolver of the host of an address of TCP, TLS or WebSocket: each of its IP addresses is
     /// a server; also of `ws://` and `wss://`. Over TLS the certificates are those of the host.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct SystemResolver {
 }
 
 impl SystemResolver {
-    /// Creates a resolver of the host of an address, `tcp://host:port` or `tls://host:port`.
+    /// Creates a resolver of the host of an address of TCP, TLS or WebSocket.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ pub(super) fn host_of(address: &Address) -> Result<(String, u16), AddressError> 
         AddressError::other(
             address.to_string(),
             "it has no host to look up",
-            "tcp://host:port or tls://host:port",
+            "tcp://host:port, tls://host:port or ws://host/path",
         )
     })?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
