@@ -144,7 +144,12 @@ impl<'de> Deserializer<'de> for Outermost<'_, 'de> {
 /// for which the general way is no detour.
 #[inline]
 fn short_string(value: &[u8]) -> Option<&[u8]> {
-    short_string_in(value).filter(|(_, rest)| rest.is_empty()).map(|(text, _)| text)
+    let (len, text) = match value {
+        [head @ 0xA0..=0xBF, text @ ..] => (head & 0x1F, text),
+        [0xD9, len, text @ ..] => (*len, text),
+        _ => return None,
+    };
+    (usize::from(len) == text.len()).then_some(text)
 }
 
 /// The bytes of the string that is in front, if it is one of fewer than 256 bytes, and those behind it.

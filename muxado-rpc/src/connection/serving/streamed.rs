@@ -94,7 +94,7 @@ impl ItemSink {
         T: Serialize,
     {
         let (method, codec) = (self.method, self.codec);
-        self.send_with(stream, |item, limit, buf| encode(method, codec, limit, &item, buf)).await
+        self.send_with(stream, |item, limit, buf| encode(method, codec, limit, item, buf)).await
     }
 
     /// Sends all items of a stream up to the first error.
@@ -110,8 +110,8 @@ impl ItemSink {
     {
         let (method, codec) = (self.method, self.codec);
         self.send_with(stream, |item, limit, buf| match item {
-            Ok(item) => encode(method, codec, limit, &item, buf),
-            Err(error) => Err(Failure::of_error(codec, &error, describe)),
+            Ok(item) => encode(method, codec, limit, item, buf),
+            Err(error) => Err(Failure::of_error(codec, error, describe)),
         })
         .await
     }
@@ -123,13 +123,17 @@ impl ItemSink {
         T: Serialize,
     {
         let (method, codec) = (self.method, self.codec);
-        self.send_with(stream, |Ok(item), limit, buf| encode(method, codec, limit, &item, buf)).await
+        self.send_with(stream, |item, limit, buf| match item {
+            Ok(item) => encode(method, codec, limit, item, buf),
+            Err(never) => match *never {},
+        })
+        .await
     }
 
     async fn send_with<S: Stream>(
         self,
         stream: S,
-        mut encode: impl FnMut(S::Item, SendLimit, &mut Vec<u8>) -> Result<(), Failure>,
+        mut encode: impl FnMut(&S::Item, SendLimit, &mut Vec<u8>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut stream = pin!(stream);
         lock(&self.shared).open = true;

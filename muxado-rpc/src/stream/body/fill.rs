@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures_core::Stream;
@@ -16,18 +16,20 @@ use crate::{
 };
 
 /// Appends what `stream` has now, about [`BATCH`] bytes of it at most. Ready at its end, or when an
-/// item is a failure or cannot be encoded.
+/// item is a failure or cannot be encoded. Items are encoded where the stream has put them: moving what was just written
+/// costs as much as encoding it.
 pub(crate) fn fill<S: Stream>(
     mut stream: Pin<&mut S>,
     cx: &mut Context<'_>,
     buf: &mut Vec<u8>,
-    mut encode: impl FnMut(S::Item, &mut Vec<u8>) -> Result<(), Failure>,
+    mut encode: impl FnMut(&S::Item, &mut Vec<u8>) -> Result<(), Failure>,
 ) -> Poll<Result<(), Failure>> {
     let mut len = buf.len();
     while len < BATCH {
-        match ready!(stream.as_mut().poll_next(cx)) {
-            Some(item) => encode(item, buf)?,
-            None => return Poll::Ready(Ok(())),
+        match &stream.as_mut().poll_next(cx) {
+            Poll::Ready(Some(item)) => encode(item, buf)?,
+            Poll::Ready(None) => return Poll::Ready(Ok(())),
+            Poll::Pending => return Poll::Pending,
         }
         let item = buf.len() - std::mem::replace(&mut len, buf.len());
         if buf.capacity() - len < item && len < BATCH {

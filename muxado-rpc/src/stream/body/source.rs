@@ -39,7 +39,7 @@ impl<S: Stream> StreamBody<S> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut Vec<u8>,
-        push: impl Fn(&MethodInfo, Codec, S::Item, &mut Vec<u8>) -> Result<(), Failure>,
+        push: impl Fn(&MethodInfo, Codec, &S::Item, &mut Vec<u8>) -> Result<(), Failure>,
     ) -> Poll<Step> {
         let this = self.project();
         let (method, codec) = (&**this.method, *this.codec);
@@ -67,8 +67,8 @@ impl<T: Serialize, S: Stream<Item = Result<T, Status>>> StreamBody<S> {
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
         self.poll_fill_with(cx, buf, |method, codec, item, buf| match item {
-            Ok(item) => encode(method, codec, limit, &item, buf),
-            Err(status) => Err(Failure::Status(status)),
+            Ok(item) => encode(method, codec, limit, item, buf),
+            Err(status) => Err(Failure::Status(status.clone())),
         })
     }
 }
@@ -83,6 +83,6 @@ where
         limit: SendLimit,
         buf: &mut Vec<u8>,
     ) -> Poll<Step> {
-        self.poll_fill_with(cx, buf, |method, codec, item, buf| encode(method, codec, limit, &item, buf))
+        self.poll_fill_with(cx, buf, |method, codec, item, buf| encode(method, codec, limit, item, buf))
     }
 }
