@@ -101,11 +101,10 @@ impl Workload {
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
         payload-1m payload-16m tls-unary-64 tls-unary-1m-4 hop-64 hop-256 sleep-1024 items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
         echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
-        idle-beside-1000 conns-1 conns-100 idle-stream idle-session tls-idle-session \
-        idle-call";
+        idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
 
     /// What runs beside the standard ones when there is no hurry.
-    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000";
+    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000 tls-idle-session";
 
     /// Bytes of a message.
     pub(crate) fn size(self) -> usize {
