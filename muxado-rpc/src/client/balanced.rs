@@ -123,7 +123,7 @@ pub enum BalancedState {
     },
     /// No server is connected, and calls wait.
     Waiting {
-        /// Why there is none.
+        /// The reason that no server is connected.
         reason: String,
     },
     /// The client was closed, or the runtime in which it was built has ended.

@@ -39,7 +39,7 @@ where
     ///
     /// # Errors
     ///
-    /// Returns why there is none: `not_found` if there is no such service, or this side may not know of it.
+    /// Returns `not_found` if there is no such service, or this side may not know of it.
     pub async fn check(&self, service: &str) -> Result<HealthStatus, Status> {
         let checked: Checked =
             self.call(CHECK, Shape::Unary).params(&params(service)).call().await.map_err(to_status)?;

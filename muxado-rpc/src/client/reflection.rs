@@ -90,7 +90,7 @@ where
     ///
     /// # Errors
     ///
-    /// Returns why there is none: `not_found` if there is no such service, or this side may not see it,
+    /// Returns `not_found` if there is no such service, or this side may not see it,
     /// `resource_exhausted` if it takes more than 64 MiB.
     pub async fn describe(&self, service: &str) -> Result<ServiceSchema, Status> {
         let params = DescribeParams { service: service.to_owned() };
