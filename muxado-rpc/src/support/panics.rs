@@ -146,7 +146,7 @@ impl<F> CatchUnwind<F> {
         Self { deadline, depth: Depth::ZERO, future: Some(future) }
     }
 
-    /// The same, for a future whose calls have this depth at least.
+    /// Sets the least depth of the calls that the future makes.
     pub(crate) fn at_depth(mut self, depth: Depth) -> Self {
         self.depth = depth;
         self

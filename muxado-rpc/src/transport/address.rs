@@ -52,7 +52,7 @@ pub struct Address {
 pub(crate) enum AddressKind {
     /// Host, which may be a name, and port.
     Tcp(String),
-    /// The same, for TLS over TCP.
+    /// Host and port, for TLS over TCP.
     Tls(String),
     /// WebSocket, over TLS or without.
     WebSocket(WebSocketUrl),

@@ -165,7 +165,7 @@ impl ReceivedBody {
         if self.first.is_some() { None } else { self.reader.decoder() }
     }
 
-    /// Returns the next message; `None` if there is no body, and may be none. After an error there is none.
+    /// Returns the next message; `None` if the body is optional and there is none. No message follows an error.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         if let Some(first) = self.first.take() {
             self.messages += 1;

@@ -101,7 +101,7 @@ fn numbers(oid: &[u8]) -> String {
     text
 }
 
-/// A value as text, with what would read as another part escaped; in hex if it is none.
+/// Returns a value as text, with the characters escaped that would separate parts; in hex if it is no text.
 fn text(tag: u8, value: &[u8]) -> String {
     let decoded = match tag {
         UTF8_STRING | PRINTABLE_STRING | IA5_STRING | TELETEX_STRING | NUMERIC_STRING => {
