@@ -1,0 +1,18 @@
+//! `muxado describe`.
+
+use clap::Args;
+
+use crate::{connect::ConnectArgs, exit::Failure, output::Output};
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+impl DescribeArgs {
+    pub(crate) async fn run(self, output: &Output) -> Result<(), Failure> {
+        self.connect.connect(output).await?;
+        Err(Failure::other("not there yet"))
+    }
+}

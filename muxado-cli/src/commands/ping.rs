@@ -1,0 +1,18 @@
+//! `muxado ping`.
+
+use clap::Args;
+
+use crate::{connect::ConnectArgs, exit::Failure, output::Output};
+
+#[derive(Debug, Args)]
+pub(crate) struct PingArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+impl PingArgs {
+    pub(crate) async fn run(self, output: &Output) -> Result<(), Failure> {
+        self.connect.connect(output).await?;
+        Err(Failure::other("not there yet"))
+    }
+}
