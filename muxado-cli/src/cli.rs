@@ -6,8 +6,13 @@ use tokio::runtime;
 use crate::{
     bench::BenchArgs,
     commands::{
-        call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs, health::HealthArgs,
-        list::ListArgs, ping::PingArgs, schema::SchemaArgs,
+        call::CallArgs,
+        completions::{CompletionsArgs, ManArgs},
+        describe::DescribeArgs,
+        health::HealthArgs,
+        list::ListArgs,
+        ping::PingArgs,
+        schema::SchemaArgs,
     },
     exit::EXIT_STATUS,
     output::OutputArgs,
@@ -41,8 +46,8 @@ pub(crate) enum Command {
     Schema(SchemaArgs),
     /// Print completions for a shell.
     Completions(CompletionsArgs),
-    /// Print the manual page.
-    Man,
+    /// Print the manual page, or write those of all commands.
+    Man(ManArgs),
 }
 
 impl Command {

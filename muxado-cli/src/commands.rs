@@ -8,10 +8,22 @@ pub(crate) mod list;
 pub(crate) mod ping;
 pub(crate) mod schema;
 
-use crate::{cli::Command, exit::Failure, output::Output};
+use crate::{
+    cli::Command,
+    exit::{Failure, interruptible},
+    output::Output,
+};
 
-/// Runs a subcommand to its end.
+/// Runs a subcommand to its end, or until a signal comes.
 pub(crate) async fn run(command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        // It ends with a summary.
+        Command::Ping(args) => args.run(output).await,
+        command => interruptible(run_interruptible(command, output)).await,
+    }
+}
+
+async fn run_interruptible(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::List(args) => args.run(output).await,
         Command::Describe(args) => args.run(output).await,
@@ -21,6 +33,6 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<(), Failure
         Command::Bench(args) => args.run(output).await,
         Command::Schema(args) => args.run(output).await,
         Command::Completions(args) => args.run(output),
-        Command::Man => completions::manual(output),
+        Command::Man(args) => args.run(output),
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Failure {
     kind: Kind,
     /// Empty where nothing is to be said.
     message: String,
+    /// What is wrong in particular, each a line.
+    problems: Vec<String>,
     /// What can be done, each a line.
     hints: Vec<String>,
     status: Option<Box<FailedCall>>,
@@ -58,9 +60,38 @@ pub(crate) enum Kind {
     Own(u8),
 }
 
+/// The exit status of `muxado health` where the command line is wrong, as that of grpc_health_probe.
+pub(crate) const WRONG_ARGUMENTS: u8 = 1;
+
+impl Kind {
+    fn exit_status(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Connection => 3,
+            Self::Call(code) => 64 + number(code),
+            // As if the signal of a broken pipe had ended the process, which does so with other programs.
+            Self::BrokenPipe => 141,
+            Self::Signal(number) => 128 + number,
+            Self::Own(status) => status,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Other | Self::Own(_) => "other",
+            Self::Usage => "usage",
+            Self::Connection => "connection",
+            Self::Call(_) => "call",
+            Self::BrokenPipe => "broken_pipe",
+            Self::Signal(_) => "interrupted",
+        }
+    }
+}
+
 impl Failure {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), status: None }
+        Self { kind, message: message.into(), problems: Vec::new(), hints: Vec::new(), status: None }
     }
 
     pub(crate) fn other(message: impl Into<String>) -> Self {
@@ -75,6 +106,16 @@ impl Failure {
         Self::new(Kind::Connection, message)
     }
 
+    /// The connection was lost.
+    pub(crate) fn lost(message: impl Into<String>) -> Self {
+        Self::new(Kind::Call(Code::Unavailable), message)
+    }
+
+    /// A signal of this number came.
+    pub(crate) fn signal(number: u8) -> Self {
+        Self::new(Kind::Signal(number), "")
+    }
+
     /// Ends with this status, and says nothing.
     pub(crate) fn silent(exit_status: u8) -> Self {
         Self::new(Kind::Own(exit_status), "")
@@ -83,6 +124,19 @@ impl Failure {
     /// Adds a line on what can be done.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds a line on what is wrong in particular.
+    pub(crate) fn problem(mut self, problem: impl Into<String>) -> Self {
+        self.problems.push(problem.into());
+        self
+    }
+
+    /// Says something else in place of the status of the call.
+    pub(crate) fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self.status = None;
         self
     }
 
@@ -102,6 +156,10 @@ impl Failure {
         &self.message
     }
 
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
     pub(crate) fn hints(&self) -> &[String] {
         &self.hints
     }
@@ -111,15 +169,7 @@ impl Failure {
     }
 
     pub(crate) fn exit_status(&self) -> u8 {
-        match self.kind {
-            Kind::Other => 1,
-            Kind::Usage => 2,
-            Kind::Connection => 3,
-            Kind::Call(code) => 64 + number(code),
-            Kind::BrokenPipe => 141,
-            Kind::Signal(number) => 128 + number,
-            Kind::Own(status) => status,
-        }
+        self.kind.exit_status()
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -213,19 +263,24 @@ pub(crate) fn number(code: Code) -> u8 {
 pub(crate) fn of_arguments(error: &clap::Error) -> ExitCode {
     // Whoever does not read it does not want it.
     _ = error.print();
-    u8::try_from(error.exit_code()).unwrap_or(2).into()
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        // It ends as grpc_health_probe.
+        _ if std::env::args().nth(1).is_some_and(|command| command == "health") => WRONG_ARGUMENTS.into(),
+        _ => Kind::Usage.exit_status().into(),
+    }
 }
 
 /// Runs the command until it ends or a signal comes. It is dropped then, and with it its calls.
 pub(crate) async fn interruptible(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::select! {
         outcome = command => outcome,
-        signal = interrupted() => Err(Failure::new(Kind::Signal(signal), "")),
+        signal = interrupted() => Err(Failure::signal(signal)),
     }
 }
 
 /// Waits for Ctrl-C or a request to end. Returns the number of the signal.
-async fn interrupted() -> u8 {
+pub(crate) async fn interrupted() -> u8 {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -6,12 +6,21 @@
 //! crate has no other interface.
 
 mod bench;
+mod catalog;
 mod cli;
 mod commands;
 mod connect;
 mod exit;
+mod headers;
+mod input;
+mod json;
 mod output;
+mod params;
+mod request;
 mod serve;
+mod suggest;
+mod tap;
+mod types;
 
 use std::process::ExitCode;
 
@@ -38,7 +47,11 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     let runtime = cli.command.runtime().build().map_err(|error| Failure::other(error.to_string()))?;
-    let outcome = runtime.block_on(exit::interruptible(commands::run(cli.command, output)));
+    let outcome = runtime.block_on(async {
+        let outcome = commands::run(cli.command, output).await;
+        connect::close_all().await;
+        outcome
+    });
     // A read of standard input that is under way is not waited for.
     runtime.shutdown_background();
     outcome

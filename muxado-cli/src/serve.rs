@@ -7,7 +7,6 @@ use crate::exit::Failure;
 
 /// What is served to the peer while a command runs.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Connection")]
 pub(crate) struct ServeArgs {}
 
 impl ServeArgs {
