@@ -28,7 +28,6 @@ pub(crate) fn signature(method: &MethodSchema) -> String {
             .collect(),
     };
     if method.shape.streams_input() {
-        takes.retain(|parameter| parameter != "..");
         takes.push(format!("stream {}", method.input.as_ref().map_or_else(|| "..".to_owned(), type_of)));
     }
     let stream = if method.shape.streams_output() { "stream " } else { "" };
@@ -355,7 +354,7 @@ mod tests {
     #[test]
     fn signatures_say_what_goes_in_and_out() {
         let mut method = MethodSchema::new("m", Shape::Bidirectional);
-        assert_eq!(signature(&method), "m(stream ..) -> stream ..");
+        assert_eq!(signature(&method), "m(.., stream ..) -> stream ..");
         method.params = Some(Vec::new());
         method.input = Some(json!({"type": "string"}));
         method.output = Some(json!({"type": "null"}));
