@@ -1,6 +1,10 @@
 //! How the program fails, and with which exit status.
 
-use std::{fmt, io, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use muxado_rpc::{CallError, Code, ConnectError, Origin, RawError, Status};
 
@@ -261,14 +265,23 @@ pub(crate) fn number(code: Code) -> u8 {
 
 /// Shows what clap has to say: help, or what is wrong with the arguments.
 pub(crate) fn of_arguments(error: &clap::Error) -> ExitCode {
-    // Whoever does not read it does not want it.
-    _ = error.print();
-    match error.exit_code() {
-        0 => ExitCode::SUCCESS,
+    let has = |word: &str| std::env::args().skip(1).any(|arg| arg == word);
+    let status = match error.exit_code() {
+        0 => 0,
         // It ends as grpc_health_probe.
-        _ if std::env::args().nth(1).is_some_and(|command| command == "health") => WRONG_ARGUMENTS.into(),
-        _ => Kind::Usage.exit_status().into(),
+        _ if std::env::args().nth(1).is_some_and(|command| command == "health") => WRONG_ARGUMENTS,
+        _ => Kind::Usage.exit_status(),
+    };
+    if status != 0 && has("--format-error") {
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).lines().next().unwrap_or_default();
+        let json = serde_json::json!({"kind": Kind::Usage.name(), "exit": status, "message": message});
+        // Whoever does not read it does not want it.
+        _ = writeln!(io::stderr().lock(), "{json}");
+    } else {
+        _ = error.print();
     }
+    status.into()
 }
 
 /// Runs the command until it ends or a signal comes. It is dropped then, and with it its calls.

@@ -117,11 +117,11 @@ impl Reading {
     async fn next(&mut self) -> Result<Option<Given>, Failure> {
         loop {
             if let Some(piece) = self.splitter.next() {
-                return Ok(Some(self.given(piece)));
+                return self.given(piece).map(Some);
             }
             let Some(stdin) = &mut self.stdin else {
                 let last = self.splitter.finish();
-                return Ok(last.map(|piece| self.given(piece)));
+                return last.map(|piece| self.given(piece)).transpose();
             };
             let mut buffer = [0; 16 * 1024];
             let read = stdin.read(&mut buffer).await;
@@ -133,12 +133,15 @@ impl Reading {
         }
     }
 
-    fn given(&self, piece: Piece) -> Given {
+    fn given(&self, piece: Piece) -> Result<Given, Failure> {
         let place = match &*self.name {
             "-d" => "the value of -d".to_owned(),
             name => format!("the value in line {} of {name}", piece.line),
         };
-        Given { json: piece.text, place, is_typed: self.is_terminal }
+        if !piece.is_utf8 {
+            return Err(Failure::usage(format!("{place} is not UTF-8")));
+        }
+        Ok(Given { json: piece.text, place, is_typed: self.is_terminal })
     }
 }
 

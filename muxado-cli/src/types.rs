@@ -28,7 +28,6 @@ pub(crate) fn signature(method: &MethodSchema) -> String {
             .collect(),
     };
     if method.shape.streams_input() {
-        takes.retain(|parameter| parameter != "..");
         takes.push(format!("stream {}", method.input.as_ref().map_or_else(|| "..".to_owned(), type_of)));
     }
     let stream = if method.shape.streams_output() { "stream " } else { "" };
@@ -250,44 +249,56 @@ pub(crate) fn fields(members: &Map<String, Value>) -> Vec<Field<'_>> {
 
 /// Returns the smallest value that a schema may take, as a beginning for one that is meant.
 pub(crate) fn example(service: &ServiceSchema, schema: &Value) -> Value {
-    sample(service, schema, 8)
+    Sampler { service, left: 500 }.sample(schema, 8)
 }
 
-fn sample(service: &ServiceSchema, schema: &Value, depth: usize) -> Value {
-    let Some(depth) = depth.checked_sub(1) else { return Value::Null };
-    if let Some((_, definition)) = defined(service, schema) {
-        return sample(service, definition, depth);
-    }
-    let Value::Object(members) = schema else { return Value::Null };
-    if let Some(value) = members.get("const").or_else(|| members.get("default")) {
-        return value.clone();
-    }
-    let first = |word: &str| members.get(word).and_then(Value::as_array).and_then(|all| all.first());
-    if let Some(value) = first("enum") {
-        return value.clone();
-    }
-    if let Some(alternative) = first("oneOf").or_else(|| first("anyOf")).or_else(|| first("allOf")) {
-        return sample(service, alternative, depth);
-    }
-    let name = match members.get("type") {
-        Some(Value::Array(names)) => names.first().and_then(Value::as_str),
-        name => name.and_then(Value::as_str),
-    };
-    match name {
-        Some("string") => text(members).into(),
-        Some("integer" | "number") => members.get("minimum").cloned().unwrap_or_else(|| 0.into()),
-        Some("boolean") => false.into(),
-        Some("array") => match members.get("items") {
-            Some(Value::Array(elements)) => {
-                elements.iter().map(|element| sample(service, element, depth)).collect()
-            }
-            _ => Value::Array(Vec::new()),
-        },
-        Some("object") => {
-            let fields = fields(members).into_iter().filter(|field| field.is_required);
-            fields.map(|field| (field.name.to_owned(), sample(service, field.schema, depth))).collect()
+/// Makes examples, of a bounded size: schemas may refer to each other many times.
+struct Sampler<'a> {
+    service: &'a ServiceSchema,
+    /// How many values may still be made.
+    left: usize,
+}
+
+impl Sampler<'_> {
+    fn sample(&mut self, schema: &Value, depth: usize) -> Value {
+        let (Some(depth), Some(left)) = (depth.checked_sub(1), self.left.checked_sub(1)) else {
+            return Value::Null;
+        };
+        self.left = left;
+        if let Some((_, definition)) = defined(self.service, schema) {
+            return self.sample(definition, depth);
         }
-        _ => Value::Null,
+        let Value::Object(members) = schema else { return Value::Null };
+        if let Some(value) = members.get("const").or_else(|| members.get("default")) {
+            return value.clone();
+        }
+        let first = |word: &str| members.get(word).and_then(Value::as_array).and_then(|all| all.first());
+        if let Some(value) = first("enum") {
+            return value.clone();
+        }
+        if let Some(alternative) = first("oneOf").or_else(|| first("anyOf")).or_else(|| first("allOf")) {
+            return self.sample(alternative, depth);
+        }
+        let name = match members.get("type") {
+            Some(Value::Array(names)) => names.first().and_then(Value::as_str),
+            name => name.and_then(Value::as_str),
+        };
+        match name {
+            Some("string") => text(members).into(),
+            Some("integer" | "number") => members.get("minimum").cloned().unwrap_or_else(|| 0.into()),
+            Some("boolean") => false.into(),
+            Some("array") => match members.get("items") {
+                Some(Value::Array(elements)) => {
+                    elements.iter().map(|element| self.sample(element, depth)).collect()
+                }
+                _ => Value::Array(Vec::new()),
+            },
+            Some("object") => {
+                let fields = fields(members).into_iter().filter(|field| field.is_required);
+                fields.map(|field| (field.name.to_owned(), self.sample(field.schema, depth))).collect()
+            }
+            _ => Value::Null,
+        }
     }
 }
 
@@ -343,7 +354,7 @@ mod tests {
     #[test]
     fn signatures_say_what_goes_in_and_out() {
         let mut method = MethodSchema::new("m", Shape::Bidirectional);
-        assert_eq!(signature(&method), "m(stream ..) -> stream ..");
+        assert_eq!(signature(&method), "m(.., stream ..) -> stream ..");
         method.params = Some(Vec::new());
         method.input = Some(json!({"type": "string"}));
         method.output = Some(json!({"type": "null"}));

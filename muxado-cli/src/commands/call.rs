@@ -15,10 +15,10 @@ use crate::{
     catalog::{Catalog, Method},
     connect::ConnectArgs,
     exit::Failure,
-    input::{Given, Values},
+    input::{Data, Given, Values},
     output::{Output, visible},
     params::{Checker, Encoded, Warnings, shape::with_large_integers},
-    request::{RequestArgs, one_value_only},
+    request::{CALL, RequestArgs, one_value_only},
 };
 
 const EXAMPLES: &str = "\
@@ -44,6 +44,10 @@ pub(crate) struct CallArgs {
     /// The method, as SERVICE/METHOD
     #[arg(value_name = "SERVICE/METHOD")]
     method: String,
+    /// The parameters, if all values of -d are items of a stream; needed for methods with a stream and other parameters
+    /// of which the server says no schemas
+    #[arg(short, long, value_name = "JSON", allow_hyphen_values = true, help_heading = CALL)]
+    params: Option<Data>,
     #[command(flatten)]
     request: RequestArgs,
 }
@@ -92,8 +96,24 @@ impl CallArgs {
     ) -> Result<Encoded, Failure> {
         let takes_stream = checker.method().schema.shape.streams_input();
         if takes_stream && !self.request.has_data() && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            let first = if checker.takes_params() { "the parameters, then items" } else { "items" };
+            let first = if checker.takes_params() && self.params.is_none() {
+                "the parameters, then items"
+            } else {
+                "items"
+            };
             output.aside(&format!("type {first} as JSON; Ctrl-D ends the stream"));
+        }
+        if let Some(data) = &self.params {
+            let given = Values::new([data.clone()]).all().await?;
+            let [params] = &*given else {
+                return Err(Failure::usage(format!("--params is one value, and there are {}", given.len())));
+            };
+            if !takes_stream && self.request.has_data() {
+                return Err(one_value_only(checker.method()));
+            }
+            let (params, warnings) = checker.params(Some(&params.json))?;
+            warn(&warnings, output);
+            return Ok(params);
         }
         if takes_stream && !checker.takes_params() {
             return Ok(checker.params(None)?.0);

@@ -1,7 +1,5 @@
 //! One JSON value after the other, out of a text that comes in pieces.
 
-use std::ops::Range;
-
 /// Finds where values end in a text that is still coming, such as what a person types. Each value is found with its last
 /// byte, a number with the byte behind it.
 ///
@@ -9,6 +7,8 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     buffer: Vec<u8>,
+    /// How much of the buffer was handed on: it is cut off with the next piece, and not with each value.
+    taken: usize,
     /// How much of the buffer was looked at.
     seen: usize,
     /// Where the value begins that is being looked at.
@@ -38,6 +38,8 @@ pub(crate) struct Piece {
     pub(crate) text: String,
     /// Where it begins.
     pub(crate) line: usize,
+    /// Whether it is text at all; else what is no text was replaced.
+    pub(crate) is_utf8: bool,
 }
 
 impl Splitter {
@@ -47,6 +49,10 @@ impl Splitter {
 
     /// Adds what has come.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.seen -= self.taken;
+        self.start = self.start.map(|start| start - self.taken);
+        self.taken = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -77,8 +83,9 @@ impl Splitter {
     pub(crate) fn skip_line(&mut self) {
         let rest = &self.buffer[self.seen..];
         let skipped = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        self.buffer.drain(..self.seen + skipped);
-        (self.seen, self.start, self.depth, self.state) = (0, None, 0, State::Between);
+        self.seen += skipped;
+        self.taken = self.seen;
+        (self.start, self.depth, self.state) = (None, 0, State::Between);
     }
 
     /// Looks at a byte. Returns whether a value ends with it.
@@ -125,14 +132,13 @@ impl Splitter {
     /// Takes the value that ends there.
     fn take(&mut self, end: usize) -> Piece {
         let start = self.start.take().unwrap_or(end);
-        let text = String::from_utf8_lossy(self.text(start..end)).into_owned();
-        self.buffer.drain(..end);
-        (self.seen, self.depth, self.state) = (0, 0, State::Between);
-        Piece { text, line: self.start_line }
-    }
-
-    fn text(&self, range: Range<usize>) -> &[u8] {
-        &self.buffer[range]
+        let bytes = self.buffer[start..end].to_vec();
+        (self.taken, self.seen, self.depth, self.state) = (end, end, 0, State::Between);
+        let (text, is_utf8) = match String::from_utf8(bytes) {
+            Ok(text) => (text, true),
+            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), false),
+        };
+        Piece { text, line: self.start_line, is_utf8 }
     }
 }
 
@@ -182,6 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn many_values_are_split_in_one_pass() {
+        let mut splitter = Splitter::new();
+        splitter.push("[1] ".repeat(1_000_000).as_bytes());
+        let mut count = 0;
+        while splitter.next().is_some() {
+            count += 1;
+        }
+        splitter.push(b"2 ");
+        assert_eq!((count, splitter.next().unwrap().text.as_str()), (1_000_000, "2"));
+    }
+
+    #[test]
     fn lines_are_counted() {
         let found = split(&["1\n\n{\n", "}\n 2", ""]);
         assert_eq!(found, [("1".to_owned(), 1), ("{\n}".to_owned(), 3), ("2".to_owned(), 5)]);
@@ -190,6 +208,9 @@ mod tests {
     #[test]
     fn what_is_wrong_or_not_whole_is_handed_on() {
         assert_eq!(texts("{\"a\":"), ["{\"a\":"]);
+        let mut splitter = Splitter::new();
+        splitter.push(b"\"\xff\"");
+        assert!(!splitter.next().unwrap().is_utf8);
         assert_eq!(texts("1, 2]"), ["1", ",", "2", "]"]);
         let mut splitter = Splitter::new();
         splitter.push(b"oops here\n1\n");

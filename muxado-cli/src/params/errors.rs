@@ -5,7 +5,7 @@ use std::fmt;
 use boon::{ErrorKind, InstanceToken, Type, Types, ValidationError};
 use serde_json::Value;
 
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, similar};
 
 /// What is wrong with a part of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +46,11 @@ fn gather(error: &ValidationError<'_, '_>, value: &Value, root: &str, found: &mu
             let given = at(value, error).and_then(Value::as_object);
             for name in want {
                 let inner = if path().is_empty() { (*name).to_owned() } else { format!("{}.{name}", path()) };
-                let unused = given.into_iter().flat_map(|given| given.keys().map(String::as_str));
-                let hint = did_you_mean(name, unused).map_or_else(String::new, |hint| {
-                    hint.replace("did you mean", "; is it").replace('?', "")
-                });
-                let hint = hint.trim_end().to_owned();
-                found.push(Problem::new(&inner, format!("is missing{}", question(&hint))));
+                let given = given.into_iter().flat_map(|given| given.keys().map(String::as_str));
+                let hint = similar(name, given)
+                    .first()
+                    .map_or_else(String::new, |given| format!("; is it `{given}` that is meant?"));
+                found.push(Problem::new(&inner, format!("is missing{hint}")));
             }
         }
         _ if error.causes.is_empty() => {
@@ -60,10 +59,6 @@ fn gather(error: &ValidationError<'_, '_>, value: &Value, root: &str, found: &mu
         }
         _ => error.causes.iter().for_each(|cause| gather(cause, value, root, found)),
     }
-}
-
-fn question(hint: &str) -> String {
-    if hint.is_empty() { String::new() } else { format!("{hint} that is meant?") }
 }
 
 /// None of several alternatives fits. That one is spoken of which is right the furthest down; if none is, all are.

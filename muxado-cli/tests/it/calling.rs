@@ -5,7 +5,10 @@ use std::{
     process::Stdio,
 };
 
-use crate::world::{World, command, ended, muxado};
+use crate::{
+    services::{Master, PlainServer},
+    world::{World, command, ended, muxado},
+};
 
 const CODECS: [&str; 2] = ["json", "msgpack"];
 
@@ -192,4 +195,23 @@ fn who_needs_a_token_sends_it_with_reflection_and_health_as_well() {
         let stderr = muxado(args).failed(without);
         assert!(stderr.contains("no token"), "{stderr}");
     }
+}
+
+#[test]
+fn a_service_without_schemas_is_called_by_its_names_and_shapes() {
+    let world = World::with(|server| server.reflection().serve(PlainServer::new(Master::default())));
+    for codec in CODECS {
+        let call = |method, args: &[&str]| world.call(method, &[&["--codec", codec], args].concat());
+        assert_eq!(call("Plain/add", &["-d", r#"{"a":1,"b":2}"#]).ok(), "3\n");
+        assert_eq!(call("Plain/add", &["--params", "[1,2]"]).ok(), "3\n");
+        // Which value would be the parameters is not known.
+        let args = ["--params", r#"{"between":"-"}"#, "-d", r#""a" "b""#];
+        assert_eq!(call("Plain/join", &args).ok(), "\"a-b\"\n");
+        assert!(call("Plain/add", &["--params", "[1] [2]"]).failed(2).contains("--params is one value"));
+        // What is wrong is for the server to say.
+        assert!(call("Plain/add", &["-d", "[1,true]"]).failed(67).contains("invalid_argument"));
+    }
+    let text = muxado(&["describe", &world.address, "Plain"]).ok();
+    assert!(text.contains("join(.., stream ..) -> .."), "{text}");
+    assert!(text.contains("not described"), "{text}");
 }

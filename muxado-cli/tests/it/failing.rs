@@ -123,6 +123,9 @@ fn errors_are_json_if_that_is_asked_for() {
     assert_eq!(wrong["problems"][0], "thin: there is no such parameter; did you mean `thing`?");
     let away = error(&["list", "tcp://127.0.0.1:1"], 3);
     assert_eq!(away["kind"], "connection");
+    let unknown = error(&["list", "--frobnicate"], 2);
+    assert_eq!((&unknown["kind"], &unknown["exit"]), (&"usage".into(), &2.into()));
+    assert!(unknown["message"].as_str().unwrap().contains("--frobnicate"), "{unknown}");
 }
 
 #[test]

@@ -86,6 +86,27 @@ pub(crate) trait Workshop {
     async fn old(&self, map: BTreeMap<String, i32>, pair: (bool, String)) -> String;
 }
 
+/// A service of which names and shapes are known, and nothing else.
+#[muxado_rpc::service]
+pub(crate) trait Plain {
+    async fn add(&self, a: i32, b: i32) -> i32;
+    async fn join(&self, between: String, words: Streaming<String>) -> String;
+}
+
+impl Plain for Master {
+    async fn add(&self, a: i32, b: i32) -> i32 {
+        a + b
+    }
+
+    async fn join(&self, between: String, mut words: Streaming<String>) -> String {
+        let mut joined = Vec::new();
+        while let Ok(Some(word)) = words.try_next().await {
+            joined.push(word);
+        }
+        joined.join(&between)
+    }
+}
+
 /// Counts handlers that have begun, and that were dropped before their end.
 #[derive(Debug, Default)]
 pub(crate) struct Handlers {
