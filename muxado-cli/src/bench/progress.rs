@@ -27,7 +27,7 @@ impl Progress {
     /// Shows how far a measurement is. Never returns.
     pub(crate) async fn follow(&self, load: Load, recorder: &Recorder) {
         let begin = Instant::now();
-        let template = "{wide_bar} {percent:>3} % {msg}";
+        let template = "{bar:20} {percent:>3} % {msg}";
         let template =
             if load.duration.is_none() && load.calls.is_none() { "{spinner} {msg}" } else { template };
         self.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| plain()));
