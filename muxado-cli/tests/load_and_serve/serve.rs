@@ -194,3 +194,51 @@ async fn a_server_of_canned_responses_ends_with_a_signal() {
     assert_eq!(run.code(), 130, "{run:?}");
     assert!(run.stderr.contains(r#"Calculator/add {"a":1,"b":2}: answered"#), "{run:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canned_responses_are_served_over_tls_and_on_several_addresses() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let cert = Scratch::with("serve-cert.pem", &cert.pem());
+    let key = Scratch::with("serve-key.pem", &signing_key.serialize_pem());
+    let socket = Scratch::new("serve.sock");
+    let unix = format!("unix://{}", socket.path());
+    let tls =
+        ["--cert", cert.path(), "--key", key.path(), "--listen", "tls://localhost:0", "--listen", &unix];
+    let mut program = start(&[&["serve", EXAMPLE][..], &tls].concat());
+    let mut addresses = Vec::new();
+    for scheme in ["tls://", "unix://"] {
+        let line = program.line().await;
+        let address = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned();
+        assert!(address.starts_with(scheme), "{address}");
+        addresses.push(address);
+    }
+    let port = addresses[0].rsplit_once(':').unwrap().1;
+    for address in [&format!("tls://localhost:{port}"), &addresses[1]] {
+        let args = ["call", address, "Calculator/add", "-d", "[1, 2]", "--cacert", cert.path()];
+        let add = run(&args).await;
+        assert_eq!((add.code(), add.json()), (0, json!(3)), "{add:?}");
+    }
+    let stranger = run(&["call", &format!("tls://localhost:{port}"), "Calculator/add"]).await;
+    assert_eq!(stranger.code(), 3, "{stranger:?}");
+}
+
+/// A document says more of what is canned than the responses do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_describes_what_is_canned() {
+    let mut add = muxado_rpc::MethodSchema::new("add", muxado_rpc::Shape::Unary);
+    let number = || json!({"type": "integer"});
+    add.params = Some(["a", "b"].map(|name| muxado_rpc::ParameterSchema::new(name, number())).into());
+    add.output = Some(number());
+    let mut calculator =
+        muxado_rpc::ServiceSchema::new("Calculator", muxado_rpc::ServiceId::from_name("Calculator"));
+    calculator.methods.push(add);
+    let schema = Scratch::with("canned-schema.json", &serde_json::to_string(&calculator).unwrap());
+    let (_program, address) = serve(EXAMPLE, &["--schema", schema.path()]).await;
+    let described = run(&["describe", &address, "Calculator"]).await;
+    assert!(described.stdout.contains("add(a: integer, b: integer) -> integer"), "{described:?}");
+    let wrong = run(&["call", &address, "Calculator/add", "-d", r#"{"a": 1, "c": 2}"#]).await;
+    assert_eq!(wrong.code(), 2, "{wrong:?}");
+    let list = run(&["list", &address]).await;
+    assert!(list.stdout.contains("Log"), "{list:?}");
+}
