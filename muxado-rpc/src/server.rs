@@ -28,7 +28,7 @@ use self::{
     age::AgeLimit,
     connections::LiveConnections,
     handshakes::Handshakes,
-    listener::{BindError, Listeners},
+    listener::{BindError, CloseOnDrop, Listeners},
     security::ServerSecurity,
 };
 pub use self::{
@@ -52,8 +52,8 @@ use crate::{ServerTls, TlsConfigError};
 
 /// A server: listens on an address and serves its services to any number of connections.
 ///
-/// It serves until [`shutdown`](Self::shutdown) is called or it is dropped. When it is dropped it stops listening and
-/// closes its connections.
+/// It serves until [`shutdown`](Self::shutdown) is called or it is dropped. When it is dropped it stops listening at
+/// once, so that another server can take its address, and its connections are closed without a grace period.
 ///
 /// ```
 /// use muxado_rpc::Server;
@@ -71,6 +71,8 @@ use crate::{ServerTls, TlsConfigError};
 /// ```
 pub struct Server {
     local_addrs: Vec<Address>,
+    // Before the orders, whose end ends the task.
+    _listening: CloseOnDrop,
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     live: Arc<LiveConnections>,
@@ -536,7 +538,7 @@ where
         let router = self.setup.router()?;
         self.hooks.security.prepare(binds.iter().filter_map(|bind| bind.address.as_ref().ok())).await?;
         let listeners = Listeners::bind(binds, self.listening.tcp_keepalive).await?;
-        let local_addrs = listeners.local_addresses();
+        let (local_addrs, listening) = (listeners.local_addresses(), listeners.close_on_drop());
         let service = self.layer.layer(router.clone());
         self.setup.begin_anew(true);
         self.setup.transports = schemes(&local_addrs);
@@ -553,7 +555,7 @@ where
             let drained = acceptor.run(listeners, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addrs, orders, outcome: ended, live, handshakes, bounds })
+        Ok(Server { local_addrs, _listening: listening, orders, outcome: ended, live, handshakes, bounds })
     }
 }
 
