@@ -49,7 +49,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             ready!(self.poll_write_outbox(cx));
-            if !taken.has_more {
+            if !taken.has_more && !self.is_busy() {
                 break;
             }
             if taken.flush_awaited {
