@@ -6,6 +6,7 @@ pub(crate) mod channel;
 pub(crate) mod metrics;
 pub(crate) mod past_calls;
 pub(crate) mod peer;
+mod ping;
 pub(crate) mod serving;
 pub(crate) mod setup;
 pub(crate) mod shared;

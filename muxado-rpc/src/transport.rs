@@ -23,3 +23,4 @@ pub(crate) mod tcp;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 mod words;
+mod wrap;

@@ -23,6 +23,7 @@ use crate::{
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{panics::CatchDrop, truncate::Escaped},
     transport::{
+        connector::BoxIo,
         dial::{DialOptions, Dialed},
         target::{AddressFailure, Failures, IntoTargets, Shown, Target, connect_to_any},
     },
@@ -427,6 +428,25 @@ impl<L> PeerBuilder<L> {
     /// [peer](crate::reconnect::ReconnectBuilder::peer).
     pub fn tcp_keepalive(mut self, after: Option<Duration>) -> Self {
         self.dialing.tcp_keepalive = after;
+        self
+    }
+
+    /// Puts something around each transport that is connected to, below the session and above TLS and WebSocket: what
+    /// counts bytes, slows them down or shows them.
+    ///
+    /// Only transports of [`connect`](Self::connect), of a [`Reconnect`](crate::Reconnect) and of a
+    /// [`Balanced`](crate::Balanced) are wrapped. Called again, it replaces what was set. A panic of `wrap` reaches the
+    /// caller of `connect`.
+    ///
+    /// ```
+    /// use muxado_rpc::{BoxIo, Peer};
+    /// use tokio::io::BufStream;
+    ///
+    /// let builder = Peer::builder().wrap_transport(|io: BoxIo| Box::new(BufStream::new(io)));
+    /// # let _ = builder;
+    /// ```
+    pub fn wrap_transport(mut self, wrap: impl Fn(BoxIo) -> BoxIo + Send + Sync + 'static) -> Self {
+        self.dialing.wrap.set(wrap);
         self
     }
 

@@ -11,6 +11,7 @@ use crate::{
         bounds::DetachedHandlers,
         capabilities::RemoteCapabilities,
         metrics::{CallMetrics, Drained},
+        ping::Pings,
         serving::authorize::Authorize,
         setup::Setup,
     },
@@ -25,6 +26,7 @@ pub(crate) struct ConnectionShared {
     /// When the session began.
     since: Instant,
     typed: TypedSession,
+    pings: Pings,
     limits: Limits,
     memory: Arc<CallMemory>,
     detached: Arc<DetachedHandlers>,
@@ -52,10 +54,12 @@ impl ConnectionShared {
         let (detached, log) = (Arc::clone(&setup.bounds.detached), setup.logs.of_connection());
         let (metrics, remote, runtime) =
             (CallMetrics::default(), RemoteCapabilities::new(), Handle::current());
+        let pings = Pings::start(&typed, setup.heartbeat);
         Self {
             id: PeerId::next(),
             since: Instant::now(),
             typed,
+            pings,
             limits,
             memory,
             detached,
@@ -69,6 +73,11 @@ impl ConnectionShared {
             visible: router.visible(),
             transports: Arc::clone(&setup.transports),
         }
+    }
+
+    /// Returns what measures round trips.
+    pub(crate) const fn pings(&self) -> &Pings {
+        &self.pings
     }
 
     /// Returns the runtime of the connection's task.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use muxado::{
-    Driver, Heartbeat, Session, SessionEnd, SessionError, Side, TypedSession,
+    Driver, Session, SessionEnd, SessionError, Side, TypedSession,
     rpc::{Turn, TypedSessionExt},
 };
 use tokio::{
@@ -98,9 +98,6 @@ where
         let typed = TypedSession::new(session);
         // A call that is given up while it waits to be accepted is never started, and takes nobody's place.
         typed.accept_whole_only();
-        if let Some(heartbeat) = &setup.heartbeat {
-            Heartbeat::start(&typed, *heartbeat);
-        }
         let connection = Arc::new(ConnectionShared::new(typed, peer, setup, &router));
         let capabilities = CapabilityStreams::new(connection.typed(), connection.remote());
         let runtime = Some(Handle::current());

@@ -14,6 +14,7 @@ use super::{
     socket::Socket,
     tcp,
     websocket::ClientWebSocket,
+    wrap::Wrap,
 };
 use crate::support::timer;
 
@@ -30,6 +31,8 @@ pub(crate) struct DialOptions {
     pub(crate) security: ClientSecurity,
     /// What comes between that and the session where the address is one of WebSocket.
     pub(crate) websocket: ClientWebSocket,
+    /// What the application puts around all that.
+    pub(crate) wrap: Wrap,
 }
 
 impl Default for DialOptions {
@@ -40,6 +43,7 @@ impl Default for DialOptions {
             at: None,
             security: ClientSecurity::default(),
             websocket: ClientWebSocket::default(),
+            wrap: Wrap::default(),
         }
     }
 }

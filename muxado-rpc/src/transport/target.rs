@@ -32,6 +32,12 @@ impl Target {
         options: &DialOptions,
         deadline: Option<Instant>,
     ) -> io::Result<Dialed> {
+        let mut dialed = self.dial(options, deadline).await?;
+        dialed.io = options.wrap.around(dialed.io);
+        Ok(dialed)
+    }
+
+    async fn dial(&self, options: &DialOptions, deadline: Option<Instant>) -> io::Result<Dialed> {
         match self {
             Self::Address(address) => dial(address, options, deadline).await,
             Self::Resolved(address, at) => {

@@ -7,6 +7,7 @@
 //! | what is read from files, and when again | `pem`, `reload` |
 //! | who is the peer | `names` |
 //! | who has a server to be, where that is not the name of the address | `verify` |
+//! | what if nothing is to be verified | `unverified` |
 //! | what went wrong, by name | `error` |
 //! | what runs under a session | `socket` |
 
@@ -17,6 +18,7 @@ mod pem;
 mod reload;
 pub(crate) mod server;
 pub(crate) mod socket;
+mod unverified;
 mod verify;
 
 use std::sync::Arc;

@@ -232,3 +232,12 @@ async fn certificates_that_would_not_be_used_are_refused() {
         .unwrap_err();
     assert!(failed.to_string().contains("cannot read /nowhere/ca.pem"), "{failed}");
 }
+
+#[tokio::test]
+async fn any_server_is_taken_only_if_that_is_asked_for() {
+    let server = listen(server_tls(&Ca::new("unknown").sign_expired(&["elsewhere"]))).await;
+    fail(&server, ClientTls::new()).await;
+    let tls = ClientTls::new().dangerous_any_server();
+    let peer = Peer::builder().tls(tls).connect(server.local_addr()).await.unwrap();
+    assert_alive(&WorkClient::new(peer.channel())).await;
+}

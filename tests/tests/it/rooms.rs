@@ -20,7 +20,7 @@ struct Crate {
     floors: &'static [&'static [Group]],
 }
 
-const CRATES: [Crate; 3] = [
+const CRATES: [Crate; 4] = [
     Crate {
         name: "muxado",
         floors: &[
@@ -64,6 +64,19 @@ const CRATES: [Crate; 3] = [
             &[&["lenient"]],
             &[&["model", "validate", "attr"]],
             &[&["types"], &["conditional"]],
+        ],
+    },
+    Crate {
+        name: "muxado-cli",
+        floors: &[
+            &[&["cli", "commands", "bench"]],
+            &[&["request"]],
+            &[&["connect"], &["params"]],
+            &[&["catalog"], &["input"], &["serve"]],
+            &[&["types"], &["headers"]],
+            // Output is JSON in colours.
+            &[&["output", "json"], &["tap"]],
+            &[&["exit"], &["suggest"]],
         ],
     },
 ];

@@ -30,6 +30,7 @@ use super::{
     reload::{Reloading, Source},
     server::{RELOAD_INTERVAL, pair, revocations, roots},
     socket::TlsSocket,
+    unverified::AnyServer,
     verify::IdentityVerifier,
 };
 use crate::{support::timer, transport::connector::BoxIo};
@@ -74,6 +75,7 @@ struct Settings {
     /// Who the server has to be; none, and the name decides.
     server_identities: Vec<String>,
     revocations: Vec<Pem>,
+    any_server: bool,
 }
 
 impl Default for ClientTls {
@@ -174,6 +176,15 @@ impl ClientTls {
     pub fn server_identity(self, identity: impl Into<String>) -> Self {
         let identity = identity.into();
         self.with(|settings| settings.server_identities.push(identity))
+    }
+
+    /// Takes any server, whoever it is: its certificate is not verified. **Whoever is between the two can read and change
+    /// everything**, also what this side sends to prove who it is. For tests and for tools that say so.
+    ///
+    /// The server still has to have the key of the certificate that it shows. No identity of it is known:
+    /// [`PeerInfo::identity`](crate::PeerInfo::identity) is what it claims.
+    pub fn dangerous_any_server(self) -> Self {
+        self.with(|settings| settings.any_server = true)
     }
 
     /// Sets how often the files are looked at, while connections are made. Default 10 s; with `Duration::ZERO` each
@@ -277,6 +288,9 @@ impl Settings {
     }
 
     fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
+        if self.any_server {
+            return Ok(Arc::new(AnyServer::new(provider())));
+        }
         let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots()?), provider());
         if !self.revocations.is_empty() {
             verifier = verifier.with_crls(revocations(&self.revocations)?).allow_unknown_revocation_status();
