@@ -13,6 +13,7 @@ use crate::{
         list::ListArgs,
         ping::PingArgs,
         schema::SchemaArgs,
+        serve::ServeCommandArgs,
     },
     exit::EXIT_STATUS,
     output::OutputArgs,
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Ping(PingArgs),
     /// Measure how fast a method is served.
     Bench(Box<BenchArgs>),
+    /// Serve canned responses from a file.
+    Serve(ServeCommandArgs),
     /// Export the document of a program, or compare two.
     Schema(SchemaArgs),
     /// Print completions for a shell.
@@ -54,7 +57,7 @@ impl Command {
     /// Returns what runs the command: one thread, but for measurements.
     pub(crate) fn runtime(&self) -> runtime::Builder {
         let mut builder = match self {
-            Self::Bench(_) => runtime::Builder::new_multi_thread(),
+            Self::Bench(args) => args.runtime(),
             _ => runtime::Builder::new_current_thread(),
         };
         builder.enable_all();

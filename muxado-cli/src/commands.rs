@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod list;
 pub(crate) mod ping;
 pub(crate) mod schema;
+pub(crate) mod serve;
 
 use crate::{
     cli::Command,
@@ -19,6 +20,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<(), Failure
     match command {
         // It ends with a summary.
         Command::Ping(args) => args.run(output).await,
+        Command::Bench(args) => args.run(output).await,
         command => interruptible(run_interruptible(command, output)).await,
     }
 }
@@ -31,6 +33,7 @@ async fn run_interruptible(command: Command, output: &Output) -> Result<(), Fail
         Command::Health(args) => args.run(output).await,
         Command::Ping(args) => args.run(output).await,
         Command::Bench(args) => args.run(output).await,
+        Command::Serve(args) => args.run(output).await,
         Command::Schema(args) => args.run(output).await,
         Command::Completions(args) => args.run(output),
         Command::Man(args) => args.run(output),

@@ -15,8 +15,7 @@ use crate::{
     catalog::Catalog, exit::Failure, headers::HeaderArgs, output::Output, serve::ServeArgs, tap::Tap,
 };
 
-/// The part of the help on connections. (The heading of a whole group would go on behind it.)
-pub(crate) const CONNECTION: &str = "Connection";
+pub(crate) use crate::options::{CONNECTION, duration};
 
 /// Where the peer is, and how it is connected to; for all commands that need a connection.
 #[derive(Clone, Debug, Args)]
@@ -78,7 +77,7 @@ impl ConnectOptions {
         if output.verbosity() > 1 {
             builder = builder.wrap_transport(|io: BoxIo| Box::new(Tap::new(io)));
         }
-        let builder = self.serve.apply(builder)?;
+        let builder = self.serve.apply(builder, output)?;
         let peer = builder.connect(full_address(address)?).await?;
         OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(peer.clone());
         self.hear_from(&peer, address).await?;
@@ -195,21 +194,6 @@ impl fmt::Display for Place {
             Self::File(path) => path.display().fmt(f),
         }
     }
-}
-
-/// Reads a time: a number with a unit, or of seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "us" => 0.000_001,
-        "ms" => 0.001,
-        "m" => 60.0,
-        "h" => 3600.0,
-        unit => return Err(format!("`{unit}` is no unit of time; there are us, ms, s, m and h")),
-    };
-    let number: f64 = digits.parse().map_err(|_| "not a number with a unit, as in 500ms or 2s".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "no such time".to_owned())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod exit;
 mod headers;
 mod input;
 mod json;
+mod options;
 mod output;
 mod params;
 mod request;

@@ -39,7 +39,7 @@ pub use self::{
 };
 use crate::{
     Address, AddressError, CallHead, CallService, CallStats, Drained, Health, Inline, Limits, NamedService,
-    Peer, PeerId, PeerInfo, RegistrationError, Router, Status,
+    Peer, PeerId, PeerInfo, RegistrationError, Router, ServiceSchema, Status,
     connection::{bounds::Bounds, serving::authorize::Authorize, setup::Setup},
     support::truncate::Escaped,
     transport::{
@@ -302,6 +302,13 @@ impl<L> ServerBuilder<L> {
         S: CallService + Sync,
     {
         self.setup.fallback(service);
+        self
+    }
+
+    /// Sets what [`reflection`](Self::reflection) says of the services behind the [`fallback`](Self::fallback); see
+    /// [`Router::describe_fallback`].
+    pub fn describe_fallback(mut self, services: impl IntoIterator<Item = ServiceSchema>) -> Self {
+        self.setup.describe_fallback(services);
         self
     }
 

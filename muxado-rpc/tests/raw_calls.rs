@@ -405,3 +405,42 @@ async fn calls_are_spawned() {
     assert_eq!(response.into_value::<u64>(), Ok(1));
     let _: (WorkClient, Channel) = (WorkClient::new(pair.caller.channel()), pair.caller.channel());
 }
+
+/// A service of which only the name is known gives back an error with a value, as one with a type does.
+#[tokio::test]
+async fn an_error_made_at_run_time_comes_typed_and_raw() {
+    let serve = tower::service_fn(|request: Request| async move {
+        let value = DivideError::ByZero { dividend: 1.0 };
+        let error = RawError::encode(request.codec(), Code::OutOfRange, "not by zero", &value)?;
+        Ok::<_, Status>(Response::from_raw_error(error))
+    });
+    for codec in CODECS {
+        let (near, far) = duplex(4096);
+        let _server = Peer::builder().fallback(serve).server(far).unwrap();
+        let peer = Peer::builder().client(near).unwrap();
+        let typed = WorkClient::new(peer.channel()).with_codec(codec).divide(1.0, 0.0).await;
+        assert_eq!(typed, Err(CallError::App(DivideError::ByZero { dividend: 1.0 })));
+        let raw =
+            peer.channel().call_raw("Work", "divide").codec(codec).params(&[1.0, 0.0]).call_bytes().await;
+        let Err(CallError::App(error)) = raw else { panic!("{raw:?}") };
+        assert_eq!((error.code(), error.message()), (Code::OutOfRange, "not by zero"));
+    }
+}
+
+/// A request is prepared once and sent often.
+#[tokio::test]
+async fn a_prepared_request_is_sent_many_times() {
+    let pair = Pair::new();
+    for codec in CODECS {
+        let call = pair.caller.channel().call_raw("Feed", "one").codec(codec).params(&[3]);
+        let prepared = call.timeout(Duration::from_secs(9)).metadata("a", "b").into_request().unwrap();
+        assert_eq!(prepared.timeout(), Some(Duration::from_secs(9)));
+        for _ in 0..3 {
+            let request = prepared.try_clone().unwrap();
+            let response = tower::ServiceExt::oneshot(pair.caller.channel(), request).await.unwrap();
+            assert_eq!(response.into_value::<u64>(), Ok(3));
+        }
+    }
+    let wrong = pair.caller.channel().call_raw("Feed", "one").codec(Codec::Json).raw_params("[1");
+    assert_eq!(wrong.into_request().unwrap_err().code(), Code::InvalidArgument);
+}

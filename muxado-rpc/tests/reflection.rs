@@ -6,7 +6,8 @@ mod support;
 use muxado::{Config, Session, StreamType, TypedSession};
 use muxado_rpc::{
     Access, BoxError, BoxIo, CallHead, Code, Context, Handshake, Limits, Peer, PeerInfo, ReflectionClient,
-    Router, Server, ServerBuilder, Shape, Socket, Status, Stream, Streaming, layers::AuthLayer, testing,
+    Router, Server, ServerBuilder, ServiceId, ServiceSchema, Shape, Socket, Status, Stream, Streaming,
+    layers::AuthLayer, testing,
 };
 use serde_json::{Value, json};
 use support::{WorkServer, Worker};
@@ -324,4 +325,26 @@ async fn what_a_peer_says_is_taken_within_bounds() {
     assert_eq!(endless.code(), Code::ResourceExhausted, "{endless}");
     let many = reflection.services().await.unwrap_err();
     assert_eq!(many.code(), Code::ResourceExhausted, "{many}");
+}
+
+#[tokio::test]
+async fn a_relay_describes_what_is_behind_it_to_those_who_may_call_it() {
+    let (upstream, _far) = testing::pair(Peer::builder(), serving()).unwrap();
+    let behind = ReflectionClient::new(upstream.channel()).describe_all().await.unwrap();
+    let relay = Router::new().describe_fallback(behind.clone()).fallback(upstream.channel());
+    // What is here goes before what is behind.
+    let relay = relay.reflection().unwrap().add(ScreenServer::new(Plain)).unwrap();
+    let reflection = ReflectionClient::new(relay);
+    let services: Vec<_> =
+        reflection.services().await.unwrap().into_iter().map(|service| service.name).collect();
+    assert_eq!(services, ["Screen", "Work", "muxado.Reflection", "test.Shapes"]);
+    let shapes = behind.iter().find(|schema| schema.name == "test.Shapes").unwrap();
+    assert_eq!(reflection.describe("test.Shapes").await.as_ref(), Ok(shapes));
+
+    let hiding = hiding().describe_fallback([ServiceSchema::new("Secret", ServiceId::new(9))]);
+    let server = hiding.fallback(upstream.channel()).listen("tcp://127.0.0.1:0").await.unwrap();
+    let all = ReflectionClient::new(connect(&server, b'a').await.channel());
+    assert!(names(&all).await.contains(&"Secret".to_owned()));
+    let part = ReflectionClient::new(connect(&server, b'w').await.channel());
+    assert_eq!(names(&part).await, ["Work", "muxado.Reflection"]);
 }

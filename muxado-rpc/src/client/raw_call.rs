@@ -208,8 +208,29 @@ impl<C> RawCall<C> {
         }
     }
 
+    /// Returns the request of the call, for who sends it by other means than this call, or many times: see
+    /// [`Request::try_clone`].
+    ///
+    /// ```
+    /// use muxado_rpc::{Channel, Response, Status};
+    /// use tower::{Service, ServiceExt};
+    ///
+    /// async fn ask(mut channel: Channel) -> Result<Response, Status> {
+    ///     let request = channel.call_raw("Calculator", "add").params(&(1, 2)).into_request()?;
+    ///     channel.ready().await?.call(request).await
+    /// }
+    /// # let _ = ask;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with what was set.
+    pub fn into_request(self) -> Result<Request, Status> {
+        Ok(self.into_parts()?.1)
+    }
+
     /// Returns the channel, and the request of the call.
-    fn into_request(self) -> Result<(C, Request), Status> {
+    fn into_parts(self) -> Result<(C, Request), Status> {
         let Self { channel, method, codec, params, input, timeout, inherits, metadata, failure } = self;
         if let Some(failure) = failure {
             return Err(failure);
@@ -260,7 +281,7 @@ where
     ///
     /// Returns why there is no response. The error of the method itself is a response.
     pub async fn send(self) -> Result<Response, Status> {
-        let (mut channel, request) = self.into_request()?;
+        let (mut channel, request) = self.into_parts()?;
         let to_status = |error: C::Error| from_box_error(error.into());
         let ready = poll_fn(|cx| channel.poll_ready(cx)).await;
         ready.map_err(|error| to_status(error).not_executed())?;

@@ -19,7 +19,7 @@ use tower_layer::{Identity, Layer, Stack};
 use crate::transport::tls::client::ClientTls;
 use crate::{
     AddressError, CallHead, CallService, CallStats, Channel, Drained, Health, Inline, Limits, NamedService,
-    PeerCapabilities, PeerId, PeerInfo, RegistrationError, Router, Status,
+    PeerCapabilities, PeerId, PeerInfo, RegistrationError, Router, ServiceSchema, Status,
     connection::{serving::authorize::Authorize, setup::Setup, shared::ConnectionShared, task::Connection},
     support::{panics::CatchDrop, truncate::Escaped},
     transport::{
@@ -300,6 +300,13 @@ impl<L> PeerBuilder<L> {
         S: CallService + Sync,
     {
         self.setup.fallback(service);
+        self
+    }
+
+    /// Sets what [`reflection`](Self::reflection) says of the services behind the [`fallback`](Self::fallback); see
+    /// [`Router::describe_fallback`](crate::Router::describe_fallback).
+    pub fn describe_fallback(mut self, services: impl IntoIterator<Item = ServiceSchema>) -> Self {
+        self.setup.describe_fallback(services);
         self
     }
 

@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError, Health, Inline, Limits, NamedService, RegistrationError, Request, Response, Router,
+    ServiceSchema,
     connection::{
         bounds::{Bounds, DEFAULT_MAX_MEMORY},
         serving::authorize::Authorize,
@@ -87,6 +88,10 @@ impl Setup {
 
     pub(crate) fn fallback<S: CallService + Sync>(&mut self, service: S) {
         self.router = self.router.clone().map(|router| router.fallback(service));
+    }
+
+    pub(crate) fn describe_fallback(&mut self, services: impl IntoIterator<Item = ServiceSchema>) {
+        self.router = self.router.clone().map(|router| router.describe_fallback(services));
     }
 
     /// Gives the connections that are made from now on what they share: clones of a builder make peers and servers

@@ -55,7 +55,8 @@ impl Payload {
             }
             bytes => {
                 let value = Self { bytes };
-                let mut buf = Vec::with_capacity(head.len() + value.len() + TAILROOM);
+                let mut buf = buffer_pool::take();
+                buf.reserve(head.len() + value.len() + TAILROOM);
                 buf.extend_from_slice(head);
                 buf.extend_from_slice(&value);
                 tail(&mut buf);

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     AppError, Code, Codec, Origin, Status,
@@ -43,6 +43,32 @@ impl RawError {
         Self { codec, error }
     }
 
+    /// Creates the error that a method returns, from its value: in a relay, a gateway, or a server of methods that are known
+    /// only at run time. Callers who do not know its type see the code and the text, which may be empty.
+    ///
+    /// ```
+    /// use muxado_rpc::{Code, Codec, RawError, Response};
+    ///
+    /// let error = RawError::encode(Codec::Json, Code::FailedPrecondition, "no funds", &["missing", "17"])?;
+    /// assert_eq!(error.to_string(), "failed_precondition: no funds");
+    /// let response = Response::from_raw_error(error);
+    /// assert!(!response.is_ok());
+    /// # Ok::<_, muxado_rpc::Status>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns `internal` if the codec cannot encode the value.
+    pub fn encode<E: Serialize + ?Sized>(
+        codec: Codec,
+        code: Code,
+        message: impl Into<String>,
+        value: &E,
+    ) -> Result<Self, Status> {
+        let message = Some(message.into()).filter(|message| !message.is_empty());
+        Ok(Self { codec, error: EncodedError::encode(codec, value, code, message)? })
+    }
+
     /// Returns the kind of failure, which the error's [`AppError`] gives it.
     pub fn code(&self) -> Code {
         self.error.code
@@ -72,6 +98,10 @@ impl RawError {
         self.codec
             .decode(&self.error.value)
             .map_err(|error| Status::cannot_decode("the error of a method", self.codec, &error))
+    }
+
+    pub(crate) fn into_parts(self) -> (Codec, EncodedError) {
+        (self.codec, self.error)
     }
 
     /// Returns the error for who sends it on, if it is in this codec; else a status.

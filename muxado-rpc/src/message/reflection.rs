@@ -129,6 +129,15 @@ impl ServiceSummary {
             has_schema: info.has_schema(),
         }
     }
+
+    pub(crate) fn of_schema(schema: &ServiceSchema) -> Self {
+        Self {
+            name: schema.name.clone(),
+            id: schema.id,
+            methods: schema.methods.len() as u64,
+            has_schema: schema.has_schemas(),
+        }
+    }
 }
 
 /// The parameters of [`DESCRIBE`].

@@ -106,6 +106,23 @@ impl Response {
         Ok(Self::of_app_error(codec, EncodedError::encode(codec, error, Code::Unknown, None)?))
     }
 
+    /// Creates a response with an error that a method returned, of a type that is not known here. It is in the codec of
+    /// the error.
+    ///
+    /// ```
+    /// use muxado_rpc::{RawError, Response};
+    ///
+    /// /// Passes on what another method has returned.
+    /// fn relay(error: RawError) -> Response {
+    ///     Response::from_raw_error(error)
+    /// }
+    /// # let _ = relay;
+    /// ```
+    pub fn from_raw_error(error: RawError) -> Self {
+        let (codec, error) = error.into_parts();
+        Self::of_app_error(codec, error)
+    }
+
     #[inline]
     pub(crate) fn from_outcome(codec: Codec, outcome: Outcome) -> Self {
         Self { codec, outcome, metadata: Metadata::new() }

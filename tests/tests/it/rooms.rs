@@ -76,7 +76,7 @@ const CRATES: [Crate; 4] = [
             &[&["types"], &["headers"]],
             // Output is JSON in colours.
             &[&["output", "json"], &["tap"]],
-            &[&["exit"], &["suggest"]],
+            &[&["exit"], &["suggest"], &["options"]],
         ],
     },
 ];

@@ -47,17 +47,63 @@ pub(super) struct Reflection {
     services: Arc<[Reflected]>,
 }
 
-/// A service, and its description once somebody has asked for it.
+/// A service, and its description in parts once somebody has asked for it.
 struct Reflected {
-    info: &'static ServiceInfo,
+    about: About,
     parts: OnceLock<Arc<[Part]>>,
 }
 
+/// What is known of a service.
+enum About {
+    /// It is served here.
+    Served(&'static ServiceInfo),
+    /// It is behind the fallback.
+    Behind(Arc<ServiceSchema>),
+}
+
+impl Reflected {
+    fn new(about: About) -> Self {
+        Self { about, parts: OnceLock::new() }
+    }
+
+    fn name(&self) -> &str {
+        match &self.about {
+            About::Served(info) => info.name(),
+            About::Behind(schema) => &schema.name,
+        }
+    }
+
+    fn id(&self) -> ServiceId {
+        match &self.about {
+            About::Served(info) => info.id(),
+            About::Behind(schema) => schema.id,
+        }
+    }
+
+    fn summary(&self) -> ServiceSummary {
+        match &self.about {
+            About::Served(info) => ServiceSummary::of(info),
+            About::Behind(schema) => ServiceSummary::of_schema(schema),
+        }
+    }
+
+    fn schema(&self) -> ServiceSchema {
+        match &self.about {
+            About::Served(info) => info.schema(),
+            About::Behind(schema) => ServiceSchema::clone(schema),
+        }
+    }
+}
+
 impl Reflection {
-    pub(super) fn new(services: &[&'static ServiceInfo]) -> Self {
-        let mut services: Vec<_> =
-            services.iter().map(|info| Reflected { info, parts: OnceLock::new() }).collect();
-        services.sort_by_key(|service| service.info.name());
+    /// The service that describes those that are served here, and those behind the fallback.
+    pub(super) fn new(served: &[&'static ServiceInfo], behind: &[Arc<ServiceSchema>]) -> Self {
+        let is_served = |id| served.iter().any(|info| info.id() == id);
+        let behind = behind.iter().filter(|schema| !is_served(schema.id));
+        let behind = behind.map(|schema| Reflected::new(About::Behind(Arc::clone(schema))));
+        let served = served.iter().map(|info| Reflected::new(About::Served(info)));
+        let mut services: Vec<_> = served.chain(behind).collect();
+        services.sort_by(|one, other| one.name().cmp(other.name()));
         Self { services: services.into() }
     }
 
@@ -79,23 +125,23 @@ impl Reflection {
     ) -> impl Iterator<Item = &'a Reflected> + Clone {
         let visible = connection.and_then(Connection::visible);
         self.services.iter().filter(move |service| {
-            visible.is_none_or(|visible| visible.iter().any(|info| info.id() == service.info.id()))
+            visible.is_none_or(|visible| visible.iter().any(|info| info.id() == service.id()))
         })
     }
 
     fn list(&self, connection: Option<&dyn Connection>) -> Items {
-        let list: Vec<_> = self.visible(connection).map(|service| ServiceSummary::of(service.info)).collect();
+        let list: Vec<_> = self.visible(connection).map(Reflected::summary).collect();
         Items::Services(list.into_iter())
     }
 
     fn describe(&self, request: &Request, connection: Option<&dyn Connection>) -> Result<Items, Status> {
         let DescribeParams { service: name } = request.decode_params().map_err(Status::not_executed)?;
-        let Some(service) = self.visible(connection).find(|service| service.info.name() == name) else {
-            let names: Vec<_> = self.visible(connection).map(|service| service.info.name()).collect();
+        let Some(service) = self.visible(connection).find(|service| service.name() == name) else {
+            let names: Vec<_> = self.visible(connection).map(Reflected::name).collect();
             let served = truncate::list(names.iter(), MAX_NAMES);
             return Err(Status::not_found(format!("no service `{}` here; served: {served}", Brief(&name))));
         };
-        let parts = service.parts.get_or_init(|| Part::all_of(service.info.schema()).into());
+        let parts = service.parts.get_or_init(|| Part::all_of(service.schema()).into());
         Ok(Items::Parts(Arc::clone(parts), 0))
     }
 }
@@ -138,7 +184,7 @@ impl Service<Request> for Reflection {
 
 impl fmt::Debug for Reflection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.services.iter().map(|service| service.info.name())).finish()
+        f.debug_list().entries(self.services.iter().map(Reflected::name)).finish()
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     reflection::Reflection,
 };
 use crate::{
-    BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, Status,
+    BoxError, NamedService, Request, Response, ServiceId, ServiceInfo, ServiceSchema, Status,
     stream::body::BodyStream,
     support::truncate::{self, Brief},
 };
@@ -65,6 +65,8 @@ struct Routes {
     health: Option<Health>,
     /// Takes the calls of services and methods that are not here.
     fallback: Option<Arc<dyn ErasedService>>,
+    /// What is said of the services behind it.
+    behind: Arc<[Arc<ServiceSchema>]>,
 }
 
 #[derive(Clone)]
@@ -79,7 +81,7 @@ impl Routes {
         self.infos = self.list.iter().map(|route| route.info).collect();
         self.summary = listed(self.infos.iter().copied());
         if let Some(route) = self.list.iter_mut().find(|route| Reflection::is_of(route.info)) {
-            route.service = Arc::new(Reflection::new(&self.infos));
+            route.service = Arc::new(Reflection::new(&self.infos, &self.behind));
         }
         let health = self.list.iter_mut().find(|route| HealthService::is_of(route.info));
         if let (Some(route), Some(health)) = (health, &self.health) {
@@ -133,7 +135,7 @@ impl Router {
     ///
     /// Returns an error if it, or another service with its id, has been added before.
     pub fn reflection(self) -> Result<Self, RegistrationError> {
-        self.add(Reflection::new(&[]))
+        self.add(Reflection::new(&[], &[]))
     }
 
     /// Adds the service of health, `muxado.Health`, which says whether the services of this router take calls: also those
@@ -195,6 +197,28 @@ impl Router {
         S::Future: Send,
     {
         Arc::make_mut(&mut self.routes).fallback = Some(Arc::new(service));
+        self
+    }
+
+    /// Sets what the service of [reflection](Self::reflection) says of the services behind the
+    /// [fallback](Self::fallback), which are not known here otherwise. It replaces what was set earlier. Nothing is said
+    /// of a service that is served here, and nothing to those who may not call the fallback.
+    ///
+    /// ```
+    /// use muxado_rpc::{Channel, ReflectionClient, Router, Status};
+    ///
+    /// /// A relay that describes what the peer behind it serves.
+    /// async fn relay(upstream: Channel) -> Result<Router, Box<dyn std::error::Error>> {
+    ///     let services = ReflectionClient::new(upstream.clone()).describe_all().await?;
+    ///     Ok(Router::new().fallback(upstream).describe_fallback(services).reflection()?)
+    /// }
+    /// # let _ = relay;
+    /// ```
+    #[must_use]
+    pub fn describe_fallback(mut self, services: impl IntoIterator<Item = ServiceSchema>) -> Self {
+        let routes = Arc::make_mut(&mut self.routes);
+        routes.behind = services.into_iter().map(Arc::new).collect();
+        routes.note_change();
         self
     }
 
