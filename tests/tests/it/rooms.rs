@@ -46,6 +46,7 @@ const CRATES: [Crate; 3] = [
         name: "muxado-rpc",
         floors: &[
             &[&["__private"], &["testing"], &["guide"]],
+            &[&["telemetry"]],
             &[&["layers"]],
             &[&["server"], &["client"]],
             &[&["connection"]],
