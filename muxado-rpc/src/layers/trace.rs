@@ -44,7 +44,8 @@ use crate::{
 ///
 /// On the calling side the call belongs to the trace that its metadata names, or else to the trace of the call that
 /// this task serves, or else to a new trace. On the serving side it belongs to the trace that came with it, or else
-/// to a new one. The handler runs inside the span, and so do the calls it makes and the tasks it spawns with
+/// to a new one. No new trace begins with a call whose span nobody records: without a subscriber, a trace that came from
+/// elsewhere is passed on, and calls that belong to none cost next to nothing. The handler runs inside the span, and so do the calls it makes and the tasks it spawns with
 /// [`Context::spawn`](crate::Context::spawn). Other tasks belong to the trace only inside [`TraceContext::scope`].
 ///
 /// With the feature `otel` the span joins OpenTelemetry: if a layer of `tracing-opentelemetry` 0.34 records it, the trace
@@ -155,31 +156,40 @@ where
         let is_client = self.layer.side == Side::Client;
         let span = self.layer.span(&request);
         let context = place_in_trace(&span, TraceContext::from_metadata(request.metadata()), is_client);
-        if is_client {
-            context.insert_into(request.metadata_mut());
-        } else {
-            request.extensions_mut().insert(context.clone());
-        }
         let inner = &mut self.inner;
-        let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));
+        let call = match &context {
+            Some(context) => {
+                if is_client {
+                    context.insert_into(request.metadata_mut());
+                } else {
+                    request.extensions_mut().insert(context.clone());
+                }
+                span.in_scope(|| context.sync_scope(|| inner.call(request)))
+            }
+            None => inner.call(request),
+        };
         // On the calling side other calls of the same task do not belong to this one.
-        let context = (!is_client).then_some(context);
+        let context = context.filter(|_| !is_client);
         TraceFuture { call, span, side: self.layer.side, context, ended: false }
     }
 }
 
-/// Returns the context of the call of a span, whose metadata name this parent.
-fn place_in_trace(span: &Span, named: Option<TraceContext>, is_client: bool) -> TraceContext {
+/// Returns the context of the call of a span, whose metadata name this parent. `None` if it belongs to no trace, and
+/// nobody would learn of a new one.
+fn place_in_trace(span: &Span, named: Option<TraceContext>, is_client: bool) -> Option<TraceContext> {
     let served = || if is_client { TraceContext::current() } else { None };
     #[cfg(feature = "otel")]
     if let Some(Joined { context, parent }) = otel::join(span, named.as_ref(), served) {
         note_ids(span, &context, parent.as_ref());
-        return context;
+        return Some(context);
     }
     let parent = named.or_else(served);
+    if parent.is_none() && span.is_disabled() {
+        return None;
+    }
     let context = parent.as_ref().map_or_else(TraceContext::root, TraceContext::child);
     note_ids(span, &context, parent.as_ref());
-    context
+    Some(context)
 }
 
 fn note_ids(span: &Span, context: &TraceContext, parent: Option<&TraceContext>) {

@@ -296,6 +296,19 @@ async fn metadata_that_name_a_parent_are_followed_with_their_state() {
 }
 
 #[tokio::test]
+async fn without_a_subscriber_no_trace_begins_and_others_are_passed_on() {
+    // One that records nothing, whatever the other tests of the process do.
+    let _guard = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::new());
+    let (channel, _peers) = serve!(MirrorServer::new(Glass));
+    let mirror = MirrorClient::new(channel);
+    assert_eq!(mirror.context().await.unwrap(), None);
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mirror = mirror.with_metadata([("traceparent", parent), ("tracestate", "a=1")].into());
+    let sent = mirror.context().await.unwrap().unwrap();
+    assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent.ends_with("-01 a=1"), "{sent}");
+}
+
+#[tokio::test]
 async fn without_a_layer_of_opentelemetry_traces_travel_as_ever() {
     let subscriber = tracing_subscriber::registry().with(filter());
     let _guard = tracing::subscriber::set_default(subscriber);
