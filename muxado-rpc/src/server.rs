@@ -11,6 +11,8 @@ mod connections;
 mod handshake;
 mod handshakes;
 mod listener;
+#[cfg(feature = "metrics")]
+mod observer;
 mod proxy_protocol;
 mod security;
 mod stats;
@@ -22,6 +24,8 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
+#[cfg(feature = "metrics")]
+pub(crate) use self::observer::{ServerObserver, ServerTotals};
 use self::{
     accept::Acceptor,
     access::AccessHook,
@@ -198,13 +202,17 @@ impl Server {
 
     /// Returns how many connections there are and were, and what they hold together.
     pub fn stats(&self) -> ServerStats {
+        Self::stats_of(&self.live, &self.handshakes, &self.bounds)
+    }
+
+    fn stats_of(live: &LiveConnections, handshakes: &Handshakes, bounds: &Bounds) -> ServerStats {
         ServerStats {
-            connections: self.live.count(),
-            refused_connections: self.live.refused(),
-            handshakes: self.handshakes.count() as u64,
-            failed_handshakes: self.live.failed_handshakes(),
-            call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
-            detached_handlers: self.bounds.detached.count() as u64,
+            connections: live.count(),
+            refused_connections: live.refused(),
+            handshakes: handshakes.count() as u64,
+            failed_handshakes: live.failed_handshakes(),
+            call_bytes: bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
+            detached_handlers: bounds.detached.count() as u64,
         }
     }
 }
