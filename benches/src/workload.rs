@@ -31,6 +31,10 @@ pub(crate) enum Workload {
     Payload { size: usize },
     /// Calls that echo a string, over TLS.
     TlsUnary { size: usize, in_flight: usize },
+    /// Calls that echo a string, recorded as metrics on both sides.
+    MetricsUnary { in_flight: usize },
+    /// Calls that echo a string, inside layers for spans on both sides that join OpenTelemetry. Nobody subscribes.
+    OtelUnary { in_flight: usize },
     /// Calls from both ends of a connection, so many from each.
     Both { in_flight: usize },
     /// Calls that are dropped as soon as their handler runs.
@@ -104,7 +108,8 @@ impl Workload {
         idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
 
     /// What runs beside the standard ones when there is no hurry.
-    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000 tls-idle-session";
+    pub(crate) const LONG: &'static str =
+        "idle-beside-100000 conns-10000 tls-idle-session metrics-unary-64 otel-unary-64";
 
     /// Bytes of a message.
     pub(crate) fn size(self) -> usize {
@@ -131,6 +136,8 @@ impl Workload {
             Self::Unary { in_flight, .. }
             | Self::UnaryJson { in_flight, .. }
             | Self::TlsUnary { in_flight, .. }
+            | Self::MetricsUnary { in_flight }
+            | Self::OtelUnary { in_flight }
             | Self::Both { in_flight }
             | Self::Cancel { in_flight }
             | Self::Hop { in_flight }
@@ -172,6 +179,8 @@ impl Workload {
             Self::Unary { .. }
             | Self::UnaryJson { .. }
             | Self::TlsUnary { .. }
+            | Self::MetricsUnary { .. }
+            | Self::OtelUnary { .. }
             | Self::Payload { .. }
             | Self::Both { .. }
             | Self::Cancel { .. }

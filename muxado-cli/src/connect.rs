@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use muxado::PingError;
 use muxado_rpc::{Address, BoxIo, ClientTls, Peer};
 
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) struct ConnectArgs {
 pub(crate) struct ConnectOptions {
     #[command(flatten)]
     tls: TlsArgs,
-    /// How long connecting may take, as in 500ms, 2s, 1m
+    /// How long connecting may take, to the first answer, as in 500ms, 2s, 1m
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = CONNECTION)]
     connect_timeout: Duration,
     #[command(flatten)]
@@ -79,7 +80,22 @@ impl ConnectOptions {
         let builder = self.serve.apply(builder, output)?;
         let peer = builder.connect(full_address(address)?).await?;
         OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(peer.clone());
+        self.hear_from(&peer, address).await?;
         Ok(peer)
+    }
+
+    /// Waits until the peer has answered anything: a port may be that of another protocol, whose server waits for more.
+    async fn hear_from(&self, peer: &Peer, address: &str) -> Result<(), Failure> {
+        match tokio::time::timeout(self.connect_timeout, peer.ping()).await {
+            Ok(Ok(_) | Err(PingError::Unsupported)) => Ok(()),
+            Ok(Err(error)) => Err(Failure::connection(format!("{address}: {error}"))),
+            Err(_) => {
+                let limit = self.connect_timeout;
+                let silent = format!("{address} was connected to, and says nothing within {limit:?}");
+                Err(Failure::connection(silent)
+                    .hint("is it a peer of muxado, and is the scheme the right one?"))
+            }
+        }
     }
 }
 

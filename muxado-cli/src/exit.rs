@@ -12,17 +12,22 @@ use muxado_rpc::{CallError, Code, ConnectError, Origin, RawError, Status};
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0    success
-  1    another failure, as of a file that cannot be written
-  2    the command line, or the parameters, are wrong; nothing was sent
+  1    another failure, such as a file that cannot be
+       written
+  2    wrong arguments or parameters; nothing was sent
   3    no connection could be made
-  64+n the call failed with status n (of gRPC's numbers): 65 cancelled,
-       66 unknown, 67 invalid_argument, 68 deadline_exceeded, 69 not_found,
-       70 already_exists, 71 permission_denied, 72 resource_exhausted,
-       73 failed_precondition, 74 aborted, 75 out_of_range,
-       76 unimplemented, 77 internal, 78 unavailable, 79 data_loss,
-       80 unauthenticated
-  130  interrupted (Ctrl-C), 143 terminated; the call was cancelled
-  `health` and `schema diff` have their own: see their help.";
+  64+  the call failed; beside 64 it is gRPC's number:
+       65 cancelled            66 unknown
+       67 invalid_argument     68 deadline_exceeded
+       69 not_found            70 already_exists
+       71 permission_denied    72 resource_exhausted
+       73 failed_precondition  74 aborted
+       75 out_of_range         76 unimplemented
+       77 internal             78 unavailable
+       79 data_loss            80 unauthenticated
+  130  interrupted (Ctrl-C), 143 terminated: the call
+       was cancelled
+`health` and `schema diff` have their own: see their help.";
 
 /// Why the program ends without success.
 #[derive(Debug)]

@@ -11,3 +11,5 @@ pub(crate) mod serving;
 pub(crate) mod setup;
 pub(crate) mod shared;
 pub(crate) mod task;
+#[cfg(feature = "metrics")]
+pub(crate) mod totals;

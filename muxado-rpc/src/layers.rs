@@ -5,6 +5,7 @@
 //! | [`AuthLayer`] | serving | lets calls through that a check of the application allows |
 //! | [`AddMetadataLayer`] | calling | adds metadata to each call, such as a token |
 //! | [`TraceLayer`] | both | creates a `tracing` span for each call and passes W3C trace context on |
+//! | `MetricsLayer` (feature `metrics`) | both | records how long each call takes, and how it ends |
 //! | [`ConcurrencyLimitLayer`] | both | limits the calls under way at a time, each to the end of its stream |
 //! | [`TimeoutLayer`] | both | limits the time of a call, to the end of its stream |
 //! | [`InFlightLayer`] | both | counts the calls under way, each to the end of its stream; a load for `tower::balance` |
@@ -93,15 +94,22 @@ macro_rules! accessors {
 
 mod auth;
 mod concurrency_limit;
+mod convention;
 mod hold;
 mod in_flight;
 mod metadata;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
 mod retry;
 mod timeout;
 mod trace;
 
 #[expect(deprecated, reason = "the former name stays for a while")]
 pub use self::metadata::MetadataLayer;
+#[cfg(feature = "metrics")]
+pub use self::metrics::{DURATION_BUCKETS, Metrics, MetricsFuture, MetricsLayer};
 pub use self::{
     auth::{Auth, AuthFuture, AuthLayer},
     concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitFuture, ConcurrencyLimitLayer},

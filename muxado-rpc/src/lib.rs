@@ -122,6 +122,12 @@
 //!
 //! With [`ServerBuilder::health`] it says whether its services take calls, as `grpc.health.v1` does; see [`Health`].
 //!
+//! # Metrics and probes
+//!
+//! The module `telemetry` (features `metrics`, `prometheus` and `http-endpoint`) publishes what servers and clients know of
+//! their connections, and answers probes and Prometheus over HTTP; `layers::MetricsLayer` records calls, and
+//! [`TraceLayer`](layers::TraceLayer) creates spans.
+//!
 //! # What is public
 //!
 //! The API has three tiers:
@@ -150,6 +156,8 @@ pub mod schema;
 mod server;
 mod stream;
 mod support;
+#[cfg(any(feature = "http-endpoint", feature = "metrics"))]
+pub mod telemetry;
 pub mod testing;
 mod transport;
 mod wire;

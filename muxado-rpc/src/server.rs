@@ -11,6 +11,8 @@ mod connections;
 mod handshake;
 mod handshakes;
 mod listener;
+#[cfg(feature = "metrics")]
+mod observer;
 mod proxy_protocol;
 mod security;
 mod stats;
@@ -22,13 +24,15 @@ use muxado::{Config, HeartbeatConfig};
 use tokio::sync::watch;
 use tower_layer::{Identity, Layer, Stack};
 
+#[cfg(feature = "metrics")]
+pub(crate) use self::observer::{ServerObserver, ServerTotals};
 use self::{
     accept::Acceptor,
     access::AccessHook,
     age::AgeLimit,
     connections::LiveConnections,
     handshakes::Handshakes,
-    listener::{BindError, Listeners},
+    listener::{BindError, CloseOnDrop, Listeners},
     security::ServerSecurity,
 };
 pub use self::{
@@ -52,8 +56,8 @@ use crate::{ServerTls, TlsConfigError};
 
 /// A server: listens on an address and serves its services to any number of connections.
 ///
-/// It serves until [`shutdown`](Self::shutdown) is called or it is dropped. When it is dropped it stops listening and
-/// closes its connections.
+/// It serves until [`shutdown`](Self::shutdown) is called or it is dropped. When it is dropped it stops listening at
+/// once, so that another server can take its address, and its connections are closed without a grace period.
 ///
 /// ```
 /// use muxado_rpc::Server;
@@ -71,6 +75,8 @@ use crate::{ServerTls, TlsConfigError};
 /// ```
 pub struct Server {
     local_addrs: Vec<Address>,
+    // Before the orders, whose end ends the task.
+    _listening: CloseOnDrop,
     orders: watch::Sender<Order>,
     outcome: watch::Receiver<Option<Drained>>,
     live: Arc<LiveConnections>,
@@ -196,13 +202,17 @@ impl Server {
 
     /// Returns how many connections there are and were, and what they hold together.
     pub fn stats(&self) -> ServerStats {
+        Self::stats_of(&self.live, &self.handshakes, &self.bounds)
+    }
+
+    fn stats_of(live: &LiveConnections, handshakes: &Handshakes, bounds: &Bounds) -> ServerStats {
         ServerStats {
-            connections: self.live.count(),
-            refused_connections: self.live.refused(),
-            handshakes: self.handshakes.count() as u64,
-            failed_handshakes: self.live.failed_handshakes(),
-            call_bytes: self.bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
-            detached_handlers: self.bounds.detached.count() as u64,
+            connections: live.count(),
+            refused_connections: live.refused(),
+            handshakes: handshakes.count() as u64,
+            failed_handshakes: live.failed_handshakes(),
+            call_bytes: bounds.memory.as_ref().map_or(0, |memory| memory.used() as u64),
+            detached_handlers: bounds.detached.count() as u64,
         }
     }
 }
@@ -543,7 +553,7 @@ where
         let router = self.setup.router()?;
         self.hooks.security.prepare(binds.iter().filter_map(|bind| bind.address.as_ref().ok())).await?;
         let listeners = Listeners::bind(binds, self.listening.tcp_keepalive).await?;
-        let local_addrs = listeners.local_addresses();
+        let (local_addrs, listening) = (listeners.local_addresses(), listeners.close_on_drop());
         let service = self.layer.layer(router.clone());
         self.setup.begin_anew(true);
         self.setup.transports = schemes(&local_addrs);
@@ -560,7 +570,7 @@ where
             let drained = acceptor.run(listeners, ordered).await;
             outcome.send_replace(Some(drained));
         });
-        Ok(Server { local_addrs, orders, outcome: ended, live, handshakes, bounds })
+        Ok(Server { local_addrs, _listening: listening, orders, outcome: ended, live, handshakes, bounds })
     }
 }
 

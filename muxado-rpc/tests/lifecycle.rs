@@ -136,6 +136,19 @@ async fn a_server_that_is_dropped_closes_its_connections() {
 }
 
 #[tokio::test]
+async fn the_addresses_of_a_server_that_is_dropped_are_free_at_once() {
+    let worker = Worker::default();
+    let server = listen(&worker).await;
+    let peer = connect(&server).await;
+    let address = server.local_addr().to_string();
+    drop(server);
+    // Nothing has run in between.
+    let next = std::net::TcpListener::bind(address.trim_start_matches("tcp://"));
+    assert!(next.is_ok(), "{next:?}");
+    peer.closed().await;
+}
+
+#[tokio::test]
 async fn a_server_lets_calls_finish_and_ends() {
     let worker = Worker::default();
     let server = listen(&worker).await;

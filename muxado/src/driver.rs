@@ -1,5 +1,6 @@
 //! The one task of a session: it owns the transport, moves bytes and keeps time.
 
+mod alarm;
 mod closing;
 mod input_budget;
 mod overdue;
@@ -18,11 +19,11 @@ use std::{
 use bytes::BufMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep},
+    time::Instant,
 };
 use tokio_util::io::poll_read_buf;
 
-use self::{input_budget::InputBudget, overdue::Overdue, read_buffer::ReadBuffer};
+use self::{alarm::Alarm, input_budget::InputBudget, overdue::Overdue, read_buffer::ReadBuffer};
 use crate::{
     config::Config,
     error::SessionError,
@@ -62,6 +63,8 @@ pub struct Driver<T> {
     unflushed: bool,
     /// Output waits one turn of the scheduler for more of it.
     gathering: bool,
+    /// The session knows that its driver is awake, and looks at output and timers by itself.
+    is_awake: bool,
     /// Turns that are left before other tasks get one.
     turns: usize,
     /// What the read of this turn came to.
@@ -69,8 +72,9 @@ pub struct Driver<T> {
     frames_at_last_write: u64,
     last_batch: u64,
     touched: usize,
-    /// Set for what is due next, or earlier: most of that moves away again before its time.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When the session has something to do, as it was when the output of this turn was taken.
+    due: Option<Due>,
+    alarm: Alarm,
     /// When something was last read, or sent.
     now: Instant,
     /// Since then there is memory that may be given back.
@@ -96,6 +100,9 @@ pub enum Turn {
     /// Nothing: this is what the poll comes to.
     Over(Poll<Result<(), SessionError>>),
 }
+
+/// When a session has something to do, if nothing happens before.
+struct Due(Option<Instant>);
 
 /// What is left to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,12 +139,14 @@ impl<T> Driver<T> {
             outbox: Outbox::default(),
             unflushed: false,
             gathering: false,
+            is_awake: false,
             turns: 0,
             read: Poll::Pending,
             frames_at_last_write: 0,
             last_batch: 0,
             touched: 0,
-            timer: None,
+            due: None,
+            alarm: Alarm::default(),
             now: Instant::now(),
             has_buffers: false,
             blocked_since: None,
@@ -206,11 +215,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if self.phase != Phase::Running {
             return Turn::Over(self.poll_end(cx));
         }
-        self.shared.with_driver(&mut self.wakes, |core| {
-            core.park_driver(cx, false);
-            core.begin_turn();
-        });
-        self.turns = TURNS;
+        (self.turns, self.is_awake) = (TURNS, false);
         self.poll_input(cx)
     }
 
@@ -224,32 +229,52 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             return Turn::Over(Poll::Pending);
         }
         let written = self.poll_write(cx);
-        if self.has_ended() {
+        if self.shared.has_ended() {
             return self.end(cx);
         }
         // What could be read and written was: what is missing now is.
-        self.poll_timer(cx, self.read.is_pending());
-        if self.has_ended() {
+        if self.poll_timer(cx, self.read.is_pending()).is_ready() && self.shared.has_ended() {
             return self.end(cx);
         }
         // A transport that flushes may take more; one that takes nothing may not.
         let stuck = written.is_pending() && !self.outbox.is_empty();
-        let idle = self.read.is_pending() && worked.is_pending();
-        if idle && (stuck || self.poll_park(cx).is_pending()) {
-            return Turn::Over(Poll::Pending);
+        let mut idle = self.read.is_pending() && worked.is_pending();
+        if !idle {
+            if self.is_out_of_turns(cx) {
+                return Turn::Over(Poll::Pending);
+            }
+            let next = self.poll_input(cx);
+            // Where few streams are busy nothing has come since, mostly, and there is nothing to work on.
+            let has_news = self.read.is_ready() || worked.is_ready() || self.is_busy();
+            idle = !has_news && !self.overdue.is_waiting();
+            if !idle || matches!(next, Turn::Over(_)) {
+                return next;
+            }
         }
-        self.turns = self.turns.saturating_sub(1);
-        if self.turns == 0 {
-            cx.waker().wake_by_ref();
+        if stuck || self.poll_park(cx).is_pending() || self.is_out_of_turns(cx) {
             return Turn::Over(Poll::Pending);
         }
         self.poll_input(cx)
     }
 
+    /// Whether other tasks get a turn now.
+    fn is_out_of_turns(&mut self, cx: &Context<'_>) -> bool {
+        self.turns = self.turns.saturating_sub(1);
+        if self.turns == 0 {
+            cx.waker().wake_by_ref();
+        }
+        self.turns == 0
+    }
+
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Turn {
         // What was gathered leaves before the next part of the input is processed.
-        self.read = if self.gathering && self.has_more_input { Poll::Ready(()) } else { self.poll_read(cx) };
-        if self.has_ended() { self.end(cx) } else { Turn::Work }
+        self.read = if self.gathering && self.has_more_input {
+            self.wake_up(cx);
+            Poll::Ready(())
+        } else {
+            self.poll_read(cx)
+        };
+        if self.shared.has_ended() { self.end(cx) } else { Turn::Work }
     }
 
     fn end(&mut self, cx: &mut Context<'_>) -> Turn {
@@ -275,7 +300,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// transport has nothing.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.has_more_input {
-            self.process_input();
+            self.process_input(cx);
             return Poll::Ready(());
         }
         let mut buffer = self.read_buffer.room(self.expected);
@@ -284,18 +309,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if !self.has_buffers {
                 self.read_buffer.shrink();
             }
+            self.wake_up(cx);
             return Poll::Pending;
         };
         match result {
             Ok(n) if n > 0 => {
                 (self.now, self.has_buffers) = (Instant::now(), true);
-                self.process_input();
+                self.process_input(cx);
                 self.read_buffer.adapt(n, room);
             }
             end => {
                 let left = self.read_buffer.bytes.len();
                 let error = end.err();
                 tracing::debug!(?error, left, "the transport ended");
+                self.wake_up(cx);
                 self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(error, left));
             }
         }
@@ -303,11 +330,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Processes what was read, as far as the budget goes.
-    fn process_input(&mut self) {
+    fn process_input(&mut self, cx: &Context<'_>) {
         let (read_buffer, now, frames) =
             (&mut self.read_buffer.bytes, self.now.into_std(), self.input_budget.frames());
+        let was_awake = std::mem::replace(&mut self.is_awake, true);
         (self.touched, self.has_more_input, self.expected) =
             self.shared.with_driver(&mut self.wakes, |core| {
+                if !was_awake {
+                    core.wake_up(cx);
+                }
                 let more = core.proto.receive_part(read_buffer, now, frames);
                 (core.proto.frames_delivered(), more, core.proto.best_read())
             });
@@ -315,11 +346,35 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.input_budget.note(self.touched, self.has_more_input);
     }
 
+    /// Tells the session that its driver is awake, unless it knows.
+    fn wake_up(&mut self, cx: &Context<'_>) {
+        if !std::mem::replace(&mut self.is_awake, true) {
+            self.shared.with_driver(&mut self.wakes, |core| core.wake_up(cx));
+        }
+    }
+
     /// Does what is due, and sets the timer for what is next. `caught_up` says whether all that came was taken in.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, caught_up: bool) {
+    ///
+    /// Pending if nothing was due.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, caught_up: bool) -> Poll<()> {
+        let due = match self.due.take() {
+            Some(Due(at)) => earliest(at, self.stall()),
+            None => self.due(),
+        };
+        let next = earliest(due, self.rest());
+        if let Some(deadline) = next
+            && !self.overdue.is_waiting()
+            && self.poll_sleep(cx, deadline).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.do_what_is_due(cx, caught_up);
+        Poll::Ready(())
+    }
+
+    fn do_what_is_due(&mut self, cx: &mut Context<'_>, caught_up: bool) {
         for _ in 0..TURNS {
-            let rest = self.has_buffers.then(|| self.now + REST_AFTER);
-            let Some(deadline) = [self.limit(), rest].into_iter().flatten().min() else {
+            let Some(deadline) = earliest(self.due(), self.rest()) else {
                 self.overdue = Overdue::default();
                 return;
             };
@@ -328,11 +383,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return self.overdue.clear();
             }
             let now = Instant::now();
-            if rest.is_some_and(|at| at <= now) {
+            if self.rest().is_some_and(|at| at <= now) {
                 self.give_buffers_back();
             }
             self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_tasks(now.into_std()));
-            if self.limit().is_none_or(|at| at > now) {
+            if self.due().is_none_or(|at| at > now) {
                 continue;
             }
             if let Some(until) = self.overdue.put_off(now, caught_up) {
@@ -350,15 +405,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// When the next time limit passes, or the session has something to do.
-    fn limit(&mut self) -> Option<Instant> {
+    fn due(&mut self) -> Option<Instant> {
         let proto = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
-        [proto.map(Instant::from_std), self.stall()].into_iter().flatten().min()
+        earliest(proto.map(Instant::from_std), self.stall())
+    }
+
+    /// When buffers that nothing is in are given back.
+    fn rest(&self) -> Option<Instant> {
+        self.has_buffers.then(|| self.now + REST_AFTER)
     }
 
     /// When the transport will have taken nothing for too long.
     fn stall(&self) -> Option<Instant> {
-        let since = [self.blocked_since, self.flushing_since].into_iter().flatten().min()?;
-        since.checked_add(self.write_timeout)
+        earliest(self.blocked_since, self.flushing_since)?.checked_add(self.write_timeout)
     }
 
     /// The limits that have passed have their effect.
@@ -376,23 +435,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// Ready at `deadline`. The timer may be set for an earlier time that has moved away since.
+    /// Ready at `deadline`.
+    #[inline]
     fn poll_sleep(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // To set it costs more than to find out then that it is too early.
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
+        if self.alarm.poll(cx, deadline).is_ready() {
+            return Poll::Ready(());
         }
-        if timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-            if timer.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-        }
-        self.overdue.expect(timer.deadline());
+        self.overdue.expect(self.alarm.set_for());
         Poll::Pending
     }
 
@@ -419,9 +468,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Poll::Pending
         })
     }
+}
 
-    fn has_ended(&mut self) -> bool {
-        self.shared.with_driver(&mut self.wakes, |core| core.proto.has_ended())
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

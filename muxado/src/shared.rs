@@ -106,6 +106,7 @@ impl Shared {
     }
 
     /// Returns whether the session has ended.
+    #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -306,6 +307,12 @@ impl Core {
         if let Some(waker) = &self.driver {
             wakes.push(waker.clone());
         }
+    }
+
+    /// Notes that the driver is awake, and what it does by itself needs no wake.
+    pub(crate) fn wake_up(&mut self, cx: &Context<'_>) {
+        self.park_driver(cx, false);
+        self.begin_turn();
     }
 
     /// Registers the driver's waker: to be woken by output if it is `parked`, otherwise only by the session's end.

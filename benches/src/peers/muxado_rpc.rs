@@ -4,7 +4,13 @@ use std::{future, iter, net::SocketAddr};
 
 use futures_util::{StreamExt, stream};
 use muxado::Config;
-use muxado_rpc::{ClientTls, Codec, Limits, Peer as Connection, Server, ServerTls, Stream, Streaming};
+use muxado_rpc::{
+    Channel, ClientTls, Codec, Limits, Peer as Connection, Server, ServerBuilder, ServerTls, Stream,
+    Streaming,
+    layers::{Metrics, MetricsLayer, Trace, TraceLayer},
+    telemetry::Prometheus,
+};
+use tower_layer::Layer as _;
 
 use crate::{
     Result,
@@ -65,7 +71,29 @@ impl Echo for Echoing {
 
 /// A connection with its defaults. Only the client chooses a codec.
 #[derive(Clone)]
-pub(crate) struct MuxadoRpc(EchoClient);
+pub(crate) struct MuxadoRpc(EchoClient, Observed);
+
+/// A client inside a layer, if the workload has one.
+#[derive(Clone)]
+enum Observed {
+    No,
+    Metrics(EchoClient<Metrics<Channel>>),
+    Otel(EchoClient<Trace<Channel>>),
+}
+
+impl Observed {
+    fn new(channel: Channel, workload: Workload) -> Self {
+        match workload {
+            Workload::MetricsUnary { .. } => Self::Metrics(
+                EchoClient::new(MetricsLayer::client().layer(channel)).with_codec(Codec::MessagePack),
+            ),
+            Workload::OtelUnary { .. } => Self::Otel(
+                EchoClient::new(TraceLayer::client().layer(channel)).with_codec(Codec::MessagePack),
+            ),
+            _ => Self::No,
+        }
+    }
+}
 
 impl MuxadoRpc {
     fn new(connection: &Connection, workload: Workload) -> Self {
@@ -74,9 +102,10 @@ impl MuxadoRpc {
             _ => Codec::MessagePack,
         };
         let client = EchoClient::new(connection.channel()).with_codec(codec);
+        let observed = Observed::new(connection.channel(), workload);
         match workload {
-            Workload::Hop { .. } | Workload::Sleep { .. } => Self(client.with_timeout(hop::LIMIT)),
-            _ => Self(client),
+            Workload::Hop { .. } | Workload::Sleep { .. } => Self(client.with_timeout(hop::LIMIT), observed),
+            _ => Self(client, observed),
         }
     }
 }
@@ -114,31 +143,27 @@ impl Peer for MuxadoRpc {
             || super::runs_json_calls(workload)
             || super::runs_waiting_calls(workload)
             || super::runs_calls_over_tls(workload)
+            || matches!(workload, Workload::MetricsUnary { .. } | Workload::OtelUnary { .. })
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
-        let mut builder = Server::builder()
-            .serve(EchoServer::new(Echoing(Hop::start())))
-            .limits(limits(workload))
-            .config(config(workload));
-        if let Workload::Both { .. } = workload {
-            let accepted = doorplate.accepted();
-            builder = builder.on_connect(move |connection| {
-                // Nobody takes it when the client has given up.
-                let _ = accepted.send(Self::new(&connection, workload));
-            });
+        match workload {
+            Workload::MetricsUnary { .. } => {
+                let prometheus = Prometheus::install()?;
+                // Durations are put into their buckets, as an endpoint does.
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        prometheus.upkeep();
+                    }
+                });
+                serve(Server::builder().layer(MetricsLayer::server()), workload, doorplate).await
+            }
+            Workload::OtelUnary { .. } => {
+                serve(Server::builder().layer(TraceLayer::server()), workload, doorplate).await
+            }
+            _ => serve(Server::builder(), workload, doorplate).await,
         }
-        let mut address = "tcp://127.0.0.1:0";
-        if workload.has_tls() {
-            address = "tls://127.0.0.1:0";
-            let identity = identity()?;
-            builder = builder.tls(ServerTls::from_pem(identity.certificate_pem(), identity.key_pem()));
-        }
-        let server = builder.listen(address).await?;
-        let address = server.local_addr().socket_addr().ok_or("a server on TCP has a socket address")?;
-        doorplate.hang(address);
-        server.wait().await;
-        Ok(())
     }
 
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
@@ -155,7 +180,12 @@ impl Peer for MuxadoRpc {
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
-        message.check(&self.0.echo(message.text().to_owned()).await?)
+        let text = message.text().to_owned();
+        message.check(&match &self.1 {
+            Observed::No => self.0.echo(text).await?,
+            Observed::Metrics(client) => client.echo(text).await?,
+            Observed::Otel(client) => client.echo(text).await?,
+        })
     }
 
     async fn hop(&mut self, message: &Message) -> Result<()> {
@@ -190,4 +220,37 @@ async fn check(mut items: Streaming<String>, mut copies: Copies<'_>) -> Result<(
         copies.take(&item)?;
     }
     copies.end()
+}
+
+/// Serves with the layers of a builder.
+async fn serve<L>(
+    builder: ServerBuilder<L>,
+    workload: Workload,
+    doorplate: Doorplate<MuxadoRpc>,
+) -> Result<()>
+where
+    L: tower_layer::Layer<muxado_rpc::Router, Service: muxado_rpc::CallService>,
+{
+    let mut builder = builder
+        .serve(EchoServer::new(Echoing(Hop::start())))
+        .limits(limits(workload))
+        .config(config(workload));
+    if let Workload::Both { .. } = workload {
+        let accepted = doorplate.accepted();
+        builder = builder.on_connect(move |connection| {
+            // Nobody takes it when the client has given up.
+            let _ = accepted.send(MuxadoRpc::new(&connection, workload));
+        });
+    }
+    let mut address = "tcp://127.0.0.1:0";
+    if workload.has_tls() {
+        address = "tls://127.0.0.1:0";
+        let identity = identity()?;
+        builder = builder.tls(ServerTls::from_pem(identity.certificate_pem(), identity.key_pem()));
+    }
+    let server = builder.listen(address).await?;
+    let address = server.local_addr().socket_addr().ok_or("a server on TCP has a socket address")?;
+    doorplate.hang(address);
+    server.wait().await;
+    Ok(())
 }

@@ -23,18 +23,21 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
+  muxado call localhost:7000 Post/follow -d '[7]'
   muxado call localhost:7000 Post/follow -d '{\"number\":7}'
   muxado call localhost:7000 Post/follow -d '[7]' | jq .
   muxado call localhost:7000 Post/whereto -d '1 2 3'
-  muxado call unix:///run/app.sock Chat/join -d '{\"room\":\"a\"}' -d @
+  muxado call unix:app.sock Chat/join -d '[\"room\"]' -d @
 
-Parameters and items are checked against the schema before anything is sent. A
-method that takes a stream reads it from standard input if there is no -d: each
-value is sent as soon as it is whole, and Ctrl-D ends the stream. Ctrl-C cancels
-the call. Answers are JSON, one per line, indented on a terminal.
+Parameters and items are checked against the schema before anything is sent.
 
-Exit status: 0; 2 wrong parameters; 3 no connection; 64+n the call failed with
-status n of gRPC; 130 Ctrl-C. `muxado --help` has the whole list.";
+A method that takes a stream reads it from standard input if there is no -d: each value is sent as soon as it is \
+whole, and Ctrl-D ends the stream. Ctrl-C cancels the call.
+
+Answers are JSON, one value per line, and indented on a terminal.
+
+Exit status: 0; 2 wrong parameters; 3 no connection; 64 + n if the call failed with status n of gRPC; 130 Ctrl-C. \
+`muxado --help` has the whole list.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

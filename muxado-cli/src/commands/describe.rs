@@ -43,13 +43,12 @@ impl FromArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  muxado describe tcp://127.0.0.1:7000
-  muxado describe tcp://127.0.0.1:7000 Post
-  muxado describe tcp://127.0.0.1:7000 Post/send
+  muxado describe localhost:7000
+  muxado describe localhost:7000 Post
+  muxado describe localhost:7000 Post/send
   muxado describe post.openrpc.json Parcel
 
-A question mark behind a name says that it may be left out, behind a type that
-the value may be null.";
+A question mark behind a name says that it may be left out, behind a type that the value may be null.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -22,15 +22,16 @@ const NOT_SERVING: u8 = 4;
 
 const HELP: &str = "\
 Examples:
-  muxado health tcp://127.0.0.1:7000
-  muxado health unix:///run/app.sock Post --watch
-  muxado health tcp://127.0.0.1:7000 --all
+  muxado health localhost:7000
+  muxado health unix:app.sock Post --watch
+  muxado health localhost:7000 --all
 
 Exit status, as that of grpc_health_probe:
   0    SERVING
   1    the command line is wrong
   2    no connection could be made
-  3    the call failed, or there is no such service, or the server has no health
+  3    the call failed, there is no such service, or the
+       server has no health
   4    the service is there, and is not SERVING";
 
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  muxado list tcp://127.0.0.1:7000
-  muxado list tcp://127.0.0.1:7000 Post
+  muxado list localhost:7000
+  muxado list localhost:7000 Post
   muxado list -l post.openrpc.json
 
 Without -l each line is a name, for scripts: a service, or SERVICE/METHOD.";

@@ -13,9 +13,9 @@ use crate::{
 };
 
 const HELP: &str = "\
-A round trip is that of a heartbeat, which the connection of the other side
-answers, whatever its handlers do. Exit status: 0 if all were answered; 3 if no
-connection could be made; 78 if the connection was lost.";
+A round trip is that of a heartbeat, which the connection of the other side answers, whatever its handlers do.
+
+Exit status: 0 if all were answered; 3 if no connection could be made; 78 if the connection was lost.";
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]

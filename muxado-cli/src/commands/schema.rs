@@ -33,12 +33,11 @@ enum SchemaCommand {
 
 const EXPORT: &str = "\
 Examples:
-  muxado schema export tcp://127.0.0.1:7000 -o post.openrpc.json --title post
-  muxado schema export tcp://127.0.0.1:7000 | jq '.methods[].name'
+  muxado schema export localhost:7000 -o post.json
+  muxado schema export localhost:7000 | jq .methods[].name
 
-The document is OpenRPC 1.3, with what OpenRPC has no word for in fields that
-begin with x-muxado-. `--schema FILE` of other commands, and `schema diff`, read
-it.";
+The document is OpenRPC 1.3, with what OpenRPC has no word for in fields that begin with x-muxado-. `--schema FILE` of \
+other commands, and `schema diff`, read it.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXPORT)]
@@ -60,18 +59,17 @@ struct ExportArgs {
 }
 
 const DIFF: &str = "\
-OLD and NEW are files, or addresses of peers that have reflection; the services
-of muxado itself are left out. `callers` are those of the old version that call
-servers of the new one: if they break, servers must not be replaced before their
-callers. `servers` are those of the old version that are called by callers of
-the new one.
+OLD and NEW are files, or addresses of peers that have reflection; the services of muxado itself are left out.
+
+`callers` are those of the old version that call servers of the new one: if they break, servers must not be replaced \
+before their callers. `servers` are those of the old version that are called by callers of the new one.
 
 Examples:
-  muxado schema diff post.openrpc.json tcp://127.0.0.1:7000
-  muxado schema diff old.json new.json --fail-on risky --json | jq .
+  muxado schema diff post.json localhost:7000
+  muxado schema diff old.json new.json --fail-on risky
 
-Exit status: 0 if there is nothing of the severity of --fail-on, or worse; 1 if
-there is; 2 if a file cannot be read; 3 and 64+n as for all commands.";
+Exit status: 0 if there is nothing of the severity of --fail-on, or worse; 1 if there is; 2 if a file cannot be read; \
+3 and 64+ as for all commands.";
 
 #[derive(Debug, Args)]
 #[command(after_help = DIFF)]
@@ -85,7 +83,7 @@ struct DiffArgs {
     #[command(flatten)]
     headers: HeaderArgs,
     /// What makes the exit status 1
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
     fail_on: FailOn,
     /// Leave out what breaks nothing
     #[arg(short, long)]
@@ -104,6 +102,7 @@ enum FailOn {
     Risky,
     /// Anything differs
     Any,
+    /// Nothing
     Never,
 }
 

@@ -1,5 +1,11 @@
 //! What is wrong, said before anything is sent, and exit statuses.
 
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
 use serde_json::Value;
 
 use crate::world::{Dir, World, muxado};
@@ -161,4 +167,27 @@ fn without_reflection_a_file_describes_the_services() {
     assert_eq!(world.call("Workshop/nothing", &["--schema", &file]).ok(), "null\n");
     let stderr = world.call("Workshop/nothing", &["--schema", &dir.file("none")]).failed(2);
     assert!(stderr.contains("none"), "{stderr}");
+}
+
+#[test]
+fn a_port_of_another_protocol_is_no_connection() {
+    let listen = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    };
+    // It takes the connection, and says nothing.
+    let (_silent, address) = listen();
+    let stderr = muxado(&["list", &address, "--connect-timeout", "100ms"]).failed(3);
+    assert!(stderr.contains("says nothing within 100ms"), "{stderr}");
+    let (http, address) = listen();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = http.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // Until the other side goes away.
+        _ = stream.read_to_end(&mut Vec::new());
+    });
+    let stderr = muxado(&["list", &address]).failed(3);
+    assert!(stderr.contains("HTTP"), "{stderr}");
+    server.join().unwrap();
 }

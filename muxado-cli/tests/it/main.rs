@@ -10,6 +10,7 @@ mod interrupted;
 mod readme;
 mod schemas;
 mod services;
+mod terminal;
 mod transports;
 mod world;
 

@@ -8,6 +8,8 @@ mod builder;
 mod call;
 mod endpoint;
 mod hedge;
+#[cfg(feature = "metrics")]
+mod observer;
 mod outlier;
 mod seat;
 mod set;
@@ -26,6 +28,8 @@ use std::{
 use tokio::task::AbortHandle;
 use tower_service::Service;
 
+#[cfg(feature = "metrics")]
+pub(crate) use self::observer::{BalancedObserver, BalancedTotals};
 pub use self::{
     budget::RetryBudget,
     builder::{BalancedBuilder, BalancedError},

@@ -6,6 +6,8 @@ mod body;
 mod builder;
 mod call;
 mod managed;
+#[cfg(feature = "metrics")]
+mod observer;
 mod on_connect;
 mod pool;
 mod slot;
@@ -24,6 +26,8 @@ use tokio::task::AbortHandle;
 use tower_service::Service;
 
 pub(crate) use self::call::may_try_again;
+#[cfg(feature = "metrics")]
+pub(crate) use self::observer::{ReconnectObserver, ReconnectTotals};
 use self::pool::{End, Pool};
 pub use self::{
     builder::{ReconnectBuilder, ReconnectError},

@@ -46,6 +46,9 @@ pub struct CallStats {
     /// Bytes held now of responses that wait for their callers, as
     /// [`Limits::max_response_memory`](crate::Limits::max_response_memory) counts them.
     pub response_bytes: u64,
+    /// Calls that wait now for [`Limits::max_in_flight`](crate::Limits::max_in_flight) and its like. They are not begun.
+    /// Some may have been cancelled meanwhile.
+    pub waiting: u64,
 }
 
 impl CallStats {
@@ -70,6 +73,7 @@ impl AddAssign for CallStats {
         self.panicked += other.panicked;
         self.request_bytes += other.request_bytes;
         self.response_bytes += other.response_bytes;
+        self.waiting += other.waiting;
     }
 }
 
@@ -132,6 +136,7 @@ pub(crate) struct CallMetrics {
     cancelled: AtomicU64,
     cut: AtomicU64,
     panicked: AtomicU64,
+    waiting: AtomicU64,
 }
 
 impl CallMetrics {
@@ -146,7 +151,17 @@ impl CallMetrics {
             started: read(&self.started),
             request_bytes: 0,
             response_bytes: 0,
+            waiting: 0,
         }
+    }
+
+    /// Returns how many calls are not begun.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waiting(&self, calls: usize) {
+        self.waiting.store(calls as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn note_panic(&self) {

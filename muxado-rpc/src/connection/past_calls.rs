@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "metrics")]
+use crate::connection::totals::Totals;
 use crate::{CallStats, connection::shared::ConnectionShared};
 
 /// Counts the calls of connections that have left a list, until nothing of them is left, and from then on by their sums.
@@ -10,6 +12,9 @@ pub(crate) struct PastCalls {
     /// Connections that may still have handlers.
     ending: Vec<Arc<ConnectionShared>>,
     sums: CallStats,
+    /// What the sessions of the others have sent and received.
+    #[cfg(feature = "metrics")]
+    sessions: Totals,
 }
 
 impl PastCalls {
@@ -26,6 +31,8 @@ impl PastCalls {
             let stats = shared.metrics().stats();
             if shared.session().is_closed() && stats.in_flight() == 0 {
                 self.sums += stats;
+                #[cfg(feature = "metrics")]
+                self.sessions.add_ended(&shared.session().stats());
                 over.push(self.ending.swap_remove(at));
             } else {
                 at += 1;
@@ -38,6 +45,14 @@ impl PastCalls {
     pub(crate) fn stats(&self) -> CallStats {
         let mut sum = self.sums;
         self.ending.iter().for_each(|shared| sum += shared.call_stats());
+        sum
+    }
+
+    /// Returns what all these connections have sent and received.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn totals(&self) -> Totals {
+        let mut sum = self.sessions.clone();
+        self.ending.iter().for_each(|shared| sum.add(shared));
         sum
     }
 }

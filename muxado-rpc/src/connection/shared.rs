@@ -159,6 +159,9 @@ impl ConnectionShared {
         let mut stats = self.metrics.stats();
         stats.request_bytes = self.memory.request_bytes() as u64;
         stats.response_bytes = self.memory.response_bytes() as u64;
+        if !self.session().is_closed() {
+            stats.waiting = self.metrics.waiting();
+        }
         stats
     }
 

@@ -1,7 +1,6 @@
 //! A span per call, and the context of its trace across connections.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -12,12 +11,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{Span, field};
 
-use super::TraceContext;
+#[cfg(feature = "otel")]
+use super::otel::{self, Joined};
+use super::{
+    TraceContext,
+    convention::{MethodName, OriginalName, Side},
+};
 use crate::{
-    Body, BodyEnd, BoxError, Code, MethodInfo, PeerInfo, Request, Response, Shape, Status,
+    Body, BodyEnd, BoxError, Code, PeerInfo, Request, Response, Status,
     message::{limits::SendLimit, status},
     stream::body::{BodySource, BodyStream, BoxBodySource, Step},
-    support::truncate::Brief,
 };
 
 /// Creates a `tracing` span for each call and passes W3C trace context on in its metadata.
@@ -41,8 +44,14 @@ use crate::{
 ///
 /// On the calling side the call belongs to the trace that its metadata names, or else to the trace of the call that
 /// this task serves, or else to a new trace. On the serving side it belongs to the trace that came with it, or else
-/// to a new one. The handler runs inside the span, and so do the calls it makes and the tasks it spawns with
+/// to a new one. No new trace begins with a call whose span nobody records: without a subscriber, a trace that came from
+/// elsewhere is passed on, and calls that belong to none cost next to nothing. The handler runs inside the span, and so do the calls it makes and the tasks it spawns with
 /// [`Context::spawn`](crate::Context::spawn). Other tasks belong to the trace only inside [`TraceContext::scope`].
+///
+/// With the feature `otel` the span joins OpenTelemetry: if a layer of `tracing-opentelemetry` 0.34 records it, the trace
+/// context that travels is the span's own, its parent on the serving side is the span of the caller, and on the calling side
+/// the current span of the program, unless metadata name another. The calls of a request through any number of servers
+/// are then one tree of spans.
 ///
 /// The span of a streaming call lasts until the stream has ended, and the stream of the handler is polled inside it.
 /// On the serving side the [`TraceContext`] is one of the [extensions](Request::extensions) of the request.
@@ -58,12 +67,6 @@ use crate::{
 pub struct TraceLayer {
     side: Side,
     peer: Option<PeerInfo>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Client,
-    Server,
 }
 
 impl TraceLayer {
@@ -91,7 +94,7 @@ impl TraceLayer {
         self.peer_info(peer)
     }
 
-    fn span(&self, request: &Request, context: &TraceContext, parent: Option<&TraceContext>) -> Span {
+    fn span(&self, request: &Request) -> Span {
         let name = MethodName(request.method());
         let span = tracing::info_span!(
             "rpc",
@@ -111,10 +114,6 @@ impl TraceLayer {
         if !span.is_disabled() {
             if !name.is_recognized() {
                 span.record("rpc.method_original", field::display(OriginalName(name.0)));
-            }
-            span.record("trace_id", context.trace_id()).record("span_id", context.span_id());
-            if let Some(parent) = parent {
-                span.record("parent_id", parent.span_id());
             }
             if let Some(peer) = request.peer_info().or(self.peer.as_ref()) {
                 span.record("peer", field::display(peer));
@@ -154,23 +153,52 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> TraceFuture<S::Future> {
-        let mut parent = TraceContext::from_metadata(request.metadata());
         let is_client = self.layer.side == Side::Client;
-        if is_client && parent.is_none() {
-            parent = TraceContext::current();
-        }
-        let context = parent.as_ref().map_or_else(TraceContext::root, TraceContext::child);
-        let span = self.layer.span(&request, &context, parent.as_ref());
-        if is_client {
-            context.insert_into(request.metadata_mut());
-        } else {
-            request.extensions_mut().insert(context.clone());
-        }
+        let span = self.layer.span(&request);
+        let context = place_in_trace(&span, TraceContext::from_metadata(request.metadata()), is_client);
         let inner = &mut self.inner;
-        let call = span.in_scope(|| context.sync_scope(|| inner.call(request)));
+        let call = match &context {
+            Some(context) => {
+                if is_client {
+                    context.insert_into(request.metadata_mut());
+                } else {
+                    request.extensions_mut().insert(context.clone());
+                }
+                span.in_scope(|| context.sync_scope(|| inner.call(request)))
+            }
+            None => inner.call(request),
+        };
         // On the calling side other calls of the same task do not belong to this one.
-        let context = (!is_client).then_some(context);
+        let context = context.filter(|_| !is_client);
         TraceFuture { call, span, side: self.layer.side, context, ended: false }
+    }
+}
+
+/// Returns the context of the call of a span, whose metadata name this parent. `None` if it belongs to no trace, and
+/// nobody would learn of a new one.
+fn place_in_trace(span: &Span, named: Option<TraceContext>, is_client: bool) -> Option<TraceContext> {
+    let served = || if is_client { TraceContext::current() } else { None };
+    #[cfg(feature = "otel")]
+    if let Some(Joined { context, parent }) = otel::join(span, named.as_ref(), served) {
+        note_ids(span, &context, parent.as_ref());
+        return Some(context);
+    }
+    let parent = named.or_else(served);
+    if parent.is_none() && span.is_disabled() {
+        return None;
+    }
+    let context = parent.as_ref().map_or_else(TraceContext::root, TraceContext::child);
+    note_ids(span, &context, parent.as_ref());
+    Some(context)
+}
+
+fn note_ids(span: &Span, context: &TraceContext, parent: Option<&TraceContext>) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("trace_id", context.trace_id()).record("span_id", context.span_id());
+    if let Some(parent) = parent {
+        span.record("parent_id", parent.span_id());
     }
 }
 
@@ -225,51 +253,6 @@ impl<F> PinnedDrop for TraceFuture<F> {
         if !self.ended {
             record(&self.span, self.side, Some(Code::Cancelled));
         }
-    }
-}
-
-impl Side {
-    /// Whether a call that ended so is an error of this side. A server has done its part if a caller asks for what is not
-    /// to be had.
-    const fn blames(self, code: Code) -> bool {
-        match self {
-            Self::Client => true,
-            Self::Server => matches!(
-                code,
-                Code::Unknown
-                    | Code::DeadlineExceeded
-                    | Code::Unimplemented
-                    | Code::Internal
-                    | Code::Unavailable
-                    | Code::DataLoss
-            ),
-        }
-    }
-}
-
-/// The name of a method as telemetry has it.
-#[derive(Clone, Copy)]
-struct MethodName<'a>(&'a MethodInfo);
-
-impl MethodName<'_> {
-    /// Whether the program knows the method. Other names are as many as callers make up.
-    fn is_recognized(self) -> bool {
-        self.0.shape() != Shape::Unknown
-    }
-}
-
-impl fmt::Display for MethodName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_recognized() { OriginalName(self.0).fmt(f) } else { f.write_str("_OTHER") }
-    }
-}
-
-/// The name, whatever it is.
-struct OriginalName<'a>(&'a MethodInfo);
-
-impl fmt::Display for OriginalName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", Brief(self.0.service()), Brief(self.0.name()))
     }
 }
 

@@ -89,6 +89,18 @@ impl TraceContext {
         };
     }
 
+    /// Puts a context together that another library has made.
+    #[cfg(feature = "otel")]
+    pub(crate) fn from_ids(trace_id: u128, span_id: u64, flags: u8, state: Option<Arc<str>>) -> Self {
+        Self { trace_id, span_id, flags, state: state.filter(|state| state.len() <= MAX_STATE) }
+    }
+
+    /// Returns the ids of trace and span, and the flags.
+    #[cfg(feature = "otel")]
+    pub(crate) const fn ids(&self) -> (u128, u64, u8) {
+        (self.trace_id, self.span_id, self.flags)
+    }
+
     /// Returns the id of the trace as 32 hexadecimal digits.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace_id)

@@ -10,6 +10,8 @@ use std::{
 
 use tokio::task::Id;
 
+#[cfg(feature = "metrics")]
+use crate::connection::totals::Totals;
 use crate::{
     CallStats, Peer, PeerId,
     connection::{past_calls::PastCalls, shared::ConnectionShared},
@@ -91,6 +93,17 @@ impl LiveConnections {
         inner.live.values().for_each(|shared| sum += shared.call_stats());
         drop(inner);
         panics::discard(over);
+        sum
+    }
+
+    /// Returns what all connections have sent, received and hold, past ones included.
+    #[cfg(feature = "metrics")]
+    pub(super) fn totals(&self) -> Totals {
+        let calls = self.call_stats();
+        let inner = self.lock();
+        let mut sum = inner.past.totals();
+        inner.live.values().for_each(|shared| sum.add(shared));
+        sum.calls = calls;
         sum
     }
 

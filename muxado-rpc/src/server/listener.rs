@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     net::IpAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -51,11 +51,18 @@ pub(super) enum Proxied {
     Untrusted,
 }
 
-/// All sockets of a server, which take turns.
-pub(super) struct Listeners {
+/// All sockets of a server, until they are closed.
+pub(super) struct Listeners(Arc<Mutex<Option<Open>>>);
+
+/// Closes the sockets of a server when it is dropped, so that their addresses are free from then on, and not only once
+/// the task of the server has run.
+pub(super) struct CloseOnDrop(Weak<Mutex<Option<Open>>>);
+
+/// Open sockets, which take turns.
+struct Open {
     all: Vec<Listener>,
     /// The one that is asked first.
-    next: AtomicUsize,
+    next: usize,
 }
 
 /// A listening socket of any kind.
@@ -122,7 +129,7 @@ impl Listeners {
             }
         }
         if failures.is_empty() {
-            Ok(Self { all, next: AtomicUsize::new(0) })
+            Ok(Self(Arc::new(Mutex::new(Some(Open { all, next: 0 })))))
         } else {
             Err(BindError::Failed(failures))
         }
@@ -130,25 +137,45 @@ impl Listeners {
 
     /// Returns where the sockets listen, in the order in which they were asked for.
     pub(super) fn local_addresses(&self) -> Vec<Address> {
-        self.all.iter().map(|listener| listener.address.clone()).collect()
+        lock(&self.0).iter().flat_map(|open| &open.all).map(|listener| listener.address.clone()).collect()
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (first, count) = (self.next.load(Ordering::Relaxed), self.all.len());
-        for step in 0..count {
-            let at = first.wrapping_add(step) % count;
-            if let Poll::Ready(accepted) = self.all[at].poll_accept(cx) {
-                self.next.store(at + 1, Ordering::Relaxed);
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
+    pub(super) fn close_on_drop(&self) -> CloseOnDrop {
+        CloseOnDrop(Arc::downgrade(&self.0))
     }
 }
 
 impl Accept for Listeners {
+    /// Waits for ever once the sockets are closed.
     async fn accept(&self) -> io::Result<Accepted> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+        // The sockets do not block, and nobody else wants the lock but who closes them.
+        poll_fn(|cx| lock(&self.0).as_mut().map_or(Poll::Pending, |open| open.poll_accept(cx))).await
+    }
+}
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        let open = self.0.upgrade().and_then(|open| lock(&open).take());
+        // Not under the lock.
+        drop(open);
+    }
+}
+
+fn lock(open: &Mutex<Option<Open>>) -> MutexGuard<'_, Option<Open>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Open {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let count = self.all.len();
+        for step in 0..count {
+            let at = (self.next + step) % count;
+            if let Poll::Ready(accepted) = self.all[at].poll_accept(cx) {
+                self.next = at + 1;
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
     }
 }
 

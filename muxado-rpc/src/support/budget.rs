@@ -170,6 +170,12 @@ impl ServerMemory {
         self.pool.used()
     }
 
+    /// Returns the bytes that all connections may hold together.
+    #[cfg(feature = "metrics")]
+    pub(crate) const fn limit(&self) -> usize {
+        self.pool.limit
+    }
+
     const fn exhausted(&self) -> Exhausted {
         Exhausted { limit: self.pool.limit, bound: Bound::Server }
     }

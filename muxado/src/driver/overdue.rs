@@ -31,8 +31,9 @@ const GRACE: Duration = Duration::from_secs(1);
 
 impl Overdue {
     /// The timer is set for this time.
-    pub(super) fn expect(&mut self, at: Instant) {
-        self.expected = Some(at);
+    #[inline]
+    pub(super) fn expect(&mut self, at: Option<Instant>) {
+        self.expected = at;
     }
 
     /// When a limit that has passed may be judged; `None` for now. `caught_up` says whether all that came was taken in.
@@ -66,7 +67,7 @@ mod tests {
 
     fn expecting(at: Instant) -> Overdue {
         let mut overdue = Overdue::default();
-        overdue.expect(at);
+        overdue.expect(Some(at));
         overdue
     }
 
@@ -83,10 +84,10 @@ mod tests {
         let start = Instant::now();
         let (mut overdue, found) = (expecting(start), start + LATE + MS);
         assert_eq!(overdue.put_off(found, true), Some(found + GRACE));
-        overdue.expect(found + GRACE);
+        overdue.expect(Some(found + GRACE));
         assert_eq!(overdue.put_off(found + 10 * MS, true), Some(found + GRACE));
         assert_eq!(overdue.put_off(found + GRACE, true), None);
-        overdue.expect(found + 2 * GRACE);
+        overdue.expect(Some(found + 2 * GRACE));
         assert_eq!(overdue.put_off(found + 2 * GRACE, true), None);
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::io::poll_write_buf;
 
-use super::{Driver, Phase, TURNS};
+use super::{Driver, Due, Phase, TURNS};
 use crate::proto::Outbox;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -21,7 +21,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// the cache, and sends what follows from it, before more is read. With one small piece, or if all that
     /// was read is worked on here, now or next, there is nothing to wait for.
     pub(super) fn should_gather(&mut self, worked: Poll<()>) -> bool {
-        let mut busy = self.touched > 1 || self.last_batch > BUSY_BATCH || self.bulk;
+        let mut busy = self.touched > 1 || self.is_busy() || self.bulk;
         if worked.is_ready() {
             busy = false;
         } else if busy && self.touched > 0 {
@@ -33,38 +33,56 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.gathering
     }
 
+    /// Whether several streams were busy when something was last written.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.last_batch > BUSY_BATCH
+    }
+
     /// Writes until there is nothing left (ready) or the transport takes no more (pending).
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut flush_awaited = false;
+        let mut taken = Taken { has_more: true, flush_awaited: false };
         for _ in 0..TURNS {
             if self.outbox.is_empty() {
-                let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
-                let (known, flushed) = (self.now, !self.unflushed);
-                let (frames, now, flush) = self.shared.with_driver(&mut self.wakes, |core| {
-                    if flushed {
-                        core.note_flushed();
-                    }
-                    // Where nothing is sent the time does not matter.
-                    let now = core.proto.wants_transmit().then(Instant::now);
-                    core.proto.transmit(outbox, now.unwrap_or(known).into_std());
-                    (core.proto.frames_sent(), now, core.flushes.is_awaited())
-                });
-                if let Some(now) = now {
-                    (self.now, self.has_buffers) = (now, true);
-                }
+                taken = self.take_output();
                 if self.outbox.is_empty() {
                     break;
                 }
-                (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
-                flush_awaited = flush;
             }
             ready!(self.poll_write_outbox(cx));
-            if flush_awaited {
+            if !taken.has_more && !self.is_busy() {
+                break;
+            }
+            if taken.flush_awaited {
                 // However much more is to be written, whoever waits for what was is told.
                 let _ = self.poll_flush(cx);
             }
         }
         self.poll_flush(cx)
+    }
+
+    /// Takes what the session has to send now, and notes when it has something to do next.
+    fn take_output(&mut self) -> Taken {
+        let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
+        let (known, flushed) = (self.now, !self.unflushed);
+        let (frames, now, due, taken) = self.shared.with_driver(&mut self.wakes, |core| {
+            if flushed {
+                core.note_flushed();
+            }
+            // Where nothing is sent the time does not matter.
+            let now = core.proto.wants_transmit().then(Instant::now);
+            core.proto.transmit(outbox, now.unwrap_or(known).into_std());
+            let taken =
+                Taken { has_more: core.proto.wants_transmit(), flush_awaited: core.flushes.is_awaited() };
+            (core.proto.frames_sent(), now, core.proto.poll_timeout(), taken)
+        });
+        if let Some(now) = now {
+            (self.now, self.has_buffers) = (now, true);
+        }
+        self.due = Some(Due(due.map(Instant::from_std)));
+        if !self.outbox.is_empty() {
+            (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
+        }
+        taken
     }
 
     fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -113,6 +131,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));
         self.phase = Phase::Lingering;
     }
+}
+
+/// What was left when output was taken.
+struct Taken {
+    has_more: bool,
+    /// Somebody waits for it to be flushed.
+    flush_awaited: bool,
 }
 
 /// Frames in one write from which on it pays to wait for more: several streams are busy.

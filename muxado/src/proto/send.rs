@@ -664,6 +664,10 @@ impl Session {
 
     /// Moves the next batch of frames into `out`, which must have been written completely.
     pub fn transmit(&mut self, out: &mut Outbox, now: Instant) {
+        if self.send.out.is_empty() {
+            // Goes on in the memory that was used last.
+            std::mem::swap(&mut self.send.out, out);
+        }
         if !self.has_ended() || self.is_draining() {
             self.put_control();
             self.put_streams();

@@ -43,6 +43,8 @@ pub(super) struct Moment(NonZeroU64);
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     due: [Option<Instant>; Timer::COUNT],
+    /// The first of these times.
+    next: Option<Instant>,
     /// The time of the last input or timeout.
     now: Option<Instant>,
     /// That in short.
@@ -57,11 +59,24 @@ impl Timers {
     /// Sets when a timer is due. A time that cannot be represented is never due.
     #[inline]
     pub(super) fn set(&mut self, timer: Timer, at: Option<Instant>) {
-        self.due[timer as usize] = at;
+        let before = std::mem::replace(&mut self.due[timer as usize], at);
+        if before != at {
+            self.note_change(before, at);
+        }
+    }
+
+    fn note_change(&mut self, before: Option<Instant>, at: Option<Instant>) {
+        if before == self.next {
+            self.next = self.due.iter().flatten().min().copied();
+        } else if let Some(at) = at
+            && self.next.is_none_or(|next| at < next)
+        {
+            self.next = Some(at);
+        }
     }
 
     pub(super) fn stop_all(&mut self) {
-        self.due = [None; Timer::COUNT];
+        (self.due, self.next) = ([None; Timer::COUNT], None);
     }
 
     #[inline]
@@ -71,10 +86,6 @@ impl Timers {
 
     pub(super) fn is_due(&self, timer: Timer, now: Instant) -> bool {
         self.due[timer as usize].is_some_and(|at| at <= now)
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.due.iter().flatten().min().copied()
     }
 
     /// Notes the time. A session knows no other clock.
@@ -114,7 +125,7 @@ impl Timers {
 impl Session {
     /// Returns when [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.has_ended() { None } else { self.timers.next() }
+        if self.has_ended() { None } else { self.timers.next }
     }
 
     /// Does what is due and enforces no limit: sends heartbeats and acknowledges accepted streams.

@@ -37,10 +37,18 @@ impl Wakes {
 
     /// Wakes everybody; keeps the memory. Who cannot be woken, because that panics, keeps nobody else from it.
     pub(crate) fn fire(&mut self) {
-        let few = self.few.iter_mut().take(self.len).filter_map(Option::take);
-        few.chain(self.more.drain(..)).for_each(|waker| contain(|| waker.wake()));
+        for waker in self.few.iter_mut().take(self.len) {
+            if let Some(waker) = waker.take() {
+                contain(|| waker.wake());
+            }
+        }
         self.len = 0;
-        self.replaced.take().for_each(|waker| contain(|| drop(waker)));
+        if !self.more.is_empty() {
+            self.more.drain(..).for_each(|waker| contain(|| waker.wake()));
+        }
+        if !self.replaced.is_empty() {
+            self.replaced.take().for_each(|waker| contain(|| drop(waker)));
+        }
     }
 
     /// Gives the memory back, if nobody is to be woken.

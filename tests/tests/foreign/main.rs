@@ -1,5 +1,5 @@
 //! Real programs of others in front of our servers and behind our clients: haproxy, nginx, dnsmasq, systemd,
-//! openssl, and a network in which an address is dead.
+//! openssl, Prometheus, and a network in which an address is dead.
 //!
 //! `tests/tests/foreign/run` runs them: it installs what is missing where it can, and says what it skips. Traffic stays
 //! on this machine.
@@ -10,6 +10,7 @@ mod haproxy;
 mod nginx;
 mod openssl;
 mod place;
+mod prometheus;
 mod systemd;
 mod unreachable;
 
@@ -27,6 +28,8 @@ trait Site {
     async fn pid(&self) -> u32;
     async fn echo(&self, text: String) -> String;
     async fn count(&self, to: u32) -> impl Stream<Item = u32>;
+    /// Never returns.
+    async fn slow(&self);
 }
 
 #[derive(Clone)]
@@ -55,6 +58,10 @@ impl Site for Named {
 
     async fn count(&self, to: u32) -> impl Stream<Item = u32> {
         futures_util::stream::iter(0..to)
+    }
+
+    async fn slow(&self) {
+        std::future::pending().await
     }
 }
 

@@ -46,6 +46,7 @@ const CRATES: [Crate; 4] = [
         name: "muxado-rpc",
         floors: &[
             &[&["__private"], &["testing"], &["guide"]],
+            &[&["telemetry"]],
             &[&["layers"]],
             &[&["server"], &["client"]],
             &[&["connection"]],

@@ -83,6 +83,11 @@ impl Endpoint {
         self.pending.load(Ordering::Relaxed)
     }
 
+    #[cfg(feature = "metrics")]
+    pub(super) fn totals(&self) -> crate::client::reconnect::ReconnectTotals {
+        self.connection.totals()
+    }
+
     pub(super) fn info(&self) -> EndpointInfo {
         EndpointInfo {
             name: self.name.clone(),

@@ -373,6 +373,13 @@ impl Set {
         self.endpoints().iter().map(|endpoint| endpoint.info()).collect()
     }
 
+    /// Returns how many calls wait for a server.
+    #[cfg(feature = "metrics")]
+    pub(super) fn waiting(&self) -> usize {
+        let places = self.settings.max_waiting.unwrap_or(0).min(Semaphore::MAX_PERMITS);
+        places.saturating_sub(self.places.available_permits())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Endpoint>>> {
         // Nothing that panics runs under the lock.
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)

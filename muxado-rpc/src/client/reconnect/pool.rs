@@ -228,6 +228,26 @@ impl Pool {
         sum
     }
 
+    /// Returns what all connections have sent, received and hold, past ones included.
+    #[cfg(feature = "metrics")]
+    pub(super) fn totals(&self) -> crate::connection::totals::Totals {
+        let connected = self.connected.borrow();
+        let mut sum = connected.past.totals();
+        sum.calls = connected.past.stats();
+        for live in &connected.connections {
+            sum.add(live.peer.shared());
+            sum.calls += live.peer.call_stats();
+        }
+        sum
+    }
+
+    /// Returns how many calls wait for a connection.
+    #[cfg(feature = "metrics")]
+    pub(super) fn waiting(&self) -> usize {
+        let places = self.settings.max_waiting.unwrap_or(0).min(Semaphore::MAX_PERMITS);
+        places.saturating_sub(self.places.available_permits())
+    }
+
     /// Returns the next connection of the round that takes calls, of those whose peers take a request of so many
     /// bytes if there are any.
     pub(super) fn pick(&self, bytes: usize) -> Option<Arc<Live>> {

@@ -127,6 +127,23 @@ impl Admission {
         shared: &Arc<ConnectionShared>,
         router: &Router,
     ) -> Next {
+        let had_queue = self.queue.is_some();
+        let next = self.choose_next(cx, new, spare, shared, router);
+        if had_queue || self.queue.is_some() {
+            shared.metrics().set_waiting(self.queue.as_ref().map_or(0, |queue| queue.len()));
+        }
+        next
+    }
+
+    #[inline]
+    fn choose_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        new: &mut Option<New>,
+        spare: &mut Option<Permit>,
+        shared: &Arc<ConnectionShared>,
+        router: &Router,
+    ) -> Next {
         if self.queue.is_some()
             && let Some(next) = self.next_waiting(cx, new, spare, shared, router)
         {

@@ -110,6 +110,13 @@ impl Health {
         self.shared.state.borrow().set.get(service).copied()
     }
 
+    /// Returns whether the server as a whole takes calls: it is [`Serving`](HealthStatus::Serving), and not
+    /// [shut down](Self::shut_down).
+    pub fn is_serving(&self) -> bool {
+        let state = self.shared.state.borrow();
+        !state.is_shut_down && state.set.get("").is_none_or(|status| *status == HealthStatus::Serving)
+    }
+
     /// Sets the status of all to [`NotServing`](HealthStatus::NotServing), for good. Those who watch are told, and their
     /// streams end, so that they hold up no drain.
     ///

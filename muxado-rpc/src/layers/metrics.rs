@@ -1,0 +1,225 @@
+//! How long calls take, and how they end: a histogram for each method.
+
+mod series;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::series::{MethodSeries, Outcome, Series};
+use super::convention::Side;
+use crate::{BodyEnd, BoxError, Code, Request, Response, Status, message::status::from_box_error};
+
+/// The upper bounds of the buckets of `rpc.server.call.duration` and `rpc.client.call.duration`, in seconds, as
+/// OpenTelemetry's conventions have them. An exporter that makes histograms needs them.
+///
+/// `telemetry::Prometheus` (feature `prometheus`) sets them by itself.
+pub const DURATION_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Records the duration of each call and how it ended, by the facade [`metrics`](https://docs.rs/metrics/0.24).
+///
+/// On the serving side it records the histogram `rpc.server.call.duration`, on the calling side
+/// `rpc.client.call.duration`, both in seconds. Their labels are those of OpenTelemetry's [conventions for RPC metrics]:
+///
+/// | label | value |
+/// |---|---|
+/// | `rpc.system.name` | `muxado` |
+/// | `rpc.method` | `Service/method`; `_OTHER` for a method of [unknown shape](crate::Shape::Unknown), whose name is the caller's |
+/// | `rpc.response.status_code` | `ok`, or the [`Code`] of the status or of the [application's error](crate::AppError) |
+/// | `error.type` | the same code, of a call that failed |
+///
+/// Each call is counted once. A streaming call lasts until its stream has ended. One that is dropped, and a stream that
+/// is not read to its end, count as `cancelled`, or as `deadline_exceeded` if the call's time limit has passed; a
+/// handler that panics counts as `internal`. Calls that are refused before any layer sees them, such as those of a
+/// service that is not served, are not recorded here; [`CallStats::failed`](crate::CallStats::failed) counts them.
+///
+/// However many names callers make up, they are one method, `_OTHER`. Of methods that were [described at run
+/// time](crate::MethodInfo::dynamic) with their shape, the first 1 000 have series of their own, and further ones count as
+/// `_OTHER` as well.
+///
+/// What is recorded goes to the recorder that is installed when a method first ends in some way. **Install the recorder
+/// before the first call**: until then nothing is recorded, and series that were looked for then stay silent. No call
+/// allocates or looks for a name: a handle of each method and outcome is kept by the layer. Clones of a layer and its
+/// services share them.
+///
+/// ```
+/// use muxado_rpc::{Peer, Server, layers::MetricsLayer};
+/// use tower::ServiceBuilder;
+///
+/// # fn example(peer: &Peer) {
+/// let server = Server::builder().layer(MetricsLayer::server());
+/// let channel = ServiceBuilder::new()
+///     .layer(MetricsLayer::client().label("server.address", "backend.internal"))
+///     .service(peer.channel());
+/// # let _ = (server, channel);
+/// # }
+/// ```
+///
+/// [conventions for RPC metrics]: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/
+#[derive(Clone)]
+pub struct MetricsLayer {
+    series: Arc<Series>,
+}
+
+impl MetricsLayer {
+    /// Creates a layer for the calling side, to be put around a channel.
+    pub fn client() -> Self {
+        Self { series: Arc::new(Series::new(Side::Client)) }
+    }
+
+    /// Creates a layer for the serving side, for `layer` of a builder or around one service.
+    pub fn server() -> Self {
+        Self { series: Arc::new(Series::new(Side::Server)) }
+    }
+
+    /// Adds a label that all series of this layer have, such as the name of the server that is called.
+    ///
+    /// Services that were made by the layer before go on without it.
+    #[must_use]
+    pub fn label(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { series: Arc::new(self.series.with_label(name.into(), value.into())) }
+    }
+}
+
+impl fmt::Debug for MetricsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MetricsLayer").field(&self.series).finish()
+    }
+}
+
+impl<S> Layer<S> for MetricsLayer {
+    type Service = Metrics<S>;
+
+    fn layer(&self, inner: S) -> Metrics<S> {
+        Metrics { inner, layer: self.clone() }
+    }
+}
+
+/// A service inside a [`MetricsLayer`].
+#[derive(Clone, Debug)]
+pub struct Metrics<S> {
+    inner: S,
+    layer: MetricsLayer,
+}
+
+accessors!(Metrics<S>);
+
+impl<S> Service<Request> for Metrics<S>
+where
+    S: Service<Request, Response = Response, Error: Into<BoxError>>,
+{
+    type Response = Response;
+    type Error = Status;
+    type Future = MetricsFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx).map_err(|error| from_box_error(error.into()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request) -> MetricsFuture<S::Future> {
+        let mut timing = Timing::begin(&self.layer.series, &request);
+        // What is left if the service panics.
+        timing.outcome = Outcome::of(Some(Code::Internal));
+        let call = self.inner.call(request);
+        timing.outcome = Outcome::DROPPED;
+        MetricsFuture { call, timing: Some(timing) }
+    }
+}
+
+/// A call through [`Metrics`].
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+#[expect(missing_debug_implementations, reason = "futures on their way have no more to show")]
+pub struct MetricsFuture<F> {
+    #[pin]
+    call: F,
+    /// `None` after its end.
+    timing: Option<Timing>,
+}
+
+impl<F, E> Future for MetricsFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response, Status>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(timing) = this.timing {
+            timing.outcome = Outcome::of(Some(Code::Internal));
+        }
+        let polled = this.call.poll(cx);
+        if let (Poll::Pending, Some(timing)) = (&polled, &mut *this.timing) {
+            timing.outcome = Outcome::DROPPED;
+        }
+        let mut result = ready!(polled).map_err(|error| from_box_error(error.into()));
+        let Some(mut timing) = this.timing.take() else { return Poll::Ready(result) };
+        match &mut result {
+            Ok(response) => {
+                let failed = response.error_code();
+                match response.body_mut() {
+                    Some(body) => {
+                        timing.outcome = Outcome::DROPPED;
+                        body.on_end(move |end| timing.end_of_stream(end));
+                    }
+                    None => timing.outcome = Outcome::of(failed),
+                }
+            }
+            Err(status) => timing.outcome = Outcome::of(Some(status.code())),
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// A call that is recorded when this is dropped.
+struct Timing {
+    method: Arc<MethodSeries>,
+    begun: Instant,
+    /// When the call's time is over, where that is known.
+    deadline: Option<Instant>,
+    outcome: Outcome,
+}
+
+impl Timing {
+    #[inline]
+    fn begin(series: &Series, request: &Request) -> Self {
+        Self {
+            method: series.of(request),
+            begun: Instant::now(),
+            deadline: request.deadline(),
+            outcome: Outcome::DROPPED,
+        }
+    }
+
+    fn end_of_stream(mut self, end: BodyEnd) {
+        self.outcome = match end {
+            BodyEnd::Complete => Outcome::of(None),
+            BodyEnd::Failed(code) => Outcome::of(Some(code)),
+            BodyEnd::Dropped => Outcome::DROPPED,
+        };
+    }
+}
+
+impl Drop for Timing {
+    #[inline]
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if self.outcome == Outcome::DROPPED && self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.outcome = Outcome::of(Some(Code::DeadlineExceeded));
+        }
+        self.method.record(self.outcome, now.saturating_duration_since(self.begun));
+    }
+}
