@@ -28,8 +28,9 @@ use self::{
 use crate::{
     connect::{ConnectArgs, duration},
     exit::{Failure, interrupted},
+    input::Data,
     output::Output,
-    request::RequestArgs,
+    request::{CALL, RequestArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -65,6 +66,10 @@ pub(crate) struct BenchArgs {
     /// The method, as SERVICE/METHOD
     #[arg(value_name = "SERVICE/METHOD")]
     method: String,
+    /// The parameters, if all values of -d are items of a stream; needed for methods with a stream and other parameters
+    /// of which the server says no schemas
+    #[arg(short, long, value_name = "JSON", allow_hyphen_values = true, help_heading = CALL)]
+    params: Option<Data>,
     #[command(flatten)]
     request: RequestArgs,
     #[command(flatten)]
@@ -177,8 +182,15 @@ impl BenchArgs {
             report.create()?;
         }
         let mut peers = vec![self.connect.connect(output).await?];
-        let prepared =
-            prepare::prepare(&self.request, &self.connect.address, &peers[0], &self.method, output).await?;
+        let prepared = prepare::prepare(
+            &self.request,
+            &self.connect.address,
+            &peers[0],
+            &self.method,
+            self.params.as_ref(),
+            output,
+        )
+        .await?;
         while peers.len() < self.load.connections.get() {
             peers.push(self.connect.connect(output).await?);
         }

@@ -7,6 +7,7 @@ use super::caller::Prepared;
 use crate::{
     catalog::Catalog,
     exit::Failure,
+    input::{Data, Given, Values},
     output::Output,
     params::{Checker, Encoded},
     request::{RequestArgs, one_value_only},
@@ -18,6 +19,7 @@ pub(super) async fn prepare(
     address: &str,
     peer: &Peer,
     method: &str,
+    params: Option<&Data>,
     output: &Output,
 ) -> Result<Prepared, Failure> {
     let catalog = Catalog::open(peer, address, args.schema.as_deref(), &args.headers)?;
@@ -28,7 +30,11 @@ pub(super) async fn prepare(
     }
     let mut values = args.values(false).all().await?.into_iter();
     let takes_stream = shape.streams_input();
-    let first = if takes_stream && !checker.takes_params() { None } else { values.next() };
+    let first = match params {
+        Some(data) => Some(only_value(data).await?),
+        None if takes_stream && !checker.takes_params() => None,
+        None => values.next(),
+    };
     let (params, warnings) = checker.params(first.as_ref().map(|given| &*given.json))?;
     warnings.iter().for_each(|warning| output.warn(warning));
     let mut items = Vec::new();
@@ -49,6 +55,15 @@ pub(super) async fn prepare(
         metadata: request.metadata().clone(),
         timeout: request.timeout(),
     })
+}
+
+/// Returns the value of `--params`.
+async fn only_value(data: &Data) -> Result<Given, Failure> {
+    let mut given = Values::new([data.clone()]).all().await?;
+    match given.pop() {
+        Some(params) if given.is_empty() => Ok(params),
+        _ => Err(Failure::usage("--params is one value")),
+    }
 }
 
 fn encode(codec: Codec, item: Encoded) -> Result<Bytes, Failure> {

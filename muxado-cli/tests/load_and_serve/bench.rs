@@ -108,10 +108,14 @@ async fn streams_are_sent_and_read_to_their_ends() {
         assert_eq!((&count["items_received"], &count["items_sent"]), (&json!(140), &json!(0)), "{count}");
         let double = bench(&address, "Shop/double", &args("1 2 3")).await.json();
         assert_eq!((&double["items_received"], &double["items_sent"]), (&json!(60), &json!(60)), "{double}");
-        for figures in [count, double] {
+        // Without schemas it is not known that there are parameters beside the items.
+        let sum = [&args("1 2 3")[..], &["--params", r#"{"start": 10}"#]].concat();
+        let sum = bench(&address, "Shop/sum", &sum).await.json();
+        assert_eq!((&sum["items_received"], &sum["items_sent"]), (&json!(0), &json!(60)), "{sum}");
+        for figures in [count, double, sum] {
             assert_eq!(figures["statuses"], json!({"ok": 20}));
         }
-        assert_eq!(*counts.calls.borrow(), 40);
+        assert_eq!(*counts.calls.borrow(), 60);
     }
 }
 
@@ -161,7 +165,7 @@ async fn it_is_said_that_a_rate_could_not_be_held() {
         (figures["calls"].as_u64().unwrap(), figures["rate"]["not_begun"].as_u64().unwrap());
     // All that were due are in the latencies.
     assert_eq!(calls + not_begun, 1000, "{figures}");
-    assert!(calls <= 26, "{figures}");
+    assert!(calls < 500, "{figures}");
     assert!(figures["latency_us"]["p50"].as_f64().unwrap() > 100_000.0, "{figures}");
 }
 
