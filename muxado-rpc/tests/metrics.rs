@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -13,8 +13,9 @@ use muxado_rpc::{
     layers::{DURATION_BUCKETS, MetricsLayer},
     telemetry::{Prometheus, Sampler},
 };
+use quanta::{Clock, Mock};
 use support::{WorkClient, WorkServer, Worker};
-use tokio::{io::duplex, time::sleep};
+use tokio::{io::duplex, runtime::Builder, time::sleep};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,19 +70,36 @@ where
     MetricsLayer::client().layer(inner)
 }
 
+/// Runs a test whose durations are measured by a clock that it sets.
+fn with_clock<T: Future<Output = ()>>(test: impl FnOnce(Arc<Mock>) -> T) {
+    let (clock, mock) = Clock::mock();
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    quanta::with_clock(&clock, || runtime.block_on(test(mock)));
+}
+
 #[muxado_rpc::service]
 trait Numbers {
+    async fn pause(&self, ms: u64);
     async fn count(&self, to: u32) -> impl Stream<Item = u32>;
     async fn sum(&self, numbers: Streaming<u32>) -> u32;
 }
 
-struct Fingers;
+struct Fingers(Arc<Mock>);
 
 impl Numbers for Fingers {
+    async fn pause(&self, ms: u64) {
+        self.0.increment(Duration::from_millis(ms));
+    }
+
     async fn count(&self, to: u32) -> impl Stream<Item = u32> {
-        stream::iter(0..to).then(async |number| {
-            sleep(SECOND).await;
-            number
+        let clock = Arc::clone(&self.0);
+        stream::iter(0..to).then(move |number| {
+            let clock = Arc::clone(&clock);
+            async move {
+                sleep(SECOND).await;
+                clock.increment(SECOND);
+                number
+            }
         })
     }
 
@@ -94,31 +112,34 @@ impl Numbers for Fingers {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn both_sides_record_how_long_a_call_takes() {
-    let (recorder, _guard) = recorder();
-    let (near, _far) =
-        pair(Peer::builder().layer(MetricsLayer::server()).serve(WorkServer::new(Worker::default())));
-    let client = WorkClient::new(measured(near.channel()));
-    for ms in [30, 30, 400] {
-        client.sleep(ms).await.unwrap();
-    }
-    let text = recorder.handle().render();
-    for side in ["server", "client"] {
-        let name = |what: &str| format!("rpc_{side}_call_duration_seconds_{what}");
-        let below = |le: &str| sum(&text, &name("bucket"), &[("rpc_method", "Work/sleep"), ("le", le)]);
-        assert_eq!(
-            (below("0.025"), below("0.05"), below("0.5"), below("+Inf")),
-            (0.0, 2.0, 3.0, 3.0),
-            "{text}"
-        );
-        let bounds = lines(&text, &name("bucket"), &[("rpc_method", "Work/sleep")]).len();
-        assert_eq!(bounds, DURATION_BUCKETS.len() + 1);
-        let total = sum(&text, &name("sum"), &[]);
-        assert!((0.46..0.47).contains(&total), "{total}");
-        assert!(!lines(&text, &name("count"), &[])[0].0.contains("error_type"), "{text}");
-        assert!(text.contains(&format!("# TYPE rpc_{side}_call_duration_seconds histogram")), "{text}");
-    }
+#[test]
+fn both_sides_record_how_long_a_call_takes() {
+    with_clock(async |clock| {
+        let (recorder, _guard) = recorder();
+        let (near, _far) =
+            pair(Peer::builder().layer(MetricsLayer::server()).serve(NumbersServer::new(Fingers(clock))));
+        let client = NumbersClient::new(measured(near.channel()));
+        for ms in [30, 30, 400] {
+            client.pause(ms).await.unwrap();
+        }
+        let text = recorder.handle().render();
+        for side in ["server", "client"] {
+            let name = |what: &str| format!("rpc_{side}_call_duration_seconds_{what}");
+            let below =
+                |le: &str| sum(&text, &name("bucket"), &[("rpc_method", "Numbers/pause"), ("le", le)]);
+            assert_eq!(
+                (below("0.025"), below("0.05"), below("0.5"), below("+Inf")),
+                (0.0, 2.0, 3.0, 3.0),
+                "{text}"
+            );
+            let bounds = lines(&text, &name("bucket"), &[("rpc_method", "Numbers/pause")]).len();
+            assert_eq!(bounds, DURATION_BUCKETS.len() + 1);
+            let total = sum(&text, &name("sum"), &[]);
+            assert!((0.4599..0.4601).contains(&total), "{total}");
+            assert!(!lines(&text, &name("count"), &[])[0].0.contains("error_type"), "{text}");
+            assert!(text.contains(&format!("# TYPE rpc_{side}_call_duration_seconds histogram")), "{text}");
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,39 +198,42 @@ async fn a_call_that_ends_with_its_connection_is_counted_once() {
     assert_eq!((all(recorder, "client"), all(recorder, "server")), (1.0, 1.0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stream_lasts_until_its_end() {
-    let (recorder, _guard) = recorder();
-    let (near, _far) = pair(Peer::builder().layer(MetricsLayer::server()).serve(NumbersServer::new(Fingers)));
-    let client = NumbersClient::new(measured(near.channel()));
-    let items: Vec<_> = client.count(3).await.unwrap().collect().await;
-    assert_eq!(items.len(), 3);
-    let total = client.sum(stream::iter([1, 2, 3])).await.unwrap();
-    assert_eq!(total, 6);
-    // Not read to its end, and never read at all.
-    let mut left = client.count(3).await.unwrap();
-    left.next().await.unwrap().unwrap();
-    drop(left);
-    let unread = client.count(3).await.unwrap();
-    settle().await;
-    drop(unread);
-    // Its time is over in the middle.
-    let mut late = client.count(3).timeout(SECOND + SECOND / 2).await.unwrap();
-    late.next().await.unwrap().unwrap();
-    late.next().await.unwrap().unwrap_err();
-    drop(late);
-    settle().await;
-    for side in ["server", "client"] {
-        assert_eq!(ended(recorder, side, "Numbers/count", "ok"), 1.0, "{side}");
-        assert_eq!(ended(recorder, side, "Numbers/sum", "ok"), 1.0, "{side}");
-        assert_eq!(ended(recorder, side, "Numbers/count", "cancelled"), 2.0, "{side}");
-        assert_eq!(ended(recorder, side, "Numbers/count", "deadline_exceeded"), 1.0, "{side}");
-        assert_eq!(all(recorder, side), 5.0, "{side}");
-        let name = format!("rpc_{side}_call_duration_seconds_sum");
-        let labels = [("rpc_method", "Numbers/count"), ("rpc_response_status_code", "ok")];
-        let took = sum(&recorder.handle().render(), &name, &labels);
-        assert!((3.0..3.1).contains(&took), "{side} {took}");
-    }
+#[test]
+fn a_stream_lasts_until_its_end() {
+    with_clock(async |clock| {
+        let (recorder, _guard) = recorder();
+        let (near, _far) =
+            pair(Peer::builder().layer(MetricsLayer::server()).serve(NumbersServer::new(Fingers(clock))));
+        let client = NumbersClient::new(measured(near.channel()));
+        let items: Vec<_> = client.count(3).await.unwrap().collect().await;
+        assert_eq!(items.len(), 3);
+        let total = client.sum(stream::iter([1, 2, 3])).await.unwrap();
+        assert_eq!(total, 6);
+        // Not read to its end, and never read at all.
+        let mut left = client.count(3).await.unwrap();
+        left.next().await.unwrap().unwrap();
+        drop(left);
+        let unread = client.count(3).await.unwrap();
+        settle().await;
+        drop(unread);
+        // Its time is over in the middle.
+        let mut late = client.count(3).timeout(SECOND + SECOND / 2).await.unwrap();
+        late.next().await.unwrap().unwrap();
+        late.next().await.unwrap().unwrap_err();
+        drop(late);
+        settle().await;
+        for side in ["server", "client"] {
+            assert_eq!(ended(recorder, side, "Numbers/count", "ok"), 1.0, "{side}");
+            assert_eq!(ended(recorder, side, "Numbers/sum", "ok"), 1.0, "{side}");
+            assert_eq!(ended(recorder, side, "Numbers/count", "cancelled"), 2.0, "{side}");
+            assert_eq!(ended(recorder, side, "Numbers/count", "deadline_exceeded"), 1.0, "{side}");
+            assert_eq!(all(recorder, side), 5.0, "{side}");
+            let name = format!("rpc_{side}_call_duration_seconds_sum");
+            let labels = [("rpc_method", "Numbers/count"), ("rpc_response_status_code", "ok")];
+            let took = sum(&recorder.handle().render(), &name, &labels);
+            assert!((3.0..3.1).contains(&took), "{side} {took}");
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]

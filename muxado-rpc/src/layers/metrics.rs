@@ -11,7 +11,7 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::time::Instant;
+use quanta::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -73,13 +73,17 @@ pub struct MetricsLayer {
 
 impl MetricsLayer {
     /// Creates a layer for the calling side, to be put around a channel.
+    ///
+    /// The first layer of a process may take up to 200 ms, to learn how fast the processor's clock runs.
     pub fn client() -> Self {
-        Self { series: Arc::new(Series::new(Side::Client)) }
+        Self { series: Arc::new(new_series(Side::Client)) }
     }
 
     /// Creates a layer for the serving side, for `layer` of a builder or around one service.
+    ///
+    /// The first layer of a process may take up to 200 ms, to learn how fast the processor's clock runs.
     pub fn server() -> Self {
-        Self { series: Arc::new(Series::new(Side::Server)) }
+        Self { series: Arc::new(new_series(Side::Server)) }
     }
 
     /// Adds a label that all series of this layer have, such as the name of the server that is called.
@@ -89,6 +93,12 @@ impl MetricsLayer {
     pub fn label(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { series: Arc::new(self.series.with_label(name.into(), value.into())) }
     }
+}
+
+fn new_series(side: Side) -> Series {
+    // Not at the first call: the clock measures itself when it is first read.
+    let _ = Instant::now();
+    Series::new(side)
 }
 
 impl fmt::Debug for MetricsLayer {
@@ -166,19 +176,8 @@ where
             timing.outcome = Outcome::DROPPED;
         }
         let mut result = ready!(polled).map_err(|error| from_box_error(error.into()));
-        let Some(mut timing) = this.timing.take() else { return Poll::Ready(result) };
-        match &mut result {
-            Ok(response) => {
-                let failed = response.error_code();
-                match response.body_mut() {
-                    Some(body) => {
-                        timing.outcome = Outcome::DROPPED;
-                        body.on_end(move |end| timing.end_of_stream(end));
-                    }
-                    None => timing.outcome = Outcome::of(failed),
-                }
-            }
-            Err(status) => timing.outcome = Outcome::of(Some(status.code())),
+        if let Some(timing) = this.timing.take() {
+            timing.end(&mut result);
         }
         Poll::Ready(result)
     }
@@ -189,7 +188,7 @@ struct Timing {
     method: Arc<MethodSeries>,
     begun: Instant,
     /// When the call's time is over, where that is known.
-    deadline: Option<Instant>,
+    deadline: Option<tokio::time::Instant>,
     outcome: Outcome,
 }
 
@@ -201,6 +200,21 @@ impl Timing {
             begun: Instant::now(),
             deadline: request.deadline(),
             outcome: Outcome::DROPPED,
+        }
+    }
+
+    /// Notes the end of a call, or waits for that of its stream.
+    #[inline]
+    fn end(mut self, result: &mut Result<Response, Status>) {
+        match result {
+            Ok(response) => {
+                self.outcome = Outcome::of(response.error_code());
+                if let Some(body) = response.body_mut() {
+                    self.outcome = Outcome::DROPPED;
+                    body.on_end(move |end| self.end_of_stream(end));
+                }
+            }
+            Err(status) => self.outcome = Outcome::of(Some(status.code())),
         }
     }
 
@@ -216,10 +230,11 @@ impl Timing {
 impl Drop for Timing {
     #[inline]
     fn drop(&mut self) {
-        let now = Instant::now();
-        if self.outcome == Outcome::DROPPED && self.deadline.is_some_and(|deadline| deadline <= now) {
+        if self.outcome == Outcome::DROPPED
+            && self.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now())
+        {
             self.outcome = Outcome::of(Some(Code::DeadlineExceeded));
         }
-        self.method.record(self.outcome, now.saturating_duration_since(self.begun));
+        self.method.record(self.outcome, self.begun.elapsed());
     }
 }

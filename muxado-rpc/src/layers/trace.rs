@@ -6,10 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use pin_project::{pin_project, pinned_drop};
+use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::{Span, field};
+use tracing::{Span, field, level_filters::LevelFilter};
 
 #[cfg(feature = "otel")]
 use super::otel::{self, Joined};
@@ -154,8 +154,12 @@ where
 
     fn call(&mut self, mut request: Request) -> TraceFuture<S::Future> {
         let is_client = self.layer.side == Side::Client;
+        let named = TraceContext::from_metadata(request.metadata());
+        if named.is_none() && nobody_records() && !(is_client && TraceContext::is_current()) {
+            return TraceFuture { call: self.inner.call(request), traced: None };
+        }
         let span = self.layer.span(&request);
-        let context = place_in_trace(&span, TraceContext::from_metadata(request.metadata()), is_client);
+        let context = place_in_trace(&span, named, is_client);
         let inner = &mut self.inner;
         let call = match &context {
             Some(context) => {
@@ -170,8 +174,16 @@ where
         };
         // On the calling side other calls of the same task do not belong to this one.
         let context = context.filter(|_| !is_client);
-        TraceFuture { call, span, side: self.layer.side, context, ended: false }
+        TraceFuture {
+            call,
+            traced: Some(Box::new(Traced { span, side: self.layer.side, context, ended: false })),
+        }
     }
+}
+
+/// Whether no subscriber takes spans of this level, which is known without asking it.
+fn nobody_records() -> bool {
+    LevelFilter::current() < LevelFilter::INFO
 }
 
 /// Returns the context of the call of a span, whose metadata name this parent. `None` if it belongs to no trace, and
@@ -203,12 +215,19 @@ fn note_ids(span: &Span, context: &TraceContext, parent: Option<&TraceContext>) 
 }
 
 /// A call through a [`Trace`].
-#[pin_project(PinnedDrop)]
+#[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct TraceFuture<F> {
     #[pin]
     call: F,
+    /// `None` if nobody learns of the call. Apart, because futures are moved.
+    traced: Option<Box<Traced>>,
+}
+
+/// What there is of a call that somebody may learn of.
+#[derive(Debug)]
+struct Traced {
     span: Span,
     side: Side,
     /// The context of a call that is being served.
@@ -226,30 +245,42 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = this.span.enter();
-        let polled = match this.context {
-            Some(context) => context.sync_scope(|| this.call.poll(cx)),
-            None => this.call.poll(cx),
+        match this.traced {
+            None => this.call.poll(cx).map_err(to_status),
+            Some(traced) => traced.poll(this.call, cx),
+        }
+    }
+}
+
+impl Traced {
+    fn poll<F, E>(&mut self, call: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Result<Response, Status>>
+    where
+        F: Future<Output = Result<Response, E>>,
+        E: Into<BoxError>,
+    {
+        let _entered = self.span.enter();
+        let polled = match &self.context {
+            Some(context) => context.sync_scope(|| call.poll(cx)),
+            None => call.poll(cx),
         };
         let mut result = ready!(polled).map_err(to_status);
-        *this.ended = true;
+        self.ended = true;
         match &mut result {
             Ok(response) => {
                 let failed = response.error_code();
                 match response.body_mut() {
-                    Some(items) => trace_items(items, this.span, *this.side, this.context.as_ref()),
-                    None => record(this.span, *this.side, failed),
+                    Some(items) => trace_items(items, &self.span, self.side, self.context.as_ref()),
+                    None => record(&self.span, self.side, failed),
                 }
             }
-            Err(status) => record(this.span, *this.side, Some(status.code())),
+            Err(status) => record(&self.span, self.side, Some(status.code())),
         }
         Poll::Ready(result)
     }
 }
 
-#[pinned_drop]
-impl<F> PinnedDrop for TraceFuture<F> {
-    fn drop(self: Pin<&mut Self>) {
+impl Drop for Traced {
+    fn drop(&mut self) {
         if !self.ended {
             record(&self.span, self.side, Some(Code::Cancelled));
         }

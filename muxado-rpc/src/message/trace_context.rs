@@ -53,6 +53,11 @@ impl TraceContext {
         CURRENT.try_with(Clone::clone).ok()
     }
 
+    /// Returns whether this task serves a call that belongs to a trace.
+    pub(crate) fn is_current() -> bool {
+        CURRENT.try_with(|_| ()).is_ok()
+    }
+
     /// Returns a context of the same trace with a new span id.
     #[must_use]
     pub fn child(&self) -> Self {
