@@ -206,6 +206,12 @@ fn object(members: &Map<String, Value>, depth: usize) -> String {
         .into_iter()
         .map(|field| format!("{}: {}", field.label(), render(field.schema, depth)))
         .collect();
+    if let Some(Value::Object(patterns)) = members.get("patternProperties") {
+        fields.extend(patterns.iter().map(|(pattern, schema)| {
+            let key = if pattern.contains("\\d+") { "integer" } else { "string" };
+            format!("[{key}]: {}", render(schema, depth))
+        }));
+    }
     match members.get("additionalProperties") {
         Some(Value::Bool(_)) | None => {}
         Some(schema) => fields.push(format!("[string]: {}", render(schema, depth))),
@@ -341,6 +347,10 @@ mod tests {
             (
                 json!({"type": "object", "additionalProperties": {"type": "number", "format": "double"}}),
                 "{ [string]: f64 }",
+            ),
+            (
+                json!({"type": "object", "patternProperties": {r"^-?\d+$": {"type": "boolean"}}, "additionalProperties": false}),
+                "{ [integer]: bool }",
             ),
             (
                 json!({"type": "object", "properties": {"a": {"type": "null"}, "b": {}}, "required": ["b"]}),

@@ -77,8 +77,8 @@ fn write_rate(text: &mut String, of: &RateSummary, in_flight: usize) -> std::fmt
         writeln!(text, "\n  The rate could not be held: {not_begun} calls were due and had not")?;
         writeln!(text, "  begun at the end. They count with the time that they had waited.")?;
     } else if of.late_us.is_some_and(|late| late.p99 >= LATE_US) {
-        writeln!(text, "\n  Calls began late because all {in_flight} in flight were busy;")?;
-        writeln!(text, "  see --in-flight. That time is part of their latency.")?;
+        writeln!(text, "\n  Calls began late: all {in_flight} in flight were busy")?;
+        writeln!(text, "  (--in-flight), or this machine. Their latency has it.")?;
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ fn gather(error: &ValidationError<'_, '_>, value: &Value, root: &str, found: &mu
         ErrorKind::Required { want } => {
             let given = at(value, error).and_then(Value::as_object);
             for name in want {
-                let inner = if path().is_empty() { (*name).to_owned() } else { format!("{}.{name}", path()) };
+                let inner = join_path(&path(), name);
                 let given = given.into_iter().flat_map(|given| given.keys().map(String::as_str));
                 let hint = similar(name, given)
                     .first()
@@ -61,11 +61,26 @@ fn gather(error: &ValidationError<'_, '_>, value: &Value, root: &str, found: &mu
     }
 }
 
-/// None of several alternatives fits. That one is spoken of which is right the furthest down; if none is, all are.
+/// None of several alternatives fits. That one is spoken of whose tag is given, or which is right the furthest down; if
+/// there is none, all are.
 fn of_alternatives(error: &ValidationError<'_, '_>, value: &Value, root: &str, found: &mut Vec<Problem>) {
     let here = error.instance_location.tokens.len();
     let depth = |cause: &ValidationError<'_, '_>| deepest(cause);
-    let best = error.causes.iter().max_by_key(|cause| depth(cause));
+    let mut causes: Vec<_> = error.causes.iter().collect();
+    if let Some(tag) = tag(error) {
+        let of_others = |cause: &&ValidationError<'_, '_>| constants_at(cause, &tag).next().is_some();
+        if causes.iter().all(of_others) {
+            let values: Vec<_> = constants_at(error, &tag).cloned().collect();
+            let got = at(value, error).and_then(|value| value.get(&tag));
+            let inner = join_path(&path(root, error), &tag);
+            return found.push(Problem { path: inner, text: not_among(&values, got) });
+        }
+        causes.retain(|cause| !of_others(cause));
+        if let [cause] = causes[..] {
+            return gather(cause, value, root, found);
+        }
+    }
+    let best = causes.into_iter().max_by_key(|cause| depth(cause));
     let got = at(value, error);
     match best {
         Some(best) if depth(best) > here => gather(best, value, root, found),
@@ -91,6 +106,43 @@ fn of_alternatives(error: &ValidationError<'_, '_>, value: &Value, root: &str, f
             found.push(Problem { path: path(root, error), text });
         }
     }
+}
+
+/// Returns the field whose value says which of the alternatives an object is, if there is one.
+fn tag(error: &ValidationError<'_, '_>) -> Option<String> {
+    let here = error.instance_location.tokens.len();
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for cause in &error.causes {
+        leaves(cause, &mut |leaf| {
+            let tokens = &leaf.instance_location.tokens;
+            let is_constant = matches!(leaf.kind, ErrorKind::Const { .. });
+            if let Some(InstanceToken::Prop(name)) = tokens.get(here)
+                && is_constant
+                && tokens.len() == here + 1
+            {
+                match counts.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((name, 1)),
+                }
+            }
+        });
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name.to_owned())
+}
+
+/// Returns the constants that alternatives require of the field `name`, and do not find there.
+fn constants_at<'e>(error: &'e ValidationError<'_, '_>, name: &str) -> impl Iterator<Item = &'e Value> {
+    let mut values = Vec::new();
+    leaves(error, &mut |leaf| {
+        let is_here =
+            matches!(leaf.instance_location.tokens.last(), Some(InstanceToken::Prop(last)) if last == name);
+        if let ErrorKind::Const { want } = &leaf.kind
+            && is_here
+        {
+            values.push(*want);
+        }
+    });
+    values.into_iter()
 }
 
 /// How many steps it is to the part of the value that the deepest error is about.
@@ -154,7 +206,10 @@ fn text(kind: &ErrorKind<'_, '_>, got: Option<&Value>) -> String {
         ErrorKind::Const { want } => format!("expected {want}, got {}", shown(got)),
         ErrorKind::Minimum { want, .. } => format!("{} is less than {want}", shown(got)),
         ErrorKind::Maximum { want, .. } => format!("{} is more than {want}", shown(got)),
-        ErrorKind::AdditionalProperties { got } => format!("there is no field {}", got.join(", ")),
+        ErrorKind::AdditionalProperties { got } => match &got[..] {
+            [name] => format!("`{name}` is no field or key of it"),
+            names => format!("`{}` are no fields or keys of it", names.join("`, `")),
+        },
         ErrorKind::Format { want, err, .. } => format!("{} is no {want}: {err}", shown(got)),
         ErrorKind::MinItems { got, want } | ErrorKind::MinLength { got, want } => {
             format!("has a length of {got}, and needs {want}")
@@ -216,6 +271,10 @@ fn at<'v>(value: &'v Value, error: &ValidationError<'_, '_>) -> Option<&'v Value
     })
 }
 
+fn join_path(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
 /// Returns where that is.
 fn path(root: &str, error: &ValidationError<'_, '_>) -> String {
     let mut path = root.to_owned();
@@ -227,4 +286,56 @@ fn path(root: &str, error: &ValidationError<'_, '_>) -> String {
         }
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use boon::{Compiler, Schemas};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is said of a value that is checked against `schema`.
+    fn said(schema: &Value, value: &Value) -> Vec<String> {
+        let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
+        compiler.add_resource("mem:///0", schema.clone()).unwrap();
+        let index = compiler.compile("mem:///0", &mut schemas).unwrap();
+        let error = schemas.validate(value, index).unwrap_err();
+        problems(&error, value, "order").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn of_an_object_with_a_tag_the_alternative_that_it_names_is_spoken_of() {
+        let alternative = |kind: &str, field: &str| {
+            json!({
+                "type": "object",
+                "properties": {"kind": {"const": kind}, field: {"type": "integer", "minimum": 0}},
+                "required": ["kind", field],
+            })
+        };
+        let bare =
+            json!({"type": "object", "properties": {"kind": {"const": "cancel"}}, "required": ["kind"]});
+        let schema = json!({"oneOf": [alternative("limit", "price"), alternative("market", "size"), bare]});
+        for (value, text) in [
+            (json!({"kind": "market", "size": -2}), "order.size: -2 is less than 0"),
+            (json!({"kind": "limit"}), "order.price: is missing"),
+            (
+                json!({"kind": "limt", "price": 1}),
+                r#"order.kind: "limt" is none of "limit", "market", "cancel"; did you mean `limit`?"#,
+            ),
+        ] {
+            assert_eq!(said(&schema, &value), [text]);
+        }
+    }
+
+    #[test]
+    fn keys_that_fit_no_pattern_are_named() {
+        let schema = json!({
+            "type": "object",
+            "patternProperties": {r"^\d+$": {"type": "boolean"}},
+            "additionalProperties": false,
+        });
+        assert_eq!(said(&schema, &json!({"x": true})), ["order: `x` is no field or key of it"]);
+        assert_eq!(said(&schema, &json!({"7": 1})), ["order.7: expected true or false, got 1"]);
+    }
 }

@@ -29,6 +29,11 @@ fn all_of<'a>(service: &'a ServiceSchema, schemas: Vec<&'a Value>) -> Vec<&'a Va
 fn of_member<'a>(schemas: &[&'a Value], name: &str) -> Vec<&'a Value> {
     let mut found: Vec<_> = schemas.iter().filter_map(|schema| schema.get("properties")?.get(name)).collect();
     if found.is_empty() {
+        // Whether a key fits its pattern is checked by the validator.
+        let patterns = schemas.iter().filter_map(|schema| schema.get("patternProperties")?.as_object());
+        found.extend(patterns.flat_map(|patterns| patterns.values()));
+    }
+    if found.is_empty() {
         found.extend(schemas.iter().filter_map(|schema| schema.get("additionalProperties")));
     }
     found
