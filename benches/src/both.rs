@@ -50,7 +50,7 @@ impl<P: Peer> Near<P> {
     pub(crate) async fn run(self) -> Result<Sample> {
         let workload = self.slice.workload;
         if !P::CALLS_BACK {
-            tokio::spawn(arena::serve::<P>(self.slice, self.doorplate));
+            tokio::spawn(arena::serve::<P>(workload, self.doorplate));
         }
         let client = P::connect(workload, self.far_address.await?).await?;
         let near = phases(&client, self.slice, &self.barrier);
@@ -64,8 +64,8 @@ impl<P: Peer> Near<P> {
 impl<P: Peer> Far<P> {
     /// Serves and calls; its runtime has to go on until the other end is done.
     pub(crate) async fn run(self) {
-        tokio::spawn(arena::serve::<P>(self.slice, self.doorplate));
         let (mut accepted, workload) = (self.accepted, self.slice.workload);
+        tokio::spawn(arena::serve::<P>(workload, self.doorplate));
         let phases = async {
             let client = if P::CALLS_BACK {
                 accepted.recv().await.ok_or("the server does not give its side to call")?
@@ -83,7 +83,7 @@ impl<P: Peer> Far<P> {
 async fn phases<P: Peer>(client: &P, slice: Slice, barrier: &Barrier) -> Result<Phase> {
     let message = Arc::new(Message::new(slice.workload.size()));
     barrier.wait().await;
-    load::phase(client, &message, slice.workload, slice.warm_up()).await?;
+    load::phase(std::slice::from_ref(client), &message, slice.workload, slice.warm_up()).await?;
     barrier.wait().await;
-    load::phase(client, &message, slice.workload, slice.time).await
+    load::phase(std::slice::from_ref(client), &message, slice.workload, slice.time).await
 }

@@ -39,6 +39,11 @@ pub(crate) enum Command {
         peer: String,
         slice: Slice,
     },
+    /// To be the process of a server.
+    Serve {
+        peer: String,
+        workload: Workload,
+    },
     Help,
 }
 
@@ -92,6 +97,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command> {
             "--rounds" => rounds = Some(value::<usize>(arg, rest.next())?.max(1)),
             "--seconds" => seconds = Some(Duration::try_from_secs_f64(value(arg, rest.next())?)?),
             "--measure" => return measure(&rest.collect::<Vec<_>>()),
+            "--serve" => return serve(&rest.collect::<Vec<_>>()),
             "--help" | "-h" => return Ok(Command::Help),
             arg => options.read(arg, &mut rest)?,
         }
@@ -128,9 +134,9 @@ impl Options {
     /// What was not asked for is all there is.
     fn complete(&mut self, quick: bool) -> Result<()> {
         if self.workloads.is_empty() {
-            let long = if quick { "" } else { Workload::LONG };
-            let all = Workload::STANDARD.split_whitespace().chain(long.split_whitespace());
-            self.workloads = all.map(str::parse).collect::<Result<_, _>>()?;
+            let standard = Workload::STANDARD.split_whitespace().count();
+            let count = if quick { standard } else { usize::MAX };
+            self.workloads = Workload::all().take(count).map(str::parse).collect::<Result<_, _>>()?;
         }
         if self.modes.is_empty() {
             self.modes = vec![Mode::Ct, Mode::Mt];
@@ -152,6 +158,16 @@ fn measure(args: &[&str]) -> Result<Command> {
     let time = Duration::from_millis(millis.parse()?);
     let slice = Slice { workload: workload.parse()?, mode: mode.parse()?, time };
     Ok(Command::Measure { peer: known_peer(peer.to_owned())?, slice })
+}
+
+/// The arguments by which [`parse`] gives [`Command::Serve`].
+pub(crate) fn serve_args(peer: &str, workload: Workload) -> [String; 3] {
+    ["--serve".to_owned(), peer.to_owned(), workload.to_string()]
+}
+
+fn serve(args: &[&str]) -> Result<Command> {
+    let &[peer, workload] = args else { return Err("--serve needs a peer and a workload".into()) };
+    Ok(Command::Serve { peer: known_peer(peer.to_owned())?, workload: workload.parse()? })
 }
 
 fn value<T: FromStr<Err: ToString>>(option: &str, value: Option<&str>) -> Result<T> {
@@ -220,8 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_read_as_it_is_written() {
+        let workload = Workload::Fleet { connections: 50, calls: 20 };
+        let command = parse(&serve_args("tonic", workload)).unwrap();
+        assert_eq!(command, Command::Serve { peer: "tonic".to_owned(), workload });
+    }
+
+    #[test]
     fn what_is_unknown_is_refused() {
-        for line in ["--fast", "--rounds", "--rounds x", "--peer nobody", "--mode st", "unary"] {
+        for line in ["--fast", "--rounds", "--rounds x", "--peer nobody", "--mode st", "--serve h2", "unary"]
+        {
             assert!(parse_line(line).is_err(), "{line}");
         }
     }

@@ -7,19 +7,21 @@ use tokio::{
     time,
 };
 
-/// The time limit of calls whose handlers wait: what tarpc gives every call unless it is told otherwise.
+use crate::workload::Workload;
+
+/// The time limit of calls that have one, unless their workload says otherwise: what tarpc gives every call.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// What a handler sleeps.
-const NAP: Duration = Duration::from_millis(1);
-
-/// A task that gives each text back to the handler that waits for it. It ends with the last handle.
+/// What handlers wait for: a task that gives each text back, and ends with the last handle; or a timer.
 #[derive(Clone)]
-pub(crate) struct Hop(mpsc::UnboundedSender<(String, oneshot::Sender<String>)>);
+pub(crate) struct Hop {
+    asked: mpsc::UnboundedSender<(String, oneshot::Sender<String>)>,
+    nap: Duration,
+}
 
 impl Hop {
     /// Starts the task on the current runtime.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(workload: Workload) -> Self {
         let (sender, mut asked) = mpsc::unbounded_channel::<(String, oneshot::Sender<String>)>();
         tokio::spawn(async move {
             while let Some((text, answer)) = asked.recv().await {
@@ -27,20 +29,20 @@ impl Hop {
                 let _ = answer.send(text);
             }
         });
-        Self(sender)
+        Self { asked: sender, nap: workload.nap() }
     }
 
     /// Has the task give the text back, and waits for it once.
     pub(crate) async fn ask(&self, text: String) -> String {
         let (sender, answer) = oneshot::channel();
         // The client sees that nothing comes back.
-        let _ = self.0.send((text, sender));
+        let _ = self.asked.send((text, sender));
         answer.await.unwrap_or_default()
     }
-}
 
-/// Gives the text back after a while.
-pub(crate) async fn nap(text: String) -> String {
-    time::sleep(NAP).await;
-    text
+    /// Gives the text back after the workload's while.
+    pub(crate) async fn nap(&self, text: String) -> String {
+        time::sleep(self.nap).await;
+        text
+    }
 }

@@ -9,14 +9,11 @@ use crate::{
     message::Message,
     peer::{Held, Layer, Peer},
     process, waiting,
-    workload::Workload,
+    workload::{OTHER_FILES, Workload},
 };
 
 /// So many open streams or connections at a time.
 const OPENERS: usize = 16;
-
-/// Files that are open beside the two of each connection.
-const OTHER_FILES: usize = 256;
 
 /// What was opened, until it is dropped.
 #[derive(Default)]

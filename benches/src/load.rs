@@ -14,6 +14,7 @@ use tokio::{task::JoinSet, time};
 use crate::{
     Result, connect, idle, memory,
     message::Message,
+    open,
     peer::Peer,
     process,
     sample::Sample,
@@ -41,13 +42,14 @@ pub(crate) async fn run<P: Peer>(slice: Slice, server: SocketAddr) -> Result<Sam
         }
         Workload::IdleCall => return memory::of_call::<P>(workload, server).await,
         Workload::Connect => return connect::run::<P>(slice, server).await,
+        Workload::Open { .. } | Workload::Overload => return open::run::<P>(slice, server).await,
         _ => {}
     }
-    let client = P::connect(workload, server).await?;
-    let idle = idle::beside(&client, workload, server).await?;
+    let clients = [P::connect(workload, server).await?];
+    let idle = idle::beside(&clients[0], workload, server).await?;
     let message = Arc::new(Message::new(workload.size()));
-    phase(&client, &message, workload, slice.warm_up()).await?;
-    let phase = phase(&client, &message, workload, slice.time).await?;
+    phase(&clients, &message, workload, slice.warm_up()).await?;
+    let phase = phase(&clients, &message, workload, slice.time).await?;
     if let Workload::Cancel { .. } = workload {
         // Whoever only forgets a call has not cancelled it.
         waiting::handlers(0).await?;
@@ -66,6 +68,11 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
+    /// Counts the processor time of another process, too. Without it the rest says nothing.
+    pub(crate) fn add_cpu(&mut self, other: Option<Duration>) {
+        self.cpu = self.cpu.zip(other).map(|(cpu, other)| cpu + other);
+    }
+
     pub(crate) fn sample(self, workload: Workload) -> Sample {
         let seconds = self.elapsed.as_secs_f64();
         let exchanges = self.work.exchanges as f64;
@@ -90,9 +97,9 @@ impl Phase {
     }
 }
 
-/// Keeps the workers of a workload busy for a time.
+/// Keeps the workers of a workload busy for a time, as many with each of the clients.
 pub(crate) async fn phase<P: Peer>(
-    client: &P,
+    clients: &[P],
     message: &Arc<Message>,
     workload: Workload,
     length: Duration,
@@ -101,12 +108,13 @@ pub(crate) async fn phase<P: Peer>(
     let (mut work, mut bulk) = (JoinSet::new(), JoinSet::new());
     let exchange = Exchange::of(workload);
     let (begin, cpu) = (Instant::now(), process::cpu_time());
-    for (slot, index) in (0_u32..).zip(0..workload.in_flight()) {
+    for ((slot, index), client) in (0_u32..).zip(0..workload.in_flight()).zip(clients.iter().cycle()) {
         let (client, message, stop) = (client.clone(), Arc::clone(message), Arc::clone(&stop));
         match workload {
             Workload::Cancel { .. } => work.spawn(worker::cancel(client, message, stop, slot)),
             Workload::Items => work.spawn(worker::items(client, message, stop, Flow::Out)),
             Workload::ItemsChannel => work.spawn(worker::items(client, message, stop, Flow::OutOfTask)),
+            Workload::Clone { .. } => work.spawn(worker::clones(client, message, stop, index % TIMED == 0)),
             Workload::BidiItems => work.spawn(worker::items(client, message, stop, Flow::Both)),
             _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop, exchange)),
             _ => work.spawn(worker::exchanges(client, message, stop, exchange)),
@@ -114,7 +122,7 @@ pub(crate) async fn phase<P: Peer>(
     }
     if workload == Workload::Mixed {
         let message = Arc::new(Message::new(BULK_SIZE));
-        for _ in 0..BULK_STREAMS {
+        for client in clients.iter().cycle().take(BULK_STREAMS) {
             bulk.spawn(worker::exchanges(
                 client.clone(),
                 Arc::clone(&message),

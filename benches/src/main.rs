@@ -4,10 +4,12 @@
 //! be compared.
 
 mod arena;
+mod arrivals;
 mod both;
 mod cli;
 mod clock;
 mod connect;
+mod fleet;
 mod hop;
 mod identity;
 mod idle;
@@ -15,6 +17,7 @@ mod link;
 mod load;
 mod memory;
 mod message;
+mod open;
 mod output;
 mod peer;
 mod peers;
@@ -46,6 +49,7 @@ use self::{
         report::{self, Line},
         targets,
     },
+    peer::Entry,
     slice::Slice,
 };
 
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     let result = cli::parse(&args).and_then(|command| match command {
         Command::Run(options) => run(&options),
         Command::Measure { peer, slice } => measure(&peer, slice),
+        Command::Serve { peer, workload } => (entry(&peer)?.serve)(workload),
         Command::Help => Ok(io::stdout().write_all(cli::USAGE.as_bytes())?),
     });
     match result {
@@ -119,7 +124,11 @@ fn documents(options: &Options, lines: &[Line]) -> Result<()> {
 
 /// Measures once and prints the numbers for the process that started this one.
 fn measure(peer: &str, slice: Slice) -> Result<()> {
-    let entry = peers::ALL.iter().find(|entry| entry.name == peer).ok_or("no such peer")?;
-    let sample = (entry.measure)(slice)?;
+    arena::watch(slice.limit());
+    let sample = (entry(peer)?.measure)(slice)?;
     Ok(writeln!(io::stdout(), "{}", serde_json::to_string(&sample)?)?)
+}
+
+fn entry(peer: &str) -> Result<&'static Entry> {
+    Ok(peers::ALL.iter().find(|entry| entry.name == peer).ok_or("no such peer")?)
 }

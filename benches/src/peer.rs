@@ -7,7 +7,9 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::{Result, arena, message::Message, pipe::Pipe, sample::Sample, slice::Slice, workload::Workload};
+use crate::{
+    Result, arena, fleet, message::Message, pipe::Pipe, sample::Sample, slice::Slice, workload::Workload,
+};
 
 /// One implementation, as its client handle: clones use the same connection.
 ///
@@ -47,13 +49,18 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Sends the message, by a call or over a stream of its own, and checks what comes back.
     fn echo(&mut self, message: &Message) -> impl Future<Output = Result<()>> + Send;
 
-    /// The same by a call with a time limit of [`LIMIT`](crate::hop::LIMIT), whose handler waits for a task of
+    /// The same by a call whose parameter is lent, to the client and to the handler.
+    fn borrowed(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
+        async { Err("this peer lends no parameters".into()) }
+    }
+
+    /// The same by a call with the workload's time limit, whose handler waits for a task of
     /// [`Hop`](crate::hop::Hop).
     fn hop(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer has no handler that waits".into()) }
     }
 
-    /// The same; the handler is [`nap`](crate::hop::nap).
+    /// The same; the handler is [`Hop::nap`](crate::hop::Hop::nap).
     fn sleep(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer has no handler that sleeps".into()) }
     }
@@ -106,6 +113,8 @@ pub(crate) struct Entry {
     pub(crate) layer: Layer,
     pub(crate) runs: fn(Workload) -> bool,
     pub(crate) measure: fn(Slice) -> Result<Sample>,
+    /// Is the server, where that is a process of its own.
+    pub(crate) serve: fn(Workload) -> Result<()>,
 }
 
 impl Entry {
@@ -116,6 +125,7 @@ impl Entry {
             layer: P::LAYER,
             runs: P::runs,
             measure: arena::measure::<P>,
+            serve: fleet::serve::<P>,
         }
     }
 }

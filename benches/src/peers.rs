@@ -5,6 +5,7 @@ mod h2;
 mod io;
 mod jsonrpsee;
 mod muxado;
+mod muxado_fused;
 mod muxado_rpc;
 mod ngrok_muxado;
 mod quinn;
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) const ALL: &[Entry] = &[
     Entry::of::<muxado_rpc::MuxadoRpc>(),
     Entry::of::<muxado::Muxado>(),
+    Entry::of::<muxado_fused::MuxadoFused>(),
     Entry::of::<raw_tcp::RawTcp>(),
     Entry::of::<tarpc::TarpcMessagepack>(),
     Entry::of::<tarpc::TarpcBincode>(),
@@ -40,7 +42,7 @@ pub(crate) const ALL: &[Entry] = &[
 ];
 
 /// How many of the list are ours.
-const OURS: usize = 2;
+const OURS: usize = 3;
 
 /// Whether a peer is one of ours.
 pub(crate) fn is_ours(name: &str) -> bool {
@@ -73,6 +75,11 @@ fn runs_any_calls(workload: Workload) -> bool {
 /// What every peer with calls in a binary codec runs.
 fn runs_calls(workload: Workload) -> bool {
     runs_any_calls(workload) || matches!(workload, Workload::Unary { .. } | Workload::Cancel { .. })
+}
+
+/// What peers run with a time limit on both sides: one connection in other ways than `unary`, and many of them.
+fn runs_calls_in_time(workload: Workload) -> bool {
+    matches!(workload, Workload::Clone { .. } | Workload::Open { .. } | Workload::Fleet { .. })
 }
 
 /// What peers run whose handlers wait.

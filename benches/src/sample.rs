@@ -21,6 +21,8 @@ pub(crate) struct Sample {
     pub(crate) bulk_mb_s: Option<f64>,
     /// How many connections were open, where that is not always one.
     pub(crate) connections: Option<f64>,
+    /// Of 100 calls that were due, how many were answered meanwhile, where calls do not wait for each other.
+    pub(crate) answered_percent: Option<f64>,
 }
 
 impl Sample {
@@ -38,6 +40,7 @@ impl Sample {
             mb_s: of(|sample| sample.mb_s),
             bulk_mb_s: of(|sample| sample.bulk_mb_s),
             connections: of(|sample| sample.connections),
+            answered_percent: of(|sample| sample.answered_percent),
         }
     }
 

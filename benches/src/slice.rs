@@ -26,6 +26,8 @@ impl Mode {
             }
             // One thread simulates both ends.
             Workload::Link { .. } => &[Self::Ct],
+            // Both processes have two workers.
+            Workload::Fleet { .. } => &[Self::Mt],
             // What they are to show has nothing to do with it either, and they take long.
             Workload::IdleBeside { .. } | Workload::Conns { .. } => &[Self::Ct],
             _ => &[Self::Ct, Self::Mt],

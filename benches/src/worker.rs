@@ -35,22 +35,26 @@ pub(crate) enum Exchange {
     Echo,
     Hop,
     Sleep,
+    Borrowed,
 }
 
 impl Exchange {
     pub(crate) fn of(workload: Workload) -> Self {
         match workload {
             Workload::Hop { .. } => Self::Hop,
-            Workload::Sleep { .. } => Self::Sleep,
+            Workload::Sleep { .. } | Workload::Overload => Self::Sleep,
+            Workload::Borrowed { .. } => Self::Borrowed,
             _ => Self::Echo,
         }
     }
 
-    async fn run<P: Peer>(self, client: &mut P, message: &Message) -> Result<()> {
+    /// Makes one.
+    pub(crate) async fn run<P: Peer>(self, client: &mut P, message: &Message) -> Result<()> {
         match self {
             Self::Echo => client.echo(message).await,
             Self::Hop => client.hop(message).await,
             Self::Sleep => client.sleep(message).await,
+            Self::Borrowed => client.borrowed(message).await,
         }
     }
 }
@@ -112,6 +116,28 @@ pub(crate) async fn timed_exchanges<P: Peer>(
         let begin = Instant::now();
         exchange.run(&mut client, &message).await?;
         tally.time(begin);
+    }
+    Ok(tally)
+}
+
+/// Exchanges messages, each in a task of its own with a clone of the client.
+pub(crate) async fn clones<P: Peer>(
+    client: P,
+    message: Arc<Message>,
+    stop: Arc<AtomicBool>,
+    timed: bool,
+) -> Result<Tally> {
+    // This worker's alone: what all of them share by turns would be a cost of the harness.
+    let message = Arc::new(Message::clone(&message));
+    let mut tally = Tally::default();
+    while !stop.load(Ordering::Relaxed) {
+        let begin = timed.then(Instant::now);
+        let (mut client, message) = (client.clone(), Arc::clone(&message));
+        tokio::spawn(async move { client.echo(&message).await }).await??;
+        match begin {
+            Some(begin) => tally.time(begin),
+            None => tally.exchanges += 1,
+        }
     }
     Ok(tally)
 }

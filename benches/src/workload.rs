@@ -4,6 +4,8 @@ mod name;
 
 use std::time::Duration;
 
+use crate::hop;
+
 /// Size of a message unless the name of the workload says another.
 const SMALL: usize = 32;
 const MIB: usize = 1024 * 1024;
@@ -20,6 +22,20 @@ const PAYLOAD_CALLS: usize = 4;
 /// Exchanges at a time beside what is idle.
 const BESIDE_IDLE: usize = 64;
 
+/// What a handler sleeps that does.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Where there are too many calls: how many times as many as the handlers can do, how many of those run at a time, how
+/// long each sleeps, and within what time a call must be answered.
+const OVERLOAD: usize = 10;
+const OVERLOAD_HANDLERS: usize = 16;
+const OVERLOAD_NAP: Duration = Duration::from_millis(10);
+const NAPS_A_SECOND: usize = 100;
+const OVERLOAD_LIMIT: Duration = Duration::from_millis(50);
+
+/// Files that are open beside connections.
+pub(crate) const OTHER_FILES: usize = 256;
+
 /// What is done over one connection, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workload {
@@ -35,6 +51,16 @@ pub(crate) enum Workload {
     MetricsUnary { in_flight: usize },
     /// Calls that echo a string, inside layers for spans on both sides that join OpenTelemetry. Nobody subscribes.
     OtelUnary { in_flight: usize },
+    /// Calls that echo a string, each in a task of its own with a clone of the client; with a time limit.
+    Clone { in_flight: usize },
+    /// Calls that echo a string which is lent to them.
+    Borrowed { in_flight: usize },
+    /// Calls that echo a string, made at a steady rate whether earlier ones are answered or not; with a time limit.
+    Open { per_second: usize },
+    /// Calls that echo a string over many connections, so many at a time over each; with a time limit.
+    Fleet { connections: usize, calls: usize },
+    /// Ten times as many calls as the handlers can do, with a short time limit.
+    Overload,
     /// Calls from both ends of a connection, so many from each.
     Both { in_flight: usize },
     /// Calls that are dropped as soon as their handler runs.
@@ -103,13 +129,19 @@ impl Workload {
     /// All that run when none is asked for.
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
-        payload-1m payload-16m tls-unary-64 tls-unary-1m-4 hop-64 hop-256 sleep-1024 items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
+        payload-1m payload-16m tls-unary-64 tls-unary-1m-4 hop-64 hop-256 sleep-1024 clone-64 borrowed-64 \
+        items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
         echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
         idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
 
     /// What runs beside the standard ones when there is no hurry.
-    pub(crate) const LONG: &'static str =
-        "idle-beside-100000 conns-10000 tls-idle-session metrics-unary-64 otel-unary-64";
+    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000 tls-idle-session metrics-unary-64 otel-unary-64 open-50k open-100k open-200k \
+        fleet-50x20 fleet-500x2 fleet-5000x1 overload";
+
+    /// The names of all that run when none is asked for and there is no hurry.
+    pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+        Self::STANDARD.split_whitespace().chain(Self::LONG.split_whitespace())
+    }
 
     /// Bytes of a message.
     pub(crate) fn size(self) -> usize {
@@ -142,9 +174,12 @@ impl Workload {
             | Self::Cancel { in_flight }
             | Self::Hop { in_flight }
             | Self::Sleep { in_flight }
+            | Self::Clone { in_flight }
+            | Self::Borrowed { in_flight }
             | Self::Streams { in_flight }
             | Self::Echo { streams: in_flight, .. } => in_flight,
             Self::IdleBeside { .. } | Self::Conns { .. } => BESIDE_IDLE,
+            Self::Fleet { connections, calls } => connections.saturating_mul(calls),
             Self::Payload { .. } => PAYLOAD_CALLS,
             _ => 1,
         }
@@ -158,11 +193,57 @@ impl Workload {
         }
     }
 
+    /// Calls that arrive in a second, where they do not wait for each other.
+    pub(crate) fn arrivals(self) -> usize {
+        match self {
+            Self::Open { per_second } => per_second,
+            Self::Overload => OVERLOAD * OVERLOAD_HANDLERS * NAPS_A_SECOND,
+            _ => 0,
+        }
+    }
+
+    /// Handlers that a connection may have at a time, if the server is to be told.
+    pub(crate) fn handlers(self) -> Option<usize> {
+        (self == Self::Overload).then_some(OVERLOAD_HANDLERS)
+    }
+
+    /// How long a handler sleeps that does.
+    pub(crate) fn nap(self) -> Duration {
+        if self == Self::Overload { OVERLOAD_NAP } else { NAP }
+    }
+
+    /// The time limit of each call, at the caller and at the server. tarpc has one of [`hop::LIMIT`] everywhere.
+    pub(crate) fn time_limit(self) -> Option<Duration> {
+        match self {
+            Self::Overload => Some(OVERLOAD_LIMIT),
+            Self::Hop { .. }
+            | Self::Sleep { .. }
+            | Self::Clone { .. }
+            | Self::Open { .. }
+            | Self::Fleet { .. } => Some(hop::LIMIT),
+            _ => None,
+        }
+    }
+
+    /// Files that a process must be able to open, where that may be more than it can; both ends of a connection are
+    /// two, where they are in one process.
+    pub(crate) fn files(self) -> usize {
+        match self {
+            Self::Fleet { connections, .. } => OTHER_FILES + connections,
+            Self::Conns { connections } => OTHER_FILES + 2 * connections,
+            _ => 0,
+        }
+    }
+
     /// What setting it up takes, roughly, of the slower peers.
     pub(crate) fn set_up(self) -> Duration {
         match self {
             Self::IdleBeside { streams } => Duration::from_micros(40) * u32_of(streams),
-            Self::Conns { connections } => Duration::from_micros(400) * u32_of(connections),
+            Self::Conns { connections } | Self::Fleet { connections, .. } => {
+                Duration::from_micros(400) * u32_of(connections)
+            }
+            // Those that are still to be answered.
+            Self::Open { .. } | Self::Overload => Duration::from_millis(500),
             Self::Link { .. } => Duration::from_secs(1),
             _ => Duration::ZERO,
         }
@@ -186,12 +267,16 @@ impl Workload {
             | Self::Cancel { .. }
             | Self::Hop { .. }
             | Self::Sleep { .. }
+            | Self::Clone { .. }
+            | Self::Borrowed { .. }
+            | Self::Fleet { .. }
+            | Self::Overload
             | Self::IdleBeside { .. }
             | Self::Conns { .. } => Measure::Rate("calls/s"),
             Self::Items | Self::ItemsChannel | Self::BidiItems => Measure::Rate("items/s"),
             Self::Streams { .. } => Measure::Rate("streams/s"),
             Self::Echo { .. } => Measure::Throughput,
-            Self::Mixed => Measure::Tail,
+            Self::Mixed | Self::Open { .. } => Measure::Tail,
             Self::Connect => Measure::Time,
             Self::Link { .. } => Measure::Simulated,
             Self::IdleStream | Self::IdleSession | Self::TlsIdleSession | Self::IdleCall => Measure::Memory,
@@ -214,4 +299,33 @@ impl Measure {
 
 fn u32_of(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_times_as_many_calls_arrive_as_the_handlers_can_do() {
+        let handlers = Workload::Overload.handlers().unwrap() as f64;
+        let possible = handlers / Workload::Overload.nap().as_secs_f64();
+        assert_eq!(Workload::Overload.arrivals() as f64, 10.0 * possible);
+    }
+
+    #[test]
+    fn only_a_short_time_limit_is_shorter_than_that_of_tarpc() {
+        for name in Workload::all() {
+            let limit = name.parse::<Workload>().unwrap().time_limit();
+            let short = limit.is_some_and(|limit| limit < hop::LIMIT);
+            assert_eq!(short, name == "overload", "{name}");
+        }
+    }
+
+    #[test]
+    fn each_connection_is_a_file_in_each_process_that_has_an_end() {
+        let fleet = Workload::Fleet { connections: 500, calls: 2 };
+        let conns = Workload::Conns { connections: 500 };
+        assert_eq!((fleet.in_flight(), fleet.files(), conns.files()), (1000, 756, 1256));
+        assert_eq!(Workload::Mixed.files(), 0);
+    }
 }

@@ -67,6 +67,29 @@ const PICTURES: &[Picture] = &[
         value: |line| line.p99_us,
         more_is_better: false,
     },
+    Picture::of_rates(
+        "waiting",
+        "Calls whose handlers wait: for another task, for a timer",
+        "calls/s",
+        &["hop-64", "hop-256", "sleep-1024"],
+        BOTH,
+    ),
+    Picture::of_rates(
+        "fleets",
+        "Calls over many connections, two processes with two threads each",
+        "calls/s",
+        &["fleet-50x20", "fleet-500x2", "fleet-5000x1"],
+        MT,
+    ),
+    Picture {
+        file: "steady",
+        title: "Calls that come at a steady rate, whether it can be held or not",
+        note: "99 of 100 are answered so many microseconds after they were due: less is better",
+        workloads: &["open-50k", "open-100k", "open-200k"],
+        modes: BOTH,
+        value: |line| line.p99_us,
+        more_is_better: false,
+    },
     Picture {
         file: "memory",
         title: "Memory of what is open and idle",
@@ -143,7 +166,7 @@ mod tests {
     fn every_workload_of_a_picture_is_one_that_runs() {
         for picture in PICTURES {
             for name in picture.workloads {
-                assert!(Workload::STANDARD.split_whitespace().any(|standard| standard == *name), "{name}");
+                assert!(Workload::all().any(|all| all == *name), "{name}");
             }
         }
     }

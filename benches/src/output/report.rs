@@ -11,6 +11,10 @@ use crate::{
     workload::{Measure, Workload},
 };
 
+/// Whoever answers so many of 100 calls in time holds the rate at which they come. The last ones of a measurement may
+/// be answered after it.
+const HELD: f64 = 99.0;
+
 /// The result of a peer in a workload and mode, as it is printed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Line {
@@ -33,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) bulk_mb_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connections: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answered_percent: Option<f64>,
     /// Ours in relation to the peer, of what counts in the workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ours_to_peer: Option<f64>,
@@ -62,6 +68,7 @@ fn line(group: &Group, run: &Run) -> Option<Line> {
         mb_s: median.mb_s.map(|rate| rounded(rate, 1)),
         bulk_mb_s: median.bulk_mb_s.map(|rate| rounded(rate, 1)),
         connections: median.connections,
+        answered_percent: median.answered_percent.map(|percent| rounded(percent, 1)),
         ours_to_peer: ratio(group, run).map(|ratio| rounded(ratio, 3)),
     })
 }
@@ -114,6 +121,7 @@ fn table(lines: &[Line]) -> Table {
             "cpu s/M",
             "bulk MB/s",
             "connections",
+            "answered %",
             ratio,
         ],
         2,
@@ -124,7 +132,7 @@ fn table(lines: &[Line]) -> Table {
     table
 }
 
-fn cells(line: &Line) -> [String; 11] {
+fn cells(line: &Line) -> [String; 12] {
     let number = |number: Option<f64>, digits| number.map(|n| grouped(n, digits)).unwrap_or_default();
     [
         line.mode.clone(),
@@ -137,8 +145,16 @@ fn cells(line: &Line) -> [String; 11] {
         number(line.cpu_s_per_m, 2),
         number(line.bulk_mb_s, 0),
         number(line.connections, 0),
+        line.answered_percent.map(|percent| answered(line, percent)).unwrap_or_default(),
         number(line.ours_to_peer, 2),
     ]
+}
+
+/// The share that was answered; with a word where it should be all.
+fn answered(line: &Line, percent: f64) -> String {
+    let steady = matches!(line.workload.parse(), Ok(Workload::Open { .. }));
+    let word = if steady && percent < HELD { ", not held" } else { "" };
+    format!("{percent:.1}{word}")
 }
 
 /// A number with a space between thousands.
@@ -197,6 +213,19 @@ mod tests {
         let tails = group("mixed", &[("muxado", &[400.0]), ("h2", &[100.0])]);
         assert_eq!(lines(&tails)[1].ours_to_peer, Some(0.25));
         assert_eq!(lines(&tails)[0].ours_to_peer, None);
+    }
+
+    #[test]
+    fn who_does_not_hold_the_rate_says_so() {
+        let line = |workload, percent| Line {
+            answered_percent: Some(percent),
+            ..Line::of_rate(workload, "ct", "tonic", 1.0)
+        };
+        let text = |line: Line| tables(&[line])[0].1.to_string();
+        assert!(text(line("open-50k", 61.25)).contains("61.2, not held"));
+        assert!(!text(line("open-50k", 99.5)).contains("not held"));
+        assert!(!text(line("overload", 9.0)).contains("not held"));
+        assert!(text(line("open-50k", 99.5)).contains("answered %"));
     }
 
     #[test]

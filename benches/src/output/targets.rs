@@ -30,6 +30,8 @@ const TARPC: &[&str] = &["tarpc-messagepack", "tarpc-bincode"];
 const UNARY: &[&str] = &["unary-64", "unary-256", "unary-1024"];
 const JSON: &[&str] = &["unary-json-64", "unary-json-256"];
 const STREAMS: &[&str] = &["streams-64", "streams-256"];
+const WAITING: &[&str] = &["hop-64", "hop-256", "sleep-1024"];
+const STEADY: &[&str] = &["open-50k", "open-100k", "open-200k"];
 const ECHO: &[&str] = &["echo-1m-1", "echo-1m-8", "echo-32m-1"];
 
 const TARGETS: &[Target] = &[
@@ -41,8 +43,15 @@ const TARGETS: &[Target] = &[
     Target { workloads: &["unary-1"], modes: CT, peers: &["raw-tcp"], bar: Bar::TimeAtMost(1.1) },
     Target { workloads: &["unary-1"], modes: MT, peers: &["raw-tcp"], bar: Bar::TimeAtMost(1.5) },
     Target { workloads: &["unary-64k-16"], modes: BOTH, peers: TARPC, bar: Bar::AtLeast(1.3) },
-    Target { workloads: STREAMS, modes: BOTH, peers: &["ngrok-muxado"], bar: Bar::AtLeast(8.0) },
-    Target { workloads: STREAMS, modes: BOTH, peers: &["h2"], bar: Bar::AtLeast(3.0) },
+    Target { workloads: WAITING, modes: CT, peers: TARPC, bar: Bar::AtLeast(2.0) },
+    Target { workloads: WAITING, modes: MT, peers: TARPC, bar: Bar::AtLeast(1.5) },
+    Target { workloads: WAITING, modes: BOTH, peers: &["tonic"], bar: Bar::AtLeast(8.0) },
+    Target { workloads: &["fleet-50x20"], modes: MT, peers: TARPC, bar: Bar::AtLeast(4.0) },
+    Target { workloads: &["fleet-500x2"], modes: MT, peers: TARPC, bar: Bar::AtLeast(3.0) },
+    Target { workloads: &["fleet-5000x1"], modes: MT, peers: TARPC, bar: Bar::AtLeast(2.0) },
+    Target { workloads: STEADY, modes: BOTH, peers: TARPC, bar: Bar::AtMost(0.8) },
+    Target { workloads: STREAMS, modes: BOTH, peers: &["ngrok-muxado"], bar: Bar::AtLeast(10.0) },
+    Target { workloads: STREAMS, modes: BOTH, peers: &["h2"], bar: Bar::AtLeast(5.0) },
     Target { workloads: ECHO, modes: BOTH, peers: &["h2"], bar: Bar::AtLeast(1.0) },
     Target { workloads: &["items"], modes: BOTH, peers: &["tonic"], bar: Bar::AtLeast(10.0) },
     Target { workloads: &["mixed"], modes: CT, peers: &["h2"], bar: Bar::AtMost(0.25) },
@@ -164,7 +173,7 @@ mod tests {
         for target in TARGETS {
             for name in target.workloads {
                 let workload: Workload = name.parse().unwrap();
-                assert!(Workload::STANDARD.split_whitespace().any(|standard| standard == *name), "{name}");
+                assert!(Workload::all().any(|all| all == *name), "{name}");
                 for mode in target.modes {
                     assert!(Mode::of(workload).contains(&mode.parse().unwrap()), "{name} {mode}");
                 }

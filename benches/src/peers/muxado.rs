@@ -6,7 +6,7 @@ use bytes::Bytes;
 use muxado::{Config, RecvStream, Session, Stream};
 use tokio::net::TcpStream;
 
-use super::io::{RECEIVED, confirmed};
+use super::io::{self, RECEIVED, confirmed};
 use crate::{
     Result,
     message::{Message, Pieces},
@@ -20,7 +20,10 @@ const WRITTEN_FIRST: usize = 16 * 1024;
 
 /// A session with its defaults.
 #[derive(Clone)]
-pub(crate) struct Muxado(Session);
+pub(crate) struct Muxado {
+    session: Session,
+    by_traits: bool,
+}
 
 /// The defaults, unless the workload goes beyond.
 fn config(workload: Workload) -> Config {
@@ -34,6 +37,34 @@ fn config(workload: Workload) -> Config {
     }
 }
 
+/// Whether the workload is run by `AsyncRead` and `AsyncWrite`, as by the peers whose streams have nothing else.
+pub(super) fn by_traits(workload: Workload) -> bool {
+    matches!(workload, Workload::Streams { .. })
+}
+
+impl Muxado {
+    /// Has the message echoed by calls that take it as it is, with its end if it is small.
+    pub(super) async fn echo_fused(&mut self, message: &Message) -> Result<()> {
+        let mut stream = self.session.open().await?;
+        let mut pieces = message.pieces();
+        if message.len() <= WRITTEN_FIRST {
+            let mut bytes = message.bytes().clone();
+            poll_fn(|cx| stream.poll_write_final(cx, &mut bytes)).await?;
+            while let Some(chunk) = stream.read_chunk().await? {
+                pieces.take(&chunk)?;
+            }
+        } else {
+            let (mut sender, mut receiver) = stream.into_split();
+            let write = async {
+                sender.write_chunk(message.bytes().clone()).await?;
+                Ok(sender.finish()?)
+            };
+            tokio::try_join!(write, read_to_end(&mut receiver, &mut pieces))?;
+        }
+        pieces.end()
+    }
+}
+
 impl Peer for Muxado {
     const NAME: &'static str = "muxado";
     const PACKAGE: &'static str = "muxado";
@@ -44,13 +75,19 @@ impl Peer for Muxado {
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
-        doorplate.serve(move |tcp| connection(tcp, workload)).await
+        if by_traits(workload) {
+            let size = workload.largest();
+            return doorplate
+                .serve(move |tcp| connection(tcp, workload, move |stream| io::serve(stream, size)))
+                .await;
+        }
+        doorplate.serve(move |tcp| connection(tcp, workload, serve_stream)).await
     }
 
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
         let (session, driver) = Session::client(dial(server).await?, config(workload));
         tokio::spawn(driver);
-        Ok(Self(session))
+        Ok(Self { session, by_traits: by_traits(workload) })
     }
 
     async fn transfer(workload: Workload, near: Pipe, far: Pipe, message: Arc<Message>) -> Result<()> {
@@ -79,27 +116,14 @@ impl Peer for Muxado {
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
-        let mut stream = self.0.open().await?;
-        let mut pieces = message.pieces();
-        if message.len() <= WRITTEN_FIRST {
-            let mut bytes = message.bytes().clone();
-            poll_fn(|cx| stream.poll_write_final(cx, &mut bytes)).await?;
-            while let Some(chunk) = stream.read_chunk().await? {
-                pieces.take(&chunk)?;
-            }
-        } else {
-            let (mut sender, mut receiver) = stream.into_split();
-            let write = async {
-                sender.write_chunk(message.bytes().clone()).await?;
-                Ok(sender.finish()?)
-            };
-            tokio::try_join!(write, read_to_end(&mut receiver, &mut pieces))?;
+        if self.by_traits {
+            return io::exchange(self.session.open().await?, message).await;
         }
-        pieces.end()
+        self.echo_fused(message).await
     }
 
     async fn hold(&mut self, message: &Message) -> Result<Held> {
-        let mut stream = self.0.open().await?;
+        let mut stream = self.session.open().await?;
         stream.write_chunk(message.bytes().clone()).await?;
         let mut pieces = message.pieces();
         while pieces.missing() > 0 {
@@ -116,17 +140,25 @@ async fn read_to_end(receiver: &mut RecvStream, pieces: &mut Pieces<'_>) -> Resu
     Ok(())
 }
 
-async fn connection(tcp: TcpStream, workload: Workload) -> Result<()> {
+/// Accepts streams, and runs `serve` in a task for each.
+pub(super) async fn connection<F>(
+    tcp: TcpStream,
+    workload: Workload,
+    serve: impl Fn(Stream) -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let (session, driver) = Session::server(tcp, config(workload));
     tokio::spawn(driver);
     while let Some(stream) = session.accept().await {
-        tokio::spawn(serve_stream(stream));
+        tokio::spawn(serve(stream));
     }
     Ok(())
 }
 
 /// Sends back what comes. When the end has come with it, the end also goes back with it.
-async fn serve_stream(mut stream: Stream) -> Result<()> {
+pub(super) async fn serve_stream(mut stream: Stream) -> Result<()> {
     let mut received = stream.read_chunk().await?;
     while let Some(mut chunk) = received {
         received = match poll_fn(|cx| Poll::Ready(stream.poll_read_chunk(cx, usize::MAX))).await {

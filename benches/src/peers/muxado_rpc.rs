@@ -14,7 +14,7 @@ use tower_layer::Layer as _;
 
 use crate::{
     Result,
-    hop::{self, Hop},
+    hop::Hop,
     identity::{HOST, identity},
     message::{Copies, Message},
     peer::{Doorplate, Layer, Peer},
@@ -28,6 +28,7 @@ const MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 #[muxado_rpc::service]
 pub(crate) trait Echo {
     async fn echo(&self, text: String) -> String;
+    async fn borrowed(&self, text: &str) -> String;
     async fn hop(&self, text: String) -> String;
     async fn sleep(&self, text: String) -> String;
     async fn items(&self, text: String, count: u32) -> impl Stream<Item = String>;
@@ -43,12 +44,16 @@ impl Echo for Echoing {
         text
     }
 
+    async fn borrowed(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
     async fn hop(&self, text: String) -> String {
         self.0.ask(text).await
     }
 
     async fn sleep(&self, text: String) -> String {
-        hop::nap(text).await
+        self.0.nap(text).await
     }
 
     async fn items(&self, text: String, count: u32) -> impl Stream<Item = String> {
@@ -103,9 +108,9 @@ impl MuxadoRpc {
         };
         let client = EchoClient::new(connection.channel()).with_codec(codec);
         let observed = Observed::new(connection.channel(), workload);
-        match workload {
-            Workload::Hop { .. } | Workload::Sleep { .. } => Self(client.with_timeout(hop::LIMIT), observed),
-            _ => Self(client, observed),
+        match workload.time_limit() {
+            Some(limit) => Self(client.with_timeout(limit), observed),
+            None => Self(client, observed),
         }
     }
 }
@@ -116,7 +121,14 @@ fn limits(workload: Workload) -> Limits {
         Workload::Payload { size } if size >= MESSAGE_SIZE => Limits::default().max_message_size(2 * size),
         Workload::IdleBeside { .. } => Limits::default().max_in_flight(workload.room()),
         Workload::Conns { .. } => Limits::default().max_connections(workload.room()),
-        _ => Limits::default(),
+        Workload::Fleet { .. } => {
+            let room = workload.room();
+            Limits::default().max_connections(room).max_connections_per_address(room)
+        }
+        _ => match workload.handlers() {
+            Some(handlers) => Limits::default().max_in_flight(handlers),
+            None => Limits::default(),
+        },
     }
 }
 
@@ -143,7 +155,14 @@ impl Peer for MuxadoRpc {
             || super::runs_json_calls(workload)
             || super::runs_waiting_calls(workload)
             || super::runs_calls_over_tls(workload)
-            || matches!(workload, Workload::MetricsUnary { .. } | Workload::OtelUnary { .. })
+            || super::runs_calls_in_time(workload)
+            || matches!(
+                workload,
+                Workload::MetricsUnary { .. }
+                    | Workload::OtelUnary { .. }
+                    | Workload::Borrowed { .. }
+                    | Workload::Overload
+            )
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -169,7 +188,7 @@ impl Peer for MuxadoRpc {
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
         let mut builder = Connection::builder().limits(limits(workload)).config(config(workload));
         if let Workload::Both { .. } = workload {
-            builder = builder.serve(EchoServer::new(Echoing(Hop::start())));
+            builder = builder.serve(EchoServer::new(Echoing(Hop::start(workload))));
         }
         let mut address = format!("tcp://{server}");
         if workload.has_tls() {
@@ -186,6 +205,10 @@ impl Peer for MuxadoRpc {
             Observed::Metrics(client) => client.echo(text).await?,
             Observed::Otel(client) => client.echo(text).await?,
         })
+    }
+
+    async fn borrowed(&mut self, message: &Message) -> Result<()> {
+        message.check(&self.0.borrowed(message.text()).await?)
     }
 
     async fn hop(&mut self, message: &Message) -> Result<()> {
@@ -232,7 +255,7 @@ where
     L: tower_layer::Layer<muxado_rpc::Router, Service: muxado_rpc::CallService>,
 {
     let mut builder = builder
-        .serve(EchoServer::new(Echoing(Hop::start())))
+        .serve(EchoServer::new(Echoing(Hop::start(workload))))
         .limits(limits(workload))
         .config(config(workload));
     if let Workload::Both { .. } = workload {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tarpc::{
     client, context, serde_transport,
     server::{self, Channel},
@@ -47,7 +47,7 @@ impl Echo for Echoing {
     }
 
     async fn sleep(self, _: context::Context, text: String) -> String {
-        hop::nap(text).await
+        self.0.nap(text).await
     }
 
     async fn never(self, _: context::Context, slot: u32) -> bool {
@@ -61,10 +61,18 @@ fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
 }
 
 /// The context of a call with a time limit that all peers have.
-fn limited() -> context::Context {
+fn limited(limit: Duration) -> context::Context {
     let mut context = context::current();
-    context.deadline = Instant::now() + hop::LIMIT;
+    context.deadline = Instant::now() + limit;
     context
+}
+
+/// Runs each call in a task of its own.
+async fn spawn_all<F>(calls: impl Stream<Item = F>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    calls.for_each(async |call| drop(tokio::spawn(call))).await;
 }
 
 /// A codec is two types, one for each direction, so a generic peer would be mostly bounds.
@@ -72,7 +80,7 @@ macro_rules! tarpc_peer {
     ($peer:ident, $name:literal, $codec:ident, $runs:expr) => {
         #[doc = concat!("tarpc with the codec ", stringify!($codec), ".")]
         #[derive(Clone)]
-        pub(crate) struct $peer(EchoClient);
+        pub(crate) struct $peer(EchoClient, Duration);
 
         impl Peer for $peer {
             const NAME: &'static str = $name;
@@ -85,16 +93,19 @@ macro_rules! tarpc_peer {
             }
 
             async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
-                let (room, echoing) = (workload.room(), Echoing(Hop::start()));
+                let (room, echoing) = (workload.room(), Echoing(Hop::start(workload)));
                 let connection = move |stream: TcpStream| {
                     let echoing = echoing.clone();
                     async move {
                         let transport = serde_transport::new(framed(stream), formats::$codec::default());
                         let channel = server::Config { pending_response_buffer: room }.channel(transport);
-                        channel
-                            .execute(echoing.serve())
-                            .for_each(async |call| drop(tokio::spawn(call)))
-                            .await;
+                        match workload.handlers() {
+                            None => spawn_all(channel.execute(echoing.serve())).await,
+                            Some(handlers) => {
+                                let channel = channel.max_concurrent_requests(handlers);
+                                spawn_all(channel.execute(echoing.serve())).await;
+                            }
+                        }
                         Ok(())
                     }
                 };
@@ -107,7 +118,8 @@ macro_rules! tarpc_peer {
                 let mut config = client::Config::default();
                 config.max_in_flight_requests = workload.room();
                 config.pending_request_buffer = workload.room();
-                Ok(Self(EchoClient::new(config, transport).spawn()))
+                let limit = workload.time_limit().unwrap_or(hop::LIMIT);
+                Ok(Self(EchoClient::new(config, transport).spawn(), limit))
             }
 
             async fn echo(&mut self, message: &Message) -> Result<()> {
@@ -115,11 +127,11 @@ macro_rules! tarpc_peer {
             }
 
             async fn hop(&mut self, message: &Message) -> Result<()> {
-                message.check(&self.0.hop(limited(), message.text().to_owned()).await?)
+                message.check(&self.0.hop(limited(self.1), message.text().to_owned()).await?)
             }
 
             async fn sleep(&mut self, message: &Message) -> Result<()> {
-                message.check(&self.0.sleep(limited(), message.text().to_owned()).await?)
+                message.check(&self.0.sleep(limited(self.1), message.text().to_owned()).await?)
             }
 
             async fn never(&mut self, slot: u32) -> Result<()> {
@@ -133,10 +145,14 @@ macro_rules! tarpc_peer {
 }
 
 tarpc_peer!(TarpcMessagepack, "tarpc-messagepack", MessagePack, |workload| {
-    super::runs_calls(workload) || super::runs_waiting_calls(workload)
+    super::runs_calls(workload)
+        || super::runs_waiting_calls(workload)
+        || super::runs_calls_in_time(workload)
+        || workload == Workload::Overload
 });
 tarpc_peer!(TarpcBincode, "tarpc-bincode", Bincode, |workload| {
     matches!(workload, Workload::Unary { .. } | Workload::Payload { .. })
         || super::runs_waiting_calls(workload)
+        || super::runs_calls_in_time(workload)
 });
 tarpc_peer!(TarpcJson, "tarpc-json", Json, super::runs_json_calls);

@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::uri::PathAndQuery;
@@ -27,7 +28,7 @@ use tower_service::Service;
 use self::items::Source;
 use crate::{
     Result,
-    hop::{self, Hop},
+    hop::Hop,
     identity::{HOST, identity},
     message::Message,
     peer::{Doorplate, Layer, Peer},
@@ -82,7 +83,7 @@ impl Service<http::Request<Body>> for EchoServer {
             ECHO => Method::Echo,
             NEVER => Method::Never,
             HOP => Method::Hop(self.0.clone()),
-            SLEEP => Method::Sleep,
+            SLEEP => Method::Sleep(self.0.clone()),
             ITEMS => return items::items(request, Source::Ready),
             ITEMS_CHANNEL => return items::items(request, Source::Channel),
             BIDI_ITEMS => return items::bidi_items(request),
@@ -100,7 +101,7 @@ enum Method {
     Echo,
     Never,
     Hop(Hop),
-    Sleep,
+    Sleep(Hop),
 }
 
 impl Service<Request<Text>> for Method {
@@ -121,9 +122,12 @@ impl Service<Request<Text>> for Method {
                     async move { Ok(Response::new(Text { text: hop.ask(request.into_inner().text).await })) },
                 )
             }
-            Self::Sleep => Box::pin(async move {
-                Ok(Response::new(Text { text: hop::nap(request.into_inner().text).await }))
-            }),
+            Self::Sleep(hop) => {
+                let hop = hop.clone();
+                Box::pin(
+                    async move { Ok(Response::new(Text { text: hop.nap(request.into_inner().text).await })) },
+                )
+            }
             Self::Never => Box::pin(async move {
                 let slot = request.get_ref().text.parse().map_err(|_| Status::invalid_argument("slot"))?;
                 waiting::forever(slot).await
@@ -132,23 +136,16 @@ impl Service<Request<Text>> for Method {
     }
 }
 
-/// A channel, which is one connection.
+/// A channel, which is one connection, and the time limit of calls.
 #[derive(Clone)]
-pub(crate) struct Tonic(client::Grpc<Channel>);
+pub(crate) struct Tonic(client::Grpc<Channel>, Option<Duration>);
 
 impl Tonic {
     async fn call(&mut self, path: &'static str, text: String) -> Result<String> {
-        self.request(path, Request::new(Text { text })).await
-    }
-
-    /// The same with a time limit.
-    async fn call_in_time(&mut self, path: &'static str, text: String) -> Result<String> {
         let mut request = Request::new(Text { text });
-        request.set_timeout(hop::LIMIT);
-        self.request(path, request).await
-    }
-
-    async fn request(&mut self, path: &'static str, request: Request<Text>) -> Result<String> {
+        if let Some(limit) = self.1 {
+            request.set_timeout(limit);
+        }
         self.0.ready().await?;
         let path = PathAndQuery::from_static(path);
         let answer = self.0.unary(request, path, ProstCodec::<Text, Text>::default()).await?;
@@ -166,6 +163,7 @@ impl Peer for Tonic {
             || super::runs_items_of_streams(workload)
             || super::runs_waiting_calls(workload)
             || super::runs_calls_over_tls(workload)
+            || super::runs_calls_in_time(workload)
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
@@ -182,7 +180,7 @@ impl Peer for Tonic {
             .max_frame_size(FRAME)
             // Otherwise a client that cancels often is taken for an attacker.
             .http2_max_pending_accept_reset_streams(Some(workload.room()));
-        Ok({ server }.serve_with_incoming(EchoServer(Hop::start()), incoming).await?)
+        Ok({ server }.serve_with_incoming(EchoServer(Hop::start(workload)), incoming).await?)
     }
 
     async fn connect(workload: Workload, server: SocketAddr) -> Result<Self> {
@@ -198,7 +196,8 @@ impl Peer for Tonic {
             .initial_connection_window_size(WINDOW)
             .max_frame_size(FRAME);
         let channel = endpoint.connect().await?;
-        Ok(Self(client::Grpc::new(channel).max_decoding_message_size(MESSAGE_SIZE)))
+        let grpc = client::Grpc::new(channel).max_decoding_message_size(MESSAGE_SIZE);
+        Ok(Self(grpc, workload.time_limit()))
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
@@ -206,11 +205,11 @@ impl Peer for Tonic {
     }
 
     async fn hop(&mut self, message: &Message) -> Result<()> {
-        message.check(&self.call_in_time(HOP, message.text().to_owned()).await?)
+        message.check(&self.call(HOP, message.text().to_owned()).await?)
     }
 
     async fn sleep(&mut self, message: &Message) -> Result<()> {
-        message.check(&self.call_in_time(SLEEP, message.text().to_owned()).await?)
+        message.check(&self.call(SLEEP, message.text().to_owned()).await?)
     }
 
     async fn items(&mut self, message: &Message, count: u32) -> Result<()> {

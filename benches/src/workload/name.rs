@@ -4,6 +4,9 @@ use std::{error::Error, fmt, str::FromStr, time::Duration};
 
 use super::{MIB, SMALL, Windows, Workload};
 
+/// More than anybody can do.
+const MOST_PER_SECOND: usize = 10_000_000;
+
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -23,6 +26,11 @@ impl fmt::Display for Workload {
             Self::Cancel { in_flight } => write!(f, "cancel-{in_flight}"),
             Self::Hop { in_flight } => write!(f, "hop-{in_flight}"),
             Self::Sleep { in_flight } => write!(f, "sleep-{in_flight}"),
+            Self::Clone { in_flight } => write!(f, "clone-{in_flight}"),
+            Self::Borrowed { in_flight } => write!(f, "borrowed-{in_flight}"),
+            Self::Open { per_second } => write!(f, "open-{}", PerSecond(per_second)),
+            Self::Fleet { connections, calls } => write!(f, "fleet-{connections}x{calls}"),
+            Self::Overload => f.write_str("overload"),
             Self::Items => f.write_str("items"),
             Self::ItemsChannel => f.write_str("items-channel"),
             Self::BidiItems => f.write_str("bidi-items"),
@@ -72,6 +80,17 @@ impl FromStr for Workload {
             ["cancel", n] => Self::Cancel { in_flight: count(n)? },
             ["hop", n] => Self::Hop { in_flight: count(n)? },
             ["sleep", n] => Self::Sleep { in_flight: count(n)? },
+            ["clone", n] => Self::Clone { in_flight: count(n)? },
+            ["borrowed", n] => Self::Borrowed { in_flight: count(n)? },
+            ["open", rate] => {
+                let PerSecond(per_second) = rate.parse().map_err(|()| unknown())?;
+                Self::Open { per_second }
+            }
+            ["fleet", size] => {
+                let (connections, calls) = size.split_once('x').ok_or_else(unknown)?;
+                Self::Fleet { connections: count(connections)?, calls: count(calls)? }
+            }
+            ["overload"] => Self::Overload,
             ["items"] => Self::Items,
             ["items", "channel"] => Self::ItemsChannel,
             ["bidi", "items"] => Self::BidiItems,
@@ -116,6 +135,28 @@ impl FromStr for Size {
     }
 }
 
+/// Calls in a second as the names have it: `50k` are 50 000.
+struct PerSecond(usize);
+
+impl fmt::Display for PerSecond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            rate if rate.is_multiple_of(1000) => write!(f, "{}k", rate / 1000),
+            rate => write!(f, "{rate}"),
+        }
+    }
+}
+
+impl FromStr for PerSecond {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (digits, unit) = text.strip_suffix('k').map_or((text, 1), |digits| (digits, 1000));
+        let rate = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(unit));
+        rate.filter(|rate| (1..=MOST_PER_SECOND).contains(rate)).map(Self).ok_or(())
+    }
+}
+
 /// A name that is none of a workload.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnknownWorkload(String);
@@ -134,8 +175,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        let standard = Workload::STANDARD.split_whitespace().chain(Workload::LONG.split_whitespace());
-        for name in standard.chain(["unary-json-64k-4", "unary-100-2"]) {
+        for name in Workload::all().chain(["unary-json-64k-4", "unary-100-2", "open-1500", "fleet-1x1"]) {
             assert_eq!(name.parse::<Workload>().unwrap().to_string(), name);
         }
     }
@@ -147,7 +187,17 @@ mod tests {
     }
 
     #[test]
+    fn rates_are_powers_of_ten() {
+        assert_eq!("open-50k".parse(), Ok(Workload::Open { per_second: 50_000 }));
+    }
+
+    #[test]
     fn other_names_are_refused() {
+        for name in
+            ["open", "open-0", "open-k", "open-11000k", "fleet-5", "fleet-0x1", "fleet-5x", "overload-2"]
+        {
+            assert!(name.parse::<Workload>().is_err(), "{name}");
+        }
         for name in ["", "unary", "unary-0", "unary-x", "echo-m-1", "mixed-1", "idle", "streams-64-"] {
             assert!(name.parse::<Workload>().is_err(), "{name}");
         }
