@@ -49,18 +49,18 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Sends the message, by a call or over a stream of its own, and checks what comes back.
     fn echo(&mut self, message: &Message) -> impl Future<Output = Result<()>> + Send;
 
-    /// The same by a call whose parameter is lent, to the client and to the handler.
+    /// Echoes the message by a call whose parameter is borrowed, by the client and by the handler.
     fn borrowed(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer lends no parameters".into()) }
     }
 
-    /// The same by a call with the workload's time limit, whose handler waits for a task of
+    /// Echoes the message by a call with the workload's time limit, whose handler waits for a task of
     /// [`Hop`](crate::hop::Hop).
     fn hop(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer has no handler that waits".into()) }
     }
 
-    /// The same; the handler is [`Hop::nap`](crate::hop::Hop::nap).
+    /// Echoes the message by a call with the workload's time limit, whose handler is [`Hop::nap`](crate::hop::Hop::nap).
     fn sleep(&mut self, _message: &Message) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer has no handler that sleeps".into()) }
     }
@@ -75,7 +75,7 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
         async { Err("this peer streams no items".into()) }
     }
 
-    /// The same; at the server the copies come out of a task by a channel.
+    /// Makes a call that is answered by a stream of so many copies, which a task of the server sends through a channel.
     fn items_channel(&mut self, _message: &Message, _count: u32) -> impl Future<Output = Result<()>> + Send {
         async { Err("this peer streams no items of a channel".into()) }
     }

@@ -46,7 +46,7 @@ pub(crate) fn cpu_time() -> Option<Duration> {
     cpu_time_of("self")
 }
 
-/// The same of another process, by its id.
+/// Processor time of all threads of a process, by its id, to 10 ms.
 pub(crate) fn cpu_time_of(process: &str) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The program's name, in parentheses, is the second field and may hold anything.

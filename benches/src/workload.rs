@@ -93,7 +93,7 @@ pub(crate) enum Workload {
     IdleStream,
     /// Memory of a connection that is open and does nothing.
     IdleSession,
-    /// The same of a connection with TLS.
+    /// Memory of a connection with TLS that is open and does nothing.
     TlsIdleSession,
     /// Memory of a call that waits in its handler.
     IdleCall,
@@ -117,7 +117,7 @@ pub(crate) enum Measure {
     Throughput,
     /// The slowest exchanges; less is better.
     Tail,
-    /// The same in simulated time, one way; more is better.
+    /// Bytes moved in a simulated time, in MB/s one way; more is better.
     Simulated,
     /// The time of half of the exchanges; less is better.
     Time,

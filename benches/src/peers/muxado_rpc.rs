@@ -132,7 +132,7 @@ fn limits(workload: Workload) -> Limits {
     }
 }
 
-/// The same of the streams underneath.
+/// Returns the configuration of the session underneath.
 fn config(workload: Workload) -> Config {
     match workload {
         Workload::IdleBeside { .. } => {

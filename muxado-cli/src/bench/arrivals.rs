@@ -110,7 +110,7 @@ impl Due {
         }
     }
 
-    /// Waits for a call that is due. Returns when it was due; `None` if there is none any more.
+    /// Waits for a call that is due. Returns when it was due; `None` after the last.
     pub(crate) async fn next(&self) -> Option<Instant> {
         self.ready.acquire().await.ok()?.forget();
         let mut state = self.state();
@@ -132,7 +132,7 @@ impl Due {
 #[derive(Debug)]
 pub(crate) struct Pacer {
     schedule: Schedule,
-    /// The next one, unless there is none.
+    /// When the next call is due; `None` after the last.
     next: Option<Instant>,
     end: Option<Instant>,
     /// How many may still be due.

@@ -19,7 +19,7 @@ const SERIES: [&[u64]; 4] =
 const MAX_BINS: usize = 16;
 
 /// Returns the bins of a histogram of nanoseconds, from the one of the least value to that of the greatest: the finest of
-/// which there are at most 16. None of an empty histogram.
+/// which there are at most 16. An empty histogram has no bins.
 pub(crate) fn bins(histogram: &Histogram<u64>) -> Vec<Bin> {
     if histogram.is_empty() {
         return Vec::new();

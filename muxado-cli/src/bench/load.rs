@@ -229,7 +229,7 @@ impl State {
         }
     }
 
-    /// Adds the calls that are due by now. Returns when the next one is; `None` if there is none.
+    /// Adds the calls that are due by now. Returns when the next one is due; `None` after the last.
     fn add_due(&self, now: Instant) -> Option<Instant> {
         let mut pacer = self.pacer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         pacer.add_due(now, &self.due)

@@ -280,7 +280,7 @@ const JSON_ITEM: &[u8] = br#"{"item":"#;
 /// A map of one entry with the key `item`.
 const PACKED_ITEM: &[u8] = b"\x81\xa4item";
 
-/// The same, behind room for the length.
+/// `PACKED_ITEM` behind room for the length of the frame.
 const PACKED_BEGIN: &[u8] = b"\0\0\0\0\x81\xa4item";
 
 #[cfg(test)]

@@ -21,10 +21,10 @@ pub const SECOND: Duration = Duration::from_secs(1);
 
 #[muxado_rpc::service]
 pub trait Node {
-    /// Who answers.
+    /// Returns the number of the server that answers.
     #[method(idempotent)]
     async fn read(&self) -> Result<usize, Status>;
-    /// The same, of a method that must not be executed twice.
+    /// Returns the number of the server that answers. Must not be executed twice.
     async fn write(&self) -> Result<usize, Status>;
     /// Says who answers, then nothing until it is dropped.
     async fn watch(&self) -> impl Stream<Item = usize>;

@@ -90,7 +90,7 @@ impl ReadBuffer {
         self.used = VecDeque::new();
     }
 
-    /// The same, and the next read is a small one.
+    /// Frees what nothing is in, and makes the next read a small one.
     pub(super) fn reset(&mut self) {
         *self = Self { bytes: BytesMut::from(&self.bytes[..]), ..Self::new() };
     }

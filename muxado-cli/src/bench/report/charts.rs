@@ -17,7 +17,7 @@ pub(super) struct Panel {
     x: Vec<(f64, String)>,
     /// Places from the bottom, of 0 to 1, and what is there.
     y: Vec<(f64, String)>,
-    /// The same for the right side.
+    /// Places at the right side from the bottom, of 0 to 1, and what is there.
     right: Vec<(f64, String)>,
 }
 
