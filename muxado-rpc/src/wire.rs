@@ -21,7 +21,7 @@ pub(crate) use self::{
         quick_packed, received_size, single_response,
     },
     message::{MessageDecoder, MessageError, whole_message},
-    request::{RequestHead, decode_request, encode_request, quick_request},
+    request::{QuickRequest, RequestHead, decode_request, encode_request, quick_request},
     response::{decode_response, encode_response},
 };
 use crate::{

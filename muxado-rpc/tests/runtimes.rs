@@ -257,6 +257,23 @@ fn a_time_limit_outlives_the_runtime_that_it_began_in() {
 }
 
 #[test]
+fn a_time_limit_holds_where_the_runtime_of_the_connection_stands_still() {
+    let still = current_thread();
+    let (near, _far) = still.block_on(async { pair() });
+    let client = WorkClient::new(near.channel()).with_timeout(20 * MILLI);
+    let mut begun = Box::pin({
+        let client = client.clone();
+        async move { client.hang().await }
+    });
+    // First where the connection is, which does not go on afterwards.
+    assert!(still.block_on(async { poll_once(&mut begun) }).is_pending());
+    let other = current_thread();
+    let waits = async { (status(client.hang().await).code(), status((&mut begun).await).code()) };
+    assert_eq!(other.block_on(waits), (Code::DeadlineExceeded, Code::DeadlineExceeded));
+    assert_eq!(status(block_on(client.hang())).code(), Code::DeadlineExceeded);
+}
+
+#[test]
 fn a_server_whose_runtime_has_ended_does_not_hold_its_handle_up() {
     let first = runtime();
     let server = first.block_on(async {

@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     error::SessionError,
     proto::Outbox,
-    shared::{Core, Shared, Wakes},
+    shared::{Core, Reminder, Shared, Wakes},
 };
 
 /// Moves a session's bytes; the session lives as long as this future is polled.
@@ -406,8 +406,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// When the next time limit passes, or the session has something to do.
     fn due(&mut self) -> Option<Instant> {
-        let proto = self.shared.with_driver(&mut self.wakes, |core| core.proto.poll_timeout());
-        earliest(proto.map(Instant::from_std), self.stall())
+        let (proto, reminder) = self
+            .shared
+            .with_driver(&mut self.wakes, |core| (core.proto.poll_timeout(), core.reminders.next()));
+        earliest(self.earlier(proto, reminder), self.stall())
+    }
+
+    /// The earlier one of what the protocol and those who wait for streams have to be told.
+    fn earlier(&self, proto: Option<std::time::Instant>, reminder: Option<Reminder>) -> Option<Instant> {
+        let reminder = reminder.map(|reminder| self.shared.time_of(reminder));
+        earliest(proto.map(Instant::from_std), reminder.map(Instant::from_std))
     }
 
     /// When buffers that nothing is in are given back.
@@ -424,8 +432,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn judge(&mut self, now: Instant) {
         let write_timeout = self.write_timeout;
         let stalled = self.stall().is_some_and(|at| at <= now);
+        let until = self.shared.reminder_at(now.into_std());
         self.shared.with_driver(&mut self.wakes, |core| {
             core.proto.handle_timeout(now.into_std());
+            core.remind(until);
             if stalled {
                 core.proto.handle_write_stall(write_timeout);
             }

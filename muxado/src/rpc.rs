@@ -6,10 +6,10 @@
 #[cfg(feature = "tokio")]
 pub use self::{
     backlog::{Accepted, Backlog, NextStream, WaitingKey},
-    handles::{ControlStreamsExt, OpenTypedExt, RecvStreamExt, StreamExt, TypedSessionExt},
+    handles::{ControlStreamsExt, OpenTypedExt, RecvStreamExt, SendStreamExt, StreamExt, TypedSessionExt},
 };
 #[cfg(feature = "tokio")]
-pub use crate::driver::Turn;
+pub use crate::{driver::Turn, shared::Reminder};
 pub use crate::{
     log_limit::{LogLimit, LogLine},
     proto::{OpenLevel, Source, Waiting},
@@ -19,7 +19,7 @@ pub use crate::{
 mod handles {
     use std::{
         task::{Context, Poll},
-        time::Duration,
+        time::{Duration, Instant},
     };
 
     use bytes::Bytes;
@@ -28,8 +28,8 @@ mod handles {
         control::ControlStreams,
         error::{OpenError, ReadError, WriteError},
         proto::{Finish, OpenLevel, Source, Waiting},
-        shared::OpenWait,
-        split::RecvStream,
+        shared::{OpenWait, Reminder},
+        split::{RecvStream, SendStream},
         stream::Stream,
         typed::{OpenTyped, StreamType, TypedSession},
     };
@@ -52,6 +52,12 @@ mod handles {
             level: OpenLevel,
             time: Option<Duration>,
         ) -> OpenTyped;
+
+        /// Returns the reminder for a time: it is small enough to be kept by the thousands.
+        fn reminder_at(&self, at: Instant) -> Reminder;
+
+        /// Returns the time of an reminder.
+        fn time_of(&self, reminder: Reminder) -> Instant;
 
         /// Takes the next stream of the peer that this did not return before, if `take` returns true for it; otherwise
         /// the stream stays in the backlog.
@@ -80,7 +86,7 @@ mod handles {
         /// It does in one step what [`Stream::poll_write_final`] and a first [`Stream::poll_read_chunk`] would do behind
         /// the opening. As much of `data` is taken as there is room for. If that is all of it, the stream's end follows
         /// and the task is woken when something has come back; otherwise it is woken when there is room for more, to be
-        /// passed to [`Stream::poll_write_final`].
+        /// passed to [`Stream::poll_write_final`]. At the time of `reminder` the driver wakes it in any case.
         ///
         /// # Errors
         ///
@@ -98,7 +104,7 @@ mod handles {
         /// let mut opening = session.open_typed(StreamType::new(7));
         /// let mut question = &b"what?"[..];
         /// let mut opened = None;
-        /// poll_fn(|cx| opening.poll_with_final(cx, &mut question, &mut opened)).await?;
+        /// poll_fn(|cx| opening.poll_with_final(cx, &mut question, None, &mut opened)).await?;
         /// let mut stream = opened.expect("it is open");
         /// if !question.is_empty() {
         ///     poll_fn(|cx| stream.poll_write_final(cx, &mut question)).await?;
@@ -111,6 +117,7 @@ mod handles {
             &mut self,
             cx: &mut Context<'_>,
             data: &mut impl Source,
+            reminder: Option<Reminder>,
             stream: &mut Option<Stream>,
         ) -> Poll<Result<(), OpenError>>;
     }
@@ -184,11 +191,23 @@ mod handles {
         /// ```
         fn finish_with(stream: &mut Option<Self>, data: &mut impl Source) -> Result<(), WriteError>;
 
+        /// Polls for the failure of the stream as [`Stream::poll_reset`] does. At the time `at` the driver wakes the tasks
+        /// that wait for the stream in any case: whoever limits the time needs no timer.
+        ///
+        /// One stream has one such time. It holds until it is replaced, or the stream is dropped, and wakes once.
+        fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError>;
+
         /// Tells the session that the rest of a message is missing: if it does not come for
         /// [`Config::stall_timeout`](crate::Config::stall_timeout) the stream is reset.
         ///
         /// It is to be called again whenever a read has to wait in the middle of a message.
         fn await_rest(&self);
+    }
+
+    /// What `muxado-rpc` does with a [`SendStream`] beside its public methods.
+    pub trait SendStreamExt {
+        /// Polls for the failure of the stream, until a time; see [`StreamExt::poll_reset_until`].
+        fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError>;
     }
 
     /// What `muxado-rpc` does with a [`RecvStream`] beside its public methods.
@@ -212,6 +231,12 @@ mod handles {
     impl RecvStreamExt for RecvStream {
         fn await_rest(&self) {
             self.inner().await_rest();
+        }
+    }
+
+    impl SendStreamExt for SendStream {
+        fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError> {
+            self.inner().poll_reset_until(cx, at)
         }
     }
 
@@ -243,6 +268,16 @@ mod handles {
             self.open_waiting(stream_type, OpenWait::new(level, time))
         }
 
+        #[inline]
+        fn reminder_at(&self, at: Instant) -> Reminder {
+            self.session().shared.reminder_at(at)
+        }
+
+        #[inline]
+        fn time_of(&self, reminder: Reminder) -> Instant {
+            self.session().shared.time_of(reminder)
+        }
+
         fn accept_next(&self, take: impl FnOnce(&Waiting<'_>) -> bool) -> Option<NextStream> {
             backlog::accept_next(self, take)
         }
@@ -270,9 +305,10 @@ mod handles {
             &mut self,
             cx: &mut Context<'_>,
             data: &mut impl Source,
+            reminder: Option<Reminder>,
             stream: &mut Option<Stream>,
         ) -> Poll<Result<(), OpenError>> {
-            self.poll_final(cx, data, stream)
+            self.poll_final(cx, data, reminder, stream)
         }
     }
 
@@ -325,6 +361,11 @@ mod handles {
                     Err(error)
                 }
             }
+        }
+
+        #[inline]
+        fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError> {
+            self.inner().poll_reset_until(cx, at)
         }
 
         fn await_rest(&self) {

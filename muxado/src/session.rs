@@ -21,7 +21,7 @@ use crate::{
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
     proto::{Finish, SessionStats, Side, Source, StreamKey},
-    shared::{Core, Direction, OpenWait, Shared, Signal, Wait, WaiterId},
+    shared::{Core, Direction, OpenWait, Reminder, Shared, Signal, Wait, WaiterId},
     stream::Stream,
 };
 
@@ -349,12 +349,14 @@ impl Opening {
     }
 
     /// Opens a stream, which takes as much of `data` as it has room for, and its end if that is all. Then the task is
-    /// woken for what comes back, otherwise for room. The stream is put into `stream`.
+    /// woken for what comes back, otherwise for room, and in either case at the time of `reminder`. The stream is put into
+    /// `stream`.
     #[inline]
     pub(crate) fn poll_final(
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
+        reminder: Option<Reminder>,
         stream: &mut Option<Stream>,
     ) -> Poll<Result<(), OpenError>> {
         let task = &Context::from_waker(cx.waker());
@@ -363,6 +365,9 @@ impl Opening {
             let _ = core.proto.write_with(key, data, Finish::Yes);
             let direction = if data.has_remaining() { Direction::Write } else { Direction::Read };
             core.register_stream(key, direction, task);
+            if let Some(reminder) = reminder {
+                core.set_reminder(key, reminder);
+            }
         });
         polled.map_ok(|key| *stream = Some(self.opened(key)))
     }

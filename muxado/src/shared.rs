@@ -2,6 +2,7 @@
 
 mod flush;
 mod openers;
+mod reminders;
 mod waiters;
 mod wakes;
 
@@ -12,12 +13,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
 
 pub(crate) use self::openers::OpenWait;
-use self::{flush::Flushes, openers::Openers, waiters::Waiters, wakes::Replaced};
+pub use self::reminders::Reminder;
+use self::{flush::Flushes, openers::Openers, reminders::Reminders, waiters::Waiters, wakes::Replaced};
 pub(crate) use self::{
     waiters::{Signal, Wait, WaiterId},
     wakes::Wakes,
@@ -33,6 +36,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     core: Mutex<Core>,
+    /// When the session began, from which the times of [`Reminder`]s count.
+    began: Instant,
     /// Whether the session has ended, for callers that need nothing else and so no lock.
     ended: AtomicBool,
     /// What the transport's two ends are called, if somebody said so.
@@ -53,6 +58,7 @@ pub(crate) struct Core {
     streams: Vec<StreamWakers>,
     openers: Openers,
     pub(crate) flushes: Flushes,
+    pub(crate) reminders: Reminders,
     /// Who waits for each [`Signal`].
     waiters: [Waiters; Signal::ALL.len()],
     next_waiter: u64,
@@ -70,11 +76,14 @@ pub(crate) struct Core {
 struct StreamWakers {
     read: Option<Waker>,
     write: Option<Waker>,
+    /// When both are woken, whatever has become of the stream.
+    reminder: Option<Reminder>,
 }
 
 impl Shared {
     pub(crate) fn new(side: Side, config: Config) -> Arc<Self> {
         Arc::new(Self {
+            began: tokio::time::Instant::now().into_std(),
             ended: AtomicBool::new(false),
             transport_addrs: OnceLock::new(),
             core: Mutex::new(Core {
@@ -82,6 +91,7 @@ impl Shared {
                 streams: Vec::new(),
                 openers: Openers::default(),
                 flushes: Flushes::default(),
+                reminders: Reminders::default(),
                 waiters: Default::default(),
                 next_waiter: 0,
                 replaced: Replaced::default(),
@@ -223,13 +233,16 @@ impl Core {
             || !self.replaced.is_empty()
             || self.openers.wants_turn()
             || self.flushes.is_due()
+            || self.reminders.has_news()
             || (somebody_opens && self.proto.has_capacity_event())
     }
 
     /// Gives back memory that nothing is in. Streams keep their places.
     pub(crate) fn shrink(&mut self) {
         self.proto.shrink();
-        let nobody = |wakers: &StreamWakers| wakers.read.is_none() && wakers.write.is_none();
+        let nobody = |wakers: &StreamWakers| {
+            wakers.read.is_none() && wakers.write.is_none() && wakers.reminder.is_none()
+        };
         let used = self.streams.iter().rposition(|wakers| !nobody(wakers)).map_or(0, |last| last + 1);
         self.streams.truncate(used);
         self.streams.shrink_to_fit();
@@ -239,7 +252,8 @@ impl Core {
 
     /// Gives a stream's handle back; returns whether it was the last handle of all.
     fn release(&mut self, key: StreamKey) -> bool {
-        if let Some(StreamWakers { read, write }) = self.streams.get_mut(key.index()) {
+        if let Some(StreamWakers { read, write, reminder }) = self.streams.get_mut(key.index()) {
+            *reminder = None;
             self.replaced.extend(read.take());
             self.replaced.extend(write.take());
         }
@@ -266,6 +280,7 @@ impl Core {
         if self.openers.take_turn_wanted() {
             self.wake_driver(wakes);
         }
+        self.collect_reminders(wakes);
         self.wake_flushed(wakes);
         wakes.drop_later(&mut self.replaced);
     }
@@ -322,15 +337,22 @@ impl Core {
     }
 
     pub(crate) fn register_stream(&mut self, key: StreamKey, direction: Direction, cx: &Context<'_>) {
-        let index = key.index();
-        if index >= self.streams.len() {
-            self.streams.resize_with(index + 1, StreamWakers::default);
-        }
-        let wakers = &mut self.streams[index];
+        self.wakers_mut(key);
+        let wakers = &mut self.streams[key.index()];
         match direction {
             Direction::Read => register(&mut wakers.read, cx, &mut self.replaced),
             Direction::Write => register(&mut wakers.write, cx, &mut self.replaced),
         }
+    }
+
+    /// Returns the place for the wakers of a stream.
+    #[inline]
+    fn wakers_mut(&mut self, key: StreamKey) -> &mut StreamWakers {
+        let index = key.index();
+        if index >= self.streams.len() {
+            self.streams.resize_with(index + 1, StreamWakers::default);
+        }
+        &mut self.streams[index]
     }
 
     /// Takes the next bytes of a stream. If there are none, the task is woken when they come.

@@ -40,6 +40,10 @@ pub(crate) fn split(stream: Stream) -> (SendStream, RecvStream) {
 }
 
 impl SendStream {
+    pub(crate) fn inner(&self) -> &StreamRef {
+        self.stream.inner()
+    }
+
     /// Writes all of `data`; see [`Stream::write_chunk`].
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -261,10 +262,20 @@ impl StreamRef {
     }
 
     pub(crate) fn poll_reset(&self, cx: &Context<'_>) -> Poll<ReadError> {
+        self.poll_reset_until(cx, None)
+    }
+
+    /// Polls for the failure of the stream. Unless that is there, the task is woken at a time, too.
+    #[inline]
+    pub(crate) fn poll_reset_until(&self, cx: &Context<'_>, at: Option<Instant>) -> Poll<ReadError> {
+        let reminder = at.map(|at| self.shared.reminder_at(at));
         self.shared.with(|core| match core.proto.failure(self.key) {
             Some(error) => Poll::Ready(error),
             None => {
                 core.register_stream(self.key, Direction::Write, cx);
+                if let Some(reminder) = reminder {
+                    core.set_reminder(self.key, reminder);
+                }
                 Poll::Pending
             }
         })

@@ -14,7 +14,7 @@ use crate::{
     error::OpenError,
     proto::{Side, Source},
     session::{Opening, Session},
-    shared::OpenWait,
+    shared::{OpenWait, Reminder},
     stream::Stream,
 };
 
@@ -153,9 +153,10 @@ impl OpenTyped {
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
+        reminder: Option<Reminder>,
         stream: &mut Option<Stream>,
     ) -> Poll<Result<(), OpenError>> {
-        self.opening.poll_final(cx, data, stream)
+        self.opening.poll_final(cx, data, reminder, stream)
     }
 }
 

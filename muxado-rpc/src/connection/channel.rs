@@ -1,6 +1,7 @@
 //! A channel: the Tower service that sends calls over a connection.
 
 mod call;
+mod time;
 
 use std::{
     any::Any,

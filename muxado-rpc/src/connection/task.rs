@@ -29,7 +29,7 @@ use crate::{
         capabilities::CapabilityStreams,
         serving::{
             admission::{Admission, Next},
-            call::{New, ServerCall},
+            call::{Begins, New, ServerCall},
             inline_policy::InlinePolicy,
             rooms::Permit,
         },
@@ -294,15 +294,18 @@ where
             let work = self.work.as_ref();
             let place = spare.call.take().or_else(|| Some(Box::pin(ServerCall::new(work?.service.clone()))));
             let Some(mut call) = place else { return Poll::Ready(()) };
-            let polled = call.as_mut().poll_new(cx, connection, router, &mut new, |method| {
-                let runs_here = batch.runs_here(method, router);
+            let polled = call.as_mut().poll_new(cx, connection, router, &mut new, |request| {
+                if request.deadline().is_some_and(|at| batch.is_too_late(at)) {
+                    return Begins::TooLate;
+                }
+                let runs_here = batch.runs_here(request.method(), router);
                 if runs_here && watch.is_none() {
                     watch = self.lend();
                 }
                 if runs_here && std::mem::take(&mut has_spawned) && watch.is_some() {
                     release_spawned();
                 }
-                runs_here
+                if runs_here { Begins::Here } else { Begins::InItsTask }
             });
             batch.note(polled.is_pending());
             if polled.is_pending() {

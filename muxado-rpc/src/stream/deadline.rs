@@ -19,6 +19,10 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
+    pub(crate) const fn new(at: Instant, timeout: Duration) -> Self {
+        Self { at, timeout }
+    }
+
     /// Returns a limit that counts from `arrival`; `None` if it lies beyond the end of time, which is no limit.
     pub(crate) fn from(arrival: Instant, timeout: Duration) -> Option<Self> {
         arrival.checked_add(timeout).map(|at| Self { at, timeout })
@@ -31,6 +35,10 @@ impl TimeLimit {
 
     pub(crate) const fn at(self) -> Instant {
         self.at
+    }
+
+    pub(crate) const fn timeout(self) -> Duration {
+        self.timeout
     }
 
     /// Whether there is no time at all.
@@ -115,6 +123,65 @@ impl LazyDeadline {
     /// As [`Deadline::poll_exceeded`].
     pub(crate) fn poll_exceeded(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.deadline.get_or_insert_with(|| Deadline::new(self.limit)).poll_exceeded(cx)
+    }
+}
+
+/// A time limit whose timer is the reminder of a stream: it costs a call that waits for one no timer of its own.
+///
+/// Whoever polls sets the reminder with whatever he waits for on the stream, and asks afterwards.
+#[derive(Debug)]
+pub(crate) struct StreamDeadline {
+    limit: TimeLimit,
+    step: Step,
+}
+
+/// How far the waiting for a limit has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Nobody has waited yet.
+    New,
+    /// The reminder is set.
+    Waiting,
+    /// The limit has passed, and other tasks have a turn: see [`Timer`].
+    Passed,
+}
+
+impl Step {
+    /// Ready when the limit has passed, at the second look: the reminder is set during the first, at which there is no need to
+    /// ask for the time.
+    #[inline]
+    pub(crate) fn poll_exceeded(&mut self, cx: &Context<'_>, at: impl FnOnce() -> Instant) -> Poll<()> {
+        match self {
+            Self::New => *self = Self::Waiting,
+            Self::Waiting if Instant::now() >= at() => {
+                *self = Self::Passed;
+                cx.waker().wake_by_ref();
+            }
+            Self::Waiting => {}
+            Self::Passed => return Poll::Ready(()),
+        }
+        Poll::Pending
+    }
+}
+
+impl StreamDeadline {
+    pub(crate) const fn new(limit: TimeLimit) -> Self {
+        Self { limit, step: Step::New }
+    }
+
+    pub(crate) const fn limit(&self) -> TimeLimit {
+        self.limit
+    }
+
+    /// Returns the time for the stream's reminder.
+    pub(crate) fn reminder(&self) -> Option<std::time::Instant> {
+        (self.step != Step::Passed).then(|| self.limit.at.into_std())
+    }
+
+    /// As [`Deadline::poll_exceeded`].
+    pub(crate) fn poll_exceeded(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let at = self.limit.at;
+        self.step.poll_exceeded(cx, || at)
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use muxado::{
     ErrorCode, ReadError, RecvStream, SendStream, Stream, WriteError,
-    rpc::{RecvStreamExt, Source, StreamExt},
+    rpc::{RecvStreamExt, SendStreamExt, Source, StreamExt},
 };
 
 /// Where messages are read.
@@ -129,11 +129,17 @@ impl WriteHalf {
         result
     }
 
-    /// Ready once the stream has failed: reset by either side, or with its session.
-    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
+    /// Ready once the stream has failed: reset by either side, or with its session. At the time of `reminder` the task is
+    /// woken in any case.
+    #[inline]
+    pub(crate) fn poll_reset(
+        &mut self,
+        cx: &mut Context<'_>,
+        reminder: Option<std::time::Instant>,
+    ) -> Poll<ReadError> {
         match self {
-            Self::Whole(stream) => stream.poll_reset(cx),
-            Self::Half(half) => half.poll_reset(cx),
+            Self::Whole(stream) => stream.poll_reset_until(cx, reminder),
+            Self::Half(half) => half.poll_reset_until(cx, reminder),
         }
     }
 }

@@ -88,12 +88,19 @@ fn encode_json(request: &mut Request) -> Framed {
 fn encode_packed(request: &mut Request) -> Framed {
     let name = request.method().name();
     let depth = request.depth();
-    if request.timeout().is_none() && request.metadata().is_empty() && depth.is_zero() && name.len() < 32 {
-        // All that most calls need: the head of an array, of a string, and the method.
-        let mut head = [0; LENGTH_PREFIX + 2 + 31];
+    if request.metadata().is_empty() && name.len() < 32 {
+        // All that most calls need: the head of an array, of a string, the method, and a time limit.
+        let mut head = [0; LENGTH_PREFIX + 2 + 31 + MAX_QUICK_OPTIONS];
         head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
         head[LENGTH_PREFIX + 2..][..name.len()].copy_from_slice(name.as_bytes());
-        let end = LENGTH_PREFIX + 2 + name.len();
+        let mut end = LENGTH_PREFIX + 2 + name.len();
+        let timeout_ms = timeout_ms(request);
+        if timeout_ms.is_some() || !depth.is_zero() {
+            head[LENGTH_PREFIX] = 0x93;
+            let (options, len) = quick_options(timeout_ms, depth);
+            head[end..][..options.len()].copy_from_slice(&options);
+            end += len;
+        }
         let mut framed = request.take_params().framed(&head[..end], |_| ());
         set_length(&mut framed);
         return framed;
@@ -110,11 +117,11 @@ fn encode_packed(request: &mut Request) -> Framed {
         push_map(&mut head, options);
     }
     if let Some(timeout_ms) = timeout_ms {
-        push_str(&mut head, "timeout_ms");
+        head.append(TIMEOUT_KEY);
         push_u64(&mut head, timeout_ms);
     }
     if !depth.is_zero() {
-        push_str(&mut head, "depth");
+        head.append(DEPTH_KEY);
         push_u64(&mut head, depth.as_u8().into());
     }
     if !metadata.is_empty() {
@@ -126,10 +133,55 @@ fn encode_packed(request: &mut Request) -> Framed {
     framed
 }
 
+/// Bytes of the options of a request without metadata at most.
+const MAX_QUICK_OPTIONS: usize = 1 + TIMEOUT_KEY.len() + 9 + DEPTH_KEY.len() + 1;
+
+/// The options of a request without metadata, and how many bytes they have.
+#[inline]
+fn quick_options(timeout_ms: Option<u64>, depth: Depth) -> ([u8; MAX_QUICK_OPTIONS], usize) {
+    let mut options = [0; MAX_QUICK_OPTIONS];
+    options[0] = 0x80 | (u8::from(timeout_ms.is_some()) + u8::from(!depth.is_zero()));
+    let mut len = 1;
+    if let Some(timeout_ms) = timeout_ms {
+        options[1..][..TIMEOUT_KEY.len()].copy_from_slice(TIMEOUT_KEY);
+        len += TIMEOUT_KEY.len();
+        let mut number = Small { bytes: [0; 9], len: 0 };
+        push_u64(&mut number, timeout_ms);
+        options[len..][..9].copy_from_slice(&number.bytes);
+        len += number.len;
+    }
+    if !depth.is_zero() {
+        options[len..][..DEPTH_KEY.len()].copy_from_slice(DEPTH_KEY);
+        len += DEPTH_KEY.len();
+        options[len] = depth.as_u8();
+        len += 1;
+    }
+    (options, len)
+}
+
+/// An integer in MessagePack.
+struct Small {
+    bytes: [u8; 9],
+    len: usize,
+}
+
+impl Append for Small {
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+}
+
+/// The names of options in MessagePack, with the heads of their strings.
+const TIMEOUT_KEY: &[u8; 11] = b"\xaatimeout_ms";
+const DEPTH_KEY: &[u8; 6] = b"\xa5depth";
+
 /// The time limit in whole milliseconds, rounded up so that the peer never stops before the caller.
 fn timeout_ms(request: &Request) -> Option<u64> {
-    let ms = request.timeout()?.as_nanos().div_ceil(1_000_000);
-    Some(u64::try_from(ms).unwrap_or(u64::MAX))
+    let timeout = request.timeout()?;
+    let rest = timeout.subsec_nanos().div_ceil(1_000_000);
+    Some(timeout.as_secs().saturating_mul(1000).saturating_add(rest.into()))
 }
 
 /// Decodes what stands around the parameters.
@@ -175,14 +227,49 @@ fn quick_json(message: &[u8]) -> Option<RequestHead<'_>> {
     Some(RequestHead { method: method.into(), params, timeout, depth, metadata: Metadata::new() })
 }
 
-/// The method and where the parameters begin, of a request as it is written here for a call without options.
-///
-/// Whether the parameters are one value is for whoever decodes them to see.
-pub(crate) fn quick_request(message: &[u8]) -> Option<(&[u8], usize)> {
-    let [0x92, head @ 0xA0..=0xBF, rest @ ..] = message else { return None };
-    let (method, params) = rest.split_at_checked(usize::from(head & 0x1F))?;
-    let is_value = !params.is_empty() && params != NIL;
-    is_value.then_some((method, 2 + method.len()))
+/// A request as it is written here, without metadata.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QuickRequest<'a> {
+    pub(crate) method: &'a [u8],
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) depth: Depth,
+    /// Where the parameters begin. Whether they are one value is for whoever decodes them to see.
+    pub(crate) params: usize,
+}
+
+/// Decodes a request in MessagePack as it is written here, without metadata; `None` does not mean that it is not valid.
+#[inline]
+pub(crate) fn quick_request(message: &[u8]) -> Option<QuickRequest<'_>> {
+    let [elements @ 0x92..=0x93, head @ 0xA0..=0xBF, rest @ ..] = message else { return None };
+    let (method, mut rest) = rest.split_at_checked(usize::from(head & 0x1F))?;
+    let (timeout_ms, depth) =
+        if *elements == 0x93 { read_quick_options(&mut rest)? } else { (None, Depth::ZERO) };
+    let is_value = !rest.is_empty() && rest != NIL;
+    is_value.then_some(QuickRequest { method, timeout_ms, depth, params: message.len() - rest.len() })
+}
+
+fn read_quick_options(rest: &mut &[u8]) -> Option<(Option<u64>, Depth)> {
+    let [map @ 0x81..=0x82, options @ ..] = *rest else { return None };
+    *rest = options;
+    let timeout_ms = quick_option(TIMEOUT_KEY, rest)?;
+    let depth = quick_option(DEPTH_KEY, rest)?;
+    let count = u8::from(timeout_ms.is_some()) + u8::from(depth.is_some());
+    (0x80 | count == *map).then(|| (timeout_ms, depth.map_or(Depth::ZERO, Depth::from_wire)))
+}
+
+/// Takes an option off the front, if it is there. `None` if it is not written as here.
+#[inline]
+fn quick_option(key: &[u8], rest: &mut &[u8]) -> Option<Option<u64>> {
+    let Some(value) = rest.strip_prefix(key) else { return Some(None) };
+    let (value, behind) = match value {
+        [small @ 0..0x80, behind @ ..] => (u64::from(*small), behind),
+        [0xCC, a, behind @ ..] => (u64::from(*a), behind),
+        [0xCD, a, b, behind @ ..] => (u64::from(u16::from_be_bytes([*a, *b])), behind),
+        [0xCE, a, b, c, d, behind @ ..] => (u64::from(u32::from_be_bytes([*a, *b, *c, *d])), behind),
+        _ => return None,
+    };
+    *rest = behind;
+    Some(Some(value))
 }
 
 fn decode_packed(message: &[u8]) -> Result<RequestHead<'_>, CodecError> {
@@ -289,6 +376,48 @@ mod tests {
             assert_eq!((&*head.method, head.timeout), ("add", Some(Duration::from_millis(1500))));
             assert_eq!((head.metadata.get("k").map(str::len), head.depth.as_u8()), (Some(300), 2));
             assert_eq!(message[head.params.unwrap()], params);
+        }
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_is_written_here_as_the_long_one_does() {
+        for timeout in
+            [None, Some(0), Some(1), Some(127), Some(128), Some(255), Some(256), Some(10_000), Some(70_000)]
+        {
+            for depth in [0, 1, 8] {
+                let mut request = add(Codec::MessagePack);
+                request.set_timeout(timeout.map(Duration::from_millis));
+                request.set_depth(Depth::from_wire(depth));
+                let message = encode(request).split_off(LENGTH_PREFIX);
+                let quick = quick_request(&message).unwrap();
+                let whole = decode_packed(&message).unwrap();
+                assert_eq!((quick.method, quick.timeout_ms), (&b"add"[..], timeout));
+                assert_eq!((whole.timeout, whole.depth), (timeout.map(Duration::from_millis), quick.depth));
+                assert_eq!(whole.params, Some(quick.params..message.len()));
+            }
+        }
+        let mut talkative = add(Codec::MessagePack);
+        talkative.set_timeout(Some(Duration::from_secs(1)));
+        talkative.metadata_mut().insert("k", "v");
+        assert_eq!(quick_request(&encode(talkative).split_off(LENGTH_PREFIX)), None);
+    }
+
+    #[test]
+    fn the_quick_way_leaves_to_the_long_one_what_is_written_otherwise() {
+        for message in [
+            &b"\x93\xa1m"[..],
+            b"\x93\xa1m\x80\x90",
+            b"\x93\xa1m\x81\xaatimeout_ms",
+            b"\x93\xa1m\x81\xaatimeout_ms\x05",
+            b"\x93\xa1m\x81\xaatimeout_ms\xc0\x90",
+            b"\x93\xa1m\x81\xaatimeout_ms\xcd\x01",
+            b"\x93\xa1m\x82\xaatimeout_ms\x05\x90",
+            b"\x93\xa1m\x82\xa5depth\x01\xaatimeout_ms\x05\x90",
+            b"\x93\xa1m\x82\xaatimeout_ms\x05\xaatimeout_ms\x05\x90",
+            b"\x93\xa1m\x81\xa5other\x01\x90",
+            b"\x92\xa1m\xc0",
+        ] {
+            assert_eq!(quick_request(message), None, "{message:?}");
         }
     }
 

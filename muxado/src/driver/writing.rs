@@ -64,7 +64,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn take_output(&mut self) -> Taken {
         let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
         let (known, flushed) = (self.now, !self.unflushed);
-        let (frames, now, due, taken) = self.shared.with_driver(&mut self.wakes, |core| {
+        let (frames, now, (due, reminder), taken) = self.shared.with_driver(&mut self.wakes, |core| {
             if flushed {
                 core.note_flushed();
             }
@@ -73,12 +73,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             core.proto.transmit(outbox, now.unwrap_or(known).into_std());
             let taken =
                 Taken { has_more: core.proto.wants_transmit(), flush_awaited: core.flushes.is_awaited() };
-            (core.proto.frames_sent(), now, core.proto.poll_timeout(), taken)
+            (core.proto.frames_sent(), now, (core.proto.poll_timeout(), core.reminders.next()), taken)
         });
         if let Some(now) = now {
             (self.now, self.has_buffers) = (now, true);
         }
-        self.due = Some(Due(due.map(Instant::from_std)));
+        self.due = Some(Due(self.earlier(due, reminder)));
         if !self.outbox.is_empty() {
             (self.last_batch, self.frames_at_last_write) = (frames - last, frames);
         }

@@ -13,15 +13,14 @@ use muxado::{
     OpenTyped, ReadError, Stream, StreamType,
     rpc::{OpenLevel, OpenTypedExt, TypedSessionExt},
 };
-use tokio::time::Instant;
 
-use super::Hold;
+use super::{Hold, time::CallTime};
 use crate::{
     Body, Codec, Limits, MethodInfo, MethodRef, Origin, Response, Shape, Status,
     message::{method_ref::MethodAnd, payload::OutboundMessage, response::Outcome, status},
     stream::{
         body::{BodyStream, ReceivedBody},
-        deadline::{Deadline, TimeLimit},
+        deadline::TimeLimit,
         half::{ReadHalf, WriteHalf},
         reader::{Bounds, MessageReader, NoMessage, over_limit},
         writer::{BodyWriter, Forward, ForwardTask, forward},
@@ -39,7 +38,7 @@ pub struct CallFuture {
     /// `None` if the call has failed or is over.
     call: Option<Call>,
     state: State,
-    deadline: Option<Deadline>,
+    time: CallTime,
 }
 
 /// ```text
@@ -54,8 +53,6 @@ enum State {
         opening: OpenTyped,
         message: OutboundMessage,
         body: Option<Box<Body>>,
-        /// How long the call waits for a stream; set if it could not be opened at once.
-        wait: Option<Deadline>,
     },
     /// Writing the request and reading the response.
     Exchanging(Exchange),
@@ -77,8 +74,8 @@ struct Exchange {
 
 /// What is still to be sent.
 enum Unsent {
-    /// The request, which is all.
-    Request(OutboundMessage),
+    /// The request, which is all. Most fit at once.
+    Request(Box<OutboundMessage>),
     /// The request and its body.
     Body(Box<Forward>),
     /// The request and its body, sent by a task, because the response has a body that is read meanwhile.
@@ -97,16 +94,16 @@ impl CallFuture {
         let service = StreamType::new(call.method().service_id().as_u32());
         let level = OpenLevel::new(call.depth().as_u8());
         let queue_timeout = call.limits().queue_timeout;
-        let time = timeout.map_or(queue_timeout, |timeout| timeout.min(queue_timeout));
-        let opening = call.hold.shared().typed().open_typed_at(service, level, Some(time));
-        let limit = timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout));
-        let deadline = limit.map(Deadline::new);
-        let state = State::Opening { opening, message, body, wait: None };
-        Self { call: Some(call), state, deadline }
+        let patience = timeout.map_or(queue_timeout, |timeout| timeout.min(queue_timeout));
+        let shared = call.hold.shared();
+        let opening = shared.typed().open_typed_at(service, level, Some(patience));
+        let time = CallTime::new(shared, timeout);
+        let state = State::Opening { opening, message, body };
+        Self { call: Some(call), state, time }
     }
 
     pub(super) fn failed(status: Status) -> Self {
-        Self { call: None, state: State::Failed(status), deadline: None }
+        Self { call: None, state: State::Failed(status), time: CallTime::Unlimited }
     }
 }
 
@@ -114,13 +111,13 @@ impl Future for CallFuture {
     type Output = Result<Response, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { call, state, deadline } = self.get_mut();
-        let mut polled = state.poll(cx, call, deadline);
+        let Self { call, state, time } = self.get_mut();
+        let mut polled = state.poll(cx, call, time);
         if polled.is_pending()
-            && let Some(deadline) = deadline
-            && deadline.poll_exceeded(cx).is_ready()
+            && let Some(call) = call
+            && time.poll_exceeded(cx, call.hold.shared(), state.has_stream()).is_ready()
         {
-            polled = Poll::Ready(Err(state.late(call.as_ref(), deadline.limit())));
+            polled = Poll::Ready(Err(state.late(call, time)));
         }
         if polled.is_ready() {
             // Drops the stream, which resets it, before what keeps the connection.
@@ -136,26 +133,25 @@ impl State {
         &mut self,
         cx: &mut Context<'_>,
         slot: &mut Option<Call>,
-        deadline: &mut Option<Deadline>,
+        time: &mut CallTime,
     ) -> Poll<Result<Response, Status>> {
         loop {
             let Some(call) = slot else { return Poll::Ready(Err(self.take_failure())) };
             match self {
-                Self::Opening { opening, message, body, wait } => {
-                    let mut stream = None;
+                Self::Opening { opening, message, body } => {
+                    let (shared, mut stream) = (call.hold.shared(), None);
                     let opened = match body {
-                        None => opening.poll_with_final(cx, message, &mut stream),
+                        None => opening.poll_with_final(cx, message, time.reminder(shared), &mut stream),
                         Some(_) => {
                             Pin::new(opening).poll(cx).map_ok(|opened| stream = Some(opened.into_inner()))
                         }
                     };
                     let Poll::Ready(opened) = opened else {
-                        ready!(call.poll_wait(cx, wait));
+                        ready!(time.poll_waited(cx, shared));
                         return Poll::Ready(Err(call.no_stream()));
                     };
                     opened.map_err(|error| status::from_open_error(call.method(), &error))?;
-                    let limit = deadline.as_ref().map(Deadline::limit);
-                    if self.exchange(call, stream, limit) {
+                    if self.exchange(call, stream, time) {
                         return Poll::Pending;
                     }
                 }
@@ -163,16 +159,12 @@ impl State {
                     Shape::Unary | Shape::ClientStreaming => return exchange.poll(cx, call),
                     Shape::ServerStreaming | Shape::Bidirectional => {
                         ready!(exchange.poll_send(cx))?;
-                        return Poll::Ready(self.take_body(slot.take(), None, deadline.take()));
+                        return Poll::Ready(self.take_body(slot.take(), None, time));
                     }
                     Shape::Unknown => {
                         let mut first = None;
                         ready!(exchange.poll_message(cx, call, &mut first))?;
-                        return Poll::Ready(self.take_response(
-                            slot.take(),
-                            first.unwrap_or_default(),
-                            deadline.take(),
-                        ));
+                        return Poll::Ready(self.take_response(slot.take(), first.unwrap_or_default(), time));
                     }
                 },
                 Self::Failed(_) | Self::Done => return Poll::Ready(Err(self.take_failure())),
@@ -182,11 +174,11 @@ impl State {
 
     /// True if the request is on its way, and there is nothing to do but to wait for the response.
     #[inline]
-    fn exchange(&mut self, call: &Call, stream: Option<Stream>, limit: Option<TimeLimit>) -> bool {
+    fn exchange(&mut self, call: &Call, stream: Option<Stream>, time: &mut CallTime) -> bool {
         let Self::Opening { message, body, .. } = self else { return false };
         let (read, unsent) = match body.take() {
             None if message.has_remaining() => {
-                (ReadHalf::Whole(stream), Unsent::Request(std::mem::take(message)))
+                (ReadHalf::Whole(stream), Unsent::Request(Box::new(std::mem::take(message))))
             }
             None => {
                 message.recycle();
@@ -195,6 +187,7 @@ impl State {
             Some(body) => {
                 let Some((send, receive)) = stream.map(Stream::into_split) else { return false };
                 let (message, out) = (std::mem::take(message), WriteHalf::Half(send));
+                let limit = time.limit(call.hold.shared());
                 (ReadHalf::Half(receive), call.send_body(message, *body, out, limit))
             }
         };
@@ -208,13 +201,13 @@ impl State {
         &mut self,
         call: Option<Call>,
         first: Bytes,
-        deadline: Option<Deadline>,
+        time: &mut CallTime,
     ) -> Result<Response, Status> {
         let (Self::Exchanging(exchange), Some(call)) = (&*self, call) else {
             return Err(self.take_failure());
         };
         if begins_items(call.method(), exchange.codec(), &first) {
-            return self.take_body(Some(call), Some(first), deadline);
+            return self.take_body(Some(call), Some(first), time);
         }
         exchange.decode(&call, first)
     }
@@ -224,7 +217,7 @@ impl State {
         &mut self,
         call: Option<Call>,
         first: Option<Bytes>,
-        deadline: Option<Deadline>,
+        time: &mut CallTime,
     ) -> Result<Response, Status> {
         let (Self::Exchanging(exchange), Some(call)) = (std::mem::replace(self, Self::Done), call) else {
             return Err(self.take_failure());
@@ -235,7 +228,7 @@ impl State {
             _ => None,
         };
         let received = ReceivedBody::new(call.about.method_ref(), read, reader.unboxed(), call.limits())
-            .with_deadline(deadline)
+            .with_deadline(time.take_limit(call.hold.shared()))
             .with_forward_task(task);
         let received = match first {
             Some(first) => received.with_first(first),
@@ -247,8 +240,8 @@ impl State {
     }
 
     /// The status of a call that is not over in time.
-    fn late(&self, call: Option<&Call>, limit: TimeLimit) -> Status {
-        let Some(call) = call else { return Status::internal("a call was polled after its end") };
+    fn late(&self, call: &Call, time: &CallTime) -> Status {
+        let Some(limit) = time.limit(call.hold.shared()) else { return polled_after_end() };
         let status = limit.status(call.method(), "no answer within the time limit");
         if let Self::Opening { .. } = self { status.not_executed() } else { status }
     }
@@ -256,9 +249,18 @@ impl State {
     fn take_failure(&mut self) -> Status {
         match std::mem::replace(self, Self::Done) {
             Self::Failed(status) => status,
-            _ => Status::internal("a call was polled after its end"),
+            _ => polled_after_end(),
         }
     }
+
+    /// Whether the call has its stream, all of it.
+    fn has_stream(&self) -> bool {
+        matches!(self, Self::Exchanging(exchange) if matches!(exchange.read, ReadHalf::Whole(_)))
+    }
+}
+
+fn polled_after_end() -> Status {
+    Status::internal("a call was polled after its end")
 }
 
 impl Exchange {
@@ -298,7 +300,7 @@ impl Exchange {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let result = match (&mut self.unsent, &mut self.read) {
             (Unsent::Request(message), ReadHalf::Whole(Some(stream))) => {
-                let _ = ready!(stream.poll_write_final(cx, message));
+                let _ = ready!(stream.poll_write_final(cx, &mut **message));
                 Ok(())
             }
             (Unsent::Body(body), _) => ready!(Pin::new(body).poll(cx)),
@@ -370,15 +372,6 @@ impl Call {
             _ => "the answer ended in the middle",
         };
         Status::internal(format!("{method}: {problem}")).with_origin(Origin::Peer)
-    }
-
-    /// Ready when it has waited for a stream for too long.
-    fn poll_wait(&self, cx: &mut Context<'_>, wait: &mut Option<Deadline>) -> Poll<()> {
-        if wait.is_none() {
-            *wait = TimeLimit::from(Instant::now(), self.limits().queue_timeout).map(Deadline::new);
-        }
-        // A limit beyond the end of time is none.
-        wait.as_mut().map_or(Poll::Pending, |wait| wait.poll_exceeded(cx))
     }
 
     /// There was no stream for too long.

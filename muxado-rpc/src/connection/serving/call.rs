@@ -31,7 +31,7 @@ use crate::{
     message::{method_ref::MethodAnd, payload::OutboundMessage, response::Failure, scope::Scope, status},
     stream::{
         body::{BodyStream, ReceivedBody},
-        deadline::{LazyDeadline, TimeLimit},
+        deadline::{StreamDeadline, TimeLimit},
         half::{ReadHalf, WriteHalf},
         writer::{BodyWriter, End},
     },
@@ -65,7 +65,7 @@ pub(crate) struct ServerCall<S: CallService> {
     service: CatchDrop<S>,
     /// Where the response goes; `None` when the caller waits for none any more.
     out: Option<WriteHalf>,
-    deadline: Option<LazyDeadline>,
+    deadline: Option<StreamDeadline>,
     guard: Option<CallGuard>,
     scope: EndScope,
     /// The memory of a request that was buffered, until its handler is gone.
@@ -114,6 +114,15 @@ pub(crate) struct New {
     pub(crate) arrived: Instant,
 }
 
+/// Where the handler of a request begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Begins {
+    Here,
+    InItsTask,
+    /// It does not: no time is left.
+    TooLate,
+}
+
 /// What must be known of a request once it is with its handler.
 #[derive(Clone)]
 struct About(MethodAnd<(Codec, Depth)>);
@@ -158,7 +167,7 @@ impl<S: CallService> ServerCall<S> {
         }
     }
 
-    /// Takes up a call, and polls it if its request is here and its handler runs here, which is asked for its method.
+    /// Takes up a call, and polls it if its request is here and its handler runs here, for which `begins` is asked.
     /// What is pending needs a task.
     pub(crate) fn poll_new(
         mut self: Pin<&mut Self>,
@@ -166,7 +175,7 @@ impl<S: CallService> ServerCall<S> {
         shared: &Arc<ConnectionShared>,
         router: &Router,
         new: &mut Option<New>,
-        runs_here: impl FnOnce(&MethodInfo) -> bool,
+        begins: impl FnOnce(&Request) -> Begins,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
         let Some(mut reader) = this.begin(shared, router, new) else { return Poll::Ready(()) };
@@ -179,15 +188,17 @@ impl<S: CallService> ServerCall<S> {
             this.state.set(State::Receiving(reader));
             return Poll::Pending;
         }
-        if reading.request.as_ref().is_some_and(|request| !runs_here(request.method())) {
-            if this.arrived(cx, &mut reading.request, &mut reader)
-                && let Some(request) = reading.request
-            {
-                this.state.set(State::Received(request));
-                return Poll::Pending;
+        match reading.request.as_ref().map(begins) {
+            Some(Begins::InItsTask) => {
+                if this.arrived(cx, &mut reading.request, &mut reader)
+                    && let Some(request) = reading.request
+                {
+                    this.state.set(State::Received(request));
+                    return Poll::Pending;
+                }
             }
-        } else {
-            this.received(cx, &mut reading, &mut reader);
+            Some(Begins::Here) => this.received(cx, &mut reading, &mut reader, true),
+            Some(Begins::TooLate) | None => this.received(cx, &mut reading, &mut reader, false),
         }
         self.poll(cx)
     }
@@ -264,7 +275,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
             let mut reading = Reading::default();
             ready!(reader.poll_request(cx, out, guard.shared(), &mut reading));
             if let StateOwned::Receiving(mut reader) = self.state.as_mut().project_replace(State::Done) {
-                self.received(cx, &mut reading, &mut reader);
+                self.received(cx, &mut reading, &mut reader, false);
             }
         }
         Poll::Ready(())
@@ -273,15 +284,22 @@ impl<S: CallService> ServerCallProj<'_, S> {
     /// Begins the handler of a request that was left to the task of the call.
     fn begin_handler(&mut self, cx: &mut Context<'_>) {
         if let StateOwned::Received(request) = self.state.as_mut().project_replace(State::Done) {
-            self.hand_over(cx, &mut Some(request));
+            self.hand_over(cx, &mut Some(request), false);
         }
     }
 
+    /// Takes a request that was read, or why there is none. `has_time` says that it is known not to be too late.
     #[inline]
-    fn received(&mut self, cx: &mut Context<'_>, reading: &mut Reading, reader: &mut RequestReader) {
+    fn received(
+        &mut self,
+        cx: &mut Context<'_>,
+        reading: &mut Reading,
+        reader: &mut RequestReader,
+        has_time: bool,
+    ) {
         if reading.request.is_some() {
             if self.arrived(cx, &mut reading.request, reader) {
-                self.hand_over(cx, &mut reading.request);
+                self.hand_over(cx, &mut reading.request, has_time);
             }
         } else if let Some((codec, status)) = reading.refusal.take() {
             if let Some(guard) = self.guard.as_ref() {
@@ -315,7 +333,7 @@ impl<S: CallService> ServerCallProj<'_, S> {
             self.respond(request.codec(), Err(status.not_executed()));
             return false;
         }
-        *self.deadline = TimeLimit::of(request).map(LazyDeadline::new);
+        *self.deadline = TimeLimit::of(request).map(StreamDeadline::new);
         *self.reserved = reader.take_reserved();
         self.scope.0 = request.arrival_scope();
         if has_body {
@@ -334,9 +352,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
 
     /// Gives a request to the service, or waits until that is ready.
     #[inline]
-    fn hand_over(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>) {
+    fn hand_over(&mut self, cx: &mut Context<'_>, request: &mut Option<Request>, has_time: bool) {
         if let Some(request) = request
-            && let Some(status) = self.refusal(request)
+            && let Some(status) = self.refusal(request, has_time)
         {
             panics::discard(request.take_input());
             return self.respond(request.codec(), Err(status.not_executed()));
@@ -347,9 +365,12 @@ impl<S: CallService> ServerCallProj<'_, S> {
     }
 
     /// Returns why the call is not to begin, although its request is here.
-    fn refusal(&self, request: &Request) -> Option<Status> {
+    fn refusal(&self, request: &Request, has_time: bool) -> Option<Status> {
         let shared = self.guard.as_ref()?.shared();
         let method = request.method();
+        if !has_time && request.deadline().is_some_and(|at| at <= Instant::now()) {
+            return Some(Status::deadline_exceeded(format!("{method}: no time is left")));
+        }
         if let Some(exhausted) = shared.memory().refusal() {
             return Some(Status::resource_exhausted(format!("{method}: {exhausted}")));
         }
@@ -580,7 +601,8 @@ impl<S: CallService> ServerCallProj<'_, S> {
     /// Ready when there is no use in going on. Never, if nobody waits for the response any more.
     fn poll_interrupted(&mut self, cx: &mut Context<'_>, about: &About) -> Poll<Interruption> {
         let Some(out) = self.out.as_mut() else { return Poll::Pending };
-        if out.poll_reset(cx).is_ready() {
+        let reminder = self.deadline.as_ref().and_then(StreamDeadline::reminder);
+        if out.poll_reset(cx, reminder).is_ready() {
             if let Some(guard) = self.guard.as_ref() {
                 let (method, peer) = (about.method(), guard.shared().peer());
                 tracing::debug!(%method, %peer, "call cancelled by the caller");
@@ -739,6 +761,10 @@ impl<S: CallService> ServerCallProj<'_, S> {
             && response.poll(cx, out, guard).is_pending()
         {
             let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+            if deadline.reminder().is_some() && out.poll_reset(cx, deadline.reminder()).is_ready() {
+                // Polled again for what is left to do.
+                cx.waker().wake_by_ref();
+            }
             ready!(deadline.poll_exceeded(cx));
             let peer = guard.shared().peer();
             tracing::debug!(%peer, "a response was not taken within the caller's time limit");

@@ -128,6 +128,18 @@ struct Current<'a> {
 }
 
 impl<'a> Batch<'a> {
+    /// Whether the time of a call that ends at `deadline` is over.
+    ///
+    /// If that is far away, the last look at the clock is near enough: only a few quick handlers have run since.
+    #[inline]
+    pub(crate) fn is_too_late(&mut self, deadline: Instant) -> bool {
+        if self.clock.is_none() {
+            self.look();
+        }
+        let far = |(_, last): (Instant, Instant)| deadline.saturating_duration_since(last) > FAR;
+        !self.clock.is_some_and(far) && deadline <= Instant::now()
+    }
+
     /// Whether the handler of the next call runs here.
     pub(crate) fn runs_here(&mut self, method: &MethodInfo, router: &Router) -> bool {
         self.current = None;
@@ -284,6 +296,9 @@ const ONE_QUICK: Duration = Duration::from_micros(70);
 
 /// Handlers between two looks at the clock, while all goes well.
 const GROUP: u32 = 4;
+
+/// A deadline for which it does not matter how long a few handlers may have taken.
+const FAR: Duration = Duration::from_secs(1);
 
 /// What a batch may take before its answers are sent.
 const LONG: Duration = Duration::from_millis(1);

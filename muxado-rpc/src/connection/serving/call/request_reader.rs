@@ -4,6 +4,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,7 +24,9 @@ use crate::{
         budget::{Purpose, Reservation},
         truncate::{brief, push_brief, push_list},
     },
-    wire::{MessageError, RequestHead, decode_request, early_head, quick_request, slice_payload},
+    wire::{
+        MessageError, QuickRequest, RequestHead, decode_request, early_head, quick_request, slice_payload,
+    },
 };
 
 /// A request that is being read.
@@ -294,9 +297,18 @@ impl RequestReader {
         request: &mut Option<Request>,
     ) -> Result<(), Status> {
         let (codec, size) = (self.reader.codec().unwrap_or(Codec::Json), message.len());
-        if let Some((method, params)) = quick_method(callee, codec, &message) {
+        if let Some((method, quick)) = quick_method(callee, codec, &message) {
+            let QuickRequest { timeout_ms, depth, params, .. } = quick;
             let params = slice_payload(message, params..size);
-            *request = Some(Request::received(method.into(), codec, params, Arc::clone(shared) as _));
+            let request =
+                request.insert(Request::received(method.into(), codec, params, Arc::clone(shared) as _));
+            if timeout_ms.is_some() || !depth.is_zero() {
+                let timeout = timeout_ms.map(Duration::from_millis);
+                request.set_timeout(timeout);
+                let limit = timeout.and_then(|timeout| TimeLimit::from(self.arrived, timeout));
+                request.set_deadline(limit.map(TimeLimit::at));
+                request.set_depth(depth);
+            }
         } else {
             *request = Some(decode_whole(callee, codec, message, self.arrived, shared)?);
         }
@@ -411,14 +423,18 @@ fn poll_refuse(
     Poll::Ready(())
 }
 
-/// The method of a request as it is written here for a call without options, and where its parameters begin.
+/// The method of a request as it is written here, and what else is in it.
 #[inline]
-fn quick_method(callee: Callee, codec: Codec, message: &[u8]) -> Option<(&'static MethodInfo, usize)> {
+fn quick_method(
+    callee: Callee,
+    codec: Codec,
+    message: &[u8],
+) -> Option<(&'static MethodInfo, QuickRequest<'_>)> {
     if codec != Codec::MessagePack {
         return None;
     }
-    let (method, params) = quick_request(message)?;
-    Some((callee.service?.method_named(method)?, params))
+    let quick = quick_request(message)?;
+    Some((callee.service?.method_named(quick.method)?, quick))
 }
 
 fn decode_whole(
@@ -435,9 +451,6 @@ fn decode_whole(
     check_metadata_size(&method, &head.metadata, limits)?;
     let RequestHead { params, timeout, depth, metadata, .. } = head;
     let limit = timeout.and_then(|timeout| TimeLimit::from(arrived, timeout));
-    if limit.is_some_and(|limit| limit.at() <= Instant::now()) {
-        return Err(Status::deadline_exceeded(format!("{method}: no time is left")));
-    }
     let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
     let mut request = Request::received(method, codec, params, Arc::clone(shared) as _);
     request.set_timeout(timeout);
