@@ -105,6 +105,8 @@ mod tests {
     #[test]
     fn every_peer_measures_calls_of_clones_and_of_what_is_lent() {
         measure_all("clone-4", Mode::Mt);
+        measure_all("spawn-4", Mode::Mt);
+        measure_all("unlimited-4", Mode::Ct);
         measure_all("borrowed-4", Mode::Ct);
     }
 

@@ -14,7 +14,7 @@ use tower_layer::Layer as _;
 
 use crate::{
     Result,
-    hop::Hop,
+    hop::{self, Hop},
     identity::{HOST, identity},
     message::{Copies, Message},
     peer::{Doorplate, Layer, Peer},
@@ -89,12 +89,14 @@ enum Observed {
 impl Observed {
     fn new(channel: Channel, workload: Workload) -> Self {
         match workload {
-            Workload::MetricsUnary { .. } => Self::Metrics(
-                EchoClient::new(MetricsLayer::client().layer(channel)).with_codec(Codec::MessagePack),
-            ),
-            Workload::OtelUnary { .. } => Self::Otel(
-                EchoClient::new(TraceLayer::client().layer(channel)).with_codec(Codec::MessagePack),
-            ),
+            Workload::MetricsUnary { .. } => {
+                let client = EchoClient::new(MetricsLayer::client().layer(channel));
+                Self::Metrics(client.with_codec(Codec::MessagePack).with_timeout(hop::LIMIT))
+            }
+            Workload::OtelUnary { .. } => {
+                let client = EchoClient::new(TraceLayer::client().layer(channel));
+                Self::Otel(client.with_codec(Codec::MessagePack).with_timeout(hop::LIMIT))
+            }
             _ => Self::No,
         }
     }
@@ -156,13 +158,8 @@ impl Peer for MuxadoRpc {
             || super::runs_waiting_calls(workload)
             || super::runs_calls_over_tls(workload)
             || super::runs_calls_in_time(workload)
-            || matches!(
-                workload,
-                Workload::MetricsUnary { .. }
-                    | Workload::OtelUnary { .. }
-                    | Workload::Borrowed { .. }
-                    | Workload::Overload
-            )
+            || workload.is_ours_alone()
+            || workload == Workload::Overload
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {
