@@ -122,6 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn every_peer_streams_items() {
+        measure_all("items", Mode::Ct);
+        measure_all("items-channel", Mode::Mt);
+        measure_all("bidi-items", Mode::Mt);
+    }
+
+    #[test]
+    fn every_peer_measures_calls_that_wait_and_that_are_dropped() {
+        measure_all("hop-4", Mode::Mt);
+        measure_all("sleep-4", Mode::Ct);
+        measure_all("cancel-4", Mode::Mt);
+    }
+
+    #[test]
     fn every_peer_with_streams_opens_them() {
         measure_all("streams-4", Mode::Mt);
     }

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::{Result, message::Message, peer::Peer, waiting, workload::Workload};
 
-/// Calls that are cancelled before one is finished, which shows that the connection still works.
-const CANCELLED: u64 = 64;
+/// Calls that are cancelled before one is finished, which shows that the connection still works. As many as an answered
+/// call allows for at ours: beyond that, and 1000 a second, it takes a peer for an attacker.
+const CANCELLED: u64 = 8;
 
 /// Items of a call.
 const ITEMS: u32 = 1000;

@@ -122,8 +122,7 @@ fn limits(workload: Workload) -> Limits {
     match workload {
         Workload::Payload { size } if size >= MESSAGE_SIZE => Limits::default().max_message_size(2 * size),
         Workload::IdleBeside { .. } => Limits::default().max_in_flight(workload.room()),
-        Workload::Conns { .. } => Limits::default().max_connections(workload.room()),
-        Workload::Fleet { .. } => {
+        Workload::Conns { .. } | Workload::Fleet { .. } => {
             let room = workload.room();
             Limits::default().max_connections(room).max_connections_per_address(room)
         }
@@ -139,7 +138,9 @@ fn config(workload: Workload) -> Config {
     match workload {
         Workload::IdleBeside { .. } => {
             let room = workload.room();
-            Config::default().max_streams(room).accept_backlog(room).max_open_streams(room)
+            let config = Config::default().max_streams(room).accept_backlog(room).max_open_streams(room);
+            // A call that waits in its handler has nothing yet that acknowledges its stream.
+            config.max_unacknowledged_opens(room)
         }
         _ => Config::default(),
     }

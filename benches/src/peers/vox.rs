@@ -4,7 +4,7 @@ use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::time;
-use vox::{ConnectionSettings, Parity, Rx, SelfRef, Tx, transport::tcp::StreamLink};
+use vox::{ConnectionSettings, Metadata, Parity, Rx, SelfRef, Tx, transport::tcp::StreamLink};
 
 use crate::{
     Result,
@@ -59,7 +59,7 @@ impl Echo for Echoing {
                 return false;
             }
         }
-        true
+        end(&items).await
     }
 
     async fn items_channel(&self, text: String, count: u32, items: Tx<String>) -> bool {
@@ -69,7 +69,7 @@ impl Echo for Echoing {
                 return false;
             }
         }
-        true
+        end(&items).await
     }
 
     async fn bidi_items(&self, mut items: Rx<String>, back: Tx<String>) -> bool {
@@ -78,8 +78,13 @@ impl Echo for Echoing {
                 return false;
             }
         }
-        true
+        end(&back).await
     }
+}
+
+/// Ends a channel. With its call alone it would end in an error.
+async fn end(items: &Tx<String>) -> bool {
+    items.close(Metadata::default()).await.is_ok()
 }
 
 /// Waits for a future within the workload's limit.
@@ -107,7 +112,9 @@ impl Peer for Vox {
     const LAYER: Layer = Layer::Calls;
 
     fn runs(workload: Workload) -> bool {
-        super::runs_calls(workload)
+        // Its clients cannot cancel: a handler runs on when nobody waits for it any more.
+        let cancels = matches!(workload, Workload::Cancel { .. });
+        (super::runs_calls(workload) && !cancels)
             || super::runs_items_of_streams(workload)
             || super::runs_waiting_calls(workload)
             || super::runs_calls_in_time(workload)
