@@ -138,9 +138,8 @@ fn config(workload: Workload) -> Config {
     match workload {
         Workload::IdleBeside { .. } => {
             let room = workload.room();
-            let config = Config::default().max_streams(room).accept_backlog(room).max_open_streams(room);
-            // A call that waits in its handler has nothing yet that acknowledges its stream.
-            config.max_unacknowledged_opens(room)
+            // Calls use three quarters of the streams that may be open.
+            Config::default().max_streams(room).accept_backlog(room).max_open_streams(2 * room)
         }
         _ => Config::default(),
     }
