@@ -105,6 +105,8 @@ mod tests {
     #[test]
     fn every_peer_measures_calls_of_clones_and_of_what_is_lent() {
         measure_all("clone-4", Mode::Mt);
+        measure_all("spawn-4", Mode::Mt);
+        measure_all("unlimited-4", Mode::Ct);
         measure_all("borrowed-4", Mode::Ct);
     }
 
@@ -117,6 +119,20 @@ mod tests {
     #[test]
     fn every_peer_answers_some_calls_of_too_many() {
         measure_all("overload", Mode::Mt);
+    }
+
+    #[test]
+    fn every_peer_streams_items() {
+        measure_all("items", Mode::Ct);
+        measure_all("items-channel", Mode::Mt);
+        measure_all("bidi-items", Mode::Mt);
+    }
+
+    #[test]
+    fn every_peer_measures_calls_that_wait_and_that_are_dropped() {
+        measure_all("hop-4", Mode::Mt);
+        measure_all("sleep-4", Mode::Ct);
+        measure_all("cancel-4", Mode::Mt);
     }
 
     #[test]

@@ -14,7 +14,8 @@ measures muxado and muxado-rpc beside their peers, in turn
 
 usage: cargo run --release -p benches -- [option ...] [workload ...]
 
-  --quick         short measurements, ends within 60 s; without those that take long to set up
+  --quick         short measurements, ends within 60 s; without workloads that take long to set up
+                  and without connectrpc and vox
   --json          one JSON object per line instead of a table
   --targets       a table of what is to be reached, and what this run has reached
   --charts DIR    draws the results as SVG files in this directory
@@ -137,6 +138,12 @@ impl Options {
             let standard = Workload::STANDARD.split_whitespace().count();
             let count = if quick { standard } else { usize::MAX };
             self.workloads = Workload::all().take(count).map(str::parse).collect::<Result<_, _>>()?;
+            // A minute is not enough for more.
+            if quick && self.peers.is_empty() {
+                let names = peers::ALL.iter().map(|entry| entry.name);
+                self.peers =
+                    names.filter(|name| !peers::NOT_QUICK.contains(name)).map(str::to_owned).collect();
+            }
         }
         if self.modes.is_empty() {
             self.modes = vec![Mode::Ct, Mode::Mt];
@@ -179,6 +186,9 @@ fn known_peer(name: String) -> Result<String> {
     if peers::ALL.iter().any(|entry| entry.name == name) {
         return Ok(name);
     }
+    if peers::OPTIONAL.contains(&name.as_str()) {
+        return Err(format!("peer '{name}' is left out of this build: add `--features {name}`").into());
+    }
     let known: Vec<&str> = peers::ALL.iter().map(|entry| entry.name).collect();
     Err(format!("unknown peer '{name}', there are {}", known.join(", ")).into())
 }
@@ -215,6 +225,26 @@ mod tests {
         for (line, rounds) in [("--quick", 1), ("--quick mixed", 2), ("--quick --rounds 4", 4)] {
             let Ok(Command::Run(options)) = parse_line(line) else { panic!("not a run") };
             assert_eq!(options.rounds, rounds, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_quick_run_of_everything_leaves_peers_out() {
+        let Ok(Command::Run(options)) = parse_line("--quick") else { panic!("not a run") };
+        assert!(options.peers.iter().all(|peer| !peers::NOT_QUICK.contains(&peer.as_str())));
+        assert!(options.peers.contains(&"tonic".to_owned()));
+        let Ok(Command::Run(options)) = parse_line("--quick mixed") else { panic!("not a run") };
+        assert!(options.peers.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_needs_a_feature_says_which() {
+        for name in peers::OPTIONAL {
+            let built = peers::ALL.iter().any(|entry| entry.name == *name);
+            match parse_line(&format!("--peer {name}")) {
+                Ok(_) => assert!(built),
+                Err(error) => assert!(!built && error.to_string().contains("--features"), "{error}"),
+            }
         }
     }
 

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_quick_run_has_time_for_all_there_is() {
         let Ok(Command::Run(options)) = cli::parse(&["--quick".to_owned()]) else { panic!("not a run") };
-        let all: Vec<Workload> = plan::turns(&plan::groups(&options), options.rounds).collect();
+        let all: Vec<Workload> = plan::turns(&plan::blocks(plan::groups(&options)), options.rounds).collect();
         let (done, left) = run(&all, Duration::from_millis(25));
         assert_eq!(done, all.len());
         assert!(left.unwrap_or_default() < Duration::from_secs(15), "{left:?}");

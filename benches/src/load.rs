@@ -20,7 +20,7 @@ use crate::{
     sample::Sample,
     slice::Slice,
     waiting, worker,
-    worker::{Exchange, Flow, Tally},
+    worker::{Exchange, Flow, Handle, Tally},
     workload::{Measure, Workload},
 };
 
@@ -88,7 +88,7 @@ impl Phase {
                 .cpu
                 .filter(|_| workload != Workload::Mixed && exchanges > 0.0)
                 .map(|cpu| cpu.as_secs_f64() / exchanges * 1e6),
-            mb_s: matches!(workload, Workload::Payload { .. }).then(|| megabytes(exchanges, workload.size())),
+            mb_s: workload.is_bulk().then(|| megabytes(exchanges, workload.size())),
             bulk_mb_s: (workload == Workload::Mixed)
                 .then(|| megabytes(self.bulk.exchanges as f64, BULK_SIZE)),
             ..Sample::default()
@@ -114,7 +114,12 @@ pub(crate) async fn phase<P: Peer>(
             Workload::Cancel { .. } => work.spawn(worker::cancel(client, message, stop, slot)),
             Workload::Items => work.spawn(worker::items(client, message, stop, Flow::Out)),
             Workload::ItemsChannel => work.spawn(worker::items(client, message, stop, Flow::OutOfTask)),
-            Workload::Clone { .. } => work.spawn(worker::clones(client, message, stop, index % TIMED == 0)),
+            Workload::Clone { .. } => {
+                work.spawn(worker::tasks(client, message, stop, index % TIMED == 0, Handle::Cloned))
+            }
+            Workload::Spawn { .. } => {
+                work.spawn(worker::tasks(client, message, stop, index % TIMED == 0, Handle::Moved))
+            }
             Workload::BidiItems => work.spawn(worker::items(client, message, stop, Flow::Both)),
             _ if index % TIMED == 0 => work.spawn(worker::timed_exchanges(client, message, stop, exchange)),
             _ => work.spawn(worker::exchanges(client, message, stop, exchange)),

@@ -1,6 +1,7 @@
 //! The peers, a file each.
 
 mod capnp_rpc;
+mod connectrpc;
 mod h2;
 mod io;
 mod jsonrpsee;
@@ -15,6 +16,8 @@ mod rust_yamux;
 mod tarpc;
 mod tokio_yamux;
 mod tonic;
+#[cfg(feature = "vox")]
+mod vox;
 
 use crate::{
     peer::{Entry, Layer},
@@ -34,12 +37,21 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<jsonrpsee::Jsonrpsee>(),
     Entry::of::<remoc::Remoc>(),
     Entry::of::<capnp_rpc::CapnpRpc>(),
+    Entry::of::<connectrpc::Connectrpc>(),
+    #[cfg(feature = "vox")]
+    Entry::of::<vox::Vox>(),
     Entry::of::<ngrok_muxado::NgrokMuxado>(),
     Entry::of::<rust_yamux::RustYamux>(),
     Entry::of::<tokio_yamux::TokioYamux>(),
     Entry::of::<h2::H2>(),
     Entry::of::<quinn::Quinn>(),
 ];
+
+/// Those that are there only with a feature of their name.
+pub(crate) const OPTIONAL: &[&str] = &["vox"];
+
+/// Those that a quick run has no time for.
+pub(crate) const NOT_QUICK: &[&str] = &["connectrpc", "vox"];
 
 /// How many of the list are ours.
 const OURS: usize = 3;

@@ -62,25 +62,45 @@ pub(crate) fn groups(options: &Options) -> Vec<Group> {
     groups
 }
 
+/// Puts together what takes turns: of a workload, and of those that are compared with it.
+pub(crate) fn blocks(groups: Vec<Group>) -> Vec<Vec<Group>> {
+    let key = |group: &Group| (group.workload.beside(), group.mode);
+    let mut blocks: Vec<Vec<Group>> = Vec::new();
+    for group in groups {
+        match blocks.iter_mut().find(|block| key(&block[0]) == key(&group)) {
+            Some(block) => block.push(group),
+            None => blocks.push(vec![group]),
+        }
+    }
+    blocks
+}
+
 /// Does all measurements; `finished` gets each group with its numbers. Says how many failed.
 pub(crate) fn run(options: &Options, mut finished: impl FnMut(Group) -> Result<()>) -> Result<usize> {
-    let groups = groups(options);
-    let count = groups.iter().map(|group| group.runs.len() * options.rounds).sum();
-    let clock = Clock::new(options.pace, turns(&groups, options.rounds));
+    let blocks = blocks(groups(options));
+    let count = blocks.iter().flatten().map(|group| group.runs.len() * options.rounds).sum();
+    let clock = Clock::new(options.pace, turns(&blocks, options.rounds));
     let mut bench = Bench { progress: Progress::new(count), clock, failed: 0 };
-    for mut group in groups {
+    for mut block in blocks {
         for round in 1..=options.rounds {
-            bench.round(&mut group, round);
+            for group in &mut block {
+                bench.round(group, round);
+            }
         }
-        finished(group)?;
+        for group in block {
+            finished(group)?;
+        }
     }
     bench.progress.end();
     Ok(bench.failed)
 }
 
 /// The workload of each turn, of all rounds.
-pub(crate) fn turns(groups: &[Group], rounds: usize) -> impl Iterator<Item = Workload> {
-    groups.iter().flat_map(move |group| vec![group.workload; group.turns() * rounds])
+pub(crate) fn turns(blocks: &[Vec<Group>], rounds: usize) -> impl Iterator<Item = Workload> {
+    let round = |block: &[Group]| -> Vec<Workload> {
+        block.iter().flat_map(|group| vec![group.workload; group.turns()]).collect()
+    };
+    blocks.iter().flat_map(move |block| round(block).repeat(rounds))
 }
 
 /// Measures, and says how far it is.
@@ -155,13 +175,18 @@ mod tests {
                     None => assert!(run.peer.name.starts_with("muxado"), "{}", run.peer.name),
                 }
             }
-            // Costs of features that only ours has stand beside `unary`.
-            let alone = matches!(
-                group.workload,
-                Workload::MetricsUnary { .. } | Workload::OtelUnary { .. } | Workload::Borrowed { .. }
-            );
-            assert_eq!(names.len() > 1, !alone, "{}", group.workload);
+            assert_eq!(names.len() > 1, !group.workload.is_ours_alone(), "{}", group.workload);
         }
+    }
+
+    #[test]
+    fn what_is_compared_with_another_workload_takes_turns_with_it() {
+        let blocks = blocks(groups(&options("unary-64 unary-1 clone-64 mixed unlimited-64 --mode ct")));
+        let names: Vec<Vec<String>> = blocks
+            .iter()
+            .map(|block| block.iter().map(|group| group.workload.to_string()).collect())
+            .collect();
+        assert_eq!(names, [vec!["unary-64", "clone-64", "unlimited-64"], vec!["unary-1"], vec!["mixed"]]);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::{Result, message::Message, peer::Peer, waiting, workload::Workload};
 
-/// Calls that are cancelled before one is finished, which shows that the connection still works.
-const CANCELLED: u64 = 64;
+/// Calls that are cancelled before one is finished, which shows that the connection still works. As many as an answered
+/// call allows for at ours: beyond that, and 1000 a second, it takes a peer for an attacker.
+const CANCELLED: u64 = 8;
 
 /// Items of a call.
 const ITEMS: u32 = 1000;
@@ -27,6 +28,15 @@ pub(crate) enum Flow {
     OutOfTask,
     /// There and back.
     Both,
+}
+
+/// How the task of a call comes by a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handle {
+    /// It has a clone, as where a client is shared.
+    Cloned,
+    /// It takes that of the worker and gives it back.
+    Moved,
 }
 
 /// How a message comes back.
@@ -120,20 +130,30 @@ pub(crate) async fn timed_exchanges<P: Peer>(
     Ok(tally)
 }
 
-/// Exchanges messages, each in a task of its own with a clone of the client.
-pub(crate) async fn clones<P: Peer>(
-    client: P,
+/// Exchanges messages, each in a task of its own.
+pub(crate) async fn tasks<P: Peer>(
+    mut client: P,
     message: Arc<Message>,
     stop: Arc<AtomicBool>,
     timed: bool,
+    handle: Handle,
 ) -> Result<Tally> {
     // This worker's alone: what all of them share by turns would be a cost of the harness.
     let message = Arc::new(Message::clone(&message));
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
         let begin = timed.then(Instant::now);
-        let (mut client, message) = (client.clone(), Arc::clone(&message));
-        tokio::spawn(async move { client.echo(&message).await }).await??;
+        let message = Arc::clone(&message);
+        match handle {
+            Handle::Cloned => {
+                let mut client = client.clone();
+                tokio::spawn(async move { client.echo(&message).await }).await??;
+            }
+            Handle::Moved => {
+                let call = async move { client.echo(&message).await.map(|()| client) };
+                client = tokio::spawn(call).await??;
+            }
+        }
         match begin {
             Some(begin) => tally.time(begin),
             None => tally.exchanges += 1,

@@ -41,6 +41,8 @@ pub(crate) const OTHER_FILES: usize = 256;
 pub(crate) enum Workload {
     /// Calls that echo a string, in a binary codec.
     Unary { size: usize, in_flight: usize },
+    /// Calls that echo a string, without a time limit.
+    Unlimited { in_flight: usize },
     /// Calls that echo a string, in JSON.
     UnaryJson { size: usize, in_flight: usize },
     /// Calls that echo a string, a few at a time; how the costs depend on its size.
@@ -51,13 +53,15 @@ pub(crate) enum Workload {
     MetricsUnary { in_flight: usize },
     /// Calls that echo a string, inside layers for spans on both sides that join OpenTelemetry. Nobody subscribes.
     OtelUnary { in_flight: usize },
-    /// Calls that echo a string, each in a task of its own with a clone of the client; with a time limit.
+    /// Calls that echo a string, each in a task of its own with a clone of the client.
     Clone { in_flight: usize },
+    /// Calls that echo a string, each in a task of its own, which takes the client and gives it back.
+    Spawn { in_flight: usize },
     /// Calls that echo a string which is lent to them.
     Borrowed { in_flight: usize },
-    /// Calls that echo a string, made at a steady rate whether earlier ones are answered or not; with a time limit.
+    /// Calls that echo a string, made at a steady rate whether earlier ones are answered or not.
     Open { per_second: usize },
-    /// Calls that echo a string over many connections, so many at a time over each; with a time limit.
+    /// Calls that echo a string over many connections, so many at a time over each.
     Fleet { connections: usize, calls: usize },
     /// Ten times as many calls as the handlers can do, with a short time limit.
     Overload,
@@ -65,9 +69,9 @@ pub(crate) enum Workload {
     Both { in_flight: usize },
     /// Calls that are dropped as soon as their handler runs.
     Cancel { in_flight: usize },
-    /// Calls that echo a string by way of another task, for which the handler waits; with a time limit.
+    /// Calls that echo a string by way of another task, for which the handler waits.
     Hop { in_flight: usize },
-    /// Calls that echo a string after their handler has slept for a millisecond; with a time limit.
+    /// Calls that echo a string after their handler has slept for a millisecond.
     Sleep { in_flight: usize },
     /// Items of 32 bytes from the server, in streams of some length, one after the other.
     Items,
@@ -129,13 +133,14 @@ impl Workload {
     /// All that run when none is asked for.
     pub(crate) const STANDARD: &'static str = "unary-1 unary-16 unary-64 unary-256 unary-1024 \
         unary-64k-16 unary-json-1 unary-json-64 unary-json-256 payload-32 payload-1k payload-32k \
-        payload-1m payload-16m tls-unary-64 tls-unary-1m-4 hop-64 hop-256 sleep-1024 clone-64 borrowed-64 \
+        payload-1m payload-16m tls-unary-64 tls-unary-1m-4 hop-64 hop-256 sleep-1024 clone-64 \
         items items-channel bidi-items both-64 cancel-64 connect streams-1 streams-64 streams-256 \
         echo-1m-1 echo-1m-8 echo-32m-1 mixed link-100ms link-100ms-wide idle-beside-10 \
         idle-beside-1000 conns-1 conns-100 idle-stream idle-session idle-call";
 
     /// What runs beside the standard ones when there is no hurry.
-    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000 tls-idle-session metrics-unary-64 otel-unary-64 open-50k open-100k open-200k \
+    pub(crate) const LONG: &'static str = "idle-beside-100000 conns-10000 tls-idle-session unlimited-64 spawn-64 borrowed-64 \
+        metrics-unary-64 otel-unary-64 open-50k open-100k open-200k \
         fleet-50x20 fleet-500x2 fleet-5000x1 overload";
 
     /// The names of all that run when none is asked for and there is no hurry.
@@ -166,6 +171,8 @@ impl Workload {
     pub(crate) fn in_flight(self) -> usize {
         match self {
             Self::Unary { in_flight, .. }
+            | Self::Unlimited { in_flight }
+            | Self::Spawn { in_flight }
             | Self::UnaryJson { in_flight, .. }
             | Self::TlsUnary { in_flight, .. }
             | Self::MetricsUnary { in_flight }
@@ -216,12 +223,51 @@ impl Workload {
     pub(crate) fn time_limit(self) -> Option<Duration> {
         match self {
             Self::Overload => Some(OVERLOAD_LIMIT),
-            Self::Hop { .. }
-            | Self::Sleep { .. }
-            | Self::Clone { .. }
-            | Self::Open { .. }
-            | Self::Fleet { .. } => Some(hop::LIMIT),
-            _ => None,
+            // What a limit costs is the difference; calls that are idle, and those that stream.
+            Self::Unlimited { .. }
+            | Self::IdleBeside { .. }
+            | Self::IdleCall
+            | Self::Items
+            | Self::ItemsChannel
+            | Self::BidiItems => None,
+            _ => Some(hop::LIMIT),
+        }
+    }
+
+    /// The workload whose rounds this one takes turns with, so that ours in one can be compared with ours in the
+    /// other; itself if it stands alone.
+    pub(crate) fn beside(self) -> Self {
+        match self {
+            Self::Unlimited { in_flight }
+            | Self::Clone { in_flight }
+            | Self::Spawn { in_flight }
+            | Self::Borrowed { in_flight }
+            | Self::MetricsUnary { in_flight }
+            | Self::OtelUnary { in_flight } => Self::Unary { size: SMALL, in_flight },
+            _ => self,
+        }
+    }
+
+    /// Whether ours alone runs it, as there is nothing like it elsewhere, or to show what something costs.
+    pub(crate) fn is_ours_alone(self) -> bool {
+        matches!(
+            self,
+            Self::Unlimited { .. }
+                | Self::Spawn { .. }
+                | Self::Borrowed { .. }
+                | Self::MetricsUnary { .. }
+                | Self::OtelUnary { .. }
+        )
+    }
+
+    /// Whether bytes are what it moves, beside the calls that it makes.
+    pub(crate) fn is_bulk(self) -> bool {
+        match self {
+            Self::Payload { .. } => true,
+            Self::Unary { size, .. } | Self::UnaryJson { size, .. } | Self::TlsUnary { size, .. } => {
+                size > SMALL
+            }
+            _ => false,
         }
     }
 
@@ -258,6 +304,8 @@ impl Workload {
     pub(crate) fn measure(self) -> Measure {
         match self {
             Self::Unary { .. }
+            | Self::Unlimited { .. }
+            | Self::Spawn { .. }
             | Self::UnaryJson { .. }
             | Self::TlsUnary { .. }
             | Self::MetricsUnary { .. }
@@ -319,6 +367,15 @@ mod tests {
             let short = limit.is_some_and(|limit| limit < hop::LIMIT);
             assert_eq!(short, name == "overload", "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_compared_has_the_same_time_limit() {
+        for name in Workload::all().filter(|name| !name.starts_with("unlimited")) {
+            let workload: Workload = name.parse().unwrap();
+            assert_eq!(workload.time_limit(), workload.beside().time_limit(), "{name}");
+        }
+        assert_eq!("unlimited-64".parse::<Workload>().unwrap().time_limit(), None);
     }
 
     #[test]

@@ -14,14 +14,18 @@ fn a_fleet_is_measured_between_two_processes() {
     let output = benches("fleet-5x2 --json --rounds 1 --seconds 0.1");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
-    for peer in ["muxado-rpc", "tarpc-messagepack", "tarpc-bincode", "tonic"] {
+    let mut peers = vec!["muxado-rpc", "tarpc-messagepack", "tarpc-bincode", "tonic", "connectrpc"];
+    if cfg!(feature = "vox") {
+        peers.push("vox");
+    }
+    for peer in &peers {
         let line = text.lines().find(|line| line.contains(&format!(r#""peer":"{peer}""#)));
         let line = line.unwrap_or_else(|| panic!("no line of {peer} in {text}"));
         for part in [r#""workload":"fleet-5x2","mode":"mt""#, r#""p99_us":"#, r#""connections":5.0"#] {
             assert!(line.contains(part), "{part}: {line}");
         }
     }
-    assert_eq!(text.lines().count(), 4);
+    assert_eq!(text.lines().count(), peers.len());
 }
 
 #[test]

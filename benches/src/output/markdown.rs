@@ -36,7 +36,15 @@ pub(crate) fn document(lines: &[Line], rounds: usize, charts: &[String]) -> Stri
 /// How this process was started.
 fn command() -> String {
     let args: Vec<String> = env::args().skip(1).collect();
-    format!("cargo run --release -p benches -- {}", args.join(" ")).trim_end_matches([' ', '-']).to_owned()
+    let built = |name: &&&str| peers::ALL.iter().any(|entry| entry.name == **name);
+    let features: Vec<&str> = peers::OPTIONAL.iter().filter(built).copied().collect();
+    let features = match features[..] {
+        [] => String::new(),
+        _ => format!(" --features {}", features.join(",")),
+    };
+    format!("cargo run --release -p benches{features} -- {}", args.join(" "))
+        .trim_end_matches([' ', '-'])
+        .to_owned()
 }
 
 /// Of the peers that ran.

@@ -42,6 +42,9 @@ pub(crate) struct Line {
     /// Ours in relation to the peer, of what counts in the workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ours_to_peer: Option<f64>,
+    /// What the rounds gave, to compare further numbers within them.
+    #[serde(skip)]
+    pub(crate) rounds: Vec<Option<Sample>>,
 }
 
 /// The lines of a group: medians over its rounds. A peer that never succeeded has none.
@@ -70,6 +73,7 @@ fn line(group: &Group, run: &Run) -> Option<Line> {
         connections: median.connections,
         answered_percent: median.answered_percent.map(|percent| rounded(percent, 1)),
         ours_to_peer: ratio(group, run).map(|ratio| rounded(ratio, 3)),
+        rounds: run.rounds.clone(),
     })
 }
 
@@ -99,11 +103,18 @@ fn rounded(number: f64, digits: i32) -> f64 {
 
 /// A table for each workload, under its name.
 pub(crate) fn tables(lines: &[Line]) -> Vec<(String, Table)> {
-    let table = |lines: &[Line]| (lines[0].workload.clone(), table(lines));
-    lines.chunk_by(|a, b| a.workload == b.workload).map(table).collect()
+    let mut tables: Vec<(String, Table)> = Vec::new();
+    for line in lines {
+        if tables.iter().all(|(title, _)| *title != line.workload) {
+            let of_workload: Vec<&Line> =
+                lines.iter().filter(|other| other.workload == line.workload).collect();
+            tables.push((line.workload.clone(), table(&of_workload)));
+        }
+    }
+    tables
 }
 
-fn table(lines: &[Line]) -> Table {
+fn table(lines: &[&Line]) -> Table {
     let ratio = match lines[0].workload.parse().map(Workload::measure) {
         Ok(Measure::Tail) => "ours/peer (p99)",
         _ => "ours/peer",
@@ -233,6 +244,16 @@ mod tests {
         let mut group = group("unary-64", &[("muxado-rpc", &[600.0]), ("tonic", &[100.0])]);
         group.runs[1].rounds = vec![None];
         assert_eq!(lines(&group).len(), 1);
+    }
+
+    #[test]
+    fn a_workload_has_one_table_wherever_its_lines_are() {
+        let line = |workload, mode| Line::of_rate(workload, mode, "muxado-rpc", 1.0);
+        let lines = [line("unary-64", "ct"), line("clone-64", "ct"), line("unary-64", "mt")];
+        let tables = tables(&lines);
+        let titles: Vec<&str> = tables.iter().map(|(title, _)| title.as_str()).collect();
+        assert_eq!(titles, ["unary-64", "clone-64"]);
+        assert_eq!(tables[0].1.to_string().lines().count(), 3);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tower_layer::Layer as _;
 
 use crate::{
     Result,
-    hop::Hop,
+    hop::{self, Hop},
     identity::{HOST, identity},
     message::{Copies, Message},
     peer::{Doorplate, Layer, Peer},
@@ -89,12 +89,14 @@ enum Observed {
 impl Observed {
     fn new(channel: Channel, workload: Workload) -> Self {
         match workload {
-            Workload::MetricsUnary { .. } => Self::Metrics(
-                EchoClient::new(MetricsLayer::client().layer(channel)).with_codec(Codec::MessagePack),
-            ),
-            Workload::OtelUnary { .. } => Self::Otel(
-                EchoClient::new(TraceLayer::client().layer(channel)).with_codec(Codec::MessagePack),
-            ),
+            Workload::MetricsUnary { .. } => {
+                let client = EchoClient::new(MetricsLayer::client().layer(channel));
+                Self::Metrics(client.with_codec(Codec::MessagePack).with_timeout(hop::LIMIT))
+            }
+            Workload::OtelUnary { .. } => {
+                let client = EchoClient::new(TraceLayer::client().layer(channel));
+                Self::Otel(client.with_codec(Codec::MessagePack).with_timeout(hop::LIMIT))
+            }
             _ => Self::No,
         }
     }
@@ -120,8 +122,7 @@ fn limits(workload: Workload) -> Limits {
     match workload {
         Workload::Payload { size } if size >= MESSAGE_SIZE => Limits::default().max_message_size(2 * size),
         Workload::IdleBeside { .. } => Limits::default().max_in_flight(workload.room()),
-        Workload::Conns { .. } => Limits::default().max_connections(workload.room()),
-        Workload::Fleet { .. } => {
+        Workload::Conns { .. } | Workload::Fleet { .. } => {
             let room = workload.room();
             Limits::default().max_connections(room).max_connections_per_address(room)
         }
@@ -137,7 +138,8 @@ fn config(workload: Workload) -> Config {
     match workload {
         Workload::IdleBeside { .. } => {
             let room = workload.room();
-            Config::default().max_streams(room).accept_backlog(room).max_open_streams(room)
+            // Calls use three quarters of the streams that may be open.
+            Config::default().max_streams(room).accept_backlog(room).max_open_streams(2 * room)
         }
         _ => Config::default(),
     }
@@ -156,13 +158,8 @@ impl Peer for MuxadoRpc {
             || super::runs_waiting_calls(workload)
             || super::runs_calls_over_tls(workload)
             || super::runs_calls_in_time(workload)
-            || matches!(
-                workload,
-                Workload::MetricsUnary { .. }
-                    | Workload::OtelUnary { .. }
-                    | Workload::Borrowed { .. }
-                    | Workload::Overload
-            )
+            || workload.is_ours_alone()
+            || workload == Workload::Overload
     }
 
     async fn serve(workload: Workload, doorplate: Doorplate<Self>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
-use super::{MIB, SMALL, Windows, Workload};
+use super::{MIB, PAYLOAD_CALLS, SMALL, Windows, Workload};
 
 /// More than anybody can do.
 const MOST_PER_SECOND: usize = 10_000_000;
@@ -12,6 +12,7 @@ impl fmt::Display for Workload {
         match *self {
             Self::Unary { size: SMALL, in_flight } => write!(f, "unary-{in_flight}"),
             Self::Unary { size, in_flight } => write!(f, "unary-{}-{in_flight}", Size(size)),
+            Self::Unlimited { in_flight } => write!(f, "unlimited-{in_flight}"),
             Self::UnaryJson { size: SMALL, in_flight } => write!(f, "unary-json-{in_flight}"),
             Self::UnaryJson { size, in_flight } => write!(f, "unary-json-{}-{in_flight}", Size(size)),
             Self::TlsUnary { size: SMALL, in_flight } => write!(f, "tls-unary-{in_flight}"),
@@ -27,6 +28,7 @@ impl fmt::Display for Workload {
             Self::Hop { in_flight } => write!(f, "hop-{in_flight}"),
             Self::Sleep { in_flight } => write!(f, "sleep-{in_flight}"),
             Self::Clone { in_flight } => write!(f, "clone-{in_flight}"),
+            Self::Spawn { in_flight } => write!(f, "spawn-{in_flight}"),
             Self::Borrowed { in_flight } => write!(f, "borrowed-{in_flight}"),
             Self::Open { per_second } => write!(f, "open-{}", PerSecond(per_second)),
             Self::Fleet { connections, calls } => write!(f, "fleet-{connections}x{calls}"),
@@ -68,6 +70,8 @@ impl FromStr for Workload {
             ["unary", "json", n] => Self::UnaryJson { size: SMALL, in_flight: count(n)? },
             ["unary", "json", bytes, n] => Self::UnaryJson { size: size(bytes)?, in_flight: count(n)? },
             ["unary", bytes, n] => Self::Unary { size: size(bytes)?, in_flight: count(n)? },
+            ["unlimited", n] => Self::Unlimited { in_flight: count(n)? },
+            ["tls", "bulk"] => Self::TlsUnary { size: MIB, in_flight: PAYLOAD_CALLS },
             ["tls", "unary", n] => Self::TlsUnary { size: SMALL, in_flight: count(n)? },
             ["tls", "unary", bytes, n] => Self::TlsUnary { size: size(bytes)?, in_flight: count(n)? },
             ["metrics", "unary", n] => Self::MetricsUnary { in_flight: count(n)? },
@@ -81,6 +85,7 @@ impl FromStr for Workload {
             ["hop", n] => Self::Hop { in_flight: count(n)? },
             ["sleep", n] => Self::Sleep { in_flight: count(n)? },
             ["clone", n] => Self::Clone { in_flight: count(n)? },
+            ["spawn", n] => Self::Spawn { in_flight: count(n)? },
             ["borrowed", n] => Self::Borrowed { in_flight: count(n)? },
             ["open", rate] => {
                 let PerSecond(per_second) = rate.parse().map_err(|()| unknown())?;
@@ -184,6 +189,11 @@ mod tests {
     fn sizes_are_powers_of_two() {
         let parsed = "echo-32m-1".parse();
         assert_eq!(parsed, Ok(Workload::Echo { size: 32 * 1024 * 1024, streams: 1 }));
+    }
+
+    #[test]
+    fn bulk_over_tls_is_calls_of_a_mebibyte() {
+        assert_eq!("tls-bulk".parse::<Workload>(), "tls-unary-1m-4".parse());
     }
 
     #[test]
