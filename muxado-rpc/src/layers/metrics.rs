@@ -138,7 +138,8 @@ where
         self.inner.poll_ready(cx).map_err(|error| from_box_error(error.into()))
     }
 
-    #[inline]
+    // Not inlined: the request is passed on where it lies, and the future made where it goes.
+    #[inline(never)]
     fn call(&mut self, request: Request) -> MetricsFuture<S::Future> {
         let mut timing = Timing::begin(&self.layer.series, &request);
         // What is left if the service panics.
@@ -170,12 +171,18 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         this.timing.outcome = Outcome::PANICKED;
-        let mut polled = this.call.poll(cx).map_err(|error| from_box_error(error.into()));
+        let mut polled = this.call.poll(cx);
+        // Looked at where it lies, before it is moved.
         match &mut polled {
             Poll::Pending => this.timing.outcome = Outcome::DROPPED,
-            Poll::Ready(result) => this.timing.end(result),
+            Poll::Ready(Ok(response)) => this.timing.end(response),
+            Poll::Ready(Err(_)) => {}
         }
-        polled
+        polled.map_err(|error| {
+            let status = from_box_error(error.into());
+            this.timing.record(Outcome::of(Some(status.code())));
+            status
+        })
     }
 }
 
@@ -200,46 +207,51 @@ impl Timing {
 
     /// Notes the end of a call, or waits for that of its stream.
     #[inline]
-    fn end(&mut self, result: &mut Result<Response, Status>) {
-        self.outcome = match result {
-            Ok(response) => {
-                if let Some(body) = response.body_mut() {
-                    let mut rest = Self { method: self.method.take(), outcome: Outcome::DROPPED, ..*self };
-                    body.on_end(move |end| rest.end_of_stream(end));
-                    return;
-                }
-                Outcome::of(response.error_code())
-            }
-            Err(status) => Outcome::of(Some(status.code())),
-        };
-        self.record();
+    fn end(&mut self, response: &mut Response) {
+        if response.body_mut().is_some() {
+            self.hand_on(response);
+        } else {
+            self.record(Outcome::of(response.error_code()));
+        }
     }
 
-    fn end_of_stream(&mut self, end: BodyEnd) {
-        self.outcome = match end {
-            BodyEnd::Complete => Outcome::of(None),
-            BodyEnd::Failed(code) => Outcome::of(Some(code)),
-            BodyEnd::Dropped => Outcome::DROPPED,
-        };
-        self.record();
+    /// Leaves the call to the end of its stream.
+    #[cold]
+    fn hand_on(&mut self, response: &mut Response) {
+        let mut rest = Self { method: self.method.take(), outcome: Outcome::DROPPED, ..*self };
+        if let Some(body) = response.body_mut() {
+            body.on_end(move |end| match end {
+                BodyEnd::Complete => rest.record(Outcome::of(None)),
+                BodyEnd::Failed(code) => rest.record(Outcome::of(Some(code))),
+                BodyEnd::Dropped => drop(rest),
+            });
+        }
     }
 
     /// Counts the call, once.
     #[inline]
-    fn record(&mut self) {
-        let Some(method) = self.method.take() else { return };
-        if self.outcome == Outcome::DROPPED
-            && self.deadline.is_some_and(|deadline| deadline <= Instant::now())
-        {
-            self.outcome = Outcome::of(Some(Code::DeadlineExceeded));
+    fn record(&mut self, outcome: Outcome) {
+        if let Some(method) = self.method.take() {
+            method.record(outcome, self.begun);
         }
-        method.record(self.outcome, self.begun);
+    }
+
+    /// Counts a call that nobody saw the end of.
+    #[cold]
+    fn abandon(&mut self) {
+        let mut outcome = self.outcome;
+        if outcome == Outcome::DROPPED && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            outcome = Outcome::of(Some(Code::DeadlineExceeded));
+        }
+        self.record(outcome);
     }
 }
 
 impl Drop for Timing {
     #[inline]
     fn drop(&mut self) {
-        self.record();
+        if self.method.is_some() {
+            self.abandon();
+        }
     }
 }
