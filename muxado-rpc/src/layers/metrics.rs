@@ -39,6 +39,9 @@ pub const DURATION_BUCKETS: [f64; 14] =
 /// | `rpc.response.status_code` | `ok`, or the [`Code`] of the status or of the [application's error](crate::AppError) |
 /// | `error.type` | the same code, of a call that failed |
 ///
+/// A call that is made begins when it is handed to the channel. A served one begins when its connection turns to it: its
+/// request has been read, and the call before it in the same turn is done.
+///
 /// Each call is counted once. A streaming call lasts until its stream has ended. One that is dropped, and a stream that
 /// is not read to its end, count as `cancelled`, or as `deadline_exceeded` if the call's time limit has passed; a
 /// handler that panics counts as `internal`. Calls that are refused before any layer sees them, such as those of a
