@@ -11,3 +11,5 @@ pub(crate) mod random;
 pub(crate) mod sources;
 pub(crate) mod timer;
 pub(crate) mod truncate;
+#[cfg(feature = "metrics")]
+pub(crate) mod turn_clock;

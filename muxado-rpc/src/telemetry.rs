@@ -49,6 +49,6 @@ mod sampler;
 #[cfg(feature = "http-endpoint")]
 pub use self::http::{HttpEndpoint, HttpEndpointBuilder};
 #[cfg(feature = "prometheus")]
-pub use self::prometheus::{Prometheus, PrometheusError};
+pub use self::prometheus::{Prometheus, PrometheusBuilder, PrometheusError, PrometheusRecorder};
 #[cfg(feature = "metrics")]
 pub use self::sampler::Sampler;

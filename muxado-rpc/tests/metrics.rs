@@ -6,23 +6,22 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use metrics_exporter_prometheus::PrometheusRecorder;
 use muxado_rpc::{
     Balanced, CallService, Codec, Limits, MethodInfo, Peer, PeerBuilder, Reconnect, Request, Response,
     Server, Shape, Status, Stream, Streaming,
     layers::{DURATION_BUCKETS, MetricsLayer},
-    telemetry::{Prometheus, Sampler},
+    telemetry::{Prometheus, PrometheusRecorder, Sampler},
 };
 use quanta::{Clock, Mock};
 use support::{WorkClient, WorkServer, Worker};
-use tokio::{io::duplex, runtime::Builder, time::sleep};
+use tokio::{io::duplex, time::sleep};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The recorder of one test: that of its thread, on which all its tasks run.
 fn recorder() -> (&'static PrometheusRecorder, metrics::LocalRecorderGuard<'static>) {
-    let recorder = &*Box::leak(Box::new(Prometheus::builder().unwrap().build_recorder()));
+    let recorder = &*Box::leak(Box::new(Prometheus::builder().build()));
     (recorder, metrics::set_default_local_recorder(recorder))
 }
 
@@ -43,12 +42,12 @@ fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
 fn ended(recorder: &PrometheusRecorder, side: &str, method: &str, code: &str) -> f64 {
     let name = format!("rpc_{side}_call_duration_seconds_count");
     let labels = [("rpc_method", method), ("rpc_response_status_code", code), ("rpc_system_name", "muxado")];
-    sum(&recorder.handle().render(), &name, &labels)
+    sum(&recorder.prometheus().render(), &name, &labels)
 }
 
 /// How many calls of a side were recorded.
 fn all(recorder: &PrometheusRecorder, side: &str) -> f64 {
-    sum(&recorder.handle().render(), &format!("rpc_{side}_call_duration_seconds_count"), &[])
+    sum(&recorder.prometheus().render(), &format!("rpc_{side}_call_duration_seconds_count"), &[])
 }
 
 /// Lets tasks that were woken do what they have to.
@@ -70,11 +69,33 @@ where
     MetricsLayer::client().layer(inner)
 }
 
-/// Runs a test whose durations are measured by a clock that it sets.
-fn with_clock<T: Future<Output = ()>>(test: impl FnOnce(Arc<Mock>) -> T) {
-    let (clock, mock) = Clock::mock();
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    quanta::with_clock(&clock, || runtime.block_on(test(mock)));
+/// The time by which the calls of a test are measured.
+#[derive(Clone)]
+struct Measure {
+    clock: Clock,
+    mock: Arc<Mock>,
+}
+
+impl Measure {
+    fn new() -> Self {
+        let (clock, mock) = Clock::mock();
+        Self { clock, mock }
+    }
+
+    /// Returns a client and the peer that serves it, both measured by this.
+    fn numbers(
+        &self,
+    ) -> (
+        NumbersClient<
+            impl Service<Request, Response = Response, Error = Status, Future: Send> + Clone + Send + Sync + use<>,
+        >,
+        Peer,
+    ) {
+        let (server, client) = (MetricsLayer::server(), MetricsLayer::client());
+        let numbers = NumbersServer::new(Fingers(Arc::clone(&self.mock)));
+        let (near, far) = pair(Peer::builder().layer(server.clock(self.clock.clone())).serve(numbers));
+        (NumbersClient::new(client.clock(self.clock.clone()).layer(near.channel())), far)
+    }
 }
 
 #[muxado_rpc::service]
@@ -112,34 +133,29 @@ impl Numbers for Fingers {
     }
 }
 
-#[test]
-fn both_sides_record_how_long_a_call_takes() {
-    with_clock(async |clock| {
-        let (recorder, _guard) = recorder();
-        let (near, _far) =
-            pair(Peer::builder().layer(MetricsLayer::server()).serve(NumbersServer::new(Fingers(clock))));
-        let client = NumbersClient::new(measured(near.channel()));
-        for ms in [30, 30, 400] {
-            client.pause(ms).await.unwrap();
-        }
-        let text = recorder.handle().render();
-        for side in ["server", "client"] {
-            let name = |what: &str| format!("rpc_{side}_call_duration_seconds_{what}");
-            let below =
-                |le: &str| sum(&text, &name("bucket"), &[("rpc_method", "Numbers/pause"), ("le", le)]);
-            assert_eq!(
-                (below("0.025"), below("0.05"), below("0.5"), below("+Inf")),
-                (0.0, 2.0, 3.0, 3.0),
-                "{text}"
-            );
-            let bounds = lines(&text, &name("bucket"), &[("rpc_method", "Numbers/pause")]).len();
-            assert_eq!(bounds, DURATION_BUCKETS.len() + 1);
-            let total = sum(&text, &name("sum"), &[]);
-            assert!((0.4599..0.4601).contains(&total), "{total}");
-            assert!(!lines(&text, &name("count"), &[])[0].0.contains("error_type"), "{text}");
-            assert!(text.contains(&format!("# TYPE rpc_{side}_call_duration_seconds histogram")), "{text}");
-        }
-    });
+#[tokio::test(start_paused = true)]
+async fn both_sides_record_how_long_a_call_takes() {
+    let (recorder, _guard) = recorder();
+    let (client, _far) = Measure::new().numbers();
+    for ms in [30, 30, 400] {
+        client.pause(ms).await.unwrap();
+    }
+    let text = recorder.prometheus().render();
+    for side in ["server", "client"] {
+        let name = |what: &str| format!("rpc_{side}_call_duration_seconds_{what}");
+        let below = |le: &str| sum(&text, &name("bucket"), &[("rpc_method", "Numbers/pause"), ("le", le)]);
+        assert_eq!(
+            (below("0.025"), below("0.05"), below("0.5"), below("+Inf")),
+            (0.0, 2.0, 3.0, 3.0),
+            "{text}"
+        );
+        let bounds = lines(&text, &name("bucket"), &[("rpc_method", "Numbers/pause")]).len();
+        assert_eq!(bounds, DURATION_BUCKETS.len() + 1);
+        let total = sum(&text, &name("sum"), &[]);
+        assert!((0.4599..0.4601).contains(&total), "{total}");
+        assert!(!lines(&text, &name("count"), &[])[0].0.contains("error_type"), "{text}");
+        assert!(text.contains(&format!("# TYPE rpc_{side}_call_duration_seconds histogram")), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +192,7 @@ async fn each_end_of_a_call_has_its_code_and_is_counted_once() {
         }
         assert_eq!(all(recorder, side), 6.0, "{side}");
     }
-    let text = recorder.handle().render();
+    let text = recorder.prometheus().render();
     let failed = lines(&text, "rpc_server_call_duration_seconds_count", &[("error_type", "not_found")]);
     assert_eq!(failed.len(), 1);
 }
@@ -198,42 +214,38 @@ async fn a_call_that_ends_with_its_connection_is_counted_once() {
     assert_eq!((all(recorder, "client"), all(recorder, "server")), (1.0, 1.0));
 }
 
-#[test]
-fn a_stream_lasts_until_its_end() {
-    with_clock(async |clock| {
-        let (recorder, _guard) = recorder();
-        let (near, _far) =
-            pair(Peer::builder().layer(MetricsLayer::server()).serve(NumbersServer::new(Fingers(clock))));
-        let client = NumbersClient::new(measured(near.channel()));
-        let items: Vec<_> = client.count(3).await.unwrap().collect().await;
-        assert_eq!(items.len(), 3);
-        let total = client.sum(stream::iter([1, 2, 3])).await.unwrap();
-        assert_eq!(total, 6);
-        // Not read to its end, and never read at all.
-        let mut left = client.count(3).await.unwrap();
-        left.next().await.unwrap().unwrap();
-        drop(left);
-        let unread = client.count(3).await.unwrap();
-        settle().await;
-        drop(unread);
-        // Its time is over in the middle.
-        let mut late = client.count(3).timeout(SECOND + SECOND / 2).await.unwrap();
-        late.next().await.unwrap().unwrap();
-        late.next().await.unwrap().unwrap_err();
-        drop(late);
-        settle().await;
-        for side in ["server", "client"] {
-            assert_eq!(ended(recorder, side, "Numbers/count", "ok"), 1.0, "{side}");
-            assert_eq!(ended(recorder, side, "Numbers/sum", "ok"), 1.0, "{side}");
-            assert_eq!(ended(recorder, side, "Numbers/count", "cancelled"), 2.0, "{side}");
-            assert_eq!(ended(recorder, side, "Numbers/count", "deadline_exceeded"), 1.0, "{side}");
-            assert_eq!(all(recorder, side), 5.0, "{side}");
-            let name = format!("rpc_{side}_call_duration_seconds_sum");
-            let labels = [("rpc_method", "Numbers/count"), ("rpc_response_status_code", "ok")];
-            let took = sum(&recorder.handle().render(), &name, &labels);
-            assert!((3.0..3.1).contains(&took), "{side} {took}");
-        }
-    });
+#[tokio::test(start_paused = true)]
+async fn a_stream_lasts_until_its_end() {
+    let (recorder, _guard) = recorder();
+    let (client, _far) = Measure::new().numbers();
+    let items: Vec<_> = client.count(3).await.unwrap().collect().await;
+    assert_eq!(items.len(), 3);
+    let total = client.sum(stream::iter([1, 2, 3])).await.unwrap();
+    assert_eq!(total, 6);
+    // Not read to its end, and never read at all.
+    let mut left = client.count(3).await.unwrap();
+    left.next().await.unwrap().unwrap();
+    drop(left);
+    let unread = client.count(3).await.unwrap();
+    settle().await;
+    drop(unread);
+    // Its time is over in the middle.
+    let mut late = client.count(3).timeout(SECOND + SECOND / 2).await.unwrap();
+    late.next().await.unwrap().unwrap();
+    late.next().await.unwrap().unwrap_err();
+    drop(late);
+    settle().await;
+    for side in ["server", "client"] {
+        assert_eq!(ended(recorder, side, "Numbers/count", "ok"), 1.0, "{side}");
+        assert_eq!(ended(recorder, side, "Numbers/sum", "ok"), 1.0, "{side}");
+        assert_eq!(ended(recorder, side, "Numbers/count", "cancelled"), 2.0, "{side}");
+        assert_eq!(ended(recorder, side, "Numbers/count", "deadline_exceeded"), 1.0, "{side}");
+        assert_eq!(all(recorder, side), 5.0, "{side}");
+        let name = format!("rpc_{side}_call_duration_seconds_sum");
+        let labels = [("rpc_method", "Numbers/count"), ("rpc_response_status_code", "ok")];
+        let took = sum(&recorder.prometheus().render(), &name, &labels);
+        assert!((3.0..3.1).contains(&took), "{side} {took}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +259,7 @@ async fn ten_thousand_unknown_methods_are_one_series() {
         let request = Request::new(method, Codec::MessagePack, &()).unwrap();
         channel.call(request).await.unwrap();
     }
-    let text = recorder.handle().render();
+    let text = recorder.prometheus().render();
     for side in ["server", "client"] {
         let name = format!("rpc_{side}_call_duration_seconds_count");
         let found = lines(&text, &name, &[]);
@@ -272,7 +284,7 @@ async fn a_method_described_at_run_time_with_its_shape_has_its_name() {
     }
     assert_eq!(ended(recorder, "client", "Work/hanging", "ok"), 2.0);
     assert_eq!(ended(recorder, "server", "Work/hanging", "ok"), 2.0);
-    let text = recorder.handle().render();
+    let text = recorder.prometheus().render();
     assert_eq!(
         lines(&text, "rpc_client_call_duration_seconds_count", &[("server_address", "backend")]).len(),
         1
@@ -288,6 +300,52 @@ async fn calls_that_are_refused_before_the_layers_are_counted_as_failed() {
     assert_eq!((all(recorder, "server"), far.call_stats().failed), (0.0, 1));
 }
 
+/// Calls of which each sets the clock: the one before has ended when the next begins.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_served_in_one_turn_are_measured_one_by_one() {
+    let (recorder, _guard) = recorder();
+    let (client, _far) = Measure::new().numbers();
+    let calls: Vec<_> = (0..20).map(|_| tokio::spawn(client.pause(20).into_future())).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let text = recorder.prometheus().render();
+    let below = |le: &str| sum(&text, "rpc_server_call_duration_seconds_bucket", &[("le", le)]);
+    assert_eq!((below("0.01"), below("0.025")), (0.0, 20.0), "{text}");
+    let total = sum(&text, "rpc_server_call_duration_seconds_sum", &[]);
+    assert!((total - 0.4).abs() < 1e-9, "{total}");
+}
+
+/// Our own histograms read as those of the exporter.
+#[test]
+fn durations_are_rendered_as_the_exporter_renders_them() {
+    let own = Prometheus::builder().label("zone", "b").build();
+    let exporter = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .add_global_label("zone", "b")
+        .set_buckets(&DURATION_BUCKETS)
+        .unwrap()
+        .build_recorder();
+    let record = || {
+        metrics::describe_histogram!("rpc.server.call.duration", metrics::Unit::Seconds, "How long.");
+        for (method, value) in [("A/b", 0.25), ("A/b", 0.5), ("A/c", 3.0), ("A/c", 0.001), ("A/\"d\"", 64.0)]
+        {
+            metrics::histogram!("rpc.server.call.duration", "rpc.method" => method).record(value);
+            metrics::histogram!("rpc.client.call.duration", "rpc.method" => method, "zone" => "a")
+                .record(value);
+        }
+        metrics::counter!("orders").increment(1);
+    };
+    metrics::with_local_recorder(&own, record);
+    metrics::with_local_recorder(&exporter, record);
+    let sorted = |text: String| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(sorted(own.prometheus().render()), sorted(exporter.handle().render()));
+}
+
 /// Publishes, and returns what there is of one that is watched.
 struct Watched {
     sampler: Sampler,
@@ -299,7 +357,7 @@ impl Watched {
     fn value(&self, name: &str, more: &[(&str, &str)]) -> f64 {
         self.sampler.sample();
         let labels = [&[("muxado_role", self.role), ("muxado_name", "it")], more].concat();
-        let text = self.recorder.handle().render();
+        let text = self.recorder.prometheus().render();
         let found = lines(&text, name, &labels);
         assert_eq!(found.len(), 1, "{name} {labels:?}: {found:?}");
         found[0].1
@@ -409,7 +467,8 @@ async fn a_timer_publishes_again_and_again() {
     sampler.add_peer("it", &far);
     let running = tokio::spawn(sampler.run(10 * SECOND));
     sleep(SECOND).await;
-    let served = || sum(&recorder.handle().render(), "muxado_calls_total", &[("muxado_outcome", "served")]);
+    let served =
+        || sum(&recorder.prometheus().render(), "muxado_calls_total", &[("muxado_outcome", "served")]);
     assert_eq!(served(), 0.0);
     WorkClient::new(near.channel()).echo("x".to_owned()).await.unwrap();
     assert_eq!(served(), 0.0);

@@ -42,6 +42,9 @@ use crate::{
     },
 };
 
+#[cfg(feature = "metrics")]
+use crate::support::turn_clock;
+
 /// One connection, whose work is to be run by a task.
 ///
 /// The task drives the session, and accepts and runs the calls of the peer: a request that was read is started, and an
@@ -252,6 +255,8 @@ where
         let (connection, router) = (&self.shared.connection, &self.shared.router);
         work.capabilities.poll(cx, connection.remote(), connection.limits(), router);
         let mut spare = Spare { permit: work.spare.permit.take(), call: work.spare.call.take() };
+        #[cfg(feature = "metrics")]
+        let _turn = turn_clock::begin();
         let accepted = self.accept(cx, &mut spare);
         self.take_back();
         if let Some(work) = &mut self.work {

@@ -7,11 +7,12 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project::pin_project;
-use quanta::Instant;
+use quanta::Clock;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -37,6 +38,9 @@ pub const DURATION_BUCKETS: [f64; 14] =
 /// | `rpc.method` | `Service/method`; `_OTHER` for a method of [unknown shape](crate::Shape::Unknown), whose name is the caller's |
 /// | `rpc.response.status_code` | `ok`, or the [`Code`] of the status or of the [application's error](crate::AppError) |
 /// | `error.type` | the same code, of a call that failed |
+///
+/// A call that is made begins when it is handed to the channel. A served one begins when its connection turns to it: its
+/// request has been read, and the call before it in the same turn is done.
 ///
 /// Each call is counted once. A streaming call lasts until its stream has ended. One that is dropped, and a stream that
 /// is not read to its end, count as `cancelled`, or as `deadline_exceeded` if the call's time limit has passed; a
@@ -76,14 +80,14 @@ impl MetricsLayer {
     ///
     /// The first layer of a process may take up to 200 ms, to learn how fast the processor's clock runs.
     pub fn client() -> Self {
-        Self { series: Arc::new(new_series(Side::Client)) }
+        Self { series: Arc::new(Series::new(Side::Client)) }
     }
 
     /// Creates a layer for the serving side, for `layer` of a builder or around one service.
     ///
     /// The first layer of a process may take up to 200 ms, to learn how fast the processor's clock runs.
     pub fn server() -> Self {
-        Self { series: Arc::new(new_series(Side::Server)) }
+        Self { series: Arc::new(Series::new(Side::Server)) }
     }
 
     /// Adds a label that all series of this layer have, such as the name of the server that is called.
@@ -93,12 +97,13 @@ impl MetricsLayer {
     pub fn label(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { series: Arc::new(self.series.with_label(name.into(), value.into())) }
     }
-}
 
-fn new_series(side: Side) -> Series {
-    // Not at the first call: the clock measures itself when it is first read.
-    let _ = Instant::now();
-    Series::new(side)
+    /// Measures by this clock: for tests, whose time is not that of the system.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { series: Arc::new(self.series.with_clock(clock)) }
+    }
 }
 
 impl fmt::Debug for MetricsLayer {
@@ -136,14 +141,15 @@ where
         self.inner.poll_ready(cx).map_err(|error| from_box_error(error.into()))
     }
 
-    #[inline]
+    // Not inlined: the request is passed on where it lies, and the future made where it goes.
+    #[inline(never)]
     fn call(&mut self, request: Request) -> MetricsFuture<S::Future> {
         let mut timing = Timing::begin(&self.layer.series, &request);
         // What is left if the service panics.
-        timing.outcome = Outcome::of(Some(Code::Internal));
+        timing.outcome = Outcome::PANICKED;
         let call = self.inner.call(request);
         timing.outcome = Outcome::DROPPED;
-        MetricsFuture { call, timing: Some(timing) }
+        MetricsFuture { call, timing }
     }
 }
 
@@ -154,8 +160,7 @@ where
 pub struct MetricsFuture<F> {
     #[pin]
     call: F,
-    /// `None` after its end.
-    timing: Option<Timing>,
+    timing: Timing,
 }
 
 impl<F, E> Future for MetricsFuture<F>
@@ -168,73 +173,88 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Some(timing) = this.timing {
-            timing.outcome = Outcome::of(Some(Code::Internal));
+        this.timing.outcome = Outcome::PANICKED;
+        let mut polled = this.call.poll(cx);
+        // Looked at where it lies, before it is moved.
+        match &mut polled {
+            Poll::Pending => this.timing.outcome = Outcome::DROPPED,
+            Poll::Ready(Ok(response)) => this.timing.end(response),
+            Poll::Ready(Err(_)) => {}
         }
-        let polled = this.call.poll(cx);
-        if let (Poll::Pending, Some(timing)) = (&polled, &mut *this.timing) {
-            timing.outcome = Outcome::DROPPED;
-        }
-        let mut result = ready!(polled).map_err(|error| from_box_error(error.into()));
-        if let Some(timing) = this.timing.take() {
-            timing.end(&mut result);
-        }
-        Poll::Ready(result)
+        polled.map_err(|error| {
+            let status = from_box_error(error.into());
+            this.timing.record(Outcome::of(Some(status.code())));
+            status
+        })
     }
 }
 
-/// A call that is recorded when this is dropped.
+/// A call that is recorded when this is dropped, unless it was before.
 struct Timing {
-    method: Arc<MethodSeries>,
-    begun: Instant,
+    /// `None` once it is recorded.
+    method: Option<Arc<MethodSeries>>,
+    /// When it began, as the clock of the method has it.
+    begun: u64,
     /// When the call's time is over, where that is known.
-    deadline: Option<tokio::time::Instant>,
+    deadline: Option<Instant>,
     outcome: Outcome,
 }
 
 impl Timing {
     #[inline]
     fn begin(series: &Series, request: &Request) -> Self {
-        Self {
-            method: series.of(request),
-            begun: Instant::now(),
-            deadline: request.deadline(),
-            outcome: Outcome::DROPPED,
-        }
+        let method = series.of(request);
+        let begun = method.begin(request);
+        Self { method: Some(method), begun, deadline: request.deadline(), outcome: Outcome::DROPPED }
     }
 
     /// Notes the end of a call, or waits for that of its stream.
     #[inline]
-    fn end(mut self, result: &mut Result<Response, Status>) {
-        match result {
-            Ok(response) => {
-                self.outcome = Outcome::of(response.error_code());
-                if let Some(body) = response.body_mut() {
-                    self.outcome = Outcome::DROPPED;
-                    body.on_end(move |end| self.end_of_stream(end));
-                }
-            }
-            Err(status) => self.outcome = Outcome::of(Some(status.code())),
+    fn end(&mut self, response: &mut Response) {
+        if response.body_mut().is_some() {
+            self.hand_on(response);
+        } else {
+            self.record(Outcome::of(response.error_code()));
         }
     }
 
-    fn end_of_stream(mut self, end: BodyEnd) {
-        self.outcome = match end {
-            BodyEnd::Complete => Outcome::of(None),
-            BodyEnd::Failed(code) => Outcome::of(Some(code)),
-            BodyEnd::Dropped => Outcome::DROPPED,
-        };
+    /// Leaves the call to the end of its stream.
+    #[cold]
+    fn hand_on(&mut self, response: &mut Response) {
+        let mut rest = Self { method: self.method.take(), outcome: Outcome::DROPPED, ..*self };
+        if let Some(body) = response.body_mut() {
+            body.on_end(move |end| match end {
+                BodyEnd::Complete => rest.record(Outcome::of(None)),
+                BodyEnd::Failed(code) => rest.record(Outcome::of(Some(code))),
+                BodyEnd::Dropped => drop(rest),
+            });
+        }
+    }
+
+    /// Counts the call, once.
+    #[inline]
+    fn record(&mut self, outcome: Outcome) {
+        if let Some(method) = self.method.take() {
+            method.record(outcome, self.begun);
+        }
+    }
+
+    /// Counts a call that nobody saw the end of.
+    #[cold]
+    fn abandon(&mut self) {
+        let mut outcome = self.outcome;
+        if outcome == Outcome::DROPPED && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            outcome = Outcome::of(Some(Code::DeadlineExceeded));
+        }
+        self.record(outcome);
     }
 }
 
 impl Drop for Timing {
     #[inline]
     fn drop(&mut self) {
-        if self.outcome == Outcome::DROPPED
-            && self.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now())
-        {
-            self.outcome = Outcome::of(Some(Code::DeadlineExceeded));
+        if self.method.is_some() {
+            self.abandon();
         }
-        self.method.record(self.outcome, self.begun.elapsed());
     }
 }

@@ -249,6 +249,13 @@ impl Request {
         self.arrival.is_some()
     }
 
+    /// Returns whether the request came by a connection.
+    #[cfg(feature = "metrics")]
+    #[inline]
+    pub(crate) fn came_by_connection(&self) -> bool {
+        self.arrival.as_ref().is_some_and(|arrival| arrival.connection.is_some())
+    }
+
     /// Sets the time by which the answer must be there.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
         if let Some(arrival) = &mut self.arrival {

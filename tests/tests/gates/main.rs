@@ -7,6 +7,7 @@
 
 mod bulk;
 mod calls;
+mod recorded;
 mod refusals;
 mod rig;
 mod service;

@@ -4,13 +4,13 @@ use std::{
     collections::HashMap,
     fmt, ptr,
     sync::{Arc, OnceLock, PoisonError, RwLock},
-    time::Duration,
 };
 
 use metrics::{Histogram, Key, Label, Level, Metadata, SharedString, Unit};
+use quanta::Clock;
 
 use super::super::convention::{MethodName, Side};
-use crate::{Code, MethodInfo, Request};
+use crate::{Code, MethodInfo, Request, support::turn_clock};
 
 /// The histograms of one layer.
 pub(super) struct Series {
@@ -27,6 +27,7 @@ pub(super) struct Series {
 struct Origin {
     side: Side,
     labels: Vec<Label>,
+    clock: Clock,
 }
 
 /// Methods whose addresses fall into the same place, each behind the one before.
@@ -40,14 +41,20 @@ struct Node {
 
 impl Series {
     pub(super) fn new(side: Side) -> Self {
-        Self::of_origin(Origin { side, labels: vec![Label::from_static_parts("rpc.system.name", "muxado")] })
+        let labels = vec![Label::from_static_parts("rpc.system.name", "muxado")];
+        Self::of_origin(Origin { side, labels, clock: Clock::new() })
+    }
+
+    pub(super) fn with_clock(&self, clock: Clock) -> Self {
+        let Origin { side, labels, .. } = &*self.origin;
+        Self::of_origin(Origin { side: *side, labels: labels.clone(), clock })
     }
 
     pub(super) fn with_label(&self, name: String, value: String) -> Self {
         let mut labels = self.origin.labels.clone();
         labels.retain(|label| label.key() != name);
         labels.push(Label::new(name, value));
-        Self::of_origin(Origin { side: self.origin.side, labels })
+        Self::of_origin(Origin { side: self.origin.side, labels, clock: self.origin.clock.clone() })
     }
 
     fn of_origin(origin: Origin) -> Self {
@@ -141,24 +148,50 @@ impl Origin {
     }
 }
 
-/// The histograms of one method.
+/// The histograms of one method, and the clock of its calls.
 pub(super) struct MethodSeries {
-    origin: Arc<Origin>,
-    name: SharedString,
+    clock: Clock,
     /// One for each way in which a call can end, once one has.
     outcomes: [OnceLock<Histogram>; OUTCOMES],
+    origin: Arc<Origin>,
+    name: SharedString,
 }
 
 impl MethodSeries {
     fn new(origin: &Arc<Origin>, name: SharedString) -> Arc<Self> {
-        Arc::new(Self { origin: Arc::clone(origin), name, outcomes: [const { OnceLock::new() }; OUTCOMES] })
+        let outcomes = [const { OnceLock::new() }; OUTCOMES];
+        Arc::new(Self { clock: origin.clock.clone(), outcomes, origin: Arc::clone(origin), name })
     }
 
-    /// Counts a call.
+    /// Returns when a call begins, as the clock has it: now, or when its connection turned to it, which is when the call
+    /// before it has ended.
     #[inline]
-    pub(super) fn record(&self, outcome: Outcome, took: Duration) {
+    pub(super) fn begin(&self, request: &Request) -> u64 {
+        let ended = match self.origin.side {
+            Side::Server if request.came_by_connection() => turn_clock::take_end(self.owner()),
+            Side::Server | Side::Client => None,
+        };
+        ended.unwrap_or_else(|| self.clock.raw())
+    }
+
+    /// Counts a call that ends now.
+    #[inline]
+    pub(super) fn record(&self, outcome: Outcome, begun: u64) {
+        let now = self.clock.raw();
+        if self.origin.side == Side::Server {
+            turn_clock::note_end(self.owner(), now);
+        }
+        let nanos = self.clock.delta_as_nanos(begun, now);
         let place = &self.outcomes[outcome.index()];
-        place.get_or_init(|| self.origin.register(&self.name, outcome)).record(took.as_secs_f64());
+        // Divided, so that a duration that is a bound of a bucket is in it.
+        place
+            .get_or_init(|| self.origin.register(&self.name, outcome))
+            .record(nanos as f64 / NANOS_PER_SECOND);
+    }
+
+    #[inline]
+    fn owner(&self) -> usize {
+        Arc::as_ptr(&self.origin).addr()
     }
 }
 
@@ -171,6 +204,9 @@ impl Outcome {
 
     /// Nobody waited for the end.
     pub(super) const DROPPED: Self = Self(Some(Code::Cancelled));
+
+    /// What is left of a call whose service panics.
+    pub(super) const PANICKED: Self = Self(Some(Code::Internal));
 
     pub(super) const fn of(failed: Option<Code>) -> Self {
         Self(failed)
@@ -190,6 +226,8 @@ impl Outcome {
         }
     }
 }
+
+const NANOS_PER_SECOND: f64 = 1e9;
 
 /// The last of the codes is the largest.
 const OUTCOMES: usize = Code::Unauthenticated as usize + 2;
