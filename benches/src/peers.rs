@@ -26,7 +26,7 @@ use crate::{
 
 /// All of them, ours first, in the order in which they take turns.
 pub(crate) const ALL: &[Entry] = &[
-    Entry::of::<muxado_rpc::MuxadoRpc>(),
+    muxado_rpc::ENTRY,
     Entry::of::<muxado::Muxado>(),
     Entry::of::<muxado_fused::MuxadoFused>(),
     Entry::of::<raw_tcp::RawTcp>(),

@@ -5,19 +5,21 @@ use std::{future, iter, net::SocketAddr};
 use futures_util::{StreamExt, stream};
 use muxado::Config;
 use muxado_rpc::{
-    Channel, ClientTls, Codec, Limits, Peer as Connection, Server, ServerBuilder, ServerTls, Stream,
-    Streaming,
+    CallService, Channel, ClientTls, Codec, Limits, Peer as Connection, Server, ServerBuilder, ServerTls,
+    Stream, Streaming,
     layers::{Metrics, MetricsLayer, Trace, TraceLayer},
     telemetry::Prometheus,
 };
 use tower_layer::Layer as _;
 
 use crate::{
-    Result,
-    hop::{self, Hop},
+    Result, arena,
+    hop::Hop,
     identity::{HOST, identity},
     message::{Copies, Message},
-    peer::{Doorplate, Layer, Peer},
+    peer::{Doorplate, Entry, Layer, Peer},
+    sample::Sample,
+    slice::Slice,
     source, waiting,
     workload::Workload,
 };
@@ -75,44 +77,56 @@ impl Echo for Echoing {
 }
 
 /// A connection with its defaults. Only the client chooses a codec.
+///
+/// What observes calls has a type of its own, so that the tasks of those without have no room for it.
 #[derive(Clone)]
-pub(crate) struct MuxadoRpc(EchoClient, Observed);
+pub(crate) struct MuxadoRpc<S = Channel>(EchoClient<S>);
 
-/// A client inside a layer, if the workload has one.
-#[derive(Clone)]
-enum Observed {
-    No,
-    Metrics(EchoClient<Metrics<Channel>>),
-    Otel(EchoClient<Trace<Channel>>),
+/// What the client's calls go through.
+pub(crate) trait Through: CallService + Sync {
+    fn around(channel: Channel) -> Self;
 }
 
-impl Observed {
-    fn new(channel: Channel, workload: Workload) -> Self {
-        match workload {
-            Workload::MetricsUnary { .. } => {
-                let client = EchoClient::new(MetricsLayer::client().layer(channel));
-                Self::Metrics(client.with_codec(Codec::MessagePack).with_timeout(hop::LIMIT))
-            }
-            Workload::OtelUnary { .. } => {
-                let client = EchoClient::new(TraceLayer::client().layer(channel));
-                Self::Otel(client.with_codec(Codec::MessagePack).with_timeout(hop::LIMIT))
-            }
-            _ => Self::No,
-        }
+impl Through for Channel {
+    fn around(channel: Channel) -> Self {
+        channel
     }
 }
 
-impl MuxadoRpc {
+impl Through for Metrics<Channel> {
+    fn around(channel: Channel) -> Self {
+        MetricsLayer::client().layer(channel)
+    }
+}
+
+impl Through for Trace<Channel> {
+    fn around(channel: Channel) -> Self {
+        TraceLayer::client().layer(channel)
+    }
+}
+
+/// Measures calls through what the workload asks for.
+fn measure(slice: Slice) -> Result<Sample> {
+    match slice.workload {
+        Workload::MetricsUnary { .. } => arena::measure::<MuxadoRpc<Metrics<Channel>>>(slice),
+        Workload::OtelUnary { .. } => arena::measure::<MuxadoRpc<Trace<Channel>>>(slice),
+        _ => arena::measure::<MuxadoRpc>(slice),
+    }
+}
+
+/// The entry for lists.
+pub(crate) const ENTRY: Entry = Entry { measure, ..Entry::of::<MuxadoRpc>() };
+
+impl<S: Through> MuxadoRpc<S> {
     fn new(connection: &Connection, workload: Workload) -> Self {
         let codec = match workload {
             Workload::UnaryJson { .. } => Codec::Json,
             _ => Codec::MessagePack,
         };
-        let client = EchoClient::new(connection.channel()).with_codec(codec);
-        let observed = Observed::new(connection.channel(), workload);
+        let client = EchoClient::new(S::around(connection.channel())).with_codec(codec);
         match workload.time_limit() {
-            Some(limit) => Self(client.with_timeout(limit), observed),
-            None => Self(client, observed),
+            Some(limit) => Self(client.with_timeout(limit)),
+            None => Self(client),
         }
     }
 }
@@ -145,7 +159,7 @@ fn config(workload: Workload) -> Config {
     }
 }
 
-impl Peer for MuxadoRpc {
+impl<S: Through> Peer for MuxadoRpc<S> {
     const NAME: &'static str = "muxado-rpc";
     const PACKAGE: &'static str = "muxado-rpc";
     const LAYER: Layer = Layer::Calls;
@@ -196,12 +210,7 @@ impl Peer for MuxadoRpc {
     }
 
     async fn echo(&mut self, message: &Message) -> Result<()> {
-        let text = message.text().to_owned();
-        message.check(&match &self.1 {
-            Observed::No => self.0.echo(text).await?,
-            Observed::Metrics(client) => client.echo(text).await?,
-            Observed::Otel(client) => client.echo(text).await?,
-        })
+        message.check(&self.0.echo(message.text().to_owned()).await?)
     }
 
     async fn borrowed(&mut self, message: &Message) -> Result<()> {
@@ -243,13 +252,13 @@ async fn check(mut items: Streaming<String>, mut copies: Copies<'_>) -> Result<(
 }
 
 /// Serves with the layers of a builder.
-async fn serve<L>(
+async fn serve<L, S: Through>(
     builder: ServerBuilder<L>,
     workload: Workload,
-    doorplate: Doorplate<MuxadoRpc>,
+    doorplate: Doorplate<MuxadoRpc<S>>,
 ) -> Result<()>
 where
-    L: tower_layer::Layer<muxado_rpc::Router, Service: muxado_rpc::CallService>,
+    L: tower_layer::Layer<muxado_rpc::Router, Service: CallService>,
 {
     let mut builder = builder
         .serve(EchoServer::new(Echoing(Hop::start(workload))))
