@@ -53,11 +53,23 @@ impl<D> Default for MessageReader<D> {
     }
 }
 
-impl MessageReader<Box<MessageDecoder>> {
+impl<D> MessageReader<D> {
+    /// Returns a reader of which nothing has come yet, with a decoder that is there for other reasons.
+    pub(crate) const fn with_decoder(decoder: D) -> Self {
+        Self { decoder: Some(decoder), codec: None, is_over: false }
+    }
+
+    /// Returns where the decoder is, if it is there.
+    pub(crate) const fn place(&mut self) -> Option<&mut D> {
+        self.decoder.as_mut()
+    }
+}
+
+impl<D: Into<MessageDecoder>> MessageReader<D> {
     /// Returns the reader with its decoder inside.
     pub(crate) fn unboxed(self) -> MessageReader {
         let Self { decoder, codec, is_over } = self;
-        MessageReader { decoder: decoder.map(|decoder| *decoder), codec, is_over }
+        MessageReader { decoder: decoder.map(Into::into), codec, is_over }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The calling side of one call: opens a stream, sends the request, reads the response.
 
 use std::{
+    borrow::{Borrow, BorrowMut},
     fmt,
     future::Future,
     pin::Pin,
@@ -68,19 +69,49 @@ pub(super) struct Call {
 
 struct Exchange {
     read: ReadHalf,
-    reader: MessageReader<Box<MessageDecoder>>,
+    reader: MessageReader<Box<Parts>>,
     unsent: Unsent,
 }
 
 /// What is still to be sent.
 enum Unsent {
-    /// The request, which is all. Most fit at once.
-    Request(Box<OutboundMessage>),
+    /// The rest of the request, which is with the decoder.
+    Request,
     /// The request and its body.
     Body(Box<Forward>),
     /// The request and its body, sent by a task, because the response has a body that is read meanwhile.
     ByTask(Option<ForwardTask>),
     Nothing,
+}
+
+/// What a call needs whose messages do not go in one piece: the rest of its request, and what reads the response.
+struct Parts {
+    unsent: OutboundMessage,
+    decoder: MessageDecoder,
+}
+
+impl From<MessageDecoder> for Box<Parts> {
+    fn from(decoder: MessageDecoder) -> Self {
+        Self::new(Parts { unsent: OutboundMessage::default(), decoder })
+    }
+}
+
+impl From<Box<Parts>> for MessageDecoder {
+    fn from(parts: Box<Parts>) -> Self {
+        parts.decoder
+    }
+}
+
+impl Borrow<MessageDecoder> for Box<Parts> {
+    fn borrow(&self) -> &MessageDecoder {
+        &self.decoder
+    }
+}
+
+impl BorrowMut<MessageDecoder> for Box<Parts> {
+    fn borrow_mut(&mut self) -> &mut MessageDecoder {
+        &mut self.decoder
+    }
 }
 
 impl CallFuture {
@@ -176,9 +207,13 @@ impl State {
     #[inline]
     fn exchange(&mut self, call: &Call, stream: Option<Stream>, time: &mut CallTime) -> bool {
         let Self::Opening { message, body, .. } = self else { return false };
+        let mut reader = MessageReader::default();
         let (read, unsent) = match body.take() {
             None if message.has_remaining() => {
-                (ReadHalf::Whole(stream), Unsent::Request(Box::new(std::mem::take(message))))
+                let decoder = MessageDecoder::new(call.limits().max_message_size);
+                reader =
+                    MessageReader::with_decoder(Box::new(Parts { unsent: std::mem::take(message), decoder }));
+                (ReadHalf::Whole(stream), Unsent::Request)
             }
             None => {
                 message.recycle();
@@ -192,7 +227,7 @@ impl State {
             }
         };
         let waits = matches!(unsent, Unsent::Nothing) && !call.method().shape().streams_output();
-        *self = Self::Exchanging(Exchange { read, reader: MessageReader::default(), unsent });
+        *self = Self::Exchanging(Exchange { read, reader, unsent });
         waits
     }
 
@@ -299,8 +334,11 @@ impl Exchange {
     /// without reading on.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let result = match (&mut self.unsent, &mut self.read) {
-            (Unsent::Request(message), ReadHalf::Whole(Some(stream))) => {
-                let _ = ready!(stream.poll_write_final(cx, &mut **message));
+            (Unsent::Request, ReadHalf::Whole(Some(stream))) => {
+                if let Some(parts) = self.reader.place() {
+                    let _ = ready!(stream.poll_write_final(cx, &mut parts.unsent));
+                    parts.unsent = OutboundMessage::default();
+                }
                 Ok(())
             }
             (Unsent::Body(body), _) => ready!(Pin::new(body).poll(cx)),
