@@ -192,7 +192,7 @@ mod handles {
         fn finish_with(stream: &mut Option<Self>, data: &mut impl Source) -> Result<(), WriteError>;
 
         /// Polls for the failure of the stream as [`Stream::poll_reset`] does. At the time `at` the driver wakes the tasks
-        /// that wait for the stream in any case: whoever limits the time needs no timer.
+        /// that wait for the stream in any case: a time limit needs no timer then.
         ///
         /// One stream has one such time. It holds until it is replaced, or the stream is dropped, and wakes once.
         fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError>;

@@ -128,7 +128,7 @@ impl LazyDeadline {
 
 /// A time limit whose timer is the reminder of a stream: it costs a call that waits for one no timer of its own.
 ///
-/// Whoever polls sets the reminder with whatever he waits for on the stream, and asks afterwards.
+/// The reminder is set in the step that waits for something of the stream; [`poll_exceeded`](Self::poll_exceeded) follows it.
 #[derive(Debug)]
 pub(crate) struct StreamDeadline {
     limit: TimeLimit,

@@ -1,4 +1,4 @@
-//! How long a call over a channel may take, and who keeps the time.
+//! How long a call over a channel may take, and what wakes it when that is over.
 
 use std::{
     task::{Context, Poll},
@@ -17,8 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum CallTime {
     Unlimited,
-    /// The reminder of the call's stream ends it: nothing of its own is set up, and torn down, for a call that is answered in
-    /// time.
+    /// The reminder of the call's stream. A call that is answered in time sets up no timer.
     Stream {
         step: Step,
         timeout_micros: u32,

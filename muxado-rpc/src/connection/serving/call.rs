@@ -288,7 +288,8 @@ impl<S: CallService> ServerCallProj<'_, S> {
         }
     }
 
-    /// Takes a request that was read, or why there is none. `has_time` says that it is known not to be too late.
+    /// Takes up a request that was read, or responds that it could not be. `has_time` says that time is left, as far as that
+    /// is known.
     #[inline]
     fn received(
         &mut self,
