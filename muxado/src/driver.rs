@@ -244,8 +244,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 return Turn::Over(Poll::Pending);
             }
             let next = self.poll_input(cx);
-            // Where few streams are busy nothing has come since, mostly, and there is nothing to work on.
-            let has_news = self.read.is_ready() || worked.is_ready() || self.is_busy();
+            // Where few streams are busy nothing has come since, mostly, and there is nothing to work on. Between the pieces
+            // of a large frame other tasks still write: who sleeps then is woken at once.
+            let is_busy = self.is_busy() || self.expects_bulk();
+            let has_news = self.read.is_ready() || worked.is_ready() || is_busy;
             idle = !has_news && !self.overdue.is_waiting();
             if !idle || matches!(next, Turn::Over(_)) {
                 return next;
@@ -342,8 +344,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let more = core.proto.receive_part(read_buffer, now, frames);
                 (core.proto.frames_delivered(), more, core.proto.best_read())
             });
-        self.bulk = self.expected < usize::MAX;
+        self.bulk = self.expects_bulk();
         self.input_budget.note(self.touched, self.has_more_input);
+    }
+
+    /// Whether the rest of a large frame is what comes next.
+    const fn expects_bulk(&self) -> bool {
+        self.expected < usize::MAX
     }
 
     /// Tells the session that its driver is awake, unless it knows.
