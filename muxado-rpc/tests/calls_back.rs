@@ -30,7 +30,7 @@ trait Chat {
     async fn greet(&self, cx: &Context) -> String;
     /// Calls back so many times, each within the one before; returns how many handlers ran at the end.
     async fn dig(&self, cx: &Context, depth: u32) -> Result<u32, Status>;
-    /// The same, and each handler waits with the others of its depth before it calls on.
+    /// Calls back as `dig` does, but each handler waits for the others of its depth before it calls.
     async fn dig_in_a_task(&self, cx: &Context, depth: u32) -> Result<u32, Status>;
     async fn wait(&self);
     async fn subscribe(&self) -> impl Stream<Item = u32>;

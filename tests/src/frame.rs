@@ -69,7 +69,7 @@ impl Frame {
         Self::new(DATA, FIN, id, payload)
     }
 
-    /// The same, empty.
+    /// Empty DATA that ends the sender's direction.
     pub fn fin(id: u32) -> Self {
         Self::data_fin(id, "")
     }

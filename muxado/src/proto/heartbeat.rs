@@ -413,8 +413,8 @@ impl Session {
 
     /// Notes that the peer closed this side's heartbeat stream, or takes none any more.
     ///
-    /// As long as it takes streams it is asked again: what it answers then, a reset included, is a sign of life, and
-    /// silence is none.
+    /// As long as the peer takes streams, heartbeats go on: any answer to one, a reset included, shows that it is alive.
+    /// Without an answer it counts as lost.
     pub(super) fn heartbeat_refused(&mut self) {
         let takes_streams = self.remote_go_away().is_none();
         let Some(requester) = &mut self.heartbeats.requester else { return };

@@ -23,6 +23,7 @@ pub(super) enum CallTime {
         timeout_micros: u32,
         at: Reminder,
     },
+    /// Timers of the call itself.
     Timers(Box<Timers>),
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Timers {
 }
 
 impl CallTime {
-    /// Returns the time of a call that begins now. A limit beyond the end of time is none.
+    /// Returns the time of a call that begins now. One whose limit lies beyond what an [`Instant`] can hold is unlimited.
     #[inline]
     pub(super) fn new(shared: &ConnectionShared, timeout: Option<Duration>) -> Self {
         match timeout.and_then(|timeout| TimeLimit::from(Instant::now(), timeout)) {
@@ -106,7 +107,7 @@ impl CallTime {
             let limit = TimeLimit::from(Instant::now(), shared.limits().queue_timeout);
             timers.wait = limit.map(Deadline::new);
         }
-        // A limit beyond the end of time is none.
+        // Without a timer, because the limit lies beyond what an `Instant` can hold, it waits on.
         timers.wait.as_mut().map_or(Poll::Pending, |wait| wait.poll_exceeded(cx))
     }
 
