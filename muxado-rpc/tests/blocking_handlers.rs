@@ -17,7 +17,7 @@ use muxado::HeartbeatConfig;
 use muxado_rpc::{CallError, Context, Inline, Peer, Server, Status};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::block_in_place,
     time::timeout,
 };
@@ -34,16 +34,33 @@ trait Blocking {
     async fn ask_in_place(&self, cx: &Context) -> Result<u32, Status>;
     /// Waits once, for another task.
     async fn hop(&self) -> u32;
+    /// Waits until it is woken, and blocks its thread then if it is told to.
+    async fn block_once_woken(&self, block: bool) -> u32;
     async fn quick(&self) -> u32;
 }
 
 /// What all handlers share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Blocks {
     let_go: Arc<AtomicBool>,
     blocked: Arc<AtomicUsize>,
+    wake: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
     computing: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self {
+            let_go: Arc::default(),
+            blocked: Arc::default(),
+            wake: Arc::new(Semaphore::new(0)),
+            waiting: Arc::default(),
+            computing: Arc::default(),
+            most: Arc::default(),
+        }
+    }
 }
 
 impl Blocks {
@@ -58,6 +75,13 @@ impl Blocks {
 
     fn let_go(&self) {
         self.let_go.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until so many handlers wait to be woken.
+    async fn until_waiting(&self, count: usize) {
+        while self.waiting.load(Ordering::SeqCst) != count {
+            tokio::time::sleep(MILLI).await;
+        }
     }
 
     /// Waits until so many handlers block.
@@ -103,6 +127,16 @@ impl Blocking for Blocks {
 
     async fn hop(&self) -> u32 {
         tokio::spawn(async { 7 }).await.unwrap()
+    }
+
+    async fn block_once_woken(&self, block: bool) -> u32 {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.wake.acquire().await.unwrap().forget();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        if block {
+            self.wait();
+        }
+        7
     }
 
     async fn quick(&self) -> u32 {
@@ -243,6 +277,53 @@ async fn nor_does_it_hold_up_calls_that_came_before_it() {
     rig.blocks.until_blocked(1).await;
     rig.blocks.let_go();
     timeout(LIMIT, calls).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn nor_does_it_hold_up_calls_that_have_waited_before_it() {
+    for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
+        let rig = Rig::with(3, inline).await;
+        let spawn = |block| {
+            let client = rig.client.clone();
+            tokio::spawn(async move { client.block_once_woken(block).await })
+        };
+        let waiting: Vec<_> = (0..8).map(|_| spawn(false)).collect();
+        rig.blocks.until_waiting(8).await;
+        let client = rig.client.clone();
+        let blocked = tokio::spawn(async move { client.block(true).await });
+        rig.blocks.until_blocked(1).await;
+        rig.blocks.wake.add_permits(8);
+        let answers = timeout(LIMIT, join_all(waiting)).await.expect("a call is held up");
+        assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap() == 7), "{inline:?}");
+        rig.assert_served().await;
+        rig.blocks.let_go();
+        timeout(LIMIT, blocked).await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_after_it_has_waited_holds_nothing_up() {
+    for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
+        let rig = Rig::with(3, inline).await;
+        let call = |block| {
+            let client = rig.client.clone();
+            tokio::spawn(async move { client.block_once_woken(block).await })
+        };
+        // One of them blocks, the others wait to be woken still.
+        let blocks = call(true);
+        rig.blocks.until_waiting(1).await;
+        rig.blocks.wake.add_permits(1);
+        rig.blocks.until_blocked(1).await;
+        let others: Vec<_> = (0..4).map(|_| call(false)).collect();
+        rig.blocks.until_waiting(4).await;
+        rig.assert_served().await;
+        rig.blocks.wake.add_permits(4);
+        for other in others {
+            assert_eq!(timeout(LIMIT, other).await.unwrap().unwrap().unwrap(), 7, "{inline:?}");
+        }
+        rig.blocks.let_go();
+        assert_eq!(timeout(LIMIT, blocks).await.unwrap().unwrap().unwrap(), 7);
+    }
 }
 
 /// Its call goes on in a task of its own.

@@ -3,10 +3,13 @@
 
 use std::{
     collections::HashSet,
+    future::poll_fn,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use muxado_rpc::{Inline, Peer};
 use tokio::{
     io::duplex,
@@ -19,10 +22,11 @@ trait Places {
     async fn quick(&self);
     /// Waits once, for another task.
     async fn hop(&self);
-    /// Waits once if it is told to.
-    async fn hop_if(&self, hop: bool);
     /// Takes so long, by the clock of the test.
     async fn compute(&self, ms: u64);
+    async fn compute_after_hop(&self, ms: u64);
+    /// Never has anything to wait for, and never returns.
+    async fn spin(&self);
 }
 
 /// The tasks in which handlers have begun.
@@ -47,6 +51,13 @@ async fn hop() {
     there.notified().await;
 }
 
+/// Moves the clock on, which stands still otherwise, by a handler that holds its thread.
+fn advance(ms: u64) {
+    let mut advance = std::pin::pin!(tokio::time::advance(Duration::from_millis(ms)));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = Future::poll(advance.as_mut(), &mut cx);
+}
+
 impl Places for Seen {
     async fn quick(&self) {
         self.note();
@@ -57,19 +68,23 @@ impl Places for Seen {
         hop().await;
     }
 
-    async fn hop_if(&self, there: bool) {
-        self.note();
-        if there {
-            hop().await;
-        }
-    }
-
     async fn compute(&self, ms: u64) {
         self.note();
-        // Time stands still otherwise: its clock is moved on, by a handler that holds its thread.
-        let mut advance = std::pin::pin!(tokio::time::advance(Duration::from_millis(ms)));
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let _ = Future::poll(advance.as_mut(), &mut cx);
+        advance(ms);
+    }
+
+    async fn compute_after_hop(&self, ms: u64) {
+        self.note();
+        hop().await;
+        advance(ms);
+    }
+
+    async fn spin(&self) {
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        })
+        .await;
     }
 }
 
@@ -104,10 +119,6 @@ async fn quick(client: &PlacesClient) {
     client.quick().await.unwrap();
 }
 
-async fn hopping(client: &PlacesClient) {
-    client.hop().await.unwrap();
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_does_not_wait_costs_no_task() {
     for inline in [Inline::Adaptive, Inline::Always] {
@@ -117,44 +128,58 @@ async fn a_handler_that_does_not_wait_costs_no_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_a_method_waits_is_learnt_and_tried_again_now_and_then() {
-    let rig = Rig::new(Inline::Adaptive);
-    // The first few begin in the task of the connection.
-    assert_eq!(rig.tasks(4, hopping).await, 1);
-    assert_eq!(rig.tasks(64, hopping).await, 64);
-    assert!(rig.tasks(1000, hopping).await > 990);
-    // What is learnt of one method is not held against another.
-    assert_eq!(rig.tasks(1000, quick).await, 1);
-    assert_eq!(Rig::new(Inline::Always).tasks(100, hopping).await, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_method_that_seldom_waits_stays_where_it_is() {
-    let rig = Rig::new(Inline::Adaptive);
-    for _ in 0..20 {
-        assert_eq!(rig.tasks(9, async |client| client.hop_if(false).await.unwrap()).await, 1);
-        assert_eq!(rig.tasks(1, async |client| client.hop_if(true).await.unwrap()).await, 1);
+async fn nor_does_one_that_waits() {
+    for inline in [Inline::Adaptive, Inline::Always] {
+        let rig = Rig::new(inline);
+        // All of them go on where they began.
+        assert_eq!(rig.tasks(1000, async |client| client.hop().await.unwrap()).await, 1, "{inline:?}");
+        assert_eq!(rig.tasks(64, async |client| client.compute_after_hop(0).await.unwrap()).await, 1);
     }
-    assert_eq!(rig.tasks(9, async |client| client.hop_if(false).await.unwrap()).await, 1);
+    let rig = Rig::new(Inline::Never);
+    assert_eq!(rig.tasks(100, async |client| client.hop().await.unwrap()).await, 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_method_that_waits_no_more_comes_back() {
-    let rig = Rig::new(Inline::Adaptive);
-    rig.tasks(300, async |client| client.hop_if(true).await.unwrap()).await;
-    rig.tasks(700, async |client| client.hop_if(false).await.unwrap()).await;
-    assert_eq!(rig.tasks(1000, async |client| client.hop_if(false).await.unwrap()).await, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn that_a_method_computes_is_learnt_too() {
+async fn that_a_method_computes_is_learnt_and_tried_again_now_and_then() {
     let rig = Rig::new(Inline::Adaptive);
     assert_eq!(rig.tasks(1, async |client| client.compute(1).await.unwrap()).await, 1);
     assert_eq!(rig.tasks(64, async |client| client.compute(1).await.unwrap()).await, 64);
+    assert!(rig.tasks(1000, async |client| client.compute(1).await.unwrap()).await > 990);
+    // What is learnt of one method is not held against another.
     assert_eq!(rig.tasks(1000, quick).await, 1);
+    assert_eq!(Rig::new(Inline::Always).tasks(100, async |client| client.compute(1).await.unwrap()).await, 1);
     // Quick at first, and slow later.
     let rig = Rig::new(Inline::Adaptive);
     assert_eq!(rig.tasks(1000, async |client| client.compute(0).await.unwrap()).await, 1);
     rig.tasks(10, async |client| client.compute(1).await.unwrap()).await;
     assert!(rig.tasks(50, async |client| client.compute(1).await.unwrap()).await >= 49);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_that_it_computes_after_it_has_waited() {
+    let rig = Rig::new(Inline::Adaptive);
+    let call = async |client: &PlacesClient| client.compute_after_hop(1).await.unwrap();
+    assert_eq!(rig.tasks(1, call).await, 1);
+    assert_eq!(rig.tasks(64, call).await, 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_that_computes_no_more_comes_back() {
+    let rig = Rig::new(Inline::Adaptive);
+    rig.tasks(300, async |client| client.compute(1).await.unwrap()).await;
+    rig.tasks(700, async |client| client.compute(0).await.unwrap()).await;
+    assert_eq!(rig.tasks(1000, async |client| client.compute(0).await.unwrap()).await, 1);
+}
+
+#[tokio::test]
+async fn calls_begin_beside_handlers_that_are_woken_all_the_time() {
+    for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
+        let rig = Rig::new(inline);
+        let spinning = join_all((0..100).map(|_| rig.client.spin()));
+        tokio::select! {
+            biased;
+            _ = spinning => panic!("they never return"),
+            calls = rig.tasks(3, quick) => assert!(calls > 0),
+        }
+    }
 }

@@ -259,6 +259,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_input(cx)
     }
 
+    /// Returns whether nothing has happened for so long that no memory is kept for what comes next.
+    #[doc(hidden)]
+    pub const fn is_at_rest(&self) -> bool {
+        !self.has_buffers
+    }
+
     /// Whether other tasks get a turn now.
     fn is_out_of_turns(&mut self, cx: &Context<'_>) -> bool {
         self.turns = self.turns.saturating_sub(1);

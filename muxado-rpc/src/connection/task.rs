@@ -2,6 +2,7 @@
 
 mod handover;
 mod monitor;
+mod parked;
 
 use std::{
     future::poll_fn,
@@ -22,6 +23,7 @@ use tokio::{
 use self::{
     handover::{Handover, Holder},
     monitor::Watched,
+    parked::{Parked, Place},
 };
 use crate::{
     CallService, PeerInfo, Router,
@@ -30,7 +32,7 @@ use crate::{
         serving::{
             admission::{Admission, Next},
             call::{Begins, New, ServerCall},
-            inline_policy::InlinePolicy,
+            inline_policy::{Batch, InlinePolicy},
             rooms::Permit,
         },
         setup::Setup,
@@ -61,6 +63,8 @@ struct TaskShared<T, S: CallService> {
     /// The calls that wait, and the places of those that are served: a call holds its own until nothing of it is left.
     admission: Mutex<Admission>,
     policy: InlinePolicy,
+    /// The calls that wait for something, and are polled by whoever is at work.
+    parked: Parked<Pin<Box<ServerCall<S>>>>,
     handover: Handover<Work<T, S>>,
     /// Where another task can go on; `None` if there is but one thread.
     runtime: Option<Handle>,
@@ -72,15 +76,46 @@ struct Work<T, S: CallService> {
     driver: Driver<T>,
     service: CatchDrop<S>,
     capabilities: CapabilityStreams,
-    spare: Spare<S>,
 }
 
-/// What a call that is done has left to the next one.
+/// What calls that are done have left to the next ones.
 struct Spare<S: CallService> {
-    /// That of a place which was looked for another call.
+    /// A permit that was looked for another call.
     permit: Option<Permit>,
-    /// Its place in memory, with its service, and with its permit if that is one of the first class.
-    call: Option<Pin<Box<ServerCall<S>>>>,
+    /// Where the next call is polled, and waits if it has to.
+    place: Option<Place>,
+    /// Room in memory, with a service. The last one may have a permit of the first class.
+    calls: Vec<Pin<Box<ServerCall<S>>>>,
+}
+
+impl<S: CallService> Spare<S> {
+    const fn new() -> Self {
+        Self { permit: None, place: None, calls: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.place.is_none() && self.permit.is_none()
+    }
+
+    fn has_first_permit(&self) -> bool {
+        self.calls.last().is_some_and(|call| call.has_first_permit())
+    }
+
+    /// Keeps what is left of a call that is done.
+    fn keep(&mut self, mut call: Pin<Box<ServerCall<S>>>) {
+        if self.has_first_permit() || !call.has_first_permit() {
+            drop(call.as_mut().take_permit());
+        }
+        if !call.may_serve_again() || self.calls.len() >= CALLS_PER_TURN {
+            return;
+        }
+        let last = self.calls.len().saturating_sub(1);
+        let is_behind = self.has_first_permit();
+        self.calls.push(call);
+        if is_behind {
+            self.calls.swap(last, last + 1);
+        }
+    }
 }
 
 impl<T, S> Connection<T, S>
@@ -109,12 +144,12 @@ where
             router,
             admission: Mutex::new(Admission::new(&setup.limits)),
             policy: InlinePolicy::new(setup.inline),
+            parked: Parked::new(),
             handover: Handover::new(),
             runtime: runtime.filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
             logs: Arc::clone(&setup.logs),
         });
-        let spare = Spare { permit: None, call: None };
-        let work = Work { driver, service, capabilities, spare };
+        let work = Work { driver, service, capabilities };
         Self { shared, work: Box::new(work) }
     }
 
@@ -126,7 +161,7 @@ where
     pub(crate) async fn run(self) {
         let Self { shared, work } = self;
         let owner = Owner(Arc::clone(&shared));
-        if !(Seat { shared, holder: Holder::OWNER, work: Some(work) }).run().await {
+        if !Seat::new(shared, Holder::OWNER, work).run().await {
             poll_fn(|cx| owner.0.handover.poll_finished(cx)).await;
         }
     }
@@ -139,12 +174,33 @@ impl<T, S: CallService> TaskShared<T, S> {
     }
 }
 
-/// The task that stands for a connection: without it nobody works.
-struct Owner<T, S: CallService>(Arc<TaskShared<T, S>>);
+impl<T, S> TaskShared<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    /// Has calls that were parked end by themselves: the session is over.
+    fn end_parked(self: &Arc<Self>) {
+        for call in self.parked.end() {
+            self.connection.runtime().spawn(CallTask { call, shared: Arc::clone(self) });
+        }
+    }
+}
 
-impl<T, S: CallService> Drop for Owner<T, S> {
+/// The task that stands for a connection: without it nobody works.
+struct Owner<T, S>(Arc<TaskShared<T, S>>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService;
+
+impl<T, S> Drop for Owner<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
     fn drop(&mut self) {
         panics::discard(self.0.handover.abandon());
+        self.0.end_parked();
     }
 }
 
@@ -177,7 +233,7 @@ where
     shared.policy.note_late(&shared.router);
     work.capabilities.note_moved();
     let mut end = Finish(Some(Arc::clone(&shared)));
-    if !(Seat { shared, holder, work: Some(work) }).run().await {
+    if !Seat::new(shared, holder, work).run().await {
         // Another one goes on.
         end.0 = None;
     }
@@ -200,6 +256,21 @@ struct Seat<T, S: CallService> {
     holder: Holder,
     /// `None` while it is lent, and after it was taken over.
     work: Option<Box<Work<T, S>>>,
+    service: CatchDrop<S>,
+    spare: Spare<S>,
+    /// Calls may be parked.
+    has_parked: bool,
+    /// How many parked calls may go on before other tasks get a turn.
+    resumes: usize,
+    /// Since other tasks had a turn a call got a task, or a handler waits that may have spawned one.
+    has_spawned: bool,
+}
+
+/// The handlers that run in one turn of a connection's task.
+struct Handlers<'a> {
+    batch: Batch<'a>,
+    /// Set while handlers run, if another task can take the work over.
+    watch: Option<monitor::Turn>,
 }
 
 impl<T, S> Seat<T, S>
@@ -207,6 +278,22 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: CallService,
 {
+    fn new(shared: Arc<TaskShared<T, S>>, holder: Holder, work: Box<Work<T, S>>) -> Self {
+        let service = work.service.clone();
+        // Whoever held the work before may park calls still.
+        let has_parked = holder != Holder::OWNER;
+        Self {
+            shared,
+            holder,
+            work: Some(work),
+            service,
+            spare: Spare::new(),
+            has_parked,
+            resumes: 0,
+            has_spawned: false,
+        }
+    }
+
     /// Works until the session has ended, or the transport panics. Returns false if another task has taken the work
     /// over.
     async fn run(mut self) -> bool {
@@ -216,9 +303,11 @@ where
         });
         let worked = worked.await;
         self.take_back();
-        let Self { shared, work, .. } = self;
+        self.drop_spare();
+        let Self { shared, work, service, .. } = self;
+        panics::discard(service);
         let Some(work) = work else { return false };
-        let Work { driver, service, capabilities, spare } = *work;
+        let Work { driver, service, capabilities } = *work;
         // Without its driver the session has ended, whatever happened.
         panics::discard(driver);
         let (connection, logs) = (&shared.connection, &shared.logs);
@@ -228,8 +317,9 @@ where
             let suppressed = line.suppressed;
             tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
         }
-        panics::discard((service, capabilities, spare));
+        panics::discard((service, capabilities));
         shared.admission().end();
+        shared.end_parked();
         report(&connection.session().closed().await, connection.peer(), &logs.connections);
         connection.log().write_count();
         true
@@ -238,56 +328,96 @@ where
     /// Ready at the end of the session, or once another task has taken the work over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        (self.resumes, self.has_spawned) = (CALLS_PER_TURN, false);
         let mut turn = work.driver.start_turn(cx);
         loop {
             if let Turn::Over(polled) = turn {
+                self.rest();
                 return polled.map(|_| ());
             }
-            let accepted = self.serve(cx);
+            let served = self.serve(cx);
             let Some(work) = &mut self.work else { return Poll::Ready(()) };
-            turn = work.driver.finish_turn(cx, accepted);
+            turn = work.driver.finish_turn(cx, served);
         }
     }
 
-    /// Listens and speaks on the control streams, and starts calls.
+    /// Gives the memory back that no call needs, where nothing happens for a while.
+    fn rest(&mut self) {
+        let is_at_rest = self.work.as_ref().is_some_and(|work| work.driver.is_at_rest());
+        if is_at_rest && !self.spare.is_empty() {
+            self.drop_spare();
+            self.shared.parked.shrink();
+        }
+    }
+
+    fn drop_spare(&mut self) {
+        let mut spare = std::mem::replace(&mut self.spare, Spare::new());
+        if let Some(place) = spare.place.take() {
+            self.shared.parked.free(place);
+        }
+        panics::discard(spare);
+    }
+
+    /// Listens and speaks on the control streams, goes on with calls, and starts others. Ready if there may be more of
+    /// them, which wait until the responses of these are on their way, or if another task has taken the work over.
     fn serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(work) = &mut self.work else { return Poll::Ready(()) };
-        let (connection, router) = (&self.shared.connection, &self.shared.router);
-        work.capabilities.poll(cx, connection.remote(), connection.limits(), router);
-        let mut spare = Spare { permit: work.spare.permit.take(), call: work.spare.call.take() };
+        let shared = Arc::clone(&self.shared);
+        let connection = &shared.connection;
+        work.capabilities.poll(cx, connection.remote(), connection.limits(), &shared.router);
         #[cfg(feature = "metrics")]
         let _turn = turn_clock::begin();
-        let accepted = self.accept(cx, &mut spare);
+        let batch = shared.policy.batch();
+        let mut handlers = Handlers { batch, watch: None };
+        self.resume(&mut handlers);
+        let accepted = self.accept(cx, &mut handlers);
+        drop(handlers);
         self.take_back();
-        if let Some(work) = &mut self.work {
-            work.spare = spare;
+        if self.work.is_none() {
+            return Poll::Ready(());
+        }
+        if self.has_parked && shared.parked.end_turn(cx.waker()) {
+            // After other tasks: handlers that are woken all the time keep neither those nor new calls waiting.
+            cx.waker().wake_by_ref();
         }
         accepted
     }
 
-    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them,
-    /// which wait until the answers of these are on their way, or if another task has taken the work over.
+    /// Goes on with parked calls that were woken.
+    fn resume(&mut self, handlers: &mut Handlers<'_>) {
+        if !self.has_parked {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        shared.parked.begin_turn();
+        while self.resumes > 0 && self.goes_on(handlers) {
+            let Some((place, mut call)) = shared.parked.next() else { return };
+            self.resumes -= 1;
+            if !handlers.batch.resumes_here(call.method(), &shared.router) {
+                shared.parked.free(place);
+                self.spawn(call);
+                continue;
+            }
+            self.prepare(handlers);
+            let polled = call.as_mut().poll(&mut Context::from_waker(place.waker()));
+            self.settle(polled, call, Some(place), handlers);
+        }
+    }
+
+    /// Starts the calls that have come, as far as the limit goes. Ready if there may be more of them.
     ///
-    /// A call whose method has proved quick is polled once where it is: if its handler has nothing to wait for, it is
-    /// done, and costs no task. Others get one. The tasks need no owner: each waits for nothing but its handler and its
-    /// stream, which fails when the session ends or the connection is dropped.
-    fn accept(&mut self, cx: &mut Context<'_>, spare: &mut Spare<S>) -> Poll<()> {
+    /// A call whose method has proved quick is polled where it is, and parked if it waits. Others get tasks. The tasks
+    /// need no owner: each waits for nothing but its handler and its stream, which fails when the session ends or the
+    /// connection is dropped.
+    fn accept(&mut self, cx: &mut Context<'_>, handlers: &mut Handlers<'_>) -> Poll<()> {
         let shared = Arc::clone(&self.shared);
         let (connection, router) = (&shared.connection, &shared.router);
-        let mut batch = shared.policy.batch();
-        // Set while handlers run here.
-        let mut watch = None;
-        let mut has_spawned = false;
         for _ in 0..CALLS_PER_TURN {
-            if spare.call.is_none() && self.work.is_none() {
-                drop(watch.take());
-                self.take_back();
-                if self.work.is_none() {
-                    return Poll::Ready(());
-                }
+            if !self.goes_on(handlers) {
+                break;
             }
             let mut new = None;
-            match self.poll_next(cx, spare, &mut new) {
+            match self.poll_next(cx, &mut new) {
                 Next::Call => {}
                 Next::Pending => return Poll::Pending,
                 Next::TakenOver => return Poll::Ready(()),
@@ -296,53 +426,101 @@ where
                     continue;
                 }
             }
-            let work = self.work.as_ref();
-            let place = spare.call.take().or_else(|| Some(Box::pin(ServerCall::new(work?.service.clone()))));
-            let Some(mut call) = place else { return Poll::Ready(()) };
-            let polled = call.as_mut().poll_new(cx, connection, router, &mut new, |request| {
-                if request.deadline().is_some_and(|at| batch.is_too_late(at)) {
+            let call = self.spare.calls.pop();
+            let mut call = call.unwrap_or_else(|| Box::pin(ServerCall::new(self.service.clone())));
+            let place = self.spare.place.take().or_else(|| shared.parked.place());
+            let waker = place.as_ref().map_or_else(|| cx.waker(), Place::waker);
+            let mut place_cx = Context::from_waker(waker);
+            let polled = call.as_mut().poll_new(&mut place_cx, connection, router, &mut new, |request| {
+                if request.deadline().is_some_and(|at| handlers.batch.is_too_late(at)) {
                     return Begins::TooLate;
                 }
-                let runs_here = batch.runs_here(request.method(), router);
-                if runs_here && watch.is_none() {
-                    watch = self.lend();
+                if !handlers.batch.runs_here(request.method(), router) {
+                    return Begins::InItsTask;
                 }
-                if runs_here && std::mem::take(&mut has_spawned) && watch.is_some() {
-                    release_spawned();
-                }
-                if runs_here { Begins::Here } else { Begins::InItsTask }
+                self.prepare(handlers);
+                Begins::Here
             });
-            batch.note(polled.is_pending());
-            if polled.is_pending() {
-                tokio::spawn(CallTask { call, shared: Arc::clone(&shared) });
-                has_spawned = true;
-            } else {
-                if !call.has_first_permit() {
-                    drop(call.as_mut().take_permit());
-                }
-                spare.call = call.may_serve_again().then_some(call);
-            }
-            if batch.is_long() || !shared.handover.is_holder(self.holder) {
-                return Poll::Ready(());
-            }
+            self.settle(polled, call, place, handlers);
         }
         Poll::Ready(())
+    }
+
+    /// Whether more handlers may run in this turn.
+    fn goes_on(&self, handlers: &Handlers<'_>) -> bool {
+        !handlers.batch.is_long() && self.shared.handover.is_holder(self.holder)
+    }
+
+    /// Prepares for a handler that runs here.
+    fn prepare(&mut self, handlers: &mut Handlers<'_>) {
+        if handlers.watch.is_none() {
+            handlers.watch = self.lend();
+        }
+        // One that is to wait will hardly hold its thread before that.
+        if self.has_spawned && handlers.watch.is_some() && !handlers.batch.is_to_wait() {
+            self.has_spawned = false;
+            release_spawned();
+        }
+    }
+
+    /// Keeps what is left of a call that was polled, or lets it wait.
+    fn settle(
+        &mut self,
+        polled: Poll<()>,
+        call: Pin<Box<ServerCall<S>>>,
+        place: Option<Place>,
+        handlers: &mut Handlers<'_>,
+    ) {
+        handlers.batch.note(polled.is_pending());
+        if polled.is_pending() {
+            match place {
+                Some(place) if call.may_be_parked() => {
+                    (self.has_parked, self.has_spawned) = (true, true);
+                    if let Some(call) = self.shared.parked.park(place, call) {
+                        self.spawn(call);
+                    }
+                }
+                place => {
+                    self.keep_place(place);
+                    self.spawn(call);
+                }
+            }
+        } else {
+            self.spare.keep(call);
+            self.keep_place(place);
+        }
+    }
+
+    fn keep_place(&mut self, place: Option<Place>) {
+        if let Some(other) = std::mem::replace(&mut self.spare.place, place) {
+            self.shared.parked.free(other);
+        }
+    }
+
+    fn spawn(&mut self, call: Pin<Box<ServerCall<S>>>) {
+        tokio::spawn(CallTask { call, shared: Arc::clone(&self.shared) });
+        self.has_spawned = true;
     }
 
     /// Polls for the next call that may begin, unless another task has taken the work over.
     ///
     /// Whoever takes it over polls after this, so that the task that is woken later is the one that works.
     #[inline]
-    fn poll_next(&self, cx: &mut Context<'_>, spare: &mut Spare<S>, new: &mut Option<New>) -> Next {
-        let Self { shared, holder, .. } = self;
+    fn poll_next(&mut self, cx: &mut Context<'_>, new: &mut Option<New>) -> Next {
+        let Self { shared, holder, spare, .. } = self;
         let mut admission = shared.admission();
         if !shared.handover.is_holder(*holder) {
             return Next::TakenOver;
         }
-        if admission.may_accept_any() && spare.call.as_ref().is_some_and(|call| call.has_first_permit()) {
-            return Admission::accept_any(&shared.connection, new);
+        if admission.may_accept_any() {
+            if spare.has_first_permit() {
+                return Admission::accept_any(&shared.connection, &mut None, new);
+            }
+            if admission.take_first(&mut spare.permit) {
+                return Admission::accept_any(&shared.connection, &mut spare.permit, new);
+            }
         }
-        if let Some(permit) = spare.call.as_mut().and_then(|call| call.as_mut().take_permit()) {
+        if let Some(permit) = spare.calls.last_mut().and_then(|call| call.as_mut().take_permit()) {
             spare.permit = Some(permit);
         }
         admission.poll_next(cx, new, &mut spare.permit, &shared.connection, &shared.router)
@@ -392,7 +570,7 @@ fn release_spawned() {
     drop(tokio::spawn(async {}));
 }
 
-/// Calls that are started before the answers of those among them that are done already are sent.
+/// Calls that are started, or go on, before the responses of those among them that are done are sent.
 const CALLS_PER_TURN: usize = 64;
 
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.

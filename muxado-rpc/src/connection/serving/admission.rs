@@ -105,15 +105,32 @@ impl Admission {
         self.queue.is_none() && self.rooms.has_room_for_streams()
     }
 
-    /// Takes the next stream of the peer whatever it brings, for a place that has a permit of the first class. A call
-    /// that turns out to stream exchanges that; one that is deeper may have a place of the first depth.
+    /// Has `spare` be a permit of the first class. Returns false if all of these are in use.
     #[inline]
-    pub(crate) fn accept_any(shared: &Arc<ConnectionShared>, new: &mut Option<New>) -> Next {
+    pub(crate) fn take_first(&self, spare: &mut Option<Permit>) -> bool {
+        if !spare.as_ref().is_some_and(Permit::is_of_first_class) {
+            match self.rooms.take(Class::FIRST) {
+                Some(permit) => *spare = Some(permit),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Takes the next stream of the peer whatever it brings, with a permit of the first class: this one, or that of
+    /// the place where it will be served. A call that turns out to stream exchanges that; one that is deeper may have a
+    /// place of the first depth.
+    #[inline]
+    pub(crate) fn accept_any(
+        shared: &Arc<ConnectionShared>,
+        permit: &mut Option<Permit>,
+        new: &mut Option<New>,
+    ) -> Next {
         let Some(accepted) = shared.typed().accept_any() else { return Next::Pending };
         if accepted.stream.stream_type() == StreamType::CONTROL {
             return Next::Control(accepted.stream);
         }
-        *new = Some(New::of(accepted, None));
+        *new = Some(New::of(accepted, permit.take()));
         Next::Call
     }
 

@@ -217,6 +217,26 @@ impl<S: CallService> ServerCall<S> {
         }
     }
 
+    /// Returns the method of a call whose handler waits, or is to be begun.
+    pub(crate) fn method(&self) -> Option<&MethodInfo> {
+        match &self.state {
+            State::Handling { about, .. } => Some(about.method()),
+            State::Starting(request) => request.as_ref().as_ref().map(Request::method),
+            _ => None,
+        }
+    }
+
+    /// Returns whether all that it waits for is its handler, or room for its response: to poll it takes as long as the
+    /// handler does.
+    pub(crate) const fn may_be_parked(&self) -> bool {
+        match self.state {
+            State::Starting(_) | State::Handling { .. } | State::Responding(_) => {
+                !matches!(self.permit, Held::WithBody { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// Whether another call may be served here, once this one is done.
     pub(crate) const fn may_serve_again(&self) -> bool {
         !self.is_spent

@@ -15,23 +15,25 @@ use crate::{MethodInfo, Router, ServiceId};
 
 /// Says whether handlers may run in the task of their connection, or each gets a task of its own.
 ///
-/// In the task of its connection a handler that has nothing to wait for costs no task, no wake and no hand-over to
-/// another thread, but while it computes, the connection's other calls wait. On a runtime of several threads they do not
-/// wait for long: if a handler holds its thread for more than some 20 milliseconds, by computing or by blocking,
-/// another thread goes on with the connection. On a runtime of one thread nothing can.
+/// In the task of its connection a handler costs no task and no hand-over to another thread, whether it waits or not, but
+/// while it computes, the connection's other calls wait. On a runtime of several threads they do not wait for long: if a
+/// handler holds its thread for more than some 20 milliseconds, by computing or by blocking, another thread goes on with
+/// the connection. On a runtime of one thread nothing can.
+///
+/// Calls whose parameters or results are streams get tasks.
 ///
 /// Set by [`ServerBuilder::inline`](crate::ServerBuilder::inline) and
 /// [`PeerBuilder::inline`](crate::PeerBuilder::inline).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Inline {
-    /// Learns, per connection and method, which handlers are quick and do not wait. Those run in the task of the
+    /// Learns, per connection and method, which handlers are quick each time they go on. Those run in the task of the
     /// connection, others get tasks, and are tried again now and then.
     #[default]
     Adaptive,
     /// Gives every handler a task.
     Never,
-    /// Polls every handler in the task of its connection first. It gets a task if it has to wait.
+    /// Runs every handler in the task of its connection.
     Always,
 }
 
@@ -125,6 +127,10 @@ struct Current<'a> {
     place: Option<&'a AtomicU64>,
     before: Record,
     is_timed: bool,
+    /// What it may take, if it is timed.
+    allowed: Duration,
+    /// It goes on after it waited: that is no news of what it does first.
+    is_resumed: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -140,8 +146,20 @@ impl<'a> Batch<'a> {
         !self.clock.is_some_and(far) && deadline <= Instant::now()
     }
 
+    /// Whether the handler of a call that waited goes on here. A call without a method has none.
+    pub(crate) fn resumes_here(&mut self, method: Option<&MethodInfo>, router: &Router) -> bool {
+        self.current = None;
+        let Some(method) = method else { return true };
+        self.runs(method, router, true)
+    }
+
     /// Whether the handler of the next call runs here.
     pub(crate) fn runs_here(&mut self, method: &MethodInfo, router: &Router) -> bool {
+        self.runs(method, router, false)
+    }
+
+    #[inline]
+    fn runs(&mut self, method: &MethodInfo, router: &Router, is_resumed: bool) -> bool {
         self.current = None;
         let policy = self.policy;
         // Nothing can be learnt of a method that is known only at run time.
@@ -166,22 +184,31 @@ impl<'a> Batch<'a> {
         } else if is_timed && self.since > 0 {
             self.look_at_group();
         }
-        self.current = Some(Current { place, before, is_timed });
+        let allowed = if is_resumed { ONE_RESUMED } else { ONE_QUICK };
+        self.current = Some(Current { place, before, is_timed, allowed, is_resumed });
         true
     }
 
-    /// Notes what became of a handler that ran here: whether it waits.
+    /// Whether the handler that is about to begin here waits, as far as is known: the last one of its method did.
+    pub(crate) fn is_to_wait(&self) -> bool {
+        self.current.is_some_and(|current| current.before.waits && !current.is_resumed)
+    }
+
+    /// Notes that the handler has run here, if one has, and whether it waits now.
     pub(crate) fn note(&mut self, waits: bool) {
-        let Some(Current { place, before, is_timed }) = self.current.take() else { return };
+        let Some(Current { place, before, is_timed, allowed, is_resumed }) = self.current.take() else {
+            return;
+        };
         self.since += 1;
         let mut is_slow = false;
         if is_timed {
-            is_slow = self.look() > ONE_QUICK;
+            is_slow = self.look() > allowed;
         } else if self.since >= GROUP {
             self.look_at_group();
         }
         let Some(place) = place else { return };
-        let after = before.after(is_slow, waits);
+        let waits = if is_resumed { before.waits } else { waits };
+        let after = Record { waits, ..before.after(is_slow) };
         if after != before {
             after.store(place);
         }
@@ -237,24 +264,29 @@ struct Record {
     apart: u16,
     /// How many that were the last time.
     penalty: u16,
-    /// Grows with each handler that waits, shrinks with each that does not.
-    waits: u8,
     /// Handlers in a row that were quick, as far as they are counted.
     quick: u8,
+    /// The last one waited when it had begun.
+    waits: bool,
 }
 
 impl Record {
-    const NEW: Self = Self { apart: 0, penalty: 0, waits: 0, quick: 0 };
+    const NEW: Self = Self { apart: 0, penalty: 0, quick: 0, waits: false };
     const PROVED: Self = Self { quick: PROOFS, ..Self::NEW };
 
     fn load(place: &AtomicU64) -> Self {
-        let [a, b, c, d, waits, quick, ..] = place.load(Ordering::Relaxed).to_le_bytes();
-        Self { apart: u16::from_le_bytes([a, b]), penalty: u16::from_le_bytes([c, d]), waits, quick }
+        let [a, b, c, d, quick, waits, ..] = place.load(Ordering::Relaxed).to_le_bytes();
+        Self {
+            apart: u16::from_le_bytes([a, b]),
+            penalty: u16::from_le_bytes([c, d]),
+            quick,
+            waits: waits != 0,
+        }
     }
 
     const fn into_bits(self) -> u64 {
         let ([a, b], [c, d]) = (self.apart.to_le_bytes(), self.penalty.to_le_bytes());
-        u64::from_le_bytes([a, b, c, d, self.waits, self.quick, 0, 0])
+        u64::from_le_bytes([a, b, c, d, self.quick, self.waits as u8, 0, 0])
     }
 
     fn store(self, place: &AtomicU64) {
@@ -266,16 +298,11 @@ impl Record {
     }
 
     /// After a handler that ran here.
-    fn after(self, is_slow: bool, waits: bool) -> Self {
+    fn after(self, is_slow: bool) -> Self {
         if is_slow {
             return self.apart();
         }
-        if !waits {
-            let (penalty, quick) = (self.penalty / 2, (self.quick + 1).min(PROOFS));
-            return Self { penalty, quick, waits: self.waits.saturating_sub(1), ..self };
-        }
-        let noted = Self { waits: (self.waits + WAIT).min(2 * WAITING), ..self };
-        if noted.waits >= WAITING { noted.apart() } else { noted }
+        Self { penalty: self.penalty / 2, quick: (self.quick + 1).min(PROOFS), ..self }
     }
 
     /// The next calls get tasks: twice as many each time.
@@ -294,6 +321,9 @@ const SLACK: Duration = Duration::from_micros(50);
 /// What one may take.
 const ONE_QUICK: Duration = Duration::from_micros(70);
 
+/// What one may take that goes on after it waited, where a task of its own costs less in comparison.
+const ONE_RESUMED: Duration = Duration::from_micros(30);
+
 /// Handlers between two looks at the clock, while all goes well.
 const GROUP: u32 = 4;
 
@@ -309,12 +339,7 @@ const TIMED: u32 = 64;
 /// Quick handlers by which a method has proved quick. Until then they are timed one by one.
 const PROOFS: u8 = 4;
 
-/// What a handler that waits counts for, against each that does not, and from which count on the next get tasks: at
-/// once if all of them wait, never if less than one in five does.
-const WAIT: u8 = 4;
-const WAITING: u8 = 16;
-
-/// Calls with tasks of their own after one that was slow, or after several that waited: at first and at most.
+/// Calls with tasks of their own after one that was slow: at first and at most.
 const MIN_PENALTY: u16 = 64;
 const MAX_PENALTY: u16 = 4096;
 
@@ -322,15 +347,15 @@ const MAX_PENALTY: u16 = 4096;
 mod tests {
     use super::*;
 
-    /// How many of `calls` run here, each of which is slow, or waits.
-    fn run(record: &mut Record, calls: u32, slow: bool, waits: bool) -> u32 {
+    /// How many of `calls` run here, each of which is slow.
+    fn run(record: &mut Record, calls: u32, slow: bool) -> u32 {
         let mut here = 0;
         for _ in 0..calls {
             if record.apart > 0 {
                 record.apart -= 1;
             } else {
                 here += 1;
-                *record = record.after(slow, waits);
+                *record = record.after(slow);
             }
         }
         here
@@ -339,51 +364,32 @@ mod tests {
     #[test]
     fn handlers_that_are_quick_run_here() {
         let mut record = Record::NEW;
-        assert_eq!(run(&mut record, 1000, false, false), 1000);
+        assert_eq!(run(&mut record, 1000, false), 1000);
         assert_eq!(record, Record::PROVED);
     }
 
     #[test]
     fn after_a_slow_handler_the_next_get_tasks() {
         let mut record = Record::PROVED;
-        assert_eq!(run(&mut record, 1, true, false), 1);
-        assert_eq!(run(&mut record, 64, true, false), 0);
+        assert_eq!(run(&mut record, 1, true), 1);
+        assert_eq!(run(&mut record, 64, true), 0);
         // It is tried again, and less often if it is still slow.
-        assert_eq!(run(&mut record, 129, true, false), 1);
-        assert_eq!(run(&mut record, 1_000_000, true, false), 248);
-    }
-
-    #[test]
-    fn what_waits_gets_tasks_at_once() {
-        let mut record = Record::NEW;
-        assert_eq!(run(&mut record, 4, false, true), 4);
-        assert_eq!(run(&mut record, 64, false, true), 0);
-        assert!(run(&mut record, 100_000, false, true) < 32);
-    }
-
-    #[test]
-    fn what_seldom_waits_runs_here() {
-        let mut record = Record::PROVED;
-        for _ in 0..1000 {
-            assert_eq!(run(&mut record, 1, false, true), 1);
-            assert_eq!(run(&mut record, 9, false, false), 9);
-        }
+        assert_eq!(run(&mut record, 129, true), 1);
+        assert_eq!(run(&mut record, 1_000_000, true), 248);
     }
 
     #[test]
     fn a_method_that_became_quick_is_taken_back() {
-        for (slow, waits) in [(true, false), (false, true)] {
-            let mut record = Record::NEW;
-            run(&mut record, 10_000, slow, waits);
-            run(&mut record, 5_000, false, false);
-            assert_eq!(run(&mut record, 1000, false, false), 1000);
-            assert!(record.is_proved());
-        }
+        let mut record = Record::NEW;
+        run(&mut record, 10_000, true);
+        run(&mut record, 5_000, false);
+        assert_eq!(run(&mut record, 1000, false), 1000);
+        assert!(record.is_proved());
     }
 
     #[test]
     fn records_are_kept_as_they_are() {
-        let record = Record { apart: 300, penalty: 4096, waits: 7, quick: 3 };
+        let record = Record { apart: 300, penalty: 4096, quick: 3, waits: true };
         let place = AtomicU64::new(0);
         record.store(&place);
         assert_eq!(Record::load(&place), record);

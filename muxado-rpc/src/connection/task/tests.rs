@@ -153,6 +153,17 @@ impl Rig {
         stream
     }
 
+    /// Begins a call whose request comes at once, so that nothing is buffered and its handler is parked.
+    async fn begin_at_once(&self, method: &str) -> TypedStream {
+        let id = <StayServer<Staying> as NamedService>::INFO.id().as_u32();
+        let mut stream = self.session.open_typed(StreamType::new(id)).await.unwrap();
+        let request = format!(r#"{{"method":"{method}","params":{{"text":"x"}}}}"#) + "\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        settle().await;
+        stream
+    }
+
     /// Begins a call, and gives the bytes that it lacks.
     async fn begin_in_part(&self, method: &str, more: &str) -> (TypedStream, &'static str) {
         let id = <StayServer<Staying> as NamedService>::INFO.id().as_u32();
@@ -203,6 +214,26 @@ async fn the_end_of_the_connection_gives_all_back_with_the_handlers() {
             assert!(rig.used() > 10_000 && rig.running() == 1, "{end:?}, {method}: {}", rig.used());
             rig.end(end).await;
             assert_eq!((rig.used(), rig.running()), (0, 0), "{end:?}, {method}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_handlers_end_with_their_connection_unless_they_must_finish() {
+    for end in ENDS {
+        for (method, left) in
+            [("hang", 0), ("hang_with_context", 0), ("finish", 4), ("finish_with_context", 4)]
+        {
+            let rig = Rig::new();
+            let mut streams = Vec::new();
+            for _ in 0..4 {
+                streams.push(rig.begin_at_once(method).await);
+            }
+            assert_eq!(rig.running(), 4, "{end:?}, {method}");
+            rig.end(end).await;
+            assert_eq!(rig.running(), left, "{end:?}, {method}");
+            rig.let_go().await;
+            assert_eq!(rig.running(), 0, "{end:?}, {method}");
         }
     }
 }
