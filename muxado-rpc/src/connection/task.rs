@@ -11,8 +11,8 @@ use std::{
 };
 
 use muxado::{
-    Driver, Session, SessionEnd, SessionError, Side, TypedSession,
-    rpc::{Turn, TypedSessionExt},
+    Driver, SessionEnd, SessionError, Side, TypedSession,
+    rpc::{Turn, TypedSessionExt, session_with},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -37,7 +37,7 @@ use crate::{
         shared::ConnectionShared,
     },
     support::{
-        log_limit::{LogLimiter, SharedLogs},
+        log_limit::SharedLogs,
         panics::{self, CatchDrop},
     },
 };
@@ -97,7 +97,7 @@ where
         router: Router,
         service: CatchDrop<S>,
     ) -> Self {
-        let (session, driver) = Session::new(side, io, setup.config.clone());
+        let (session, driver) = session_with(side, io, Arc::clone(setup.config()));
         let typed = TypedSession::new(session);
         // A call that is given up while it waits to be accepted is never started, and takes nobody's place.
         typed.accept_whole_only();
@@ -107,7 +107,7 @@ where
         let shared = Arc::new(TaskShared {
             connection,
             router,
-            admission: Mutex::new(Admission::new(&setup.limits)),
+            admission: Mutex::new(Admission::new(setup.limits())),
             policy: InlinePolicy::new(setup.inline),
             handover: Handover::new(),
             runtime: runtime.filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
@@ -214,24 +214,12 @@ where
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         });
-        let worked = worked.await;
+        let panicked = worked.await.is_err();
         self.take_back();
         let Self { shared, work, .. } = self;
         let Some(work) = work else { return false };
-        let Work { driver, service, capabilities, spare } = *work;
-        // Without its driver the session has ended, whatever happened.
-        panics::discard(driver);
-        let (connection, logs) = (&shared.connection, &shared.logs);
-        if worked.is_err()
-            && let Some(line) = logs.connections.admit()
-        {
-            let suppressed = line.suppressed;
-            tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
-        }
-        panics::discard((service, capabilities, spare));
-        shared.admission().end();
-        report(&connection.session().closed().await, connection.peer(), &logs.connections);
-        connection.log().write_count();
+        // In a place of its own, which a connection has no need of as long as it runs.
+        Box::pin(finish(shared, work, panicked)).await;
         true
     }
 
@@ -241,11 +229,22 @@ where
         let mut turn = work.driver.start_turn(cx);
         loop {
             if let Turn::Over(polled) = turn {
+                self.rest();
                 return polled.map(|_| ());
             }
             let accepted = self.serve(cx);
             let Some(work) = &mut self.work else { return Poll::Ready(()) };
             turn = work.driver.finish_turn(cx, accepted);
+        }
+    }
+
+    /// Frees what only the next call would need, if there has been none for a while.
+    #[inline]
+    fn rest(&mut self) {
+        if let Some(work) = &mut self.work
+            && work.driver.is_at_rest()
+        {
+            work.spare.call = None;
         }
     }
 
@@ -363,6 +362,26 @@ where
     }
 }
 
+/// Drops what the work of a connection consists of, and waits for the end of its session.
+async fn finish<T, S>(shared: Arc<TaskShared<T, S>>, work: Box<Work<T, S>>, panicked: bool)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    let Work { driver, service, capabilities, spare } = *work;
+    // Without its driver the session has ended, whatever happened.
+    panics::discard(driver);
+    let (connection, logs) = (&shared.connection, &shared.logs);
+    if panicked && let Some(line) = logs.connections.admit() {
+        let suppressed = line.suppressed;
+        tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
+    }
+    panics::discard((service, capabilities, spare));
+    shared.admission().end();
+    report(&connection.session().closed().await, connection.peer(), logs);
+    connection.log().write_count();
+}
+
 /// A call in a task of its own.
 struct CallTask<T, S: CallService> {
     call: Pin<Box<ServerCall<S>>>,
@@ -398,9 +417,9 @@ const CALLS_PER_TURN: usize = 64;
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
 ///
 /// There may be one such peer after the other.
-fn report(end: &SessionEnd, peer: &PeerInfo, log: &LogLimiter) {
+fn report(end: &SessionEnd, peer: &PeerInfo, logs: &SharedLogs) {
     let is_fault = matches!(&end.local, SessionError::Protocol(_));
-    match is_fault.then(|| log.admit()).flatten() {
+    match is_fault.then(|| logs.connections.admit()).flatten() {
         Some(line) => tracing::warn!(%peer, suppressed = line.suppressed, "connection closed: {end}"),
         None => tracing::debug!(%peer, "connection closed: {end}"),
     }
