@@ -44,7 +44,7 @@ pub use crate::{
     Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Payload, Request,
     Response, ServiceId, ServiceInfo, ServiceSchema, Shape, Status, Streaming,
     connection::serving::streamed::ItemSink,
-    message::{method::MethodOptions, response::Failure},
+    message::{method::MethodOptions, request::HandlerParams, response::Failure},
 };
 
 /// A boxed future.
@@ -79,6 +79,27 @@ pub fn decode_in_place<'de, P: Deserialize<'de>>(
 ) -> Result<P, Status> {
     // Generated code decodes before it runs anything.
     Request::decode(method, codec, params).map_err(Status::not_executed)
+}
+
+/// What a handler that takes nothing but parameters needs of a request.
+pub fn handler_params(request: Request) -> HandlerParams {
+    request.into_handler_params()
+}
+
+/// Decodes the parameters of such a handler.
+pub fn decode_handler_params<'de, P: Deserialize<'de>>(params: &'de HandlerParams) -> Result<P, Status> {
+    // Generated code decodes before it runs anything.
+    params.decode().map_err(Status::not_executed)
+}
+
+/// Returns the encoded parameters of such a handler, which borrows from them.
+pub fn lend_params(params: &HandlerParams) -> &Payload {
+    params.params()
+}
+
+/// Drops what such a handler does not need.
+pub fn release(params: &mut HandlerParams) {
+    params.release();
 }
 
 /// The encoded parameters of a request, for a handler that borrows from them.

@@ -369,7 +369,7 @@ impl<L> ServerBuilder<L> {
 
     /// Sets the limits of calls and connections.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.setup.limits = limits;
+        self.setup.set_limits(limits);
         self
     }
 
@@ -394,7 +394,7 @@ impl<L> ServerBuilder<L> {
 
     /// Sets the configuration of each connection's multiplexer: windows, streams, backlog.
     pub fn config(mut self, config: Config) -> Self {
-        self.setup.config = config;
+        self.setup.set_config(config);
         self
     }
 
@@ -561,7 +561,7 @@ where
         let (orders, ordered) = watch::channel(Order::Serve);
         let (outcome, ended) = watch::channel(None);
         let live = Arc::new(LiveConnections::default());
-        let limits = &self.setup.limits;
+        let limits = self.setup.limits();
         let handshakes = Handshakes::new(limits.max_handshakes, limits.handshake_timeout);
         let shared = (Arc::clone(&live), Arc::clone(&handshakes));
         let acceptor = Acceptor::new(self.setup, router, service, self.hooks, shared.0, shared.1);

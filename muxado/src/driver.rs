@@ -79,6 +79,8 @@ pub struct Driver<T> {
     now: Instant,
     /// Since then there is memory that may be given back.
     has_buffers: bool,
+    /// Bytes that were read and written since memory was last given back.
+    moved: usize,
     /// Since when the transport has taken nothing of what waits for it.
     blocked_since: Option<Instant>,
     /// Since when it has been flushing, without a sign that this gets on.
@@ -86,8 +88,7 @@ pub struct Driver<T> {
     overdue: Overdue,
     /// When closing is given up; of no meaning before.
     close_at: Instant,
-    write_timeout: Duration,
-    close_timeout: Duration,
+    config: Arc<Config>,
     wakes: Wakes,
 }
 
@@ -125,8 +126,14 @@ const TURNS: usize = 16;
 /// Time without traffic after which a session gives its buffers back: an idle one holds none.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+/// The same where only a little was read and written since that was last done: a heartbeat, or a call now and then.
+const REST_AFTER_LITTLE: Duration = Duration::from_millis(100);
+
+/// What a little is, in bytes.
+const LITTLE: usize = 1024;
+
 impl<T> Driver<T> {
-    pub(crate) fn new(io: T, shared: Arc<Shared>, config: &Config) -> Self {
+    pub(crate) fn new(io: T, shared: Arc<Shared>, config: Arc<Config>) -> Self {
         Self {
             io,
             shared,
@@ -149,12 +156,12 @@ impl<T> Driver<T> {
             alarm: Alarm::default(),
             now: Instant::now(),
             has_buffers: false,
+            moved: 0,
             blocked_since: None,
             flushing_since: None,
             overdue: Overdue::default(),
             close_at: Instant::now(),
-            write_timeout: config.write_timeout,
-            close_timeout: config.close_timeout,
+            config,
             wakes: Wakes::default(),
         }
     }
@@ -259,8 +266,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_input(cx)
     }
 
-    /// Returns whether nothing has happened for so long that no memory is kept for what comes next.
+    /// Returns whether nothing has come or gone for so long that all memory was given back that nothing is in.
     #[doc(hidden)]
+    #[inline]
     pub const fn is_at_rest(&self) -> bool {
         !self.has_buffers
     }
@@ -323,6 +331,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         match result {
             Ok(n) if n > 0 => {
                 (self.now, self.has_buffers) = (Instant::now(), true);
+                self.moved = self.moved.saturating_add(n);
                 self.process_input(cx);
                 self.read_buffer.adapt(n, room);
             }
@@ -433,17 +442,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// When buffers that nothing is in are given back.
     fn rest(&self) -> Option<Instant> {
-        self.has_buffers.then(|| self.now + REST_AFTER)
+        let after = if self.moved <= LITTLE { REST_AFTER_LITTLE } else { REST_AFTER };
+        self.has_buffers.then(|| self.now + after)
     }
 
     /// When the transport will have taken nothing for too long.
     fn stall(&self) -> Option<Instant> {
-        earliest(self.blocked_since, self.flushing_since)?.checked_add(self.write_timeout)
+        earliest(self.blocked_since, self.flushing_since)?.checked_add(self.config.write_timeout)
     }
 
     /// The limits that have passed have their effect.
     fn judge(&mut self, now: Instant) {
-        let write_timeout = self.write_timeout;
+        let write_timeout = self.config.write_timeout;
         let stalled = self.stall().is_some_and(|at| at <= now);
         let until = self.shared.reminder_at(now.into_std());
         self.shared.with_driver(&mut self.wakes, |core| {
@@ -470,7 +480,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Gives the memory back that is not in use; a busy session soon has it again.
     fn give_buffers_back(&mut self) {
-        self.has_buffers = false;
+        (self.has_buffers, self.moved) = (false, 0);
         self.read_buffer.reset();
         self.outbox.shrink();
         self.wakes.shrink();

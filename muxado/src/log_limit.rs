@@ -61,6 +61,20 @@ impl Default for LogLimit {
     }
 }
 
+/// A [`LogLimit`] of a place that most sessions never come to: without memory until then.
+#[derive(Debug, Default)]
+pub(crate) struct RareLogLimit(Option<Box<LogLimit>>);
+
+impl RareLogLimit {
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<LogLine> {
+        self.0.get_or_insert_default().admit(now)
+    }
+
+    pub(crate) fn take_suppressed(&mut self) -> Option<u64> {
+        self.0.as_mut()?.take_suppressed()
+    }
+}
+
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

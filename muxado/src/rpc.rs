@@ -6,7 +6,10 @@
 #[cfg(feature = "tokio")]
 pub use self::{
     backlog::{Accepted, Backlog, NextStream, WaitingKey},
-    handles::{ControlStreamsExt, OpenTypedExt, RecvStreamExt, SendStreamExt, StreamExt, TypedSessionExt},
+    handles::{
+        ControlStreamsExt, OpenTypedExt, RecvStreamExt, SendStreamExt, StreamExt, TypedSessionExt,
+        session_with,
+    },
 };
 #[cfg(feature = "tokio")]
 pub use crate::{driver::Turn, shared::Reminder};
@@ -18,13 +21,16 @@ pub use crate::{
 #[cfg(feature = "tokio")]
 mod handles {
     use std::{
+        sync::Arc,
         task::{Context, Poll},
         time::{Duration, Instant},
     };
 
     use bytes::Bytes;
+    use tokio::io::{AsyncRead, AsyncWrite};
 
     use crate::{
+        Config, Driver, Session, Side,
         control::ControlStreams,
         error::{OpenError, ReadError, WriteError},
         proto::{Finish, OpenLevel, Source, Waiting},
@@ -35,6 +41,16 @@ mod handles {
     };
 
     use super::backlog::{self, Accepted, Backlog, NextStream, WaitingKey};
+
+    /// Returns a session as [`Session::new`] does, with a configuration that other sessions may have, too: it is not copied
+    /// for each of them.
+    pub fn session_with<T: AsyncRead + AsyncWrite + Unpin>(
+        side: Side,
+        io: T,
+        config: Arc<Config>,
+    ) -> (Session, Driver<T>) {
+        Session::with_shared_config(side, io, config)
+    }
 
     /// What `muxado-rpc` does with a [`TypedSession`] beside its public methods.
     pub trait TypedSessionExt {

@@ -76,22 +76,27 @@ impl Session {
     }
 
     /// Returns a session for this side, and its driver; see [`client`](Self::client).
-    pub fn new<T: AsyncRead + AsyncWrite + Unpin>(
+    pub fn new<T: AsyncRead + AsyncWrite + Unpin>(side: Side, io: T, config: Config) -> (Self, Driver<T>) {
+        Self::with_shared_config(side, io, Arc::new(config))
+    }
+
+    /// Returns a session as [`new`](Self::new) does, whose configuration others may have, too.
+    pub(crate) fn with_shared_config<T: AsyncRead + AsyncWrite + Unpin>(
         side: Side,
         io: T,
-        mut config: Config,
+        mut config: Arc<Config>,
     ) -> (Self, Driver<T>) {
         if config.frame_log.is_none()
             && let Ok(name) = std::env::var("MUXADO_FRAME_LOG")
         {
-            config = config.frame_log(name);
+            config = Arc::new(Config::clone(&config).frame_log(name));
         }
-        let shared = Shared::new(side, config.clone());
+        let shared = Shared::new(side, Arc::clone(&config));
         let waiter = shared.with(|core| {
             core.proto.handle_timeout(Instant::now().into_std());
             core.new_waiter()
         });
-        let driver = Driver::new(io, Arc::clone(&shared), &config);
+        let driver = Driver::new(io, Arc::clone(&shared), config);
         (Self { shared, side, waiter }, driver)
     }
 

@@ -59,8 +59,7 @@ pub(crate) struct Core {
     openers: Openers,
     pub(crate) flushes: Flushes,
     pub(crate) reminders: Reminders,
-    /// Who waits for each [`Signal`].
-    waiters: [Waiters; Signal::ALL.len()],
+    waiters: Waiters,
     next_waiter: u64,
     /// Wakers that are not needed any more, to be dropped after the unlock.
     replaced: Replaced,
@@ -81,7 +80,7 @@ struct StreamWakers {
 }
 
 impl Shared {
-    pub(crate) fn new(side: Side, config: Config) -> Arc<Self> {
+    pub(crate) fn new(side: Side, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             began: tokio::time::Instant::now().into_std(),
             ended: AtomicBool::new(false),
@@ -92,7 +91,7 @@ impl Shared {
                 openers: Openers::default(),
                 flushes: Flushes::default(),
                 reminders: Reminders::default(),
-                waiters: Default::default(),
+                waiters: Waiters::default(),
                 next_waiter: 0,
                 replaced: Replaced::default(),
                 driver: None,
@@ -211,7 +210,7 @@ impl Shared {
             self.collect(core, &mut wakes);
             core.shrink();
             core.replaced.extend(core.driver.take());
-            core.waiters(Signal::Closed).drain_into(&mut wakes);
+            core.waiters.drain_into(Signal::Closed, &mut wakes);
             wakes.drop_later(&mut core.replaced);
         }
         wakes.fire();
@@ -228,7 +227,7 @@ impl Core {
     /// be dropped.
     #[inline]
     fn has_news(&self) -> bool {
-        let somebody_opens = !self.openers.is_empty() || !self.waiters[Signal::GoingAway as usize].is_empty();
+        let somebody_opens = !self.openers.is_empty() || self.waiters.awaits(Signal::GoingAway);
         self.proto.has_events()
             || !self.replaced.is_empty()
             || self.openers.wants_turn()
@@ -247,7 +246,7 @@ impl Core {
         self.streams.truncate(used);
         self.streams.shrink_to_fit();
         self.openers.shrink();
-        self.waiters.iter_mut().for_each(Waiters::shrink);
+        self.waiters.shrink();
     }
 
     /// Gives a stream's handle back; returns whether it was the last handle of all.
@@ -268,11 +267,11 @@ impl Core {
             match event {
                 Event::Readable(key) => self.wake_stream(key, Direction::Read, wakes),
                 Event::Writable(key) => self.wake_stream(key, Direction::Write, wakes),
-                Event::Acceptable => self.waiters(Signal::Acceptable).drain_into(wakes),
+                Event::Acceptable => self.waiters.drain_into(Signal::Acceptable, wakes),
                 Event::OpenCapacity => self.wake_openers(wakes),
-                Event::Heartbeat => self.waiters(Signal::Heartbeat).drain_into(wakes),
-                Event::Control => self.waiters(Signal::Control).drain_into(wakes),
-                Event::Idle => self.waiters(Signal::Idle).drain_into(wakes),
+                Event::Heartbeat => self.waiters.drain_into(Signal::Heartbeat, wakes),
+                Event::Control => self.waiters.drain_into(Signal::Control, wakes),
+                Event::Idle => self.waiters.drain_into(Signal::Idle, wakes),
                 Event::Timer => self.wake_driver(wakes),
                 Event::Ended => self.wake_all(wakes),
             }
@@ -298,7 +297,7 @@ impl Core {
 
     fn wake_openers(&mut self, wakes: &mut Wakes) {
         if self.proto.refuses_opens() {
-            self.waiters(Signal::GoingAway).drain_into(wakes);
+            self.waiters.drain_into(Signal::GoingAway, wakes);
             self.openers.call_all(wakes);
         } else if !self.openers.is_empty() {
             self.openers.call(|level| self.proto.open_capacity_at(level), wakes);
@@ -312,7 +311,7 @@ impl Core {
         self.openers.call_all(wakes);
         // Whoever waits for the driver, too, waits on.
         for signal in Signal::ALL.into_iter().filter(|signal| *signal != Signal::Closed) {
-            self.waiters(signal).drain_into(wakes);
+            self.waiters.drain_into(signal, wakes);
         }
         self.wake_driver(wakes);
     }

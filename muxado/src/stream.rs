@@ -55,6 +55,9 @@ impl Stream {
 
     /// Reads the next bytes as they came, without a copy. Returns `None` after the peer's FIN.
     ///
+    /// A piece of up to 128 bytes may share an allocation of 512 bytes with others, which is freed with the last of them:
+    /// copy what is to be kept for long.
+    ///
     /// # Errors
     ///
     /// When the stream was reset or the session ended before the FIN.

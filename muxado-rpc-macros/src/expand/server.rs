@@ -133,8 +133,12 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let Method { cfg, .. } = method;
     let number = index(method);
     let Locals { request, index, codec, payload, context, items, .. } = &Locals::new(Span::mixed_site());
-    let mutable =
-        (method.takes_context() || method.input().is_some()).then(|| quote!(let mut #request = #request;));
+    let streams = matches!(method.answer, Answer::Items(_));
+    let is_plain = !method.takes_context() && method.input().is_none() && !streams;
+    let is_lent = matches!(params::decoding(method), Decoding::InPlace);
+    let mutable = (!is_plain || is_lent).then(|| quote!(let mut #request = #request;));
+    // A call that waits in its handler holds what the future takes with it.
+    let reduce = is_plain.then(|| quote!(let #request = #private::handler_params(#request);));
     let make_context =
         method.takes_context().then(|| quote!(let #context = #private::context(&mut #request);));
     let take_items = method.input().map(|(Argument { cfg, .. }, item)| {
@@ -143,19 +147,23 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
         };
         quote!(#(#cfg)* #take)
     });
-    let streams = matches!(method.answer, Answer::Items(_));
     let decode = match params::decoding(method) {
         // What the method returns borrows from the parameters, too, and lives elsewhere if it is a stream.
         Decoding::InPlace if streams => quote!(let #payload = #private::into_params(#request);),
+        Decoding::InPlace if is_plain => {
+            let decode = decode_in_place(service, method, &quote!(#private::lend_params(&#request)));
+            quote!(#private::release(&mut #request); #decode)
+        }
         Decoding::InPlace => {
-            let decode = decode_in_place(service, method);
+            let decode = decode_in_place(service, method, &quote!(&#payload));
             quote!(let #payload = #private::into_params(#request); #decode)
         }
         Decoding::Owned => {
             let (params, ty) =
                 (&Locals::new(Span::mixed_site()).params, params::server_type(service, method));
+            let decode = if is_plain { quote!(decode_handler_params) } else { quote!(decode_params) };
             quote_spanned! {located(method.ident.span())=>
-                let #params: #ty = #private::decode_params(&#request)?;
+                let #params: #ty = #private::#decode(&#request)?;
                 ::core::mem::drop(#request);
             }
         }
@@ -164,26 +172,29 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let respond = respond(service, method);
     quote! {
         #(#cfg)*
-        #index if #index == #number => #private::Box::pin(async move {
-            #mutable
-            #make_context
-            #take_items
-            let #codec = #request.codec();
-            #decode
-            #respond
-        }),
+        #index if #index == #number => {
+            #reduce
+            #private::Box::pin(async move {
+                #mutable
+                #make_context
+                #take_items
+                let #codec = #request.codec();
+                #decode
+                #respond
+            })
+        }
     }
 }
 
 /// Decodes parameters that borrow from the payload.
-fn decode_in_place(service: &Service, method: &Method) -> TokenStream {
+fn decode_in_place(service: &Service, method: &Method, payload: &TokenStream) -> TokenStream {
     let private = service.private();
     let number = index(method);
     let ty = params::server_type(service, method);
-    let Locals { params, codec, payload, .. } = &Locals::new(Span::mixed_site());
+    let Locals { params, codec, .. } = &Locals::new(Span::mixed_site());
     let private = respan(private, method.ident.span());
     quote_spanned! {located(method.ident.span())=>
-        let #params: #ty = #private::decode_in_place(&__METHODS[#number], #codec, &#payload)?;
+        let #params: #ty = #private::decode_in_place(&__METHODS[#number], #codec, #payload)?;
     }
 }
 
@@ -253,7 +264,8 @@ fn respond_items(
     let private = service.private();
     let number = index(method);
     let ItemsAnswer { item, error, .. } = answer;
-    let Locals { codec, context, sink, stream, error: failed, .. } = &Locals::new(Span::mixed_site());
+    let Locals { codec, context, sink, stream, payload, error: failed, .. } =
+        &Locals::new(Span::mixed_site());
     let span = located(method.answer.ty().span());
     let describe = describe(service);
     let shared_context = if method.takes_context() {
@@ -296,7 +308,7 @@ fn respond_items(
         }
     };
     let decode = match params::decoding(method) {
-        Decoding::InPlace => decode_in_place(service, method),
+        Decoding::InPlace => decode_in_place(service, method, &quote!(&#payload)),
         Decoding::Owned | Decoding::None => TokenStream::new(),
     };
     let fallible = !matches!(error, ItemsError::None);

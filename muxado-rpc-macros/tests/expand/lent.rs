@@ -269,9 +269,11 @@ const _: () = {
             };
             let call: Self::Future = match index {
                 index if index == __Method::put as usize => {
+                    let request = ::muxado_rpc::__private::handler_params(request);
                     ::muxado_rpc::__private::Box::pin(async move {
+                        let mut request = request;
                         let codec = request.codec();
-                        let payload = ::muxado_rpc::__private::into_params(request);
+                        ::muxado_rpc::__private::release(&mut request);
                         let params: __params_put<
                             <str as ::muxado_rpc::__private::Lend>::Held<'_>,
                             ::muxado_rpc::__private::HeldBytes<'_>,
@@ -282,7 +284,7 @@ const _: () = {
                         > = ::muxado_rpc::__private::decode_in_place(
                             &__METHODS[__Method::put as usize],
                             codec,
-                            &payload,
+                            ::muxado_rpc::__private::lend_params(&request),
                         )?;
                         (::muxado_rpc::__private::value::<u64>()
                             .respond)(
@@ -303,6 +305,7 @@ const _: () = {
                 #[cfg(any(not(feature = "fast"), unix))]
                 index if index == __Method::find as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
+                        let mut request = request;
                         let codec = request.codec();
                         let params: __params_find = ::muxado_rpc::__private::decode_params(
                             &request,

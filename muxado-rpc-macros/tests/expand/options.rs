@@ -195,9 +195,10 @@ const _: () = {
             let call: Self::Future = match index {
                 #[cfg(feature = "write")]
                 index if index == __Method::write as usize => {
+                    let request = crate::rpc::__private::handler_params(request);
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_write = crate::rpc::__private::decode_params(
+                        let params: __params_write = crate::rpc::__private::decode_handler_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);
@@ -277,6 +278,7 @@ const _: () = {
                     })
                 }
                 index if index == __Method::new as usize => {
+                    let request = crate::rpc::__private::handler_params(request);
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
                         ::core::mem::drop(request);
@@ -285,6 +287,7 @@ const _: () = {
                     })
                 }
                 index if index == __Method::with_codec as usize => {
+                    let request = crate::rpc::__private::handler_params(request);
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
                         ::core::mem::drop(request);

@@ -127,9 +127,10 @@ const _: () = {
             };
             let call: Self::Future = match index {
                 index if index == __Method::add as usize => {
+                    let request = ::muxado_rpc::__private::handler_params(request);
                     ::muxado_rpc::__private::Box::pin(async move {
                         let codec = request.codec();
-                        let params: __params_add<i64, i64> = ::muxado_rpc::__private::decode_params(
+                        let params: __params_add<i64, i64> = ::muxado_rpc::__private::decode_handler_params(
                             &request,
                         )?;
                         ::core::mem::drop(request);

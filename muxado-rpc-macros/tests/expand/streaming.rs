@@ -245,6 +245,7 @@ const _: () = {
             let call: Self::Future = match index {
                 index if index == __Method::primes as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
+                        let mut request = request;
                         let codec = request.codec();
                         let params: __params_primes<u64> = ::muxado_rpc::__private::decode_params(
                             &request,
@@ -267,6 +268,7 @@ const _: () = {
                 }
                 index if index == __Method::lines as usize => {
                     ::muxado_rpc::__private::Box::pin(async move {
+                        let mut request = request;
                         let codec = request.codec();
                         let params: __params_lines<String> = ::muxado_rpc::__private::decode_params(
                             &request,

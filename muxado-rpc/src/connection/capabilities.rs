@@ -7,6 +7,7 @@
 //!    └─ RemoteCapabilities ◀─ what it said ──┴── ControlReceiver: the peer's stream
 //! ```
 
+mod advertised;
 mod line;
 mod peer;
 mod receiver;
@@ -123,9 +124,8 @@ impl RemoteCapabilities {
 /// The control streams of a connection, polled by its task. No call waits for them.
 pub(crate) struct CapabilityStreams {
     streams: ControlStreams,
+    /// Wakes the task, and is set by that.
     signal: Arc<Signal>,
-    /// Sets the signal.
-    waker: Waker,
     sender: ControlSender,
     receiver: ControlReceiver,
 }
@@ -134,9 +134,8 @@ impl CapabilityStreams {
     /// To be made before the session's driver runs.
     pub(crate) fn new(session: &TypedSession, remote: &RemoteCapabilities) -> Self {
         let signal = Arc::clone(&remote.signal);
-        let waker = Waker::from(Arc::clone(&signal));
         let streams = ControlStreams::start(session, StreamType::CONTROL);
-        Self { streams, signal, waker, sender: ControlSender::Silent, receiver: ControlReceiver::Waiting }
+        Self { streams, signal, sender: ControlSender::Silent, receiver: ControlReceiver::Waiting }
     }
 
     /// Listens and speaks, if there is reason to. As a rule there is none, and this costs next to
@@ -160,7 +159,8 @@ impl CapabilityStreams {
     }
 
     fn poll_streams(&mut self, remote: &RemoteCapabilities, limits: &Limits, router: &Router) {
-        let cx = &mut Context::from_waker(&self.waker);
+        let waker = Waker::from(Arc::clone(&self.signal));
+        let cx = &mut Context::from_waker(&waker);
         let streams = &self.streams;
         self.receiver.poll(cx, streams, |line| {
             if let Some(memory) = line.hello.as_ref().and_then(PeerCapabilities::session_memory) {

@@ -401,13 +401,13 @@ impl<L> PeerBuilder<L> {
 
     /// Sets the limits of calls.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.setup.limits = limits;
+        self.setup.set_limits(limits);
         self
     }
 
     /// Sets the configuration of the multiplexer: windows, streams, backlog.
     pub fn config(mut self, config: Config) -> Self {
-        self.setup.config = config;
+        self.setup.set_config(config);
         self
     }
 

@@ -1,6 +1,6 @@
 //! The settings that peers and servers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use muxado::{Config, HeartbeatConfig};
 use tower_service::Service;
@@ -40,8 +40,8 @@ where
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     router: Result<Router, RegistrationError>,
-    pub(crate) limits: Limits,
-    pub(crate) config: Config,
+    limits: Arc<Limits>,
+    config: Arc<Config>,
     pub(crate) heartbeat: Option<HeartbeatConfig>,
     pub(crate) panic_messages: bool,
     pub(crate) inline: Inline,
@@ -58,17 +58,33 @@ impl Setup {
     pub(crate) fn new() -> Self {
         Self {
             router: Ok(Router::new()),
-            limits: Limits::default(),
-            config: Config::default(),
+            limits: Arc::clone(&DEFAULT_LIMITS),
+            config: Arc::clone(&DEFAULT_CONFIG),
             heartbeat: Some(HeartbeatConfig::default()),
             panic_messages: false,
             inline: Inline::default(),
             logs: Arc::default(),
             max_memory: DEFAULT_MAX_MEMORY,
             authorize: None,
-            bounds: Bounds::new(None, Limits::default().max_detached_handlers),
+            bounds: Bounds::new(None, DEFAULT_LIMITS.max_detached_handlers),
             transports: Arc::default(),
         }
+    }
+
+    pub(crate) const fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = shared(limits, &DEFAULT_LIMITS);
+    }
+
+    pub(crate) const fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) fn set_config(&mut self, config: Config) {
+        self.config = shared(config, &DEFAULT_CONFIG);
     }
 
     pub(crate) fn serve<S>(&mut self, service: S)
@@ -105,4 +121,13 @@ impl Setup {
     pub(crate) fn router(&self) -> Result<Router, RegistrationError> {
         self.router.clone()
     }
+}
+
+/// The defaults, which most connections have: one copy is enough.
+static DEFAULT_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(Arc::default);
+static DEFAULT_CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Arc::default);
+
+/// Returns settings as connections share them.
+fn shared<T: PartialEq>(settings: T, default: &Arc<T>) -> Arc<T> {
+    if settings == **default { Arc::clone(default) } else { Arc::new(settings) }
 }

@@ -27,7 +27,7 @@ pub(crate) struct ConnectionShared {
     since: Instant,
     typed: TypedSession,
     pings: Pings,
-    limits: Limits,
+    limits: Arc<Limits>,
     memory: Arc<CallMemory>,
     detached: Arc<DetachedHandlers>,
     authorize: Option<Authorize>,
@@ -48,7 +48,7 @@ pub(crate) struct ConnectionShared {
 impl ConnectionShared {
     /// To be made in the runtime of the connection's task.
     pub(crate) fn new(typed: TypedSession, peer: PeerInfo, setup: &Setup, router: &Router) -> Self {
-        let (limits, panic_messages) = (setup.limits.clone(), setup.panic_messages);
+        let (limits, panic_messages) = (Arc::clone(setup.limits()), setup.panic_messages);
         let memory = CallMemory::new(limits.memory(), setup.bounds.memory.clone());
         let authorize = setup.authorize.clone();
         let (detached, log) = (Arc::clone(&setup.bounds.detached), setup.logs.of_connection());

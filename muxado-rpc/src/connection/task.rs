@@ -12,8 +12,8 @@ use std::{
 };
 
 use muxado::{
-    Driver, Session, SessionEnd, SessionError, Side, TypedSession,
-    rpc::{Turn, TypedSessionExt},
+    Driver, SessionEnd, SessionError, Side, TypedSession,
+    rpc::{Turn, TypedSessionExt, session_with},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -39,7 +39,7 @@ use crate::{
         shared::ConnectionShared,
     },
     support::{
-        log_limit::{LogLimiter, SharedLogs},
+        log_limit::SharedLogs,
         panics::{self, CatchDrop},
     },
 };
@@ -132,7 +132,7 @@ where
         router: Router,
         service: CatchDrop<S>,
     ) -> Self {
-        let (session, driver) = Session::new(side, io, setup.config.clone());
+        let (session, driver) = session_with(side, io, Arc::clone(setup.config()));
         let typed = TypedSession::new(session);
         // A call that is given up while it waits to be accepted is never started, and takes nobody's place.
         typed.accept_whole_only();
@@ -142,7 +142,7 @@ where
         let shared = Arc::new(TaskShared {
             connection,
             router,
-            admission: Mutex::new(Admission::new(&setup.limits)),
+            admission: Mutex::new(Admission::new(setup.limits())),
             policy: InlinePolicy::new(setup.inline),
             parked: Parked::new(),
             handover: Handover::new(),
@@ -301,27 +301,14 @@ where
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         });
-        let worked = worked.await;
+        let panicked = worked.await.is_err();
         self.take_back();
         self.drop_spare();
         let Self { shared, work, service, .. } = self;
         panics::discard(service);
         let Some(work) = work else { return false };
-        let Work { driver, service, capabilities } = *work;
-        // Without its driver the session has ended, whatever happened.
-        panics::discard(driver);
-        let (connection, logs) = (&shared.connection, &shared.logs);
-        if worked.is_err()
-            && let Some(line) = logs.connections.admit()
-        {
-            let suppressed = line.suppressed;
-            tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
-        }
-        panics::discard((service, capabilities));
-        shared.admission().end();
-        shared.end_parked();
-        report(&connection.session().closed().await, connection.peer(), &logs.connections);
-        connection.log().write_count();
+        // In a place of its own, which a connection has no need of as long as it runs.
+        Box::pin(finish(shared, work, panicked)).await;
         true
     }
 
@@ -541,6 +528,27 @@ where
     }
 }
 
+/// Drops what the work of a connection consists of, and waits for the end of its session.
+async fn finish<T, S>(shared: Arc<TaskShared<T, S>>, work: Box<Work<T, S>>, panicked: bool)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: CallService,
+{
+    let Work { driver, service, capabilities } = *work;
+    // Without its driver the session has ended, whatever happened.
+    panics::discard(driver);
+    let (connection, logs) = (&shared.connection, &shared.logs);
+    if panicked && let Some(line) = logs.connections.admit() {
+        let suppressed = line.suppressed;
+        tracing::error!(peer = %connection.peer(), suppressed, "the transport of a connection panicked");
+    }
+    panics::discard((service, capabilities));
+    shared.admission().end();
+    shared.end_parked();
+    report(&connection.session().closed().await, connection.peer(), logs);
+    connection.log().write_count();
+}
+
 /// A call in a task of its own.
 struct CallTask<T, S: CallService> {
     call: Pin<Box<ServerCall<S>>>,
@@ -576,9 +584,9 @@ const CALLS_PER_TURN: usize = 64;
 /// A peer that does not speak the protocol is worth a line, an ordinary end is not.
 ///
 /// There may be one such peer after the other.
-fn report(end: &SessionEnd, peer: &PeerInfo, log: &LogLimiter) {
+fn report(end: &SessionEnd, peer: &PeerInfo, logs: &SharedLogs) {
     let is_fault = matches!(&end.local, SessionError::Protocol(_));
-    match is_fault.then(|| log.admit()).flatten() {
+    match is_fault.then(|| logs.connections.admit()).flatten() {
         Some(line) => tracing::warn!(%peer, suppressed = line.suppressed, "connection closed: {end}"),
         None => tracing::debug!(%peer, "connection closed: {end}"),
     }

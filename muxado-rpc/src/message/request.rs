@@ -431,6 +431,48 @@ impl Request {
     pub(crate) fn into_params(self) -> Payload {
         self.params
     }
+
+    /// Returns what a handler that takes nothing but parameters needs of the request.
+    pub(crate) fn into_handler_params(self) -> HandlerParams {
+        HandlerParams { method: self.method, params: self.params, extras: self.extras }
+    }
+}
+
+/// The part of a [`Request`] that is kept for a handler which takes nothing but parameters: a waiting call holds it, and
+/// no more.
+pub struct HandlerParams {
+    method: MethodAnd<Small>,
+    params: Payload,
+    /// Dropped before the handler begins. It may be the application's, so it is dropped in the handler's place.
+    extras: Option<Box<Extras>>,
+}
+
+impl HandlerParams {
+    /// Returns the codec of the parameters.
+    pub fn codec(&self) -> Codec {
+        self.method.value().codec
+    }
+
+    /// Decodes the parameters.
+    pub(crate) fn decode<'de, P: Deserialize<'de>>(&'de self) -> Result<P, Status> {
+        Request::decode(self.method.method(), self.codec(), &self.params)
+    }
+
+    /// Returns the encoded parameters.
+    pub(crate) const fn params(&self) -> &Payload {
+        &self.params
+    }
+
+    /// Drops all but the parameters.
+    pub(crate) fn release(&mut self) {
+        self.extras = None;
+    }
+}
+
+impl fmt::Debug for HandlerParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerParams").field("method", self.method.method()).finish_non_exhaustive()
+    }
 }
 
 fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {

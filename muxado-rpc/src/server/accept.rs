@@ -66,7 +66,7 @@ impl<S: CallService> Acceptor<S> {
         live: Arc<LiveConnections>,
         handshakes: Arc<Handshakes>,
     ) -> Self {
-        let addresses = Arc::new(Addresses::new(setup.limits.max_connections_per_address));
+        let addresses = Arc::new(Addresses::new(setup.limits().max_connections_per_address));
         let connections = Connections { tasks: JoinSet::new(), live, addresses, handshakes };
         let starter = Starter { setup, router, service: CatchDrop::new(service), hooks };
         Self { starter, stopping: CancellationToken::new(), connections }
@@ -123,7 +123,7 @@ impl<S: CallService> Acceptor<S> {
         let logs = Arc::clone(&self.starter.setup.logs);
         let handshakes = Arc::clone(&self.connections.handshakes);
         loop {
-            let has_room = self.connections.tasks.len() < self.starter.setup.limits.max_connections;
+            let has_room = self.connections.tasks.len() < self.starter.setup.limits().max_connections;
             let due = logs.due();
             // What is waited for has a time of its own: other events end this turn, and not the wait.
             tokio::select! {
@@ -330,7 +330,7 @@ impl Entrance {
 impl<S: CallService> Starter<S> {
     fn entrance(&self, connections: &Connections, is_tls: bool, websocket: &ServerWebSocket) -> Entrance {
         let Hooks { security, handshake, .. } = &self.hooks;
-        let limit = self.setup.limits.handshake_timeout;
+        let limit = self.setup.limits().handshake_timeout;
         Entrance {
             limit,
             // A limit beyond the end of time is none.

@@ -78,7 +78,7 @@ pub(crate) enum Purpose {
 struct Holders {
     list: BTreeMap<u64, Holder>,
     last_key: u64,
-    refusal: Option<Refusal>,
+    refusal: Option<Box<Refusal>>,
 }
 
 #[derive(Debug)]
@@ -338,7 +338,7 @@ impl CallMemory {
         let waker = worst.waker.take();
         if purpose == Purpose::Response {
             let until = self.response_bytes() / 2;
-            holders.refusal = Some(Refusal { reason, until });
+            holders.refusal = Some(Box::new(Refusal { reason, until }));
             self.is_refusing.store(true, Ordering::Relaxed);
         }
         drop(holders);

@@ -1,14 +1,22 @@
 //! How much the connections of one builder may write into the log: of what a peer can cause as often as it
 //! likes, the first lines, and then a count.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use muxado::rpc::{LogLimit, LogLine};
 use tokio::time::Instant;
 
-/// Limits for what connections have in common: those of a server, or those that replace one another.
+/// Limits for what connections have in common: those of a server, or those that replace one another. Without memory
+/// until there is a line.
+#[derive(Debug, Default)]
+pub(crate) struct SharedLogs(OnceLock<Box<Logs>>);
+
+/// The limits of [`SharedLogs`].
 #[derive(Debug)]
-pub(crate) struct SharedLogs {
+pub(crate) struct Logs {
     /// Connections that cannot be accepted.
     pub(crate) accepting: LogLimiter,
     /// Connections that are closed at once.
@@ -20,10 +28,10 @@ pub(crate) struct SharedLogs {
     /// Hooks of the application that panic.
     pub(crate) hooks: LogLimiter,
     /// Lines within connections, each of which has a limit of its own besides.
-    within: Arc<LogLimiter>,
+    within: LogLimiter,
 }
 
-impl Default for SharedLogs {
+impl Default for Logs {
     fn default() -> Self {
         let within = LogLimiter::new(OVERALL);
         Self {
@@ -32,17 +40,34 @@ impl Default for SharedLogs {
             handshakes: LogLimiter { is_info: true, ..LogLimiter::default() },
             connections: LogLimiter::default(),
             hooks: LogLimiter::default(),
-            within: Arc::new(within),
+            within,
         }
     }
 }
 
 impl SharedLogs {
     /// Returns the limit of one connection.
-    pub(crate) fn of_connection(&self) -> LogLimiter {
-        LogLimiter { overall: Some(Arc::clone(&self.within)), ..LogLimiter::default() }
+    pub(crate) fn of_connection(self: &Arc<Self>) -> LogLimiter {
+        LogLimiter { overall: Some(Arc::clone(self)), ..LogLimiter::default() }
     }
 
+    /// Writes all counts: there will be no further lines.
+    pub(crate) fn write_counts(&self) {
+        if let Some(logs) = self.0.get() {
+            logs.all().for_each(LogLimiter::write_count);
+        }
+    }
+}
+
+impl Deref for SharedLogs {
+    type Target = Logs;
+
+    fn deref(&self) -> &Logs {
+        self.0.get_or_init(Box::default)
+    }
+}
+
+impl Logs {
     /// Returns when a count is to be written.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.all().filter_map(LogLimiter::due).min()
@@ -56,11 +81,6 @@ impl SharedLogs {
             .for_each(LogLimiter::write_count);
     }
 
-    /// Writes all counts: there will be no further lines.
-    pub(crate) fn write_counts(&self) {
-        self.all().for_each(LogLimiter::write_count);
-    }
-
     fn all(&self) -> impl Iterator<Item = &LogLimiter> {
         let Self { accepting, refusing, handshakes, connections, hooks, within } = self;
         [accepting, refusing, handshakes, connections, hooks, within].into_iter()
@@ -68,32 +88,42 @@ impl SharedLogs {
 }
 
 /// A limit of lines a minute.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogLimiter {
-    limit: Mutex<LogLimit>,
-    overall: Option<Arc<Self>>,
+    /// `None` as long as there was no line, which is the rule.
+    limit: Mutex<Option<Box<LogLimit>>>,
+    most: u32,
+    /// The limit `within` of these holds as well.
+    overall: Option<Arc<SharedLogs>>,
     /// The count is no warning either.
     is_info: bool,
+}
+
+impl Default for LogLimiter {
+    fn default() -> Self {
+        Self::new(LogLimit::LINES)
+    }
 }
 
 impl LogLimiter {
     /// Returns a limit of `most` lines a minute.
     pub(crate) const fn new(most: u32) -> Self {
-        Self { limit: Mutex::new(LogLimit::new(most)), overall: None, is_info: false }
+        Self { limit: Mutex::new(None), most, overall: None, is_info: false }
     }
 
     /// Returns the line to be written; `None` if it is to be left out.
     pub(crate) fn admit(&self) -> Option<LogLine> {
-        let line = self.lock().admit(Instant::now().into_std())?;
+        let new = || Box::new(LogLimit::new(self.most));
+        let line = self.lock().get_or_insert_with(new).admit(Instant::now().into_std())?;
         let Some(overall) = &self.overall else { return Some(line) };
-        let also = overall.admit()?;
+        let also = overall.within.admit()?;
         let suppressed = line.suppressed.unwrap_or(0).saturating_add(also.suppressed.unwrap_or(0));
         Some(LogLine { suppressed: Some(suppressed).filter(|suppressed| *suppressed > 0) })
     }
 
     /// Writes how many lines were left out, if any were.
     pub(crate) fn write_count(&self) {
-        let suppressed = self.lock().take_suppressed();
+        let suppressed = self.lock().as_mut().and_then(|limit| limit.take_suppressed());
         match suppressed {
             Some(suppressed) if self.is_info => {
                 tracing::info!(suppressed, "lines like those before were left out of the log");
@@ -106,10 +136,10 @@ impl LogLimiter {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.lock().due().map(Instant::from_std)
+        self.lock().as_ref()?.due().map(Instant::from_std)
     }
 
-    fn lock(&self) -> MutexGuard<'_, LogLimit> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<LogLimit>>> {
         // Nothing that panics runs under the lock.
         self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -83,7 +83,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     pub(super) fn start_closing(&mut self) {
-        let (timeout, shared) = (self.close_timeout, &self.shared);
+        let (timeout, shared) = (self.config.close_timeout, &self.shared);
         if std::mem::take(&mut self.has_more_input) {
             // The peer's go-away may be among it.
             let (now, read_buffer) = (self.now.into_std(), &mut self.read_buffer.bytes);

@@ -100,7 +100,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     self.fail(std::io::ErrorKind::WriteZero.into());
                     break;
                 }
-                Ok(_) => self.unflushed = true,
+                Ok(n) => {
+                    self.unflushed = true;
+                    self.moved = self.moved.saturating_add(n);
+                }
                 Err(error) => {
                     self.fail(error);
                     break;

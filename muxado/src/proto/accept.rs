@@ -19,7 +19,7 @@ use super::{
     timers::Timer,
     waiting::Waiting,
 };
-use crate::{config::Config, error::ErrorCode, log_limit::LogLimit};
+use crate::{config::Config, error::ErrorCode, log_limit::RareLogLimit};
 
 /// Accepted streams without an answer from which on the peer is told that they were taken.
 const ACK_FROM: usize = 16;
@@ -87,7 +87,7 @@ pub(super) struct Accept {
     unacknowledged: VecDeque<(StreamKey, Instant)>,
     accepted: u64,
     refused: u64,
-    refusal_log: LogLimit,
+    refusal_log: RareLogLimit,
 }
 
 impl Accept {

@@ -30,6 +30,37 @@ struct Pieces {
     tail_size: usize,
 }
 
+/// Memory for small pieces of all streams of a session. Several share an allocation, which is used again once they are
+/// gone: most messages are small, and are gone before the next ones come.
+#[derive(Debug, Default)]
+pub(super) struct SmallPieces(BytesMut);
+
+/// Size of such an allocation, in bytes: so much a small piece may keep alive.
+const BLOCK: usize = 512;
+
+/// What a small piece is, in bytes.
+const SMALL_PIECE: usize = BLOCK / 4;
+
+impl SmallPieces {
+    /// Returns a copy of `data`.
+    #[inline]
+    fn copy(&mut self, data: &[u8]) -> Bytes {
+        if data.len() > SMALL_PIECE {
+            return Bytes::copy_from_slice(data);
+        }
+        if self.0.capacity() < data.len() && !self.0.try_reclaim(data.len()) {
+            self.0 = BytesMut::with_capacity(BLOCK);
+        }
+        self.0.extend_from_slice(data);
+        self.0.split().freeze()
+    }
+
+    /// Gives its memory back; what is left of the pieces keeps theirs.
+    pub(super) fn shrink(&mut self) {
+        self.0 = BytesMut::new();
+    }
+}
+
 /// Received bytes, and how much memory they keep alive.
 #[derive(Debug, Default)]
 struct Chunk {
@@ -90,10 +121,10 @@ impl RecvBuffer {
 
     /// Appends a copy of `data`. Where the reader copies as well, small pieces use one buffer in turn.
     #[inline]
-    pub(super) fn push_copy(&mut self, data: &[u8], read_by_copy: bool) {
+    pub(super) fn push_copy(&mut self, data: &[u8], read_by_copy: bool, block: &mut SmallPieces) {
         let len = self.len();
         if len == 0 && !read_by_copy {
-            self.first = Chunk::copy_of(data);
+            self.first = Chunk::new(block.copy(data), data.len());
         } else {
             self.more.get_or_insert_default().push_copy(data, len);
         }
@@ -283,13 +314,13 @@ mod tests {
             pieces in prop::collection::vec((any::<bool>(), 1_usize..2000), 0..40),
             reads in prop::collection::vec((any::<bool>(), 1_usize..3000), 1..80),
         ) {
-            let mut buffer = RecvBuffer::default();
+            let (mut buffer, mut block) = (RecvBuffer::default(), SmallPieces::default());
             let copied = reads[0].0;
             let mut expected = Vec::new();
             for (index, (shared, len)) in pieces.into_iter().enumerate() {
                 let data = vec![index as u8; len];
                 expected.extend_from_slice(&data);
-                if shared { buffer.push_shared(data.into()) } else { buffer.push_copy(&data, copied) }
+                if shared { buffer.push_shared(data.into()) } else { buffer.push_copy(&data, copied, &mut block) }
             }
             prop_assert_eq!(buffer.len(), expected.len());
             let mut front = vec![0; 5000];
@@ -312,9 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn small_pieces_use_the_same_memory_in_turn() {
+        let mut block = SmallPieces::default();
+        let first = block.copy(&[1; 100]);
+        let place = first.as_ptr();
+        drop(first);
+        for n in 0..1000 {
+            let piece = block.copy(&[n as u8; 100]);
+            assert_eq!(piece, vec![n as u8; 100]);
+            let offset = (piece.as_ptr() as usize).wrapping_sub(place as usize);
+            assert!(offset < BLOCK, "piece {n} lies elsewhere");
+        }
+        // Those that are kept stay what they are.
+        let kept: Vec<_> = (0..100).map(|n| block.copy(&[n; 60])).collect();
+        assert!(kept.iter().enumerate().all(|(n, piece)| *piece == vec![n as u8; 60]));
+    }
+
+    #[test]
     fn one_byte_pieces_share_a_few_buffers() {
-        let mut buffer = RecvBuffer::default();
-        (0..4096).for_each(|_| buffer.push_copy(&[7], false));
+        let (mut buffer, mut block) = (RecvBuffer::default(), SmallPieces::default());
+        (0..4096).for_each(|_| buffer.push_copy(&[7], false, &mut block));
         let chunks = buffer.more.as_ref().map_or(0, |more| more.chunks.len());
         assert!(chunks <= 8, "{chunks} chunks");
     }

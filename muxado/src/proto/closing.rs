@@ -19,11 +19,11 @@ pub(super) struct Closing {
     /// This side takes and opens no new streams.
     going_away: bool,
     /// What the peer's go-away said.
-    remote: Option<GoAway>,
+    remote: Option<Box<GoAway>>,
     /// Why the session has ended.
-    end: Option<SessionError>,
+    end: Option<Box<SessionError>>,
     /// The session has ended, and its go-away waits for streams that were finished before.
-    draining: Option<(ErrorCode, Bytes)>,
+    draining: Option<Box<(ErrorCode, Bytes)>>,
     /// The session is closed with this code once what was finished is sent.
     pending_close: Option<ErrorCode>,
 }
@@ -57,7 +57,7 @@ impl Session {
         self.flush_finished();
         let reason = SessionError::Closed(code);
         if self.is_anything_finishing() {
-            self.closing.draining = Some((code, debug));
+            self.closing.draining = Some(Box::new((code, debug)));
             self.end_session(reason, None);
             self.answer_what_came();
         } else {
@@ -116,7 +116,7 @@ impl Session {
     pub fn handle_transport_end(&mut self, error: Option<std::io::Error>, bytes_left: usize) {
         let mid_frame = bytes_left > 0 || self.recv.is_mid_frame();
         let reason = match (self.closing.remote.clone(), error) {
-            (Some(go_away), _) => SessionError::ClosedByPeer(go_away),
+            (Some(go_away), _) => SessionError::ClosedByPeer(*go_away),
             (None, Some(error)) => error.into(),
             (None, None) => SessionError::PeerEof { mid_frame },
         };
@@ -162,7 +162,7 @@ impl Session {
         // Behind a go-away, ngrok's crate sends bytes that are no frame (PROTOCOL §7).
         let is_framing = !matches!(error, ProtocolError::Excessive(_));
         if let Some(go_away) = self.closing.remote.clone().filter(|_| is_framing) {
-            self.end_session(SessionError::ClosedByPeer(go_away), None);
+            self.end_session(SessionError::ClosedByPeer(*go_away), None);
             return;
         }
         let code = error.code();
@@ -172,14 +172,14 @@ impl Session {
 
     /// Returns why the session has ended, if it has.
     pub fn end(&self) -> Option<SessionEnd> {
-        let local = self.closing.end.clone()?;
-        Some(SessionEnd { local, remote: self.closing.remote.clone() })
+        let local = self.local_end()?.clone();
+        Some(SessionEnd { local, remote: self.remote_go_away().cloned() })
     }
 
     /// Returns this side's reason of the session's end.
     #[inline]
-    pub(super) const fn local_end(&self) -> Option<&SessionError> {
-        self.closing.end.as_ref()
+    pub(super) fn local_end(&self) -> Option<&SessionError> {
+        self.closing.end.as_deref()
     }
 
     /// Returns whether the session has ended.
@@ -206,15 +206,15 @@ impl Session {
 
     /// Returns what the peer's go-away said, if there was one.
     #[inline]
-    pub(super) const fn remote_go_away(&self) -> Option<&GoAway> {
-        self.closing.remote.as_ref()
+    pub(super) fn remote_go_away(&self) -> Option<&GoAway> {
+        self.closing.remote.as_deref()
     }
 
     /// Notes the peer's go-away; returns whether it is the first.
     pub(super) fn note_remote_go_away(&mut self, go_away: GoAway) -> bool {
         let is_first = self.closing.remote.is_none();
         if is_first {
-            self.closing.remote = Some(go_away);
+            self.closing.remote = Some(Box::new(go_away));
             self.events.note_capacity();
         }
         is_first
@@ -249,7 +249,7 @@ impl Session {
         if let Some((code, debug)) = go_away {
             self.send.put_go_away(self.store.highest_remote_id(), code, &debug);
         }
-        self.closing.end = Some(reason);
+        self.closing.end = Some(Box::new(reason));
         self.drop_streams();
         self.events.push(Event::Ended);
     }
@@ -297,7 +297,7 @@ impl Session {
 
     /// Gives up what is still being sent: the go-away is next.
     pub fn stop_draining(&mut self) {
-        if let Some((code, debug)) = self.closing.draining.take() {
+        if let Some((code, debug)) = self.closing.draining.take().map(|go_away| *go_away) {
             self.send.clear_lists();
             self.store.free_all_ids();
             self.send.put_go_away(self.store.highest_remote_id(), code, &debug);

@@ -175,7 +175,7 @@ struct Requester {
     stream: Option<StreamKey>,
     /// When the next one is sent, if none is on its way then.
     next_at: Option<Instant>,
-    outstanding: Option<Outstanding>,
+    outstanding: Option<Box<Outstanding>>,
     received: Token,
     token: u32,
     last_activity: Option<Instant>,
@@ -260,7 +260,7 @@ impl Requester {
 
     /// Notes that a heartbeat is sent.
     fn begin(&mut self, answer: Answer, now: Instant, timers: &mut Timers) {
-        self.outstanding = Some(Outstanding { answer, sent_at: now, tolerated_from: now });
+        self.outstanding = Some(Box::new(Outstanding { answer, sent_at: now, tolerated_from: now }));
         self.set_timers(timers);
     }
 

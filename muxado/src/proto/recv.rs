@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
-    buffer::{RecvBuffer, SHARE_FROM},
+    buffer::{RecvBuffer, SHARE_FROM, SmallPieces},
     error::ProtocolError,
     event::Event,
     flow_control::{Moved, RecvWindow},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::Config,
     error::{ErrorCode, GoAway, ReadError},
-    log_limit::LogLimit,
+    log_limit::RareLogLimit,
 };
 
 /// Payload from which on a frame is large, in bytes.
@@ -170,17 +170,19 @@ enum Incoming {
 pub(super) struct Recv {
     incoming: Incoming,
     /// A go-away of which the text has not come yet, and what has come of it.
-    go_away: Option<(GoAway, Vec<u8>)>,
+    go_away: Option<Box<(GoAway, Vec<u8>)>>,
     first_bytes_seen: bool,
     /// Frames of the last `receive` that had something for their streams.
     frames_delivered: usize,
     bytes_unread: usize,
+    /// What small pieces are copied to.
+    small: SmallPieces,
     frames_received: u64,
     bytes_received: u64,
     resets_received: u64,
     frame_log: Option<Arc<str>>,
     /// Streams reset because too much is unread.
-    overfull_log: LogLimit,
+    overfull_log: RareLogLimit,
 }
 
 impl Recv {
@@ -191,11 +193,12 @@ impl Recv {
             first_bytes_seen: false,
             frames_delivered: 0,
             bytes_unread: 0,
+            small: SmallPieces::default(),
             frames_received: 0,
             bytes_received: 0,
             resets_received: 0,
             frame_log: config.frame_log.clone(),
-            overfull_log: LogLimit::default(),
+            overfull_log: RareLogLimit::default(),
         }
     }
 
@@ -256,6 +259,11 @@ impl Recv {
         freed
     }
 
+    /// Gives back memory that nothing is in.
+    pub(super) fn shrink(&mut self) {
+        self.small.shrink();
+    }
+
     /// Stops counting what a stream has: the stream is dropped.
     pub(super) fn forget(&mut self, half: &RecvHalf) {
         self.bytes_unread -= half.buffer.len();
@@ -313,13 +321,13 @@ impl Recv {
     fn receive_debug(&mut self, left: u32, input: &mut Input<'_>) -> (bool, Option<GoAway>) {
         let n = input.rest().len().min(left as usize);
         let done = self.advance_frame(Incoming::Debug { left: left - n as u32 });
-        if let Some((_, debug)) = &mut self.go_away {
+        if let Some((_, debug)) = self.go_away.as_deref_mut() {
             let keep = n.min(MAX_DEBUG.saturating_sub(debug.len()));
             debug.extend_from_slice(&input.rest()[..keep]);
         }
         input.advance(n);
         let go_away = if done { self.go_away.take() } else { None };
-        (done, go_away.map(|(go_away, debug)| GoAway { debug: debug.into(), ..go_away }))
+        (done, go_away.map(|go_away| GoAway { debug: go_away.1.into(), ..go_away.0 }))
     }
 }
 
@@ -534,7 +542,7 @@ impl Session {
                     self.recv.incoming = Incoming::Debug { left };
                     let code = ErrorCode::new(code);
                     let go_away = GoAway { code, last_stream_id: last, debug: Bytes::new() };
-                    self.recv.go_away = Some((go_away, Vec::new()));
+                    self.recv.go_away = Some(Box::new((go_away, Vec::new())));
                 }
             }
             _ => {
@@ -717,7 +725,7 @@ impl Session {
                 stream.recv.buffer.push_shared(input.split_to(n));
             } else {
                 let half = &mut stream.recv;
-                half.buffer.push_copy(&input.rest()[..n], half.reads_by_copy);
+                half.buffer.push_copy(&input.rest()[..n], half.reads_by_copy, &mut self.recv.small);
                 input.advance(n);
             }
             // Before it is accepted nobody can wait for it.

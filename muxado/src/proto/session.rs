@@ -1,5 +1,7 @@
 //! A session, composed of its parts, and what concerns all of them.
 
+use std::sync::Arc;
+
 use super::{
     abuse::AbuseBudget,
     accept::Accept,
@@ -28,7 +30,7 @@ use crate::{config::Config, error::OpenError};
 /// methods. What needs several parts is a method of the session, in the file of the part that it is about.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     /// The peer has shown that it has the protocol extensions.
     peer_has_extensions: bool,
     pub(super) store: Store,
@@ -51,9 +53,14 @@ pub struct Session {
 
 impl Session {
     /// Returns a session that has not seen a byte.
-    pub fn new(side: Side, mut config: Config) -> Self {
+    ///
+    /// Sessions may share their configuration.
+    pub fn new(side: Side, config: impl Into<Arc<Config>>) -> Self {
+        let mut config = config.into();
         let window = usize::try_from(config.window_size).unwrap_or(usize::MAX);
-        config.session_receive_memory = config.session_receive_memory.max(window);
+        if config.session_receive_memory < window {
+            Arc::make_mut(&mut config).session_receive_memory = window;
+        }
         Self {
             peer_has_extensions: false,
             store: Store::new(side),
@@ -117,12 +124,12 @@ impl Session {
 
     /// Returns whether both sides have the protocol extensions, and show it (`PROTOCOL §12`).
     #[inline]
-    pub const fn extensions_negotiated(&self) -> bool {
+    pub fn extensions_negotiated(&self) -> bool {
         self.peer_has_extensions && self.config.extensions
     }
 
     /// Returns whether this side has the protocol extensions, and shows it.
-    pub const fn shows_extensions(&self) -> bool {
+    pub fn shows_extensions(&self) -> bool {
         self.config.extensions
     }
 
@@ -196,8 +203,10 @@ impl Session {
     /// It looks at every stream, so it is meant for a session that has come to rest.
     pub fn shrink(&mut self) {
         self.store.shrink();
+        self.recv.shrink();
         self.accept.shrink();
         self.send.shrink();
+        self.stalls.shrink();
         self.events.shrink();
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{
     event::Event, flow_control::Moved, session::Session, store::StreamKey, stream::Stream, timers::Timer,
 };
-use crate::{error::ErrorCode, log_limit::LogLimit};
+use crate::{error::ErrorCode, log_limit::RareLogLimit};
 
 /// Looks in a timeout. They are counted, not the time between them: a process that was stopped has seen nothing
 /// meanwhile.
@@ -57,7 +57,7 @@ pub(super) struct StallWatch {
     /// A stream may soon wait: once more nothing is to be looked at.
     expects: bool,
     resets: u64,
-    reset_log: LogLimit,
+    reset_log: RareLogLimit,
 }
 
 #[derive(Debug)]
@@ -94,9 +94,8 @@ impl Progress {
 
 impl StallWatch {
     pub(super) fn new() -> Self {
-        // Bulk data stands still for moments all the time; that costs no allocation.
-        let (watched, held_up) = (Vec::with_capacity(4), Vec::with_capacity(4));
-        Self { watched, held_up, expects: false, resets: 0, reset_log: LogLimit::default() }
+        let (watched, held_up) = (Vec::new(), Vec::new());
+        Self { watched, held_up, expects: false, resets: 0, reset_log: RareLogLimit::default() }
     }
 
     /// Returns how many streams wait for the peer. Some may have gone on since they were looked at.
@@ -107,6 +106,12 @@ impl StallWatch {
     /// Returns how many streams were reset, ever.
     pub(super) const fn resets(&self) -> u64 {
         self.resets
+    }
+
+    /// Gives back memory that nothing is in.
+    pub(super) fn shrink(&mut self) {
+        self.watched.shrink_to_fit();
+        self.held_up.shrink_to_fit();
     }
 
     /// Frees the lists: the session has ended.

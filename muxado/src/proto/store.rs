@@ -57,6 +57,9 @@ impl StreamKey {
     }
 }
 
+/// Places of streams up to which none is kept for the next stream when a session comes to rest.
+const SMALL: usize = 8;
+
 /// The streams of a session, with and without ids.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -266,7 +269,8 @@ impl Store {
         for (_, stream) in &mut self.streams {
             stream.shrink();
         }
-        if self.streams.len() < self.streams.capacity() / 2 {
+        let (len, capacity) = (self.streams.len(), self.streams.capacity());
+        if len < capacity / 2 || capacity <= SMALL {
             self.streams.shrink_to_fit();
             self.ids.shrink_to_fit();
         }

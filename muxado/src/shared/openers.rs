@@ -21,8 +21,8 @@ use crate::proto::OpenLevel;
 /// The queue of those who wait to open a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Openers {
-    /// Those of each level who were not called since they last asked, by rising tickets.
-    waiting: [VecDeque<Opener>; OpenLevel::COUNT],
+    /// Those who were not called since they last asked. Nobody waits in most sessions, ever.
+    waiting: Option<Box<Queues>>,
     /// How many there are, which is asked for at each unlock.
     len: usize,
     /// How many tickets there were.
@@ -32,6 +32,9 @@ pub(crate) struct Openers {
     /// Somebody waits for the end of the turn.
     turn_wanted: bool,
 }
+
+/// Those of each level, by rising tickets.
+type Queues = [VecDeque<Opener>; OpenLevel::COUNT];
 
 #[derive(Debug)]
 struct Opener {
@@ -75,7 +78,10 @@ impl Openers {
     }
 
     pub(super) fn shrink(&mut self) {
-        self.waiting.iter_mut().for_each(VecDeque::shrink_to_fit);
+        if self.len == 0 {
+            self.waiting = None;
+        }
+        self.waiting.iter_mut().flat_map(|waiting| waiting.iter_mut()).for_each(VecDeque::shrink_to_fit);
     }
 
     pub(super) fn take_turn_wanted(&mut self) -> bool {
@@ -88,20 +94,22 @@ impl Openers {
 
     /// Returns the place of a ticket, or where it belongs: tickets rise along the queue.
     fn place(&self, level: OpenLevel, ticket: NonZeroU64) -> Result<usize, usize> {
-        self.waiting[level.index()].binary_search_by_key(&ticket, |opener| opener.ticket)
+        let Some(waiting) = &self.waiting else { return Err(0) };
+        waiting[level.index()].binary_search_by_key(&ticket, |opener| opener.ticket)
     }
 
     /// Wakes all, because the result no longer depends on room.
     pub(super) fn call_all(&mut self, wakes: &mut Wakes) {
         self.len = 0;
-        let waiting = self.waiting.iter_mut().flat_map(|waiting| waiting.drain(..));
-        waiting.for_each(|opener| wakes.push(opener.waker));
+        let waiting = self.waiting.iter_mut().flat_map(|waiting| waiting.iter_mut());
+        waiting.flat_map(|waiting| waiting.drain(..)).for_each(|opener| wakes.push(opener.waker));
     }
 
     /// Wakes as many as there is room for at their level, beside those called before in this turn.
     pub(super) fn call(&mut self, room_at: impl Fn(OpenLevel) -> usize, wakes: &mut Wakes) {
+        let Some(waiting) = &mut self.waiting else { return };
         for level in OpenLevel::all() {
-            let waiting = &mut self.waiting[level.index()];
+            let waiting = &mut waiting[level.index()];
             if waiting.is_empty() {
                 continue;
             }
@@ -118,8 +126,8 @@ impl Openers {
 
     /// Whether somebody waits for whom there is room.
     fn may_call(&self, room_at: impl Fn(OpenLevel) -> usize) -> bool {
-        !self.is_empty()
-            && OpenLevel::all().any(|level| !self.waiting[level.index()].is_empty() && room_at(level) > 0)
+        let Some(waiting) = self.waiting.as_ref().filter(|_| !self.is_empty()) else { return false };
+        OpenLevel::all().any(|level| !waiting[level.index()].is_empty() && room_at(level) > 0)
     }
 }
 
@@ -148,7 +156,7 @@ impl Core {
             return true;
         }
         openers.turn_wanted |= room > 0;
-        let waiting = &mut openers.waiting[level.index()];
+        let waiting = &mut openers.waiting.get_or_insert_default()[level.index()];
         match place {
             Some(Ok(index)) => {
                 let waker = &mut waiting[index].waker;
@@ -178,8 +186,8 @@ impl Core {
     /// Gives up the place of an opener, because it may go on or does not wait any longer.
     fn leave_openers(&mut self, level: OpenLevel, ticket: &mut Option<NonZeroU64>) {
         let Some(place) = ticket.take().map(|ticket| self.openers.place(level, ticket)) else { return };
-        if let Ok(index) = place {
-            let left = self.openers.waiting[level.index()].remove(index);
+        if let (Ok(index), Some(waiting)) = (place, &mut self.openers.waiting) {
+            let left = waiting[level.index()].remove(index);
             self.openers.len -= usize::from(left.is_some());
             self.replaced.extend(left.map(|opener| opener.waker));
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -29,35 +30,55 @@ pub(crate) enum Signal {
 impl Signal {
     pub(super) const ALL: [Self; 6] =
         [Self::Acceptable, Self::Closed, Self::Idle, Self::GoingAway, Self::Heartbeat, Self::Control];
+
+    /// The names of all who may wait for it.
+    fn names(self) -> Range<WaiterName> {
+        let of = |signal| WaiterName(signal, WaiterId(0));
+        of(self as u8)..of(self as u8 + 1)
+    }
 }
 
 /// Names a waiter: a future, or a handle whose `poll_*` methods are used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WaiterId(u64);
 
-/// The wakers of those who wait for one [`Signal`], by rising names. A waiter has one entry, however often it is
-/// polled.
+/// What a waiter waits for, and its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct WaiterName(u8, WaiterId);
+
+/// The wakers of those who wait, by the signal and by rising names: few as a rule, and so in one list. A waiter has one
+/// entry for a signal, however often it is polled.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(VecDeque<(WaiterId, Waker)>);
+pub(super) struct Waiters {
+    list: VecDeque<(WaiterName, Waker)>,
+    /// How many wait for each signal.
+    counts: [u32; Signal::ALL.len()],
+}
 
 impl Waiters {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    #[inline]
+    pub(super) fn awaits(&self, signal: Signal) -> bool {
+        self.counts[signal as usize] > 0
     }
 
-    pub(super) fn drain_into(&mut self, wakes: &mut Wakes) {
-        self.0.drain(..).for_each(|(_, waker)| wakes.push(waker));
+    pub(super) fn drain_into(&mut self, signal: Signal, wakes: &mut Wakes) {
+        if std::mem::take(&mut self.counts[signal as usize]) > 0 {
+            let Range { start, end } = signal.names();
+            let place = |name| self.list.partition_point(|(other, _)| *other < name);
+            let drained = place(start)..place(end);
+            self.list.drain(drained).for_each(|(_, waker)| wakes.push(waker));
+        }
     }
 
     pub(super) fn shrink(&mut self) {
-        self.0.shrink_to_fit();
+        self.list.shrink_to_fit();
     }
 
-    /// Returns the place of a waiter, or where it belongs. New names are the highest, so that is mostly the end.
-    fn place(&self, id: WaiterId) -> Result<usize, usize> {
-        match self.0.back() {
-            Some((last, _)) if *last >= id => self.0.binary_search_by_key(&id, |(id, _)| *id),
-            _ => Err(self.0.len()),
+    /// Returns the place of a waiter, or where it belongs.
+    fn place(&self, name: WaiterName) -> Result<usize, usize> {
+        match self.list.back() {
+            Some((last, _)) if *last >= name => self.list.binary_search_by_key(&name, |(name, _)| *name),
+            _ => Err(self.list.len()),
         }
     }
 }
@@ -71,34 +92,34 @@ impl Core {
 
     /// Has the task of `cx` woken by the next `signal`.
     pub(crate) fn wait(&mut self, signal: Signal, id: WaiterId, cx: &Context<'_>) {
-        let waiters = &mut self.waiters[signal as usize];
-        match waiters.place(id) {
+        let (waiters, name) = (&mut self.waiters, WaiterName(signal as u8, id));
+        match waiters.place(name) {
             Ok(place) => {
-                let waker = &mut waiters.0[place].1;
+                let waker = &mut waiters.list[place].1;
                 if !waker.will_wake(cx.waker()) {
                     self.replaced.push(std::mem::replace(waker, cx.waker().clone()));
                 }
             }
-            Err(place) => waiters.0.insert(place, (id, cx.waker().clone())),
+            Err(place) => {
+                waiters.list.insert(place, (name, cx.waker().clone()));
+                waiters.counts[signal as usize] += 1;
+            }
         }
     }
 
     /// Takes a waiter out of the list.
     pub(crate) fn stop_waiting(&mut self, signal: Signal, id: WaiterId) {
-        let waiters = &mut self.waiters[signal as usize];
-        if let Ok(place) = waiters.place(id) {
-            self.replaced.extend(waiters.0.remove(place).map(|(_, waker)| waker));
+        let waiters = &mut self.waiters;
+        if let Ok(place) = waiters.place(WaiterName(signal as u8, id)) {
+            waiters.counts[signal as usize] -= 1;
+            self.replaced.extend(waiters.list.remove(place).map(|(_, waker)| waker));
         }
     }
 
     /// Returns how many wait for any signal, and how many of their wakers are still to be dropped.
     #[cfg(test)]
     pub(crate) fn count_waiters(&self) -> usize {
-        self.waiters.iter().map(|waiters| waiters.0.len()).sum::<usize>() + self.replaced.len()
-    }
-
-    pub(super) fn waiters(&mut self, signal: Signal) -> &mut Waiters {
-        &mut self.waiters[signal as usize]
+        self.waiters.list.len() + self.replaced.len()
     }
 }
 

@@ -47,7 +47,12 @@ pub fn held_by_connection<K, L: Send>(
 
 /// Bytes that each of what `make` makes holds, at rest. It is called for those that are not counted,
 /// then for those that are.
-pub fn held_by_each<K>(mut make: impl AsyncFnMut(usize) -> Vec<K>) -> usize {
+pub fn held_by_each<K>(make: impl AsyncFnMut(usize) -> Vec<K>) -> usize {
+    held_by_each_of(COUNTED, make)
+}
+
+/// The same of so many that are counted.
+pub fn held_by_each_of<K>(count: usize, mut make: impl AsyncFnMut(usize) -> Vec<K>) -> usize {
     let runtime = runtime();
     let (mut before, mut counted) = (Vec::new(), Vec::new());
     let mut made = async |count| {
@@ -56,9 +61,9 @@ pub fn held_by_each<K>(mut make: impl AsyncFnMut(usize) -> Vec<K>) -> usize {
         kept
     };
     measure(|| before = runtime.block_on(made(BEFORE)));
-    let held = measure(|| counted = runtime.block_on(made(COUNTED)));
-    assert_eq!((before.len(), counted.len()), (BEFORE, COUNTED));
-    let bytes = usize::try_from(held.bytes_current).expect("they hold something") / COUNTED;
+    let held = measure(|| counted = runtime.block_on(made(count)));
+    assert_eq!((before.len(), counted.len()), (BEFORE, count));
+    let bytes = usize::try_from(held.bytes_current).expect("they hold something") / count;
     drop((before, counted));
     bytes
 }

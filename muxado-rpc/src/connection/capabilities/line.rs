@@ -8,7 +8,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::peer::{PeerCapabilities, ServiceCapability};
+use super::{
+    advertised::Advertised,
+    peer::{PeerCapabilities, ServiceCapability},
+};
 use crate::{
     Codec, Limits, Router, ServiceId, ServiceInfo,
     codec::{CodecError, json},
@@ -248,7 +251,8 @@ impl ReadHello<'_> {
         }
         let codecs = self.codecs.map(|known| known.0);
         let services = self.services.map(RawValue::to_owned);
-        Ok(PeerCapabilities::new(self.limits.bounded(), codecs, services, self.truncated))
+        let (limits, truncated) = (self.limits.bounded(), self.truncated);
+        Ok(PeerCapabilities::new(Advertised { limits, codecs, services, truncated }))
     }
 }
 

@@ -1,10 +1,17 @@
 //! What a peer tells about itself.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde_json::value::RawValue;
 
-use super::line::{AdvertisedLimits, Drain, saturating, services};
+use super::{
+    advertised::Advertised,
+    line::{Drain, saturating, services},
+};
 use crate::{Codec, ServiceId, message::limits::PeerLimits, support::truncate::Brief};
 
 /// What a peer tells about itself on its control stream (`PROTOCOL §10.13`): limits, codecs, services, and whether it
@@ -26,22 +33,13 @@ use crate::{Codec, ServiceId, message::limits::PeerLimits, support::truncate::Br
 /// # }
 /// ```
 pub struct PeerCapabilities {
-    limits: AdvertisedLimits,
-    codecs: Option<Vec<Codec>>,
-    /// As it came, so that it takes no more room than the peer sent.
-    services: Option<Box<RawValue>>,
-    truncated: bool,
+    advertised: Arc<Advertised>,
     drain: OnceLock<Drain>,
 }
 
 impl PeerCapabilities {
-    pub(super) const fn new(
-        limits: AdvertisedLimits,
-        codecs: Option<Vec<Codec>>,
-        services: Option<Box<RawValue>>,
-        truncated: bool,
-    ) -> Self {
-        Self { limits, codecs, services, truncated, drain: OnceLock::new() }
+    pub(super) fn new(advertised: Advertised) -> Self {
+        Self { advertised: advertised.share(), drain: OnceLock::new() }
     }
 
     /// Returns the size of the largest message that the peer takes, in bytes: its [`Limits::max_message_size`]. A larger
@@ -49,7 +47,7 @@ impl PeerCapabilities {
     ///
     /// [`Limits::max_message_size`]: crate::Limits::max_message_size
     pub fn max_message_size(&self) -> Option<usize> {
-        self.limits.max_message_size()
+        self.advertised.limits.max_message_size()
     }
 
     /// Returns how much metadata the peer takes in one message, in bytes: its [`Limits::max_metadata_size`]. A message
@@ -57,7 +55,7 @@ impl PeerCapabilities {
     ///
     /// [`Limits::max_metadata_size`]: crate::Limits::max_metadata_size
     pub fn max_metadata_size(&self) -> Option<usize> {
-        self.limits.max_metadata_size()
+        self.advertised.limits.max_metadata_size()
     }
 
     /// Returns how much memory requests of this connection may take at the peer together, in bytes: its
@@ -65,7 +63,7 @@ impl PeerCapabilities {
     ///
     /// [`Limits::max_request_memory`]: crate::Limits::max_request_memory
     pub fn max_request_memory(&self) -> Option<usize> {
-        self.limits.max_request_memory()
+        self.advertised.limits.max_request_memory()
     }
 
     /// Returns how many calls of this connection the peer serves at a time: its [`Limits::max_in_flight`]. Further calls
@@ -73,19 +71,19 @@ impl PeerCapabilities {
     ///
     /// [`Limits::max_in_flight`]: crate::Limits::max_in_flight
     pub fn max_in_flight(&self) -> Option<usize> {
-        self.limits.max_in_flight.map(saturating)
+        self.advertised.limits.max_in_flight.map(saturating)
     }
 
     /// Returns how long the peer waits for the first byte of a call: its [`Limits::first_byte_timeout`].
     ///
     /// [`Limits::first_byte_timeout`]: crate::Limits::first_byte_timeout
     pub fn first_byte_timeout(&self) -> Option<Duration> {
-        self.limits.first_byte_timeout()
+        self.advertised.limits.first_byte_timeout()
     }
 
     /// Returns the codecs that the peer takes, as far as they are known here. `None` if it has not told.
     pub fn codecs(&self) -> Option<&[Codec]> {
-        self.codecs.as_deref()
+        self.advertised.codecs.as_deref()
     }
 
     /// Returns the services that the peer lists; see [`is_truncated`](Self::is_truncated). Each call decodes the list anew.
@@ -93,13 +91,13 @@ impl PeerCapabilities {
     /// The list is for people and for choosing between peers. The peer may serve a method that is not in it; a call
     /// shows that for certain.
     pub fn services(&self) -> Vec<ServiceCapability> {
-        self.services.as_deref().map(services).unwrap_or_default()
+        self.advertised.services.as_deref().map(services).unwrap_or_default()
     }
 
     /// Returns whether the peer serves more than [`services`](Self::services) lists, because its list did not fit into
     /// 64 KiB.
     pub fn is_truncated(&self) -> bool {
-        self.truncated
+        self.advertised.truncated
     }
 
     /// Returns whether the peer has told that it shuts down: calls under way may finish, no new ones begin.
@@ -122,26 +120,26 @@ impl PeerCapabilities {
 
     pub(super) fn limits(&self) -> PeerLimits {
         PeerLimits {
-            max_message_size: self.limits.max_message_size(),
-            max_metadata_size: self.limits.max_metadata_size(),
+            max_message_size: self.advertised.limits.max_message_size(),
+            max_metadata_size: self.advertised.limits.max_metadata_size(),
         }
     }
 
     /// Returns how many bytes the peer's session holds unread, if it told that.
     pub(super) fn session_memory(&self) -> Option<usize> {
-        self.limits.session_memory()
+        self.advertised.limits.session_memory()
     }
 }
 
 /// Shows at most 256 bytes of the list of services, escaped.
 impl fmt::Debug for PeerCapabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let services = self.services.as_deref().map_or("", RawValue::get);
+        let services = self.advertised.services.as_deref().map_or("", RawValue::get);
         f.debug_struct("PeerCapabilities")
-            .field("limits", &self.limits)
-            .field("codecs", &self.codecs)
+            .field("limits", &self.advertised.limits)
+            .field("codecs", &self.advertised.codecs)
             .field("services", &format_args!("{}", Brief(services)))
-            .field("truncated", &self.truncated)
+            .field("truncated", &self.advertised.truncated)
             .field("drain", &self.drain.get())
             .finish()
     }

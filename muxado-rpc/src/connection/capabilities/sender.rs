@@ -26,7 +26,7 @@ pub(super) enum ControlSender {
     Waiting(Pin<Box<Sleep>>),
     Saying {
         stream: Stream,
-        line: OutboundMessage,
+        line: Box<OutboundMessage>,
         is_last: bool,
     },
     /// There is nothing more to say until the end.
@@ -113,11 +113,14 @@ impl ControlSender {
             return Some(Self::Over);
         }
         let Self::Saying { stream, line, is_last } = self else {
-            let line = OutboundMessage::new(line::drain(drain?));
+            let line = Box::new(OutboundMessage::new(line::drain(drain?)));
             return self.take_stream().map(|stream| Self::Saying { stream, line, is_last: true });
         };
-        let written =
-            if *is_last { stream.poll_write_final(cx, line) } else { stream.poll_write_chunk(cx, line) };
+        let written = if *is_last {
+            stream.poll_write_final(cx, &mut **line)
+        } else {
+            stream.poll_write_chunk(cx, &mut **line)
+        };
         match written {
             Poll::Pending => None,
             Poll::Ready(Ok(())) if !*is_last => self.take_stream().map(Self::Said),
@@ -127,7 +130,9 @@ impl ControlSender {
 
     fn begin(streams: &ControlStreams, hello: Vec<u8>) -> Self {
         match streams.open() {
-            Ok(stream) => Self::Saying { stream, line: OutboundMessage::new(hello), is_last: false },
+            Ok(stream) => {
+                Self::Saying { stream, line: Box::new(OutboundMessage::new(hello)), is_last: false }
+            }
             Err(_) => Self::Over,
         }
     }

@@ -88,7 +88,7 @@ impl Next {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Arc<Limits>) -> Self {
         Self { rooms: Rooms::new(limits), queue: None }
     }
 

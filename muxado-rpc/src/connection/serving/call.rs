@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use self::{
     orphan::Orphan,
-    request_reader::{Reading, RequestReader},
+    request_reader::{Chunks, Reading, RequestReader},
     waiting::{WaitingResponse, give_up, note_thrown_away},
 };
 use crate::{
@@ -178,10 +178,13 @@ impl<S: CallService> ServerCall<S> {
         begins: impl FnOnce(&Request) -> Begins,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
-        let Some(mut reader) = this.begin(shared, router, new) else { return Poll::Ready(()) };
+        let mut first = None;
+        let Some(mut reader) = this.begin(shared, router, new, &mut first) else { return Poll::Ready(()) };
         let mut reading = Reading::default();
         let polled = match this.out.as_mut() {
-            Some(out) => reader.poll_request(cx, out, shared, &mut reading),
+            Some(stream) => {
+                reader.poll_request(cx, &mut Chunks { first: &mut first, stream }, shared, &mut reading)
+            }
             None => Poll::Pending,
         };
         if polled.is_pending() {
@@ -274,8 +277,10 @@ impl<S: CallService> ServerCallProj<'_, S> {
         shared: &Arc<ConnectionShared>,
         router: &Router,
         new: &mut Option<New>,
+        first: &mut Option<Bytes>,
     ) -> Option<RequestReader> {
-        let New { stream, first, permit, arrived } = new.take()?;
+        let New { stream, first: chunk, permit, arrived } = new.take()?;
+        *first = chunk;
         let id = ServiceId::new(stream.stream_type().as_u32());
         match self.guard.as_mut() {
             Some(guard) => guard.begin_again(),
@@ -285,15 +290,16 @@ impl<S: CallService> ServerCallProj<'_, S> {
         if let Some(permit) = permit {
             *self.permit = Held::Own(permit);
         }
-        Some(RequestReader::new(id, first, arrived, router))
+        Some(RequestReader::new(id, arrived, router))
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let StateProj::Receiving(reader) = self.state.as_mut().project()
-            && let (Some(out), Some(guard)) = (self.out.as_mut(), self.guard.as_ref())
+            && let (Some(stream), Some(guard)) = (self.out.as_mut(), self.guard.as_ref())
         {
             let mut reading = Reading::default();
-            ready!(reader.poll_request(cx, out, guard.shared(), &mut reading));
+            let mut chunks = Chunks { first: &mut None, stream };
+            ready!(reader.poll_request(cx, &mut chunks, guard.shared(), &mut reading));
             if let StateOwned::Receiving(mut reader) = self.state.as_mut().project_replace(State::Done) {
                 self.received(cx, &mut reading, &mut reader, false);
             }
@@ -366,7 +372,9 @@ impl<S: CallService> ServerCallProj<'_, S> {
     /// Whether anything but the end of the stream comes behind the request, as far as it is known.
     fn may_have_body(&mut self, cx: &mut Context<'_>, reader: &mut RequestReader) -> bool {
         match (self.out.as_mut(), self.guard.as_ref()) {
-            (Some(out), Some(guard)) => reader.may_go_on(cx, out, guard.shared()),
+            (Some(stream), Some(guard)) => {
+                reader.may_go_on(cx, &mut Chunks { first: &mut None, stream }, guard.shared())
+            }
             _ => false,
         }
     }
@@ -887,7 +895,7 @@ mod tests {
     #[test]
     fn a_served_call_takes_little_room() {
         // Thousands of calls may wait at a time.
-        let (size, bound) = (size_of::<ServerCall<Router>>(), 352);
+        let (size, bound) = (size_of::<ServerCall<Router>>(), 320);
         assert!(size <= bound, "ServerCall: {size} bytes measured, the bound is {bound}");
     }
 }

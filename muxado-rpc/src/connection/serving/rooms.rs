@@ -1,10 +1,10 @@
 //! How many calls of the peer may be served at a time, of each class.
 
 use std::{
-    array, fmt,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
 };
@@ -72,24 +72,22 @@ const DEEPER: usize = 8;
 /// The rooms of one connection.
 #[derive(Debug)]
 pub(crate) struct Rooms {
-    rooms: [Room; 2 * DEPTHS],
+    /// Calls of each class that are served.
+    taken: [AtomicU32; 2 * DEPTHS],
+    limits: Arc<Limits>,
     /// Somebody waits for room in one of them.
     waits: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-#[derive(Debug)]
-struct Room {
-    limit: usize,
-    taken: AtomicUsize,
-}
-
 impl Rooms {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        let class =
-            |index| Class { depth: Depth::from_wire((index % DEPTHS) as u64), streams: index >= DEPTHS };
-        let room = |index| Room { limit: class(index).limit(limits), taken: AtomicUsize::new(0) };
-        Arc::new(Self { rooms: array::from_fn(room), waits: AtomicBool::new(false), waker: Mutex::default() })
+    pub(crate) fn new(limits: &Arc<Limits>) -> Arc<Self> {
+        Arc::new(Self {
+            taken: Default::default(),
+            limits: Arc::clone(limits),
+            waits: AtomicBool::new(false),
+            waker: Mutex::default(),
+        })
     }
 
     /// Takes a place, if there is one.
@@ -99,14 +97,14 @@ impl Rooms {
 
     /// Returns whether there is room for a call of the first depth that streams.
     pub(crate) fn has_room_for_streams(&self) -> bool {
-        let Room { limit, taken } = &self.rooms[Class { streams: true, ..Class::FIRST }.index()];
-        taken.load(Ordering::Relaxed) < *limit
+        let class = Class { streams: true, ..Class::FIRST };
+        (self.taken[class.index()].load(Ordering::Relaxed) as usize) < class.limit(&self.limits)
     }
 
     fn enter(&self, class: Class) -> bool {
-        let Room { limit, taken } = &self.rooms[class.index()];
-        let enter = |taken| Some(taken + 1).filter(|taken| taken <= limit);
-        taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok()
+        let limit = class.limit(&self.limits);
+        let enter = |taken: u32| taken.checked_add(1).filter(|taken| *taken as usize <= limit);
+        self.taken[class.index()].fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok()
     }
 
     /// Has this task woken from now on when a place becomes free. It looks for one after that.
@@ -130,7 +128,7 @@ impl Rooms {
     }
 
     fn leave(&self, class: Class) {
-        self.rooms[class.index()].taken.fetch_sub(1, Ordering::SeqCst);
+        self.taken[class.index()].fetch_sub(1, Ordering::SeqCst);
         if self.waits.load(Ordering::SeqCst) {
             let waker = self.waker().clone();
             if let Some(waker) = waker {
@@ -208,7 +206,7 @@ mod tests {
 
     #[test]
     fn each_class_has_its_own_room() {
-        let rooms = Rooms::new(&Limits::default().max_in_flight(16).max_streaming_calls(3));
+        let rooms = Rooms::new(&Limits::default().max_in_flight(16).max_streaming_calls(3).into());
         let mut taken = Vec::new();
         for depth in 0..=8 {
             for streams in [false, true] {
@@ -225,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_given_back_wakes_who_waits() {
-        let rooms = Rooms::new(&Limits::default().max_in_flight(1));
+        let rooms = Rooms::new(&Limits::default().max_in_flight(1).into());
         let woken = Arc::new(Woken::default());
         let count = || woken.0.load(Ordering::SeqCst);
         drop(rooms.take(Class::FIRST).unwrap());
@@ -240,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_call_that_turns_out_to_stream_changes_its_place() {
-        let rooms = Rooms::new(&Limits::default().max_in_flight(1).max_streaming_calls(1));
+        let rooms = Rooms::new(&Limits::default().max_in_flight(1).max_streaming_calls(1).into());
         let mut first = rooms.take(Class::FIRST).unwrap();
         assert!(first.turn_into_streaming());
         let mut second = rooms.take(Class::FIRST).unwrap();

@@ -6,7 +6,7 @@ use std::{
     fmt::{self, Write},
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
 };
 
@@ -45,7 +45,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Router {
     routes: Arc<Routes>,
 }
@@ -87,6 +87,14 @@ impl Routes {
         if let (Some(route), Some(health)) = (health, &self.health) {
             route.service = Arc::new(HealthService::new(health.clone(), &self.infos));
         }
+    }
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        // Clients without services all have the same.
+        static EMPTY: LazyLock<Arc<Routes>> = LazyLock::new(Arc::default);
+        Self { routes: Arc::clone(&EMPTY) }
     }
 }
 

@@ -32,8 +32,6 @@ use crate::{
 /// A request that is being read.
 pub(super) struct RequestReader {
     target: Target,
-    /// What came with the stream.
-    first: Option<Bytes>,
     /// When its first frame was read: time limits count from then.
     arrived: Instant,
     reader: MessageReader,
@@ -134,9 +132,10 @@ pub(super) struct Reading {
 }
 
 /// The bytes of a request: those that came with its stream, then the others.
-struct Chunks<'a> {
-    first: &'a mut Option<Bytes>,
-    stream: &'a mut WriteHalf,
+pub(super) struct Chunks<'a> {
+    /// Taken by the first read; a call that waits for more of its request has none.
+    pub(super) first: &'a mut Option<Bytes>,
+    pub(super) stream: &'a mut WriteHalf,
 }
 
 impl ReadChunks for Chunks<'_> {
@@ -164,10 +163,10 @@ impl ReadChunks for Chunks<'_> {
 
 impl RequestReader {
     #[inline]
-    pub(super) fn new(id: ServiceId, first: Option<Bytes>, arrived: Instant, router: &Router) -> Self {
+    pub(super) fn new(id: ServiceId, arrived: Instant, router: &Router) -> Self {
         let target = Target::of(id, router);
         let reader = MessageReader::default();
-        Self { target, first, arrived, reader, first_byte: None, early: None }
+        Self { target, arrived, reader, first_byte: None, early: None }
     }
 
     /// Returns the reader, which may hold bytes behind the request.
@@ -184,7 +183,7 @@ impl RequestReader {
     pub(super) fn may_go_on(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut WriteHalf,
+        chunks: &mut Chunks<'_>,
         shared: &ConnectionShared,
     ) -> bool {
         if self.reader.is_over() {
@@ -194,7 +193,7 @@ impl RequestReader {
             return true;
         }
         let mut chunk = None;
-        match ((Chunks { first: &mut self.first, stream }).poll_chunk(cx, &mut chunk), chunk) {
+        match (chunks.poll_chunk(cx, &mut chunk), chunk) {
             (Poll::Ready(Ok(())), None) => false,
             (Poll::Ready(Ok(())), Some(chunk)) => {
                 let max_message_size = shared.limits().max_message_size;
@@ -211,24 +210,23 @@ impl RequestReader {
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut WriteHalf,
+        chunks: &mut Chunks<'_>,
         shared: &Arc<ConnectionShared>,
         reading: &mut Reading,
     ) -> Poll<()> {
         let callee = match self.target.callee() {
             Ok(callee) => callee,
             Err(unknown) => {
-                let mut chunks = Chunks { first: &mut self.first, stream };
-                if poll_refuse(cx, &mut chunks, unknown, reading).is_ready() {
+                if poll_refuse(cx, chunks, unknown, reading).is_ready() {
                     return Poll::Ready(());
                 }
                 return self.poll_first_byte(cx, shared);
             }
         };
         if let Some(authorize) = shared.authorize() {
-            return self.poll_guarded(cx, callee, stream, (authorize, shared), reading);
+            return self.poll_guarded(cx, callee, chunks, (authorize, shared), reading);
         }
-        if self.poll_read(cx, callee, stream, (Purpose::Request, shared), reading).is_ready() {
+        if self.poll_read(cx, callee, chunks, (Purpose::Request, shared), reading).is_ready() {
             return Poll::Ready(());
         }
         self.poll_first_byte(cx, shared)
@@ -239,16 +237,16 @@ impl RequestReader {
         &mut self,
         cx: &mut Context<'_>,
         callee: Callee,
-        stream: &mut WriteHalf,
+        chunks: &mut Chunks<'_>,
         (authorize, shared): (&Authorize, &Arc<ConnectionShared>),
         reading: &mut Reading,
     ) -> Poll<()> {
-        if let Err(refusal) = self.authorise_first(cx, stream, authorize, shared) {
+        if let Err(refusal) = self.authorise_first(cx, chunks, authorize, shared) {
             reading.refusal = Some(refusal);
             return Poll::Ready(());
         }
         let purpose = if self.is_authorised() { Purpose::Request } else { Purpose::Unauthorised };
-        if self.poll_read(cx, callee, stream, (purpose, shared), reading).is_ready() {
+        if self.poll_read(cx, callee, chunks, (purpose, shared), reading).is_ready() {
             return Poll::Ready(());
         }
         if let Err(refusal) = self.authorise_rest(authorize, shared) {
@@ -263,15 +261,14 @@ impl RequestReader {
         &mut self,
         cx: &mut Context<'_>,
         callee: Callee,
-        stream: &mut WriteHalf,
+        chunks: &mut Chunks<'_>,
         (purpose, shared): (Purpose, &Arc<ConnectionShared>),
         reading: &mut Reading,
     ) -> Poll<()> {
-        let mut chunks = Chunks { first: &mut self.first, stream };
         let max_message_size = shared.limits().max_message_size;
         let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
         let mut message = None;
-        let read = ready!(self.reader.poll_message(cx, &mut chunks, bounds, &mut message));
+        let read = ready!(self.reader.poll_message(cx, chunks, bounds, &mut message));
         let result = match (read, message) {
             (Ok(()), Some(message)) => self.decode(callee, message, shared, &mut reading.request),
             (Err(NoMessage::Unreadable(error)), _) => {
@@ -325,7 +322,7 @@ impl RequestReader {
     fn authorise_first(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut WriteHalf,
+        chunks: &mut Chunks<'_>,
         authorize: &Authorize,
         shared: &ConnectionShared,
     ) -> Result<(), (Codec, Status)> {
@@ -333,9 +330,9 @@ impl RequestReader {
             return Ok(());
         }
         let mut chunk = None;
-        let read = (Chunks { first: &mut self.first, stream }).poll_chunk(cx, &mut chunk);
+        let read = chunks.poll_chunk(cx, &mut chunk);
         if let (Poll::Ready(Ok(())), Some(first)) = (read, chunk) {
-            self.first = Some(first.clone());
+            *chunks.first = Some(first.clone());
             return self.authorise_early(&first, authorize, shared);
         }
         Ok(())
