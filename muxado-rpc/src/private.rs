@@ -66,19 +66,19 @@ pub fn hold(
     }
 }
 
-/// Decodes the parameters of a request.
+/// Decodes the parameters of a request, of which nothing else is needed afterwards.
 pub fn decode_params<'de, P: Deserialize<'de>>(request: &'de Request) -> Result<P, Status> {
     decode_in_place(request.method(), request.codec(), &request.params)
 }
 
-/// Decodes the parameters in their bytes, which they borrow from.
+/// Decodes the parameters in their bytes, which they borrow from, and which are needed for nothing else.
 pub fn decode_in_place<'de, P: Deserialize<'de>>(
     method: &MethodInfo,
     codec: Codec,
     params: &'de Payload,
 ) -> Result<P, Status> {
     // Generated code decodes before it runs anything.
-    Request::decode(method, codec, params).map_err(Status::not_executed)
+    Request::decode_last(method, codec, params).map_err(Status::not_executed)
 }
 
 /// The encoded parameters of a request, for a handler that borrows from them.

@@ -5,10 +5,14 @@
 
 mod decode;
 mod entries;
+mod large;
 #[cfg(test)]
 mod values;
 
-pub(crate) use self::decode::{decode_sound, is_at_end};
+pub(crate) use self::{
+    decode::{decode_sound, is_at_end},
+    large::{LargePlace, find_large},
+};
 use super::{Append, CodecError};
 
 /// Reads an envelope from the front. Never allocates, never recurses.

@@ -1,6 +1,7 @@
 //! One encoded value, with room in front of it for what the wire puts there.
 
 mod buffer_pool;
+mod parted;
 
 use std::{fmt, ops::Deref};
 
@@ -8,7 +9,8 @@ use bytes::{Buf, Bytes};
 use muxado::rpc::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Append, Codec, CodecError, shared_bytes};
+use self::parted::Parted;
+use crate::codec::{Append, Codec, CodecError, apart::Apart, shared_bytes};
 
 /// An encoded value: the parameters of a request, or the value of a response.
 ///
@@ -24,6 +26,8 @@ enum Inner {
     Received { bytes: Bytes, rest: usize },
     /// The value begins at [`HEADROOM`].
     Encoded(Vec<u8>),
+    /// A value that was received, of which a large string lies apart.
+    Parted(Box<Parted>),
 }
 
 impl Payload {
@@ -40,6 +44,12 @@ impl Payload {
     #[inline]
     pub(crate) const fn before(rest: usize, bytes: Bytes) -> Self {
         Self { bytes: Inner::Received { bytes, rest } }
+    }
+
+    /// A value that was received and of which a large string lies apart, in front of `rest` other bytes.
+    pub(crate) fn parted(rest: usize, mut bytes: Bytes, apart: Apart) -> Self {
+        bytes.truncate(bytes.len() - rest);
+        Self { bytes: Inner::Parted(Box::new(Parted::new(bytes, apart))) }
     }
 
     /// The value between `head` and what `tail` appends, as one piece. Copies the value only if it
@@ -70,6 +80,19 @@ impl Payload {
         match &self.bytes {
             Inner::Received { bytes, .. } => shared_bytes::decoding(bytes, || codec.decode(self)),
             Inner::Encoded(_) => codec.decode(self),
+            Inner::Parted(parted) => {
+                let whole = parted.whole();
+                shared_bytes::decoding(whole, || codec.decode(whole))
+            }
+        }
+    }
+
+    /// Decodes the value for the last time: of a large string that lies apart from it nothing is left.
+    #[inline]
+    pub(crate) fn decode_last<'de, T: Deserialize<'de>>(&'de self, codec: Codec) -> Result<T, CodecError> {
+        match &self.bytes {
+            Inner::Parted(parted) => parted.decode_last(codec),
+            _ => self.decode(codec),
         }
     }
 
@@ -81,6 +104,7 @@ impl Payload {
                 bytes
             }
             Inner::Encoded(buf) => Framed { buf, start: HEADROOM }.into_bytes(),
+            Inner::Parted(parted) => parted.whole().clone(),
         }
     }
 }
@@ -247,6 +271,7 @@ impl Deref for Payload {
         match &self.bytes {
             Inner::Received { bytes, rest } => &bytes[..bytes.len() - rest],
             Inner::Encoded(buf) => &buf[HEADROOM..],
+            Inner::Parted(parted) => parted.whole(),
         }
     }
 }

@@ -413,24 +413,27 @@ impl Request {
     ///
     /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
-        Self::decode(self.method(), self.codec(), &self.params)
+        let (method, codec) = (self.method(), self.codec());
+        self.params.decode(codec).map_err(|error| cannot_decode(method, codec, &error))
     }
 
-    /// Decodes parameters, which may borrow from their bytes.
-    pub(crate) fn decode<'de, P: Deserialize<'de>>(
+    /// Decodes parameters, which may borrow from their bytes, for the last time.
+    pub(crate) fn decode_last<'de, P: Deserialize<'de>>(
         method: &MethodInfo,
         codec: Codec,
         params: &'de Payload,
     ) -> Result<P, Status> {
-        params.decode(codec).map_err(|error| {
-            Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
-        })
+        params.decode_last(codec).map_err(|error| cannot_decode(method, codec, &error))
     }
 
     /// Returns the encoded parameters alone.
     pub(crate) fn into_params(self) -> Payload {
         self.params
     }
+}
+
+fn cannot_decode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
+    Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
 }
 
 fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {

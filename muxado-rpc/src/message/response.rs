@@ -362,7 +362,7 @@ fn decode_value<T: DeserializeOwned>(
     value: &Payload,
 ) -> Result<T, Status> {
     value
-        .decode(codec)
+        .decode_last(codec)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))
 }
 

@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::{
     check_metadata, envelope::JsonResponse, expect_end, message_size, no_payload, packed_head, push_metadata,
-    range_of, read_metadata, set_length, slice_payload,
+    range_of, read_metadata, set_length, slice_payload, slice_payload_with,
 };
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         Append, CodecError,
+        apart::Apart,
         json::{self, Scanner, push_string},
         msgpack::{Cursor, push_bool, push_map, push_str},
     },
@@ -219,13 +220,17 @@ const QUICK: &[u8] = b"\x81\xa2ok";
 pub(crate) fn decode_response(
     method: &MethodInfo,
     codec: Codec,
-    message: Bytes,
+    mut message: Bytes,
+    mut apart: Option<Apart>,
     limits: &Limits,
 ) -> Result<Response, Status> {
     if codec == Codec::MessagePack && message.len() > QUICK.len() && message.starts_with(QUICK) {
         // As it is written here. Whether the rest is one value is for whoever decodes it to see.
         let value = QUICK.len()..message.len();
-        return Ok(Response::from_outcome(codec, Outcome::Value(slice_payload(message, value))));
+        return Ok(Response::from_outcome(codec, Outcome::Value(slice_payload_with(message, value, apart))));
+    }
+    if let Some(apart) = apart.take() {
+        message = apart.join(&message);
     }
     let mut parts = ResponseFields::decode(codec, &message)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))?;
@@ -371,7 +376,7 @@ mod tests {
         let mut reader = MessageDecoder::new(1 << 20);
         reader.push(bytes);
         let message = reader.pop().unwrap().expect("a whole message");
-        decode_response(&METHOD, reader.codec().unwrap(), message, &Limits::default())
+        decode_response(&METHOD, reader.codec().unwrap(), message, None, &Limits::default())
     }
 
     #[test]
