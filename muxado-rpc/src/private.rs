@@ -1,5 +1,7 @@
 //! The runtime of generated code. Not part of the public API: it may change with any release.
 
+#[path = "private/large.rs"]
+pub mod large;
 #[path = "private/probe.rs"]
 pub mod probe;
 #[cfg(feature = "schema")]
@@ -21,6 +23,7 @@ pub use self::schema::{
     describe_optional, describe_output, describe_parameter,
 };
 pub use self::{
+    large::{AnyLarge, LargeProbe},
     probe::{
         AnswerProbe, AnyAnswer, AnyError, ErrorProbe, GeneratedClient, IsContext, IsResult, IsStreaming,
         SameError, generated_client, give_items, lend_context, result, same_error, stream, value,
@@ -44,7 +47,11 @@ pub use crate::{
     Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Payload, Request,
     Response, ServiceId, ServiceInfo, ServiceSchema, Shape, Status, Streaming,
     connection::serving::streamed::ItemSink,
-    message::{method::MethodOptions, response::Failure},
+    message::{
+        method::MethodOptions,
+        payload::{LargeString, TakeLarge},
+        response::Failure,
+    },
 };
 
 /// A boxed future.

@@ -29,13 +29,20 @@ use crate::{
     codec::{Append, CodecError, apart::Apart, msgpack::Cursor},
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, LENGTH_PREFIX, Payload},
+        payload::{Framed, Head, LENGTH_PREFIX, Lent, Payload},
     },
 };
 
 /// Puts the length in front of a MessagePack message whose head left room for it.
 fn set_length(framed: &mut Framed) {
     let length = (framed.len() - LENGTH_PREFIX) as u32;
+    framed.buf[framed.start..framed.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Adds to the length of a MessagePack message what comes behind its buffer.
+#[cold]
+fn add_length(framed: &mut Framed, end: &Lent) {
+    let length = (framed.len() - LENGTH_PREFIX + end.content_len()) as u32;
     framed.buf[framed.start..framed.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
 }
 

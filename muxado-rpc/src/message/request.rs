@@ -9,7 +9,12 @@ use tokio::time::Instant;
 use crate::{
     Body, Codec, Extensions, Limits, Metadata, MethodInfo, MethodRef, PeerId, PeerInfo, ServiceInfo, Status,
     codec::CodecError,
-    message::{method_ref::MethodAnd, payload::Payload, raw_value::raw_value, scope::Scope},
+    message::{
+        method_ref::MethodAnd,
+        payload::{LargeString, Lent, Payload},
+        raw_value::raw_value,
+        scope::Scope,
+    },
     support::{deadline, depth::Depth},
 };
 
@@ -93,6 +98,20 @@ impl Request {
     ) -> Result<Self, Status> {
         let method = method.into();
         match Payload::encode(codec, params) {
+            Ok(params) => Ok(Self::from_parts(method, codec, params, Depth::current(), None)),
+            Err(error) => Err(cannot_encode(&method, codec, &error)),
+        }
+    }
+
+    /// The same in MessagePack, of parameters at whose end a large string was.
+    #[cold]
+    pub(crate) fn new_lent<P: Serialize + ?Sized>(
+        method: MethodRef,
+        params: &P,
+        large: LargeString,
+    ) -> Result<Self, Status> {
+        let codec = Codec::MessagePack;
+        match Payload::encode_lent(params, large) {
             Ok(params) => Ok(Self::from_parts(method, codec, params, Depth::current(), None)),
             Err(error) => Err(cannot_encode(&method, codec, &error)),
         }
@@ -234,6 +253,12 @@ impl Request {
     }
 
     /// Takes the parameters out of a request that is sent.
+    /// Takes the large string that the parameters end with, if it lies apart.
+    #[inline]
+    pub(crate) fn take_params_end(&mut self) -> Option<Box<Lent>> {
+        self.params.take_end()
+    }
+
     #[inline]
     pub(crate) fn take_params(&mut self) -> Payload {
         std::mem::take(&mut self.params)
@@ -400,6 +425,11 @@ impl Request {
     /// Returns the connection that the request came by.
     pub(crate) fn connection(&self) -> Option<Arc<dyn Connection>> {
         self.arrival.as_ref()?.connection.clone()
+    }
+
+    /// Returns how many bytes the encoded parameters have.
+    pub(crate) fn params_len(&self) -> usize {
+        self.params.len()
     }
 
     /// Returns the encoded parameters: a map by name or an array by position.

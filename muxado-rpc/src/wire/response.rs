@@ -5,8 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    check_metadata, envelope::JsonResponse, expect_end, message_size, no_payload, packed_head, push_metadata,
-    range_of, read_metadata, set_length, slice_payload, slice_payload_with,
+    add_length, check_metadata, envelope::JsonResponse, expect_end, message_size, no_payload, packed_head,
+    push_metadata, range_of, read_metadata, set_length, slice_payload, slice_payload_with,
 };
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
@@ -35,13 +35,20 @@ pub(crate) fn encode_response(
 ) -> OutboundMessage {
     // A value without metadata, which most answers are.
     if let Ok(response) = &mut result
-        && let Some(value) = response.take_value(codec)
+        && let Some(mut value) = response.take_value(codec)
     {
-        let framed = frame_value(codec, value);
-        if message_size(codec, &framed) <= limits.message_size().bytes {
-            return framed.into_outbound();
+        // Only in MessagePack, where nothing comes behind the value.
+        let end = value.take_end();
+        let mut framed = frame_value(codec, value);
+        let mut size = message_size(codec, &framed);
+        if let Some(end) = &end {
+            size += end.content_len();
+            add_length(&mut framed, end);
         }
-        return too_large(codec, &framed, limits);
+        if size <= limits.message_size().bytes {
+            return framed.into_outbound_with(end);
+        }
+        return too_large(codec, size, limits);
     }
     encode_any(codec, result, limits)
 }
@@ -53,10 +60,11 @@ fn encode_any(codec: Codec, result: Result<Response, Status>, limits: SendLimits
         Err(status) => OutboundResponse::of_status(codec, &status),
     };
     let framed = answer.frame(codec);
-    if message_size(codec, &framed) <= limits.message_size().bytes {
+    let size = message_size(codec, &framed);
+    if size <= limits.message_size().bytes {
         return framed.into_outbound();
     }
-    too_large(codec, &framed, limits)
+    too_large(codec, size, limits)
 }
 
 #[inline]
@@ -73,8 +81,8 @@ fn frame_value(codec: Codec, value: Payload) -> Framed {
 
 /// What is said instead of an answer that is over a limit.
 #[cold]
-fn too_large(codec: Codec, framed: &Framed, limits: SendLimits<'_>) -> OutboundMessage {
-    let (size, limit) = (message_size(codec, framed), limits.message_size());
+fn too_large(codec: Codec, size: usize, limits: SendLimits<'_>) -> OutboundMessage {
+    let limit = limits.message_size();
     let (whose, limit) = (limit.whose("serving", "calling"), limit.bytes);
     let status = Status::resource_exhausted(format!(
         "an answer of {size} bytes, over the {whose} side's limit of {limit} (Limits::max_message_size)"
