@@ -242,7 +242,10 @@ impl State {
             return Err(self.take_failure());
         };
         // An item has to be in one piece.
-        let first = exchange.reader.take_apart().map_or_else(|| first.clone(), |apart| apart.join(&first));
+        let first = match exchange.reader.take_apart() {
+            Some(apart) => apart.join(&first),
+            None => first,
+        };
         if begins_items(call.method(), exchange.codec(), &first) {
             return self.take_body(Some(call), Some(first), time);
         }
