@@ -1,5 +1,6 @@
 //! The two encodings of values. A client chooses its codec at run time.
 
+pub(crate) mod apart;
 mod base64;
 mod bounded;
 mod encode;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::error::CodecError;
 use self::{
+    apart::Apart,
     bounded::{Bounded, Whole},
     transcode::Transcode,
 };
@@ -67,6 +69,18 @@ impl Codec {
             Self::Json => json::parse(bytes),
             Self::MessagePack => msgpack::decode_sound(bytes).map_or_else(|| decode_packed(bytes), Ok),
         }
+    }
+
+    /// Decodes one value of which a large string lies apart.
+    ///
+    /// # Errors
+    ///
+    /// Returns the value in one piece if it has to be decoded from that.
+    pub(crate) fn decode_with<'de, T: Deserialize<'de>>(
+        apart: Apart,
+        message: &'de [u8],
+    ) -> Result<Result<T, CodecError>, Bytes> {
+        apart::decode(apart, message, || decode_packed(message))
     }
 
     /// The value in another codec, whatever it is. What has no form there is an error.
@@ -130,7 +144,7 @@ impl FromStr for Codec {
     }
 }
 
-/// Decodes what is no sound value of this type, as a rule, and says why.
+/// Decodes a value that is large, or as a rule not sound, and then says why.
 #[cold]
 fn decode_packed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, CodecError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);

@@ -1,5 +1,7 @@
 //! The runtime of generated code. Not part of the public API: it may change with any release.
 
+#[path = "private/large.rs"]
+pub mod large;
 #[path = "private/probe.rs"]
 pub mod probe;
 #[cfg(feature = "schema")]
@@ -21,6 +23,7 @@ pub use self::schema::{
     describe_optional, describe_output, describe_parameter,
 };
 pub use self::{
+    large::{AnyLarge, LargeProbe},
     probe::{
         AnswerProbe, AnyAnswer, AnyError, ErrorProbe, GeneratedClient, IsContext, IsResult, IsStreaming,
         SameError, generated_client, give_items, lend_context, result, same_error, stream, value,
@@ -44,7 +47,12 @@ pub use crate::{
     Body, BoxError, CallError, Channel, Codec, Context, Metadata, MethodInfo, NamedService, Payload, Request,
     Response, ServiceId, ServiceInfo, ServiceSchema, Shape, Status, Streaming,
     connection::serving::streamed::ItemSink,
-    message::{method::MethodOptions, request::HandlerParams, response::Failure},
+    message::{
+        method::MethodOptions,
+        payload::{LargeString, TakeLarge},
+        request::HandlerParams,
+        response::Failure,
+    },
 };
 
 /// A boxed future.
@@ -66,19 +74,19 @@ pub fn hold(
     }
 }
 
-/// Decodes the parameters of a request.
+/// Decodes the parameters of a request, of which nothing else is needed afterwards.
 pub fn decode_params<'de, P: Deserialize<'de>>(request: &'de Request) -> Result<P, Status> {
     decode_in_place(request.method(), request.codec(), &request.params)
 }
 
-/// Decodes the parameters in their bytes, which they borrow from.
+/// Decodes the parameters in their bytes, which they borrow from, and which are needed for nothing else.
 pub fn decode_in_place<'de, P: Deserialize<'de>>(
     method: &MethodInfo,
     codec: Codec,
     params: &'de Payload,
 ) -> Result<P, Status> {
     // Generated code decodes before it runs anything.
-    Request::decode(method, codec, params).map_err(Status::not_executed)
+    Request::decode_last(method, codec, params).map_err(Status::not_executed)
 }
 
 /// What a handler that takes nothing but parameters needs of a request.

@@ -4,6 +4,7 @@ pub(crate) mod budget;
 pub(crate) mod deadline;
 pub(crate) mod depth;
 pub(crate) mod exclusive;
+pub(crate) mod large_buffers;
 pub(crate) mod log_limit;
 pub(crate) mod panics;
 pub(crate) mod random;

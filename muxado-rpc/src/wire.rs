@@ -26,16 +26,23 @@ pub(crate) use self::{
 };
 use crate::{
     Codec, Metadata,
-    codec::{Append, CodecError, msgpack::Cursor},
+    codec::{Append, CodecError, apart::Apart, msgpack::Cursor},
     message::{
         limits::SendLimits,
-        payload::{Framed, Head, LENGTH_PREFIX, Payload},
+        payload::{Framed, Head, LENGTH_PREFIX, Lent, Payload},
     },
 };
 
 /// Puts the length in front of a MessagePack message whose head left room for it.
 fn set_length(framed: &mut Framed) {
     let length = (framed.len() - LENGTH_PREFIX) as u32;
+    framed.buf[framed.start..framed.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Adds to the length of a MessagePack message what comes behind its buffer.
+#[cold]
+fn add_length(framed: &mut Framed, end: &Lent) {
+    let length = (framed.len() - LENGTH_PREFIX + end.content_len()) as u32;
     framed.buf[framed.start..framed.start + LENGTH_PREFIX].copy_from_slice(&length.to_be_bytes());
 }
 
@@ -100,6 +107,22 @@ pub(crate) fn slice_payload(mut message: Bytes, part: Range<usize>) -> Payload {
     let rest = message.len() - part.end;
     message.advance(part.start);
     Payload::before(rest, message)
+}
+
+/// The same of a message of which a large string may lie apart: within the value.
+#[inline]
+pub(crate) fn slice_payload_with(message: Bytes, part: Range<usize>, apart: Option<Apart>) -> Payload {
+    match apart {
+        Some(apart) => parted_payload(message, part, apart),
+        None => slice_payload(message, part),
+    }
+}
+
+#[cold]
+fn parted_payload(mut message: Bytes, part: Range<usize>, apart: Apart) -> Payload {
+    let rest = message.len() - part.end;
+    message.advance(part.start);
+    Payload::parted(rest, message, apart.of_part_from(part.start))
 }
 
 /// Begins a MessagePack head: room for the length.

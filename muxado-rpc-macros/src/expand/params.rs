@@ -126,10 +126,13 @@ pub(super) fn value(service: &Service, method: &Method, argument: &Argument) -> 
 
 fn nothing(service: &Service) -> TokenStream {
     let ident = Ident::new("__Nothing", Span::call_site());
+    let private = service.private();
     let serialize = serialize(service, &ident, &[]);
     quote! {
         struct #ident {}
         #serialize
+        #[automatically_derived]
+        impl #private::TakeLarge for #ident {}
     }
 }
 
@@ -143,12 +146,15 @@ fn generic(service: &Service, method: &Method) -> TokenStream {
         values.iter().zip(&types).map(|(Argument { ident, docs, .. }, ty)| quote!(#(#docs)* #ident: #ty));
     let derives = derive(service, method, &["Deserialize"]);
     let serialize = serialize(service, &ident, &values);
+    let take_large = take_large(service, &ident, &values);
     quote! {
         #(#cfg)*
         #derives
         struct #ident<#(#types),*> { #(#fields),* }
         #(#cfg)*
         #serialize
+        #(#cfg)*
+        #take_large
     }
 }
 
@@ -163,6 +169,7 @@ fn attributed(service: &Service, method: &Method) -> TokenStream {
         });
         fields.collect()
     };
+    let private = service.private();
     let (ident, owned) = (server_ident(method), fields(false));
     if !lends(method) {
         let derives = derive(service, method, &["Serialize", "Deserialize"]);
@@ -170,6 +177,9 @@ fn attributed(service: &Service, method: &Method) -> TokenStream {
             #(#cfg)*
             #derives
             struct #ident { #owned }
+            #(#cfg)*
+            #[automatically_derived]
+            impl #private::TakeLarge for #ident {}
         };
     }
     let (client, lent) = (client_ident(method), fields(true));
@@ -183,6 +193,9 @@ fn attributed(service: &Service, method: &Method) -> TokenStream {
             #[serde(skip)]
             __lent: ::core::marker::PhantomData<&'__lent ()>,
         }
+        #(#cfg)*
+        #[automatically_derived]
+        impl #private::TakeLarge for #client<'_> {}
         #(#cfg)*
         #deserialize
         struct #ident { #owned }
@@ -217,12 +230,34 @@ fn derive(service: &Service, method: &Method, traits: &[&str]) -> TokenStream {
     }
 }
 
-/// `Serialize` of what the client fills.
-fn serialize(service: &Service, ident: &Ident, values: &[&Argument]) -> TokenStream {
-    let serde = service.serde();
-    let len = values.len();
-    let serializer = Ident::new("serializer", Span::mixed_site());
-    let fields = values.iter().map(|argument| field(service, argument, &serializer));
+/// `TakeLarge` of what the client fills: the last parameter, unless it is lent.
+fn take_large(service: &Service, ident: &Ident, values: &[&Argument]) -> TokenStream {
+    let private = service.private();
+    let (arguments, lifetime) = concrete(values);
+    let take = values.last().filter(|last| last.lent().is_none()).map(|last| {
+        let Argument { ident, ty, .. } = last;
+        let span = located(ty.span());
+        let private = respan(private.clone(), ty.span());
+        let take = quote_spanned! {span=>
+            use #private::AnyLarge as _;
+            <#private::LargeProbe<#ty>>::take(&mut self.#ident)
+        };
+        quote! {
+            fn take_large(&mut self) -> ::core::option::Option<#private::LargeString> {
+                #take
+            }
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        impl #lifetime #private::TakeLarge for #ident #arguments {
+            #take
+        }
+    }
+}
+
+/// The types that the client fills a struct with, and the lifetime in them.
+fn concrete(values: &[&Argument]) -> (Option<TokenStream>, Option<TokenStream>) {
     let types = values.iter().map(|argument| match argument.lent() {
         None => argument.ty.to_token_stream(),
         Some(Lent { elem, optional: false }) => quote!(&'__lent #elem),
@@ -230,6 +265,16 @@ fn serialize(service: &Service, ident: &Ident, values: &[&Argument]) -> TokenStr
     });
     let arguments = (!values.is_empty()).then(|| quote!(<#(#types),*>));
     let lifetime = values.iter().any(|argument| argument.lent().is_some()).then(|| quote!(<'__lent>));
+    (arguments, lifetime)
+}
+
+/// `Serialize` of what the client fills.
+fn serialize(service: &Service, ident: &Ident, values: &[&Argument]) -> TokenStream {
+    let serde = service.serde();
+    let len = values.len();
+    let serializer = Ident::new("serializer", Span::mixed_site());
+    let fields = values.iter().map(|argument| field(service, argument, &serializer));
+    let (arguments, lifetime) = concrete(values);
     quote! {
         #[automatically_derived]
         impl #lifetime #serde::Serialize for #ident #arguments {

@@ -226,12 +226,20 @@ fn respond(service: &Service, method: &Method) -> TokenStream {
     let call = quote_spanned!(span=> #callee(&*#shared, #(#arguments),*).await);
     let private = respan(private, method.answer.ty().span());
     let answer = match &method.answer {
-        Answer::Value(ty) => quote_spanned!(span=> (#private::value::<#ty>().respond)(#codec, &#call)),
+        Answer::Value(ty) => quote_spanned! {span=> {
+            use #private::AnyLarge as _;
+            (#private::value::<#ty>().respond)(#codec, &mut #call, <#private::LargeProbe<#ty>>::take)
+        }},
         Answer::Fallible { ok, error, .. } => {
             let describe = describe(service);
             quote_spanned! {span=> {
-                use #private::AnyError as _;
-                (<#private::ErrorProbe<#error>>::unary::<#ok>().respond)(#codec, #private::result(#call), #describe)
+                use #private::{AnyError as _, AnyLarge as _};
+                (<#private::ErrorProbe<#error>>::unary::<#ok>().respond)(
+                    #codec,
+                    #private::result(#call),
+                    #describe,
+                    <#private::LargeProbe<#ok>>::take,
+                )
             }}
         }
         Answer::Items(answer) => return respond_items(service, method, answer, &call),

@@ -173,6 +173,14 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl<'__lent> ::muxado_rpc::__private::TakeLarge
+    for __params_put<
+        &'__lent str,
+        &'__lent [u8],
+        &'__lent [String],
+        ::core::option::Option<&'__lent Note>,
+    > {}
     #[cfg(any(not(feature = "fast"), unix))]
     #[derive(::muxado_rpc::__private::serde::Serialize)]
     #[serde(
@@ -186,6 +194,9 @@ const _: () = {
         #[serde(skip)]
         __lent: ::core::marker::PhantomData<&'__lent ()>,
     }
+    #[cfg(any(not(feature = "fast"), unix))]
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __lent_find<'_> {}
     #[cfg(any(not(feature = "fast"), unix))]
     #[derive(::muxado_rpc::__private::serde::Deserialize)]
     #[serde(
@@ -224,6 +235,8 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl<'__lent> ::muxado_rpc::__private::TakeLarge for __params_scan<&'__lent str> {}
     impl<T: Store> StoreService<T> {
         /// Serves `service`.
         fn new(service: T) -> Self {
@@ -286,20 +299,24 @@ const _: () = {
                             codec,
                             ::muxado_rpc::__private::lend_params(&request),
                         )?;
-                        (::muxado_rpc::__private::value::<u64>()
-                            .respond)(
-                            codec,
-                            &<T as Store>::put(
-                                    &*service,
-                                    <str as ::muxado_rpc::__private::Lend>::lend(&params.key),
-                                    ::muxado_rpc::__private::HeldBytes::lend(&params.value),
-                                    <[String] as ::muxado_rpc::__private::Lend>::lend(
-                                        &params.tags,
-                                    ),
-                                    ::muxado_rpc::__private::lend_some::<Note>(&params.note),
-                                )
-                                .await,
-                        )
+                        {
+                            use ::muxado_rpc::__private::AnyLarge as _;
+                            (::muxado_rpc::__private::value::<u64>()
+                                .respond)(
+                                codec,
+                                &mut <T as Store>::put(
+                                        &*service,
+                                        <str as ::muxado_rpc::__private::Lend>::lend(&params.key),
+                                        ::muxado_rpc::__private::HeldBytes::lend(&params.value),
+                                        <[String] as ::muxado_rpc::__private::Lend>::lend(
+                                            &params.tags,
+                                        ),
+                                        ::muxado_rpc::__private::lend_some::<Note>(&params.note),
+                                    )
+                                    .await,
+                                <::muxado_rpc::__private::LargeProbe<u64>>::take,
+                            )
+                        }
                     })
                 }
                 #[cfg(any(not(feature = "fast"), unix))]

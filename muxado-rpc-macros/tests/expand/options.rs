@@ -114,6 +114,9 @@ const _: () = {
         #[cfg(unix)]
         mode: u32,
     }
+    #[cfg(feature = "write")]
+    #[automatically_derived]
+    impl crate::rpc::__private::TakeLarge for __params_write {}
     #[derive(crate::rpc::__private::serde::Deserialize)]
     #[serde(
         crate = "crate::rpc::__private::serde",
@@ -137,6 +140,15 @@ const _: () = {
             crate::rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl crate::rpc::__private::TakeLarge for __params_type<T> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<crate::rpc::__private::LargeString> {
+            use crate::rpc::__private::AnyLarge as _;
+            <crate::rpc::__private::LargeProbe<T>>::take(&mut self.r#in)
+        }
+    }
     struct __Nothing {}
     #[automatically_derived]
     impl crate::rpc::__private::serde::Serialize for __Nothing {
@@ -152,6 +164,8 @@ const _: () = {
             crate::rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl crate::rpc::__private::TakeLarge for __Nothing {}
     impl<TT: Store> StoreServer<TT> {
         /// Serves `service`.
         pub(crate) fn new(service: TT) -> Self {
@@ -203,7 +217,7 @@ const _: () = {
                         )?;
                         ::core::mem::drop(request);
                         {
-                            use crate::rpc::__private::AnyError as _;
+                            use crate::rpc::__private::{AnyError as _, AnyLarge as _};
                             (<crate::rpc::__private::ErrorProbe<
                                 <io::Result<()> as crate::rpc::__private::IsResult>::Err,
                             >>::unary::<
@@ -232,6 +246,9 @@ const _: () = {
                                             .display_of(error),
                                     }
                                 },
+                                <crate::rpc::__private::LargeProbe<
+                                    <io::Result<()> as crate::rpc::__private::IsResult>::Ok,
+                                >>::take,
                             )
                         }
                     })
@@ -248,7 +265,7 @@ const _: () = {
                         crate::rpc::__private::with_metadata(
                             &context,
                             {
-                                use crate::rpc::__private::AnyError as _;
+                                use crate::rpc::__private::{AnyError as _, AnyLarge as _};
                                 (<crate::rpc::__private::ErrorProbe<Failure>>::unary::<C>()
                                     .respond)(
                                     codec,
@@ -272,6 +289,7 @@ const _: () = {
                                                 .display_of(error),
                                         }
                                     },
+                                    <crate::rpc::__private::LargeProbe<C>>::take,
                                 )
                             },
                         )
@@ -282,8 +300,15 @@ const _: () = {
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
                         ::core::mem::drop(request);
-                        (crate::rpc::__private::value::<()>()
-                            .respond)(codec, &<TT as Store>::new(&*service).await)
+                        {
+                            use crate::rpc::__private::AnyLarge as _;
+                            (crate::rpc::__private::value::<()>()
+                                .respond)(
+                                codec,
+                                &mut <TT as Store>::new(&*service).await,
+                                <crate::rpc::__private::LargeProbe<()>>::take,
+                            )
+                        }
                     })
                 }
                 index if index == __Method::with_codec as usize => {
@@ -291,8 +316,15 @@ const _: () = {
                     crate::rpc::__private::Box::pin(async move {
                         let codec = request.codec();
                         ::core::mem::drop(request);
-                        (crate::rpc::__private::value::<()>()
-                            .respond)(codec, &<TT as Store>::with_codec(&*service).await)
+                        {
+                            use crate::rpc::__private::AnyLarge as _;
+                            (crate::rpc::__private::value::<()>()
+                                .respond)(
+                                codec,
+                                &mut <TT as Store>::with_codec(&*service).await,
+                                <crate::rpc::__private::LargeProbe<()>>::take,
+                            )
+                        }
                     })
                 }
                 _ => {

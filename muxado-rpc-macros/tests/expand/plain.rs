@@ -107,6 +107,15 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __params_add<i64, i64> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<::muxado_rpc::__private::LargeString> {
+            use ::muxado_rpc::__private::AnyLarge as _;
+            <::muxado_rpc::__private::LargeProbe<i64>>::take(&mut self.b)
+        }
+    }
     #[derive(::muxado_rpc::__private::serde::Deserialize)]
     #[serde(
         crate = "::muxado_rpc::__private::serde",
@@ -132,6 +141,15 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __params_divide<f64, f64> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<::muxado_rpc::__private::LargeString> {
+            use ::muxado_rpc::__private::AnyLarge as _;
+            <::muxado_rpc::__private::LargeProbe<f64>>::take(&mut self.b)
+        }
+    }
     struct __Nothing {}
     #[automatically_derived]
     impl ::muxado_rpc::__private::serde::Serialize for __Nothing {
@@ -147,6 +165,8 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __Nothing {}
     impl<T: Calculator> CalculatorServer<T> {
         /// Serves `service`.
         pub fn new(service: T) -> Self {
@@ -201,11 +221,16 @@ const _: () = {
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        (::muxado_rpc::__private::value::<i64>()
-                            .respond)(
-                            codec,
-                            &<T as Calculator>::add(&*service, params.a, params.b).await,
-                        )
+                        {
+                            use ::muxado_rpc::__private::AnyLarge as _;
+                            (::muxado_rpc::__private::value::<i64>()
+                                .respond)(
+                                codec,
+                                &mut <T as Calculator>::add(&*service, params.a, params.b)
+                                    .await,
+                                <::muxado_rpc::__private::LargeProbe<i64>>::take,
+                            )
+                        }
                     })
                 }
                 index if index == __Method::divide as usize => {
@@ -217,7 +242,7 @@ const _: () = {
                         )?;
                         ::core::mem::drop(request);
                         {
-                            use ::muxado_rpc::__private::AnyError as _;
+                            use ::muxado_rpc::__private::{AnyError as _, AnyLarge as _};
                             (<::muxado_rpc::__private::ErrorProbe<
                                 DivideError,
                             >>::unary::<f64>()
@@ -239,6 +264,7 @@ const _: () = {
                                             .display_of(error),
                                     }
                                 },
+                                <::muxado_rpc::__private::LargeProbe<f64>>::take,
                             )
                         }
                     })
@@ -251,15 +277,19 @@ const _: () = {
                         ::core::mem::drop(request);
                         ::muxado_rpc::__private::with_metadata(
                             &context,
-                            (::muxado_rpc::__private::value::<String>()
-                                .respond)(
-                                codec,
-                                &<T as Calculator>::whoami(
-                                        &*service,
-                                        ::muxado_rpc::__private::lend_context(&context),
-                                    )
-                                    .await,
-                            ),
+                            {
+                                use ::muxado_rpc::__private::AnyLarge as _;
+                                (::muxado_rpc::__private::value::<String>()
+                                    .respond)(
+                                    codec,
+                                    &mut <T as Calculator>::whoami(
+                                            &*service,
+                                            ::muxado_rpc::__private::lend_context(&context),
+                                        )
+                                        .await,
+                                    <::muxado_rpc::__private::LargeProbe<String>>::take,
+                                )
+                            },
                         )
                     })
                 }

@@ -80,6 +80,15 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __params_add<i64, i64> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<::muxado_rpc::__private::LargeString> {
+            use ::muxado_rpc::__private::AnyLarge as _;
+            <::muxado_rpc::__private::LargeProbe<i64>>::take(&mut self.b)
+        }
+    }
     impl<T: Calculator> CalculatorServer<T> {
         /// Serves `service`.
         fn new(service: T) -> Self {
@@ -134,11 +143,16 @@ const _: () = {
                             &request,
                         )?;
                         ::core::mem::drop(request);
-                        (::muxado_rpc::__private::value::<i64>()
-                            .respond)(
-                            codec,
-                            &<T as Calculator>::add(&*service, params.a, params.b).await,
-                        )
+                        {
+                            use ::muxado_rpc::__private::AnyLarge as _;
+                            (::muxado_rpc::__private::value::<i64>()
+                                .respond)(
+                                codec,
+                                &mut <T as Calculator>::add(&*service, params.a, params.b)
+                                    .await,
+                                <::muxado_rpc::__private::LargeProbe<i64>>::take,
+                            )
+                        }
                     })
                 }
                 _ => {

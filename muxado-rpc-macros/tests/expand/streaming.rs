@@ -132,6 +132,15 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __params_primes<u64> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<::muxado_rpc::__private::LargeString> {
+            use ::muxado_rpc::__private::AnyLarge as _;
+            <::muxado_rpc::__private::LargeProbe<u64>>::take(&mut self.below)
+        }
+    }
     #[derive(::muxado_rpc::__private::serde::Deserialize)]
     #[serde(
         crate = "::muxado_rpc::__private::serde",
@@ -156,6 +165,15 @@ const _: () = {
                 String,
             >(&mut serializer, "path", &self.path)?;
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
+        }
+    }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __params_lines<String> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<::muxado_rpc::__private::LargeString> {
+            use ::muxado_rpc::__private::AnyLarge as _;
+            <::muxado_rpc::__private::LargeProbe<String>>::take(&mut self.path)
         }
     }
     #[derive(::muxado_rpc::__private::serde::Deserialize)]
@@ -184,6 +202,15 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __params_sum<u64> {
+        fn take_large(
+            &mut self,
+        ) -> ::core::option::Option<::muxado_rpc::__private::LargeString> {
+            use ::muxado_rpc::__private::AnyLarge as _;
+            <::muxado_rpc::__private::LargeProbe<u64>>::take(&mut self.start)
+        }
+    }
     struct __Nothing {}
     #[automatically_derived]
     impl ::muxado_rpc::__private::serde::Serialize for __Nothing {
@@ -199,6 +226,8 @@ const _: () = {
             ::muxado_rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl ::muxado_rpc::__private::TakeLarge for __Nothing {}
     impl<T: Feed> FeedServer<T> {
         /// Serves `service`.
         fn new(service: T) -> Self {
@@ -330,20 +359,24 @@ const _: () = {
                         ::core::mem::drop(request);
                         ::muxado_rpc::__private::with_metadata(
                             &context,
-                            (::muxado_rpc::__private::value::<u64>()
-                                .respond)(
-                                codec,
-                                &<T as Feed>::sum(
-                                        &*service,
-                                        ::muxado_rpc::__private::lend_context(&context),
-                                        params.start,
-                                        ::muxado_rpc::__private::give_items::<
-                                            _,
-                                            Streaming<u64>,
-                                        >(items),
-                                    )
-                                    .await,
-                            ),
+                            {
+                                use ::muxado_rpc::__private::AnyLarge as _;
+                                (::muxado_rpc::__private::value::<u64>()
+                                    .respond)(
+                                    codec,
+                                    &mut <T as Feed>::sum(
+                                            &*service,
+                                            ::muxado_rpc::__private::lend_context(&context),
+                                            params.start,
+                                            ::muxado_rpc::__private::give_items::<
+                                                _,
+                                                Streaming<u64>,
+                                            >(items),
+                                        )
+                                        .await,
+                                    <::muxado_rpc::__private::LargeProbe<u64>>::take,
+                                )
+                            },
                         )
                     })
                 }

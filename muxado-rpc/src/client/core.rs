@@ -9,6 +9,7 @@ use tower_service::Service;
 use super::call::{ClientCall, Decode};
 use crate::{
     Body, BoxError, Codec, Metadata, MethodInfo, Request, Response,
+    message::payload::TakeLarge,
     stream::body::{BodyStream, StreamBody},
 };
 
@@ -79,14 +80,19 @@ where
     pub fn call<P, T, E>(
         &self,
         method: &'static MethodInfo,
-        params: P,
+        mut params: P,
         input: Option<Body>,
         decode: Decode<T, E>,
     ) -> ClientCall<T, E, C>
     where
-        P: Serialize,
+        P: Serialize + TakeLarge,
     {
-        let request = Request::new(method, self.codec, &params).map(|mut request| {
+        let large = if self.codec == Codec::MessagePack { params.take_large() } else { None };
+        let request = match large {
+            None => Request::new(method, self.codec, &params),
+            Some(large) => Request::new_lent(method.into(), &params, large),
+        };
+        let request = request.map(|mut request| {
             self.set_up(&mut request, input);
             request
         });

@@ -5,10 +5,14 @@
 
 mod decode;
 mod entries;
+mod large;
 #[cfg(test)]
 mod values;
 
-pub(crate) use self::decode::{decode_sound, is_at_end};
+pub(crate) use self::{
+    decode::{decode_sound, is_at_end},
+    large::{LargePlace, find_large},
+};
 use super::{Append, CodecError};
 
 /// Reads an envelope from the front. Never allocates, never recurses.
@@ -164,13 +168,19 @@ pub(crate) fn push_array(buf: &mut impl Append, elements: usize) {
 /// Appends a string.
 #[inline]
 pub(crate) fn push_str(buf: &mut impl Append, text: &str) {
-    match text.len() {
+    push_str_head(buf, text.len());
+    buf.append(text.as_bytes());
+}
+
+/// Appends the head of a string.
+#[inline]
+pub(crate) fn push_str_head(buf: &mut impl Append, len: usize) {
+    match len {
         len @ 0..32 => buf.append(&[0xA0 | len as u8]),
         len @ 32..0x100 => buf.append(&[0xD9, len as u8]),
         len @ 0x100..0x1_0000 => push_number(buf, 0xDA, &(len as u16).to_be_bytes()),
         len => push_number(buf, 0xDB, &(len as u32).to_be_bytes()),
     }
-    buf.append(text.as_bytes());
 }
 
 /// Appends a non-negative integer in its shortest form.

@@ -1,6 +1,8 @@
 //! One encoded value, with room in front of it for what the wire puts there.
 
 mod buffer_pool;
+mod lent;
+mod parted;
 
 use std::{fmt, ops::Deref};
 
@@ -8,7 +10,10 @@ use bytes::{Buf, Bytes};
 use muxado::rpc::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Append, Codec, CodecError, shared_bytes};
+pub(crate) use self::lent::Lent;
+pub use self::lent::{LargeString, TakeLarge};
+use self::parted::Parted;
+use crate::codec::{Append, Codec, CodecError, apart::Apart, shared_bytes};
 
 /// An encoded value: the parameters of a request, or the value of a response.
 ///
@@ -18,12 +23,25 @@ pub struct Payload {
     bytes: Inner,
 }
 
+// Two variants, so that it takes no more room than the larger one.
 #[derive(Clone)]
 enum Inner {
     /// The value is all but the last `rest` bytes: to cut them off would cost a count of references.
-    Received { bytes: Bytes, rest: usize },
+    Received {
+        bytes: Bytes,
+        rest: usize,
+    },
+    Other(Other),
+}
+
+#[derive(Clone)]
+enum Other {
     /// The value begins at [`HEADROOM`].
     Encoded(Vec<u8>),
+    /// A value that was received, of which a large string lies apart.
+    Parted(Box<Parted>),
+    /// An encoded value in MessagePack that ends with a large string, which was not copied.
+    Lent(Box<Lent>),
 }
 
 impl Payload {
@@ -33,7 +51,43 @@ impl Payload {
         let mut buf = buffer_pool::take();
         buf.resize(HEADROOM, 0);
         codec.encode_into(value, &mut buf)?;
-        Ok(Self { bytes: Inner::Encoded(buf) })
+        Ok(Self { bytes: Inner::Other(Other::Encoded(buf)) })
+    }
+
+    /// Encodes a value in MessagePack, at whose end a large string was.
+    pub(crate) fn encode_lent<T: Serialize + ?Sized>(
+        value: &T,
+        large: LargeString,
+    ) -> Result<Self, CodecError> {
+        let mut front = buffer_pool::take();
+        front.resize(HEADROOM, 0);
+        Codec::MessagePack.encode_into(value, &mut front)?;
+        Ok(Self { bytes: Inner::Other(Other::Lent(Box::new(Lent::new(front, large)?))) })
+    }
+
+    /// Takes the large string that the value ends with, if it lies apart: what is left is in front of it.
+    #[inline]
+    pub(crate) fn take_end(&mut self) -> Option<Box<Lent>> {
+        if matches!(self.bytes, Inner::Other(Other::Lent(_))) { self.split_lent() } else { None }
+    }
+
+    #[cold]
+    fn split_lent(&mut self) -> Option<Box<Lent>> {
+        let Inner::Other(Other::Lent(mut lent)) =
+            std::mem::replace(&mut self.bytes, Inner::Other(Other::Encoded(Vec::new())))
+        else {
+            return None;
+        };
+        self.bytes = Inner::Other(Other::Encoded(lent.take_front()));
+        Some(lent)
+    }
+
+    /// Returns how many bytes the value has.
+    pub(crate) fn len(&self) -> usize {
+        match &self.bytes {
+            Inner::Other(Other::Lent(lent)) => lent.len(),
+            _ => self.deref().len(),
+        }
     }
 
     /// A value that was received, in front of `rest` other bytes.
@@ -42,12 +96,18 @@ impl Payload {
         Self { bytes: Inner::Received { bytes, rest } }
     }
 
+    /// A value that was received and of which a large string lies apart, in front of `rest` other bytes.
+    pub(crate) fn parted(rest: usize, mut bytes: Bytes, apart: Apart) -> Self {
+        bytes.truncate(bytes.len() - rest);
+        Self { bytes: Inner::Other(Other::Parted(Box::new(Parted::new(bytes, apart)))) }
+    }
+
     /// The value between `head` and what `tail` appends, as one piece. Copies the value only if it
     /// was received, or if `head` is longer than the room in front of it.
     #[inline]
     pub(crate) fn framed(self, head: &[u8], tail: impl FnOnce(&mut Vec<u8>)) -> Framed {
         match self.bytes {
-            Inner::Encoded(mut buf) if head.len() <= HEADROOM => {
+            Inner::Other(Other::Encoded(mut buf)) if head.len() <= HEADROOM => {
                 let start = HEADROOM - head.len();
                 buf[start..HEADROOM].copy_from_slice(head);
                 tail(&mut buf);
@@ -69,7 +129,21 @@ impl Payload {
     pub(crate) fn decode<'de, T: Deserialize<'de>>(&'de self, codec: Codec) -> Result<T, CodecError> {
         match &self.bytes {
             Inner::Received { bytes, .. } => shared_bytes::decoding(bytes, || codec.decode(self)),
-            Inner::Encoded(_) => codec.decode(self),
+            Inner::Other(Other::Encoded(_)) => codec.decode(self),
+            Inner::Other(Other::Parted(parted)) => {
+                let whole = parted.whole();
+                shared_bytes::decoding(whole, || codec.decode(whole))
+            }
+            Inner::Other(Other::Lent(lent)) => codec.decode(lent.whole()),
+        }
+    }
+
+    /// Decodes the value for the last time: of a large string that lies apart from it nothing is left.
+    #[inline]
+    pub(crate) fn decode_last<'de, T: Deserialize<'de>>(&'de self, codec: Codec) -> Result<T, CodecError> {
+        match &self.bytes {
+            Inner::Other(Other::Parted(parted)) => parted.decode_last(codec),
+            _ => self.decode(codec),
         }
     }
 
@@ -80,7 +154,9 @@ impl Payload {
                 bytes.truncate(bytes.len() - rest);
                 bytes
             }
-            Inner::Encoded(buf) => Framed { buf, start: HEADROOM }.into_bytes(),
+            Inner::Other(Other::Encoded(buf)) => Framed { buf, start: HEADROOM }.into_bytes(),
+            Inner::Other(Other::Parted(parted)) => parted.whole().clone(),
+            Inner::Other(Other::Lent(lent)) => lent.whole().clone(),
         }
     }
 }
@@ -145,6 +221,22 @@ impl Framed {
         OutboundMessage(Message::Small(self))
     }
 
+    /// The same in front of the `end` of the message, which is not in the buffer.
+    #[inline]
+    pub(crate) fn into_outbound_with(self, end: Option<Box<Lent>>) -> OutboundMessage {
+        match end {
+            None => self.into_outbound(),
+            Some(end) => self.in_front_of(end),
+        }
+    }
+
+    #[cold]
+    fn in_front_of(self, mut end: Box<Lent>) -> OutboundMessage {
+        end.set_head(&self.buf[self.start..]);
+        buffer_pool::put(self.buf);
+        OutboundMessage(Message::Lent(end))
+    }
+
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut bytes = Bytes::from(self.buf);
         bytes.advance(self.start);
@@ -160,6 +252,8 @@ pub(crate) struct OutboundMessage(Message);
 enum Message {
     Small(Framed),
     Large(Bytes),
+    /// Its end is sent from where it is.
+    Lent(Box<Lent>),
 }
 
 impl OutboundMessage {
@@ -170,7 +264,17 @@ impl OutboundMessage {
     }
 
     pub(crate) fn append_to(&self, buf: &mut Vec<u8>) {
-        buf.extend_from_slice(self.chunk());
+        match &self.0 {
+            Message::Lent(lent) => lent.append_to(buf),
+            _ => buf.extend_from_slice(self.chunk()),
+        }
+    }
+
+    /// What is not sent, in one piece.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut buf = Vec::with_capacity(self.remaining());
+        self.append_to(&mut buf);
+        buf
     }
 
     /// The buffer, empty, once all is sent; a new one if it was passed on.
@@ -182,7 +286,7 @@ impl OutboundMessage {
                 buf.clear();
                 buf
             }
-            Message::Large(_) => Vec::new(),
+            Message::Large(_) | Message::Lent(_) => Vec::new(),
         }
     }
 
@@ -197,6 +301,11 @@ impl OutboundMessage {
         match self.0 {
             Message::Small(framed) => framed.into_bytes(),
             Message::Large(bytes) => bytes,
+            Message::Lent(lent) => {
+                let mut buf = Vec::new();
+                lent.append_to(&mut buf);
+                buf.into()
+            }
         }
     }
 }
@@ -206,6 +315,7 @@ impl Buf for OutboundMessage {
         match &self.0 {
             Message::Small(framed) => framed.len(),
             Message::Large(bytes) => bytes.len(),
+            Message::Lent(lent) => lent.unsent(),
         }
     }
 
@@ -213,6 +323,7 @@ impl Buf for OutboundMessage {
         match &self.0 {
             Message::Small(framed) => &framed.buf[framed.start..],
             Message::Large(bytes) => bytes,
+            Message::Lent(lent) => lent.next(),
         }
     }
 
@@ -220,6 +331,7 @@ impl Buf for OutboundMessage {
         match &mut self.0 {
             Message::Small(framed) => framed.start += n,
             Message::Large(bytes) => bytes.advance(n),
+            Message::Lent(lent) => lent.advance(n),
         }
     }
 }
@@ -235,6 +347,7 @@ impl Source for OutboundMessage {
         }
         match &mut self.0 {
             Message::Large(bytes) => Some(bytes.split_to(n)),
+            Message::Lent(lent) => Some(lent.take_some(n)),
             Message::Small(_) => None,
         }
     }
@@ -246,7 +359,9 @@ impl Deref for Payload {
     fn deref(&self) -> &[u8] {
         match &self.bytes {
             Inner::Received { bytes, rest } => &bytes[..bytes.len() - rest],
-            Inner::Encoded(buf) => &buf[HEADROOM..],
+            Inner::Other(Other::Encoded(buf)) => &buf[HEADROOM..],
+            Inner::Other(Other::Parted(parted)) => parted.whole(),
+            Inner::Other(Other::Lent(lent)) => lent.whole(),
         }
     }
 }

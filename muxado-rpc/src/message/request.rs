@@ -9,7 +9,12 @@ use tokio::time::Instant;
 use crate::{
     Body, Codec, Extensions, Limits, Metadata, MethodInfo, MethodRef, PeerId, PeerInfo, ServiceInfo, Status,
     codec::CodecError,
-    message::{method_ref::MethodAnd, payload::Payload, raw_value::raw_value, scope::Scope},
+    message::{
+        method_ref::MethodAnd,
+        payload::{LargeString, Lent, Payload},
+        raw_value::raw_value,
+        scope::Scope,
+    },
     support::{deadline, depth::Depth},
 };
 
@@ -93,6 +98,20 @@ impl Request {
     ) -> Result<Self, Status> {
         let method = method.into();
         match Payload::encode(codec, params) {
+            Ok(params) => Ok(Self::from_parts(method, codec, params, Depth::current(), None)),
+            Err(error) => Err(cannot_encode(&method, codec, &error)),
+        }
+    }
+
+    /// The same in MessagePack, of parameters at whose end a large string was.
+    #[cold]
+    pub(crate) fn new_lent<P: Serialize + ?Sized>(
+        method: MethodRef,
+        params: &P,
+        large: LargeString,
+    ) -> Result<Self, Status> {
+        let codec = Codec::MessagePack;
+        match Payload::encode_lent(params, large) {
             Ok(params) => Ok(Self::from_parts(method, codec, params, Depth::current(), None)),
             Err(error) => Err(cannot_encode(&method, codec, &error)),
         }
@@ -231,6 +250,12 @@ impl Request {
 
     pub(crate) fn set_input(&mut self, input: Option<Body>) {
         self.input = input.map(Box::new);
+    }
+
+    /// Takes the large string that the parameters end with, if it lies apart.
+    #[inline]
+    pub(crate) fn take_params_end(&mut self) -> Option<Box<Lent>> {
+        self.params.take_end()
     }
 
     /// Takes the parameters out of a request that is sent.
@@ -402,6 +427,11 @@ impl Request {
         self.arrival.as_ref()?.connection.clone()
     }
 
+    /// Returns how many bytes the encoded parameters have.
+    pub(crate) fn params_len(&self) -> usize {
+        self.params.len()
+    }
+
     /// Returns the encoded parameters: a map by name or an array by position.
     pub fn params(&self) -> &[u8] {
         &self.params
@@ -413,18 +443,17 @@ impl Request {
     ///
     /// Returns `invalid_argument`, naming the method and what is wrong.
     pub fn decode_params<P: DeserializeOwned>(&self) -> Result<P, Status> {
-        Self::decode(self.method(), self.codec(), &self.params)
+        let (method, codec) = (self.method(), self.codec());
+        self.params.decode(codec).map_err(|error| cannot_decode(method, codec, &error))
     }
 
-    /// Decodes parameters, which may borrow from their bytes.
-    pub(crate) fn decode<'de, P: Deserialize<'de>>(
+    /// Decodes parameters, which may borrow from their bytes, for the last time.
+    pub(crate) fn decode_last<'de, P: Deserialize<'de>>(
         method: &MethodInfo,
         codec: Codec,
         params: &'de Payload,
     ) -> Result<P, Status> {
-        params.decode(codec).map_err(|error| {
-            Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
-        })
+        params.decode_last(codec).map_err(|error| cannot_decode(method, codec, &error))
     }
 
     /// Returns the encoded parameters alone.
@@ -453,9 +482,9 @@ impl HandlerParams {
         self.method.value().codec
     }
 
-    /// Decodes the parameters.
+    /// Decodes the parameters, for the last time.
     pub(crate) fn decode<'de, P: Deserialize<'de>>(&'de self) -> Result<P, Status> {
-        Request::decode(self.method.method(), self.codec(), &self.params)
+        Request::decode_last(self.method.method(), self.codec(), &self.params)
     }
 
     /// Returns the encoded parameters.
@@ -473,6 +502,10 @@ impl fmt::Debug for HandlerParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerParams").field("method", self.method.method()).finish_non_exhaustive()
     }
+}
+
+fn cannot_decode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {
+    Status::invalid_argument(format!("{method}: cannot decode the parameters as {codec}: {error}"))
 }
 
 fn cannot_encode(method: &MethodInfo, codec: Codec, error: &CodecError) -> Status {

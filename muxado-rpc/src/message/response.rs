@@ -8,7 +8,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Body, CallError, Code, Codec, Metadata, MethodInfo, Origin, RawError, Status,
     codec::CodecError,
-    message::{app_error::Description, payload::Payload, raw_value::raw_value},
+    message::{
+        app_error::Description,
+        payload::{LargeString, Payload},
+        raw_value::raw_value,
+    },
     support::{
         panics::Panic,
         truncate::{Brief, MAX_SHOWN, brief},
@@ -95,6 +99,28 @@ impl Response {
     /// Returns `internal` if the codec cannot encode it.
     pub fn new<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, Status> {
         Ok(Self::from_outcome(codec, Outcome::Value(encode(codec, value)?)))
+    }
+
+    /// Creates a response with a value, of which a large string at the end is not copied: `take` takes it.
+    #[inline]
+    pub(crate) fn of_value<T: Serialize>(
+        codec: Codec,
+        value: &mut T,
+        take: fn(&mut T) -> Option<LargeString>,
+    ) -> Result<Self, Status> {
+        if codec == Codec::MessagePack
+            && let Some(large) = take(value)
+        {
+            return Self::of_lent(value, large);
+        }
+        Self::new(codec, value)
+    }
+
+    #[cold]
+    fn of_lent<T: Serialize>(value: &T, large: LargeString) -> Result<Self, Status> {
+        let codec = Codec::MessagePack;
+        let value = Payload::encode_lent(value, large).map_err(|error| cannot_encode(codec, &error))?;
+        Ok(Self::from_outcome(codec, Outcome::Value(value)))
     }
 
     /// Creates a response with an error that a method returned.
@@ -352,8 +378,11 @@ fn body_unasked(method: &MethodInfo) -> Status {
 }
 
 fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Payload, Status> {
-    Payload::encode(codec, value)
-        .map_err(|error| Status::internal(format!("cannot encode the answer as {codec}: {error}")))
+    Payload::encode(codec, value).map_err(|error| cannot_encode(codec, &error))
+}
+
+fn cannot_encode(codec: Codec, error: &CodecError) -> Status {
+    Status::internal(format!("cannot encode the answer as {codec}: {error}"))
 }
 
 fn decode_value<T: DeserializeOwned>(
@@ -362,7 +391,7 @@ fn decode_value<T: DeserializeOwned>(
     value: &Payload,
 ) -> Result<T, Status> {
     value
-        .decode(codec)
+        .decode_last(codec)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))
 }
 

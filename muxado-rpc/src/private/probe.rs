@@ -12,7 +12,7 @@ use crate::{
     CallError, Codec, Context, MethodInfo, Response, Status, Streaming,
     client::call::Decode,
     connection::serving::streamed::ItemSink,
-    message::{app_error::Description, response::Failure},
+    message::{app_error::Description, payload::LargeString, response::Failure},
 };
 
 /// The value and error types of a `Result`, also behind a type alias.
@@ -140,7 +140,10 @@ impl<T> AnyAnswer for AnswerProbe<T> {}
 pub struct ErrorProbe<E>(PhantomData<E>);
 
 /// Makes the response of a result.
-pub type Respond<T, E> = fn(Codec, Result<T, E>, Describe<E>) -> Result<Response, Status>;
+pub type Respond<T, E> = fn(Codec, Result<T, E>, Describe<E>, Take<T>) -> Result<Response, Status>;
+
+/// Takes the large string that a value is.
+pub type Take<T> = fn(&mut T) -> Option<LargeString>;
 
 /// Makes the end of a stream of an error.
 pub type Fail<E> = fn(Codec, E, Describe<E>) -> Failure;
@@ -170,7 +173,10 @@ pub struct Streams<T, E> {
 impl ErrorProbe<Infallible> {
     /// For a value.
     pub const fn unary<T: Answer>() -> Unary<T, Infallible> {
-        Unary { decode: decode_value, respond: |codec, Ok(value), _| Response::new(codec, &value) }
+        Unary {
+            decode: decode_value,
+            respond: |codec, Ok(mut value), _, take| Response::of_value(codec, &mut value, take),
+        }
     }
 
     /// For a stream.
@@ -234,9 +240,10 @@ fn respond_result<T: Answer, E: ErrorValue>(
     codec: Codec,
     result: Result<T, E>,
     describe: fn(&E) -> Description,
+    take: Take<T>,
 ) -> Result<Response, Status> {
     match result {
-        Ok(value) => Response::new(codec, &value),
+        Ok(mut value) => Response::of_value(codec, &mut value, take),
         Err(error) => match Failure::of_error(codec, &error, describe) {
             Failure::App(error) => Ok(Response::of_app_error(codec, error)),
             Failure::Status(status) => Err(status),
@@ -251,12 +258,12 @@ pub struct Value<T> {
     /// What the client makes of a response.
     pub decode: Decode<T, Infallible>,
     /// What the server makes of a value.
-    pub respond: fn(Codec, &T) -> Result<Response, Status>,
+    pub respond: fn(Codec, &mut T, Take<T>) -> Result<Response, Status>,
 }
 
 /// For a value.
 pub const fn value<T: Answer>() -> Value<T> {
-    Value { decode: decode_value, respond: Response::new }
+    Value { decode: decode_value, respond: Response::of_value }
 }
 
 /// How the client decodes a stream of a method without errors of its own.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::half::ReadChunks;
 use crate::{
     Codec, Status,
+    codec::apart::Apart,
     support::budget::{CallMemory, Purpose, Reservation},
     wire::{MessageDecoder, MessageError, whole_message},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) max_message_size: usize,
     /// Where the room of what is buffered is counted, and as what.
     pub(crate) memory: Option<(&'a Arc<CallMemory>, Purpose)>,
+    /// A large string of the first message is gathered apart from it, and [taken](MessageReader::take_apart).
+    pub(crate) gathers: bool,
 }
 
 /// Why there is no further message.
@@ -161,6 +164,7 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
         let codec = self.codec;
         let decoder = self.decoder.get_or_insert_with(|| {
             let decoder = MessageDecoder::new(bounds.max_message_size).in_codec(codec);
+            let decoder = if bounds.gathers { decoder.gathering() } else { decoder };
             D::from(match bounds.memory {
                 Some((memory, purpose)) => decoder.counted(memory, purpose),
                 None => decoder,
@@ -186,6 +190,12 @@ impl<D: From<MessageDecoder> + BorrowMut<MessageDecoder>> MessageReader<D> {
     #[inline]
     pub(crate) fn decoder(&mut self) -> Option<&mut MessageDecoder> {
         self.decoder.as_mut().map(BorrowMut::borrow_mut)
+    }
+
+    /// Takes the large string that lies apart from the message that was read last.
+    #[inline]
+    pub(crate) fn take_apart(&mut self) -> Option<Apart> {
+        self.decoder.as_mut()?.borrow_mut().take_apart()
     }
 
     /// Returns the codec, once the first byte is there.

@@ -90,7 +90,7 @@ impl BodyWriter {
     /// Takes the buffer, for the end. A message that was written in part is still in it: its rest comes
     /// first.
     pub(crate) fn take_buf(&mut self) -> Vec<u8> {
-        if self.unsent.has_remaining() { self.unsent.chunk().to_vec() } else { self.unsent.reclaim() }
+        if self.unsent.has_remaining() { self.unsent.to_vec() } else { self.unsent.reclaim() }
     }
 }
 

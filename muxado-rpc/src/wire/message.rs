@@ -1,5 +1,7 @@
 //! Finds the messages in the bytes of a stream, and bounds them before they are buffered.
 
+mod gather;
+
 use std::{
     sync::Arc,
     task::{Context, Poll},
@@ -7,9 +9,11 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
+use self::gather::Gather;
 use super::LENGTH_PREFIX;
 use crate::{
     Codec,
+    codec::apart::Apart,
     support::budget::{CallMemory, Exhausted, Purpose, Reservation},
 };
 
@@ -18,7 +22,8 @@ use crate::{
 /// A message that comes in one piece is passed on without a copy.
 #[derive(Debug)]
 pub(crate) struct MessageDecoder {
-    limit: usize,
+    /// Bytes of a message at most. Limits are far below what has no room here.
+    limit: u32,
     codec: Option<Codec>,
     /// What was received and not looked at.
     chunk: Bytes,
@@ -28,6 +33,10 @@ pub(crate) struct MessageDecoder {
     reserved: Reservation,
     /// A message was taken where it lay.
     has_taken: bool,
+    /// A large string of the first message is gathered apart from it.
+    gathers: bool,
+    /// That string, of the message that is not whole, and then of the last one until it is taken.
+    gather: Option<Box<Gather>>,
 }
 
 /// Why there is no message. After that there is no other.
@@ -50,7 +59,31 @@ impl MessageDecoder {
     /// A reader of messages of at most `limit` bytes each.
     pub(crate) fn new(limit: usize) -> Self {
         let reserved = Reservation::default();
-        Self { limit, codec: None, chunk: Bytes::new(), partial: Vec::new(), reserved, has_taken: false }
+        Self {
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            codec: None,
+            chunk: Bytes::new(),
+            partial: Vec::new(),
+            reserved,
+            has_taken: false,
+            gathers: false,
+            gather: None,
+        }
+    }
+
+    const fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// Gathers a large string of the first message apart from it, for who then [takes](Self::take_apart) it.
+    pub(crate) const fn gathering(mut self) -> Self {
+        self.gathers = true;
+        self
+    }
+
+    /// Takes the large string of the message that was popped, which has a stand-in for it.
+    pub(crate) fn take_apart(&mut self) -> Option<Apart> {
+        Some(self.gather.take()?.into_apart())
     }
 
     /// Counts what the decoder buffers as part of this.
@@ -121,9 +154,10 @@ impl MessageDecoder {
             _ => self.next_json(),
         };
         if next.is_err() {
-            self.partial = Vec::new();
+            (self.partial, self.gather) = (Vec::new(), None);
             self.reserved.clear();
         }
+        self.gathers &= !matches!(next, Ok(Some(_)));
         next
     }
 
@@ -136,7 +170,7 @@ impl MessageDecoder {
         }
         let (prefix, rest) = self.chunk.split_first_chunk()?;
         let length = u32::from_be_bytes(*prefix) as usize;
-        let message = rest.get(..length).filter(|_| length <= self.limit)?;
+        let message = rest.get(..length).filter(|_| length <= self.limit())?;
         let taken = take(message)?;
         self.pass(LENGTH_PREFIX + length);
         Some(taken)
@@ -148,7 +182,7 @@ impl MessageDecoder {
         if !self.partial.is_empty() || self.codec != Some(Codec::Json) {
             return None;
         }
-        let length = memchr::memchr(b'\n', &self.chunk).filter(|length| *length <= self.limit)?;
+        let length = memchr::memchr(b'\n', &self.chunk).filter(|length| *length <= self.limit())?;
         let taken = take(&self.chunk[..length])?;
         self.pass(length + 1);
         Some(taken)
@@ -188,12 +222,12 @@ impl MessageDecoder {
         while !self.chunk.is_empty() {
             let end = memchr::memchr(b'\n', &self.chunk);
             let size = self.partial.len() + end.unwrap_or(self.chunk.len());
-            if size > self.limit {
+            if size > self.limit() {
                 return Err(MessageError::TooLarge { size: end.map(|_| size) });
             }
             let Some(end) = end else {
                 // Unlike a packed one it does not tell its size; doubling copies each byte once or twice.
-                let whole = size.max(self.limit.min(self.partial.capacity().saturating_mul(2)));
+                let whole = size.max(self.limit().min(self.partial.capacity().saturating_mul(2)));
                 let rest = std::mem::take(&mut self.chunk);
                 return self.keep(&rest, whole).map(|()| None);
             };
@@ -212,21 +246,43 @@ impl MessageDecoder {
     }
 
     fn next_packed(&mut self) -> Result<Option<Bytes>, MessageError> {
+        if self.gather.is_some() {
+            return self.gather();
+        }
         let available = self.partial.len() + self.chunk.len();
         let Some(length) = self.length() else {
             let rest = std::mem::take(&mut self.chunk);
             return self.keep(&rest, LENGTH_PREFIX).map(|()| None);
         };
-        if length > self.limit {
+        if length > self.limit() {
             return Err(MessageError::TooLarge { size: Some(length) });
         }
         let whole = LENGTH_PREFIX + length;
         if available < whole {
+            if self.gathers && self.partial.is_empty() {
+                self.gather = Gather::begin(&mut self.chunk, length, &mut self.partial).map(Box::new);
+                if self.gather.is_some() {
+                    return self.gather();
+                }
+            }
             let rest = std::mem::take(&mut self.chunk);
             return self.keep(&rest, whole).map(|()| None);
         }
         let rest = self.chunk.split_to(whole - self.partial.len());
         let mut message = self.join(rest)?;
+        message.advance(LENGTH_PREFIX);
+        Ok(Some(message))
+    }
+
+    /// Goes on with a message of which a large string is gathered apart.
+    fn gather(&mut self) -> Result<Option<Bytes>, MessageError> {
+        let Some(gather) = &mut self.gather else { return Ok(None) };
+        let added = gather.add(&mut self.chunk, &mut self.partial, &mut self.reserved);
+        if !added.map_err(MessageError::NoRoom)? {
+            self.chunk = Bytes::new();
+            return Ok(None);
+        }
+        let mut message = Bytes::from(std::mem::take(&mut self.partial));
         message.advance(LENGTH_PREFIX);
         Ok(Some(message))
     }

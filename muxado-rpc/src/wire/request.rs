@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range, time::Duration};
 use serde_json::value::RawValue;
 
 use super::{
-    LENGTH_PREFIX, check_metadata, envelope::JsonRequest, expect_end, message_size, packed_head,
+    LENGTH_PREFIX, add_length, check_metadata, envelope::JsonRequest, expect_end, message_size, packed_head,
     push_metadata, range_of, read_metadata, set_length,
 };
 use crate::{
@@ -43,11 +43,17 @@ pub(crate) fn encode_request(
     check_metadata(request.metadata(), limits).map_err(|problem| {
         Status::resource_exhausted(format!("{}: {problem}", request.method())).not_executed()
     })?;
-    let framed = match codec {
+    // Only in MessagePack, where nothing comes behind the parameters.
+    let end = request.take_params_end();
+    let mut framed = match codec {
         Codec::Json => encode_json(request),
         Codec::MessagePack => encode_packed(request),
     };
-    let (size, limit) = (message_size(codec, &framed), limits.message_size());
+    let (mut size, limit) = (message_size(codec, &framed), limits.message_size());
+    if let Some(end) = &end {
+        size += end.content_len();
+        add_length(&mut framed, end);
+    }
     if size > limit.bytes {
         let (whose, limit) = (limit.whose("this", "the serving"), limit.bytes);
         let method = request.method();
@@ -56,7 +62,7 @@ pub(crate) fn encode_request(
         );
         return Err(Status::resource_exhausted(problem).not_executed());
     }
-    Ok(framed.into_outbound())
+    Ok(framed.into_outbound_with(end))
 }
 
 fn encode_json(request: &mut Request) -> Framed {

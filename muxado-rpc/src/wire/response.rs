@@ -5,13 +5,14 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    check_metadata, envelope::JsonResponse, expect_end, message_size, no_payload, packed_head, push_metadata,
-    range_of, read_metadata, set_length, slice_payload,
+    add_length, check_metadata, envelope::JsonResponse, expect_end, message_size, no_payload, packed_head,
+    push_metadata, range_of, read_metadata, set_length, slice_payload, slice_payload_with,
 };
 use crate::{
     Code, Codec, Limits, Metadata, MethodInfo, Origin, Response, Status,
     codec::{
         Append, CodecError,
+        apart::Apart,
         json::{self, Scanner, push_string},
         msgpack::{Cursor, push_bool, push_map, push_str},
     },
@@ -34,13 +35,20 @@ pub(crate) fn encode_response(
 ) -> OutboundMessage {
     // A value without metadata, which most answers are.
     if let Ok(response) = &mut result
-        && let Some(value) = response.take_value(codec)
+        && let Some(mut value) = response.take_value(codec)
     {
-        let framed = frame_value(codec, value);
-        if message_size(codec, &framed) <= limits.message_size().bytes {
-            return framed.into_outbound();
+        // Only in MessagePack, where nothing comes behind the value.
+        let end = value.take_end();
+        let mut framed = frame_value(codec, value);
+        let mut size = message_size(codec, &framed);
+        if let Some(end) = &end {
+            size += end.content_len();
+            add_length(&mut framed, end);
         }
-        return too_large(codec, &framed, limits);
+        if size <= limits.message_size().bytes {
+            return framed.into_outbound_with(end);
+        }
+        return too_large(codec, size, limits);
     }
     encode_any(codec, result, limits)
 }
@@ -52,10 +60,11 @@ fn encode_any(codec: Codec, result: Result<Response, Status>, limits: SendLimits
         Err(status) => OutboundResponse::of_status(codec, &status),
     };
     let framed = answer.frame(codec);
-    if message_size(codec, &framed) <= limits.message_size().bytes {
+    let size = message_size(codec, &framed);
+    if size <= limits.message_size().bytes {
         return framed.into_outbound();
     }
-    too_large(codec, &framed, limits)
+    too_large(codec, size, limits)
 }
 
 #[inline]
@@ -72,8 +81,8 @@ fn frame_value(codec: Codec, value: Payload) -> Framed {
 
 /// What is said instead of an answer that is over a limit.
 #[cold]
-fn too_large(codec: Codec, framed: &Framed, limits: SendLimits<'_>) -> OutboundMessage {
-    let (size, limit) = (message_size(codec, framed), limits.message_size());
+fn too_large(codec: Codec, size: usize, limits: SendLimits<'_>) -> OutboundMessage {
+    let limit = limits.message_size();
     let (whose, limit) = (limit.whose("serving", "calling"), limit.bytes);
     let status = Status::resource_exhausted(format!(
         "an answer of {size} bytes, over the {whose} side's limit of {limit} (Limits::max_message_size)"
@@ -219,13 +228,17 @@ const QUICK: &[u8] = b"\x81\xa2ok";
 pub(crate) fn decode_response(
     method: &MethodInfo,
     codec: Codec,
-    message: Bytes,
+    mut message: Bytes,
+    mut apart: Option<Apart>,
     limits: &Limits,
 ) -> Result<Response, Status> {
     if codec == Codec::MessagePack && message.len() > QUICK.len() && message.starts_with(QUICK) {
         // As it is written here. Whether the rest is one value is for whoever decodes it to see.
         let value = QUICK.len()..message.len();
-        return Ok(Response::from_outcome(codec, Outcome::Value(slice_payload(message, value))));
+        return Ok(Response::from_outcome(codec, Outcome::Value(slice_payload_with(message, value, apart))));
+    }
+    if let Some(apart) = apart.take() {
+        message = apart.join(&message);
     }
     let mut parts = ResponseFields::decode(codec, &message)
         .map_err(|error| Status::cannot_decode(format_args!("the answer of {method}"), codec, &error))?;
@@ -371,7 +384,7 @@ mod tests {
         let mut reader = MessageDecoder::new(1 << 20);
         reader.push(bytes);
         let message = reader.pop().unwrap().expect("a whole message");
-        decode_response(&METHOD, reader.codec().unwrap(), message, &Limits::default())
+        decode_response(&METHOD, reader.codec().unwrap(), message, None, &Limits::default())
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) struct Attempts {
 impl ReconnectFuture {
     pub(super) fn new(handle: Arc<Handle>, request: Request) -> Self {
         let deadline = request.effective_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
-        let (method, bytes) = (request.method_ref(), request.params().len());
+        let (method, bytes) = (request.method_ref(), request.params_len());
         let mut attempts = Attempts {
             handle,
             method: method.clone(),

@@ -8,7 +8,11 @@ use serde::{
 };
 
 use super::{Bounded, Elements, Failure, Form, LastName, Place, byte_elements};
-use crate::codec::{base64, kind::is_json_value};
+use crate::codec::{
+    apart::{self, Content},
+    base64,
+    kind::is_json_value,
+};
 
 impl<V, F: Form, P: Place> Bounded<'_, V, F, P> {
     /// Keeps a name, for the error of what it is the name of.
@@ -66,6 +70,27 @@ macro_rules! visit_either {
     };
 }
 
+/// What lies in the message. An empty one may stand for what lies apart, which is decoded by `Codec::decode_with` only:
+/// with errors that are shown.
+macro_rules! visit_in_message {
+    ($($either:ident: $method:ident($name:ident: $type:ty),)*) => {
+        $(
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            fn $method<X: de::Error>(self, $name: $type) -> Result<V::Value, X> {
+                if F::Error::IS_SHOWN && !F::QUOTES && $name.is_empty() {
+                    match apart::take($name.as_ptr()) {
+                        Some(Content::Text(text)) => return self.visit_string(text),
+                        Some(Content::Bytes(bytes)) => return self.visit_byte_buf(bytes),
+                        None => {}
+                    }
+                }
+                $either!(self, $name);
+                self.inner.$method($name).map_err(|failure: F::Error| self.whole.hand_over(failure))
+            }
+        )*
+    };
+}
+
 impl<'de, V, F, P> Visitor<'de> for Bounded<'_, V, F, P>
 where
     V: Visitor<'de>,
@@ -102,11 +127,14 @@ where
 
     visit_either! {
         of_bytes: visit_bytes(value: &[u8]) as value,
-        of_bytes: visit_borrowed_bytes(value: &'de [u8]) as value,
         of_bytes: visit_byte_buf(value: Vec<u8>) as value,
         of_text: visit_str(value: &str) as value,
-        of_text: visit_borrowed_str(value: &'de str) as value,
         of_text: visit_string(value: String) as &*value,
+    }
+
+    visit_in_message! {
+        of_bytes: visit_borrowed_bytes(value: &'de [u8]),
+        of_text: visit_borrowed_str(value: &'de str),
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]

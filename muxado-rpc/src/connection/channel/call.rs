@@ -210,7 +210,7 @@ impl State {
         let mut reader = MessageReader::default();
         let (read, unsent) = match body.take() {
             None if message.has_remaining() => {
-                let decoder = MessageDecoder::new(call.limits().max_message_size);
+                let decoder = MessageDecoder::new(call.limits().max_message_size).gathering();
                 reader =
                     MessageReader::with_decoder(Box::new(Parts { unsent: std::mem::take(message), decoder }));
                 (ReadHalf::Whole(stream), Unsent::Request)
@@ -238,8 +238,13 @@ impl State {
         first: Bytes,
         time: &mut CallTime,
     ) -> Result<Response, Status> {
-        let (Self::Exchanging(exchange), Some(call)) = (&*self, call) else {
+        let (Self::Exchanging(exchange), Some(call)) = (&mut *self, call) else {
             return Err(self.take_failure());
+        };
+        // An item has to be in one piece.
+        let first = match exchange.reader.take_apart() {
+            Some(apart) => apart.join(&first),
+            None => first,
         };
         if begins_items(call.method(), exchange.codec(), &first) {
             return self.take_body(Some(call), Some(first), time);
@@ -321,7 +326,7 @@ impl Exchange {
             return Poll::Ready(Err(status));
         }
         let limits = call.limits();
-        let bounds = Bounds { max_message_size: limits.max_message_size, memory: None };
+        let bounds = Bounds { max_message_size: limits.max_message_size, memory: None, gathers: true };
         let read = ready!(self.reader.poll_message(cx, &mut self.read, bounds, message));
         Poll::Ready(match read {
             Ok(()) => Ok(()),
@@ -349,8 +354,9 @@ impl Exchange {
     }
 
     #[inline]
-    fn decode(&self, call: &Call, message: Bytes) -> Result<Response, Status> {
-        decode_response(call.method(), self.codec(), message, call.limits())
+    fn decode(&mut self, call: &Call, message: Bytes) -> Result<Response, Status> {
+        let apart = self.reader.take_apart();
+        decode_response(call.method(), self.codec(), message, apart, call.limits())
     }
 
     /// The codec of the response.

@@ -172,7 +172,7 @@ impl ReceivedBody {
             return Poll::Ready(Ok(Some(*first)));
         }
         let memory = self.memory.as_ref().map(|memory| (memory, Purpose::Request));
-        let bounds = Bounds { max_message_size: self.limits.max_message_size, memory };
+        let bounds = Bounds { max_message_size: self.limits.max_message_size, memory, gathers: false };
         let mut message = None;
         let read = ready!(self.reader.poll_message(cx, &mut self.chunks, bounds, &mut message));
         let read = match read.map(|()| message.unwrap_or_default()) {

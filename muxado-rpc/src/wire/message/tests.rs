@@ -221,3 +221,131 @@ fn an_item_is_counted_until_the_next_is_asked_for() {
     assert_eq!((reader.pop().unwrap().unwrap(), memory.request_bytes()), (Bytes::from_static(b"ab"), 6));
     assert_eq!((reader.pop().unwrap().unwrap(), memory.request_bytes()), (Bytes::from_static(b"c"), 0));
 }
+
+/// A message whose value is `value`, with its length in front, and another one behind it.
+fn encoded<T: serde::Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut message = Vec::new();
+    Codec::MessagePack.encode_into(value, &mut message).unwrap();
+    let mut bytes = (message.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(&message);
+    bytes.extend_from_slice(b"\0\0\0\x01\x07");
+    bytes
+}
+
+/// Reads that in pieces of `step` with its large string apart, and what it had to be gathered for.
+fn gathered(bytes: &[u8], step: usize) -> (crate::message::payload::Payload, bool) {
+    let mut reader = MessageDecoder::new(1 << 20).gathering();
+    let mut pieces = bytes.chunks(step).map(Bytes::copy_from_slice);
+    let first = loop {
+        reader.push(pieces.next().unwrap());
+        if let Some(message) = reader.pop().unwrap() {
+            break message;
+        }
+    };
+    let (apart, end) = (reader.take_apart(), first.len());
+    let is_parted = apart.is_some();
+    if let Some(apart) = &apart {
+        assert_eq!(first.len() + apart.extra_len(), bytes.len() - 9);
+    }
+    let payload = crate::wire::slice_payload_with(first, 0..end, apart);
+    let last = loop {
+        match reader.pop().unwrap() {
+            Some(message) => break message,
+            None => reader.push(pieces.next().unwrap()),
+        }
+    };
+    assert_eq!((&last[..], reader.take_apart()), (&b"\x07"[..], None));
+    (payload, is_parted)
+}
+
+/// However it comes, it is decoded as if it had come in one piece.
+fn same_in_parts<T>(value: &impl serde::Serialize) -> Result<T, String>
+where
+    T: serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = encoded(value);
+    let whole = &bytes[LENGTH_PREFIX..bytes.len() - 5];
+    let expected = Codec::MessagePack.decode::<T>(whole).map_err(|error| error.to_string());
+    for step in [33, 1000, 20_000, whole.len() + 3] {
+        let (payload, is_parted) = gathered(&bytes, step);
+        assert!(is_parted, "{step}");
+        let decoded = payload.decode_last::<T>(Codec::MessagePack).map_err(|error| error.to_string());
+        assert_eq!(decoded, expected, "{step}");
+        let (payload, _) = gathered(&bytes, step);
+        assert_eq!(&payload[..], whole);
+        let again = [payload.decode::<T>(Codec::MessagePack), payload.decode_last(Codec::MessagePack)];
+        assert!(
+            again.into_iter().all(|again| again.map_err(|error| error.to_string()) == expected),
+            "{step}"
+        );
+        let (payload, _) = gathered(&bytes, step);
+        assert_eq!(&payload.clone()[..], whole);
+        assert_eq!(payload.into_bytes(), whole);
+    }
+    expected
+}
+
+#[test]
+fn a_large_string_apart_is_the_same_value() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u8),
+        Text(String),
+        Bytes(Bytes),
+    }
+    let text = "é".repeat(40_000);
+    let bytes = Bytes::from(vec![0xFF; 70_000]);
+    assert_eq!(same_in_parts(&text), Ok(text.clone()));
+    assert_eq!(same_in_parts(&(1, &text, "behind", 2)), Ok((1, text.clone(), "behind".to_owned(), 2)));
+    assert_eq!(same_in_parts(&[Some(&text)]), Ok([Some(text.clone())]));
+    assert_eq!(same_in_parts(&text), Ok(serde_json::Value::from(text.clone())));
+    assert_eq!(same_in_parts(&text), Ok(Untagged::Text(text.clone())));
+    assert_eq!(same_in_parts(&bytes), Ok(bytes.clone()));
+    assert_eq!(
+        same_in_parts(&("front", &bytes, "behind")),
+        Ok(("front".to_owned(), bytes.clone(), "behind".to_owned()))
+    );
+    assert_eq!(same_in_parts(&bytes), Ok(bytes.to_vec()));
+    let _ = same_in_parts::<Untagged>(&bytes);
+    assert_eq!(same_in_parts(&(&text, 1)), Ok((serde::de::IgnoredAny, 1)));
+}
+
+#[test]
+fn what_is_wrong_of_a_large_string_apart_is_said_as_of_any() {
+    let text = "x".repeat(70_000);
+    assert!(same_in_parts::<u32>(&text).is_err());
+    assert!(same_in_parts::<Vec<u32>>(&text).is_err());
+    assert!(same_in_parts::<(String, u8)>(&(&text, "no number")).is_err());
+    assert!(same_in_parts::<std::net::IpAddr>(&text).is_err());
+    // A text that is none.
+    let mut bytes = encoded(&text);
+    bytes[100] = 0xFF;
+    let (payload, is_parted) = gathered(&bytes, 1000);
+    assert!(is_parted);
+    let whole = Codec::MessagePack.decode::<String>(&bytes[LENGTH_PREFIX..bytes.len() - 5]);
+    assert!(whole.is_err());
+    assert_eq!(payload.decode_last::<String>(Codec::MessagePack), whole);
+}
+
+#[test]
+fn what_is_gathered_apart_is_counted_and_not_allocated_at_once() {
+    let memory = CallMemory::of_each(100_000);
+    let bytes = encoded(&"x".repeat(90_000));
+    let mut reader = MessageDecoder::new(1 << 20).counted(&memory, Purpose::Request).gathering();
+    reader.push(Bytes::copy_from_slice(&bytes[..1000]));
+    assert_eq!(reader.pop(), Ok(None));
+    let held = memory.request_bytes();
+    assert!((1000..=GROWTH * 1000 + 100).contains(&held), "{held}");
+    reader.push(Bytes::copy_from_slice(&bytes[1000..]));
+    assert!(reader.pop().unwrap().is_some());
+    assert!((90_000..100_000).contains(&memory.request_bytes()));
+    drop((reader.take_apart(), reader));
+    assert_eq!(memory.request_bytes(), 0);
+    // Without room there is no message.
+    let memory = CallMemory::of_each(50_000);
+    let mut reader = MessageDecoder::new(1 << 20).counted(&memory, Purpose::Request).gathering();
+    reader.push(Bytes::copy_from_slice(&bytes[..20_000]));
+    assert!(matches!(reader.pop(), Err(MessageError::NoRoom(_))));
+    assert_eq!((reader.take_apart(), memory.request_bytes()), (None, 0));
+}

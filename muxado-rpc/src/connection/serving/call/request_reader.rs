@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::{
     CallHead, Codec, Extensions, Limits, Metadata, MethodInfo, MethodRef, Request, Router, ServiceId,
     ServiceInfo, Status,
+    codec::apart::Apart,
     connection::{serving::authorize::Authorize, shared::ConnectionShared},
     stream::{
         deadline::{Deadline, TimeLimit},
@@ -25,7 +26,8 @@ use crate::{
         truncate::{brief, push_brief, push_list},
     },
     wire::{
-        MessageError, QuickRequest, RequestHead, decode_request, early_head, quick_request, slice_payload,
+        MessageError, QuickRequest, RequestHead, decode_request, early_head, quick_request,
+        slice_payload_with,
     },
 };
 
@@ -197,7 +199,11 @@ impl RequestReader {
             (Poll::Ready(Ok(())), None) => false,
             (Poll::Ready(Ok(())), Some(chunk)) => {
                 let max_message_size = shared.limits().max_message_size;
-                let bounds = Bounds { max_message_size, memory: Some((shared.memory(), Purpose::Request)) };
+                let bounds = Bounds {
+                    max_message_size,
+                    memory: Some((shared.memory(), Purpose::Request)),
+                    gathers: false,
+                };
                 self.reader.push(chunk, bounds);
                 true
             }
@@ -266,7 +272,7 @@ impl RequestReader {
         reading: &mut Reading,
     ) -> Poll<()> {
         let max_message_size = shared.limits().max_message_size;
-        let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)) };
+        let bounds = Bounds { max_message_size, memory: Some((shared.memory(), purpose)), gathers: true };
         let mut message = None;
         let read = ready!(self.reader.poll_message(cx, chunks, bounds, &mut message));
         let result = match (read, message) {
@@ -293,10 +299,12 @@ impl RequestReader {
         shared: &Arc<ConnectionShared>,
         request: &mut Option<Request>,
     ) -> Result<(), Status> {
-        let (codec, size) = (self.reader.codec().unwrap_or(Codec::Json), message.len());
+        let (codec, apart) = (self.reader.codec().unwrap_or(Codec::Json), self.reader.take_apart());
+        let size = message.len() + apart.as_ref().map_or(0, Apart::extra_len);
         if let Some((method, quick)) = quick_method(callee, codec, &message) {
             let QuickRequest { timeout_ms, depth, params, .. } = quick;
-            let params = slice_payload(message, params..size);
+            let end = message.len();
+            let params = slice_payload_with(message, params..end, apart);
             let request =
                 request.insert(Request::received(method.into(), codec, params, Arc::clone(shared) as _));
             if timeout_ms.is_some() || !depth.is_zero() {
@@ -307,7 +315,7 @@ impl RequestReader {
                 request.set_depth(depth);
             }
         } else {
-            *request = Some(decode_whole(callee, codec, message, self.arrived, shared)?);
+            *request = Some(decode_whole(callee, codec, (message, apart), self.arrived, shared)?);
         }
         if let (Some(authorize), Some(whole)) = (shared.authorize(), request.as_mut()) {
             authorise_whole(whole, size, self.early.take(), authorize, shared)?;
@@ -437,18 +445,23 @@ fn quick_method(
 fn decode_whole(
     callee: Callee,
     codec: Codec,
-    message: Bytes,
+    (message, mut apart): (Bytes, Option<Apart>),
     arrived: Instant,
     shared: &Arc<ConnectionShared>,
 ) -> Result<Request, Status> {
     let limits = shared.limits();
     let head = decode_request(codec, &message)
         .map_err(|error| Status::invalid_argument(format!("{callee}: not a request in {codec}: {error}")))?;
+    if let Some(apart) = apart.take_if(|apart| !head.params.as_ref().is_some_and(|part| apart.is_in(part))) {
+        // It is in the metadata, or nothing that is known.
+        return decode_whole(callee, codec, (apart.join(&message), None), arrived, shared);
+    }
     let method = callee.method(&head.method)?;
     check_metadata_size(&method, &head.metadata, limits)?;
     let RequestHead { params, timeout, depth, metadata, .. } = head;
     let limit = timeout.and_then(|timeout| TimeLimit::from(arrived, timeout));
-    let params = params.map_or_else(|| codec.empty_map().into(), |params| slice_payload(message, params));
+    let params =
+        params.map_or_else(|| codec.empty_map().into(), |params| slice_payload_with(message, params, apart));
     let mut request = Request::received(method, codec, params, Arc::clone(shared) as _);
     request.set_timeout(timeout);
     request.set_deadline(limit.map(TimeLimit::at));
