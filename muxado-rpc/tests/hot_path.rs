@@ -20,16 +20,17 @@ use tokio::{
     time::sleep,
 };
 
-/// A transport that counts the writes to it.
+/// A transport that counts the writes to it, and those of lists of pieces among them.
 struct Counting {
     io: DuplexStream,
     writes: Arc<AtomicUsize>,
+    lists: Arc<AtomicUsize>,
 }
 
 impl Counting {
     fn new(io: DuplexStream) -> (Self, Arc<AtomicUsize>) {
         let writes = Arc::new(AtomicUsize::new(0));
-        (Self { io, writes: Arc::clone(&writes) }, writes)
+        (Self { io, writes: Arc::clone(&writes), lists: Arc::default() }, writes)
     }
 
     fn count<T>(&self, written: Poll<T>) -> Poll<T> {
@@ -61,6 +62,7 @@ impl AsyncWrite for Counting {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.count(written)
     }
@@ -101,6 +103,27 @@ async fn a_small_call_is_a_frame_and_a_write_each_way() {
         assert_eq!((writes().0 - writes_before.0, writes().1 - writes_before.1), (10, 10));
         assert_eq!((frames().0 - frames_before.0, frames().1 - frames_before.1), (10, 10));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_in_one_piece_is_written_without_a_list_of_pieces() {
+    let (near, far) = duplex(256 * 1024);
+    let ((near, _), (far, _)) = (Counting::new(near), Counting::new(far));
+    let (near_lists, far_lists) = (Arc::clone(&near.lists), Arc::clone(&far.lists));
+    let lists = || (near_lists.load(Ordering::SeqCst), far_lists.load(Ordering::SeqCst));
+    let _far = Peer::builder().serve(WorkServer::new(Worker::default())).server(far).unwrap();
+    let near = Peer::builder().client(near).unwrap();
+    let client = WorkClient::new(near.channel());
+    let calls: Vec<_> = (0..64)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { assert_alive(&client).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(lists(), (0, 0));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The output of a driver: what is gathered for it, and how it reaches the transport.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -87,7 +88,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.outbox.has_remaining() {
-            let Poll::Ready(written) = poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox) else {
+            let Poll::Ready(written) = self.poll_write_some(cx) else {
                 self.blocked_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
             };
@@ -97,7 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             match written {
                 Ok(0) => {
-                    self.fail(std::io::ErrorKind::WriteZero.into());
+                    self.fail(io::ErrorKind::WriteZero.into());
                     break;
                 }
                 Ok(n) => {
@@ -111,6 +112,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Writes some of the output. What lies in one piece, as most output does, needs no list of pieces, which the
+    /// system would have to copy and to check.
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.outbox.is_one_piece() {
+            return poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox);
+        }
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.outbox.chunk()))?;
+        self.outbox.advance(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -128,7 +140,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    fn fail(&mut self, error: std::io::Error) {
+    fn fail(&mut self, error: io::Error) {
         tracing::debug!(%error, "writing to the transport failed");
         self.outbox = Outbox::default();
         self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));

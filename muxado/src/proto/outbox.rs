@@ -194,6 +194,13 @@ impl Outbox {
         self.segment_bytes + self.tail.len()
     }
 
+    /// Returns whether all that is to be written is in [`Buf::chunk`].
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn is_one_piece(&self) -> bool {
+        self.segments.is_empty() || (self.segments.len() == 1 && self.tail.is_empty())
+    }
+
     /// Frees its memory, if everything was written.
     pub fn shrink(&mut self) {
         if self.is_empty() {
