@@ -266,6 +266,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.poll_input(cx)
     }
 
+    /// Returns whether this turn has brought input, or a part of it: what the peer opens comes with nothing else.
+    #[doc(hidden)]
+    pub const fn has_read(&self) -> bool {
+        self.read.is_ready()
+    }
+
     /// Returns whether nothing has come or gone for so long that all memory was given back that nothing is in.
     #[doc(hidden)]
     #[inline]

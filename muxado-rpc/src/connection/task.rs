@@ -76,6 +76,8 @@ struct Work<T, S: CallService> {
     driver: Driver<T>,
     service: CatchDrop<S>,
     capabilities: CapabilityStreams,
+    /// There may be calls to be started that have come before: they wait for room, or the last turn did not get to them.
+    has_calls: bool,
 }
 
 /// What calls that are done have left to the next ones.
@@ -149,7 +151,7 @@ where
             runtime: runtime.filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
             logs: Arc::clone(&setup.logs),
         });
-        let work = Work { driver, service, capabilities };
+        let work = Work { driver, service, capabilities, has_calls: true };
         Self { shared, work: Box::new(work) }
     }
 
@@ -352,17 +354,23 @@ where
         let shared = Arc::clone(&self.shared);
         let connection = &shared.connection;
         work.capabilities.poll(cx, connection.remote(), connection.limits(), &shared.router);
+        // What the peer opens comes with input: a turn that only sends or keeps time looks for nothing.
+        let may_have_calls = work.driver.has_read() || work.has_calls;
+        if !may_have_calls && !self.has_parked {
+            return Poll::Pending;
+        }
+        // Whoever takes the work over looks, too.
+        work.has_calls = may_have_calls;
         #[cfg(feature = "metrics")]
         let _turn = turn_clock::begin();
         let batch = shared.policy.batch();
         let mut handlers = Handlers { batch, watch: None };
         self.resume(&mut handlers);
-        let accepted = self.accept(cx, &mut handlers);
+        let accepted = if may_have_calls { self.accept(cx, &mut handlers) } else { Poll::Pending };
         drop(handlers);
         self.take_back();
-        if self.work.is_none() {
-            return Poll::Ready(());
-        }
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        work.has_calls = accepted.is_ready() || (may_have_calls && !shared.admission().may_accept_any());
         if self.has_parked && shared.parked.end_turn(cx.waker()) {
             // After other tasks: handlers that are woken all the time keep neither those nor new calls waiting.
             cx.waker().wake_by_ref();
@@ -534,7 +542,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: CallService,
 {
-    let Work { driver, service, capabilities } = *work;
+    let Work { driver, service, capabilities, .. } = *work;
     // Without its driver the session has ended, whatever happened.
     panics::discard(driver);
     let (connection, logs) = (&shared.connection, &shared.logs);
