@@ -336,6 +336,7 @@ where
         if is_at_rest && !self.spare.is_empty() {
             self.drop_spare();
             self.shared.parked.shrink();
+            self.shared.connection.memory().shrink();
         }
     }
 

@@ -263,6 +263,15 @@ impl CallMemory {
         holders.refusal.as_ref().map(|refusal| refusal.reason)
     }
 
+    /// Frees the memory of the list of calls, if there are none.
+    pub(crate) fn shrink(&self) {
+        let mut holders = self.lock();
+        if holders.list.is_empty() {
+            // An empty one has none.
+            holders.list = BTreeMap::new();
+        }
+    }
+
     fn used(&self) -> usize {
         self.request_bytes() + self.response_bytes()
     }

@@ -39,22 +39,22 @@ impl ReadBuffer {
     /// Room for a read, of at most `most` bytes.
     pub(super) fn room(&mut self, most: usize) -> Limit<&mut BytesMut> {
         if !self.bytes.try_reclaim(self.read_size) {
-            self.replace(most < usize::MAX);
+            self.replace();
         }
         let room = self.bytes.capacity() - self.bytes.len();
         (&mut self.bytes).limit(room.min(most))
     }
 
-    /// Goes on with another buffer. The full one is kept while a large frame is being read: a lone
-    /// stream soon gives it back.
-    fn replace(&mut self, keep: bool) {
+    /// Goes on with another buffer. A full one of the largest size is kept: large pieces of it are in use, and are soon
+    /// given back.
+    fn replace(&mut self) {
         let size = self.bytes.len() + self.read_size;
         let free = self.used.iter_mut().position(|buffer| buffer.try_reclaim(size));
         let next = free.and_then(|index| self.used.remove(index));
         let mut next = next.unwrap_or_else(|| BytesMut::with_capacity(size));
         next.extend_from_slice(&self.bytes);
         let mut full = std::mem::replace(&mut self.bytes, next);
-        if keep && self.read_size == MAX_READ {
+        if self.read_size == MAX_READ {
             full.clear();
             if self.used.len() == USED {
                 self.used.pop_front();

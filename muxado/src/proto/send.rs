@@ -34,6 +34,9 @@ const BATCH: usize = 64 * 1024 - 128;
 /// Most payload of one frame, in bytes. A batch has room for it, its header, and the credit for some streams.
 pub(crate) const FRAME: usize = BATCH - 128;
 
+/// Bytes that a frame may be longer, if nothing is left then: a small rest would cost a frame, a write and a read more.
+const REST: usize = 512;
+
 /// Most payload of a frame to a legacy peer while several streams have data, in bytes: it takes a frame whole before
 /// anything of it gets to its reader. Four make a batch.
 const LEGACY_FRAME: usize = FRAME / 4 - HEADER_LEN;
@@ -803,7 +806,8 @@ impl Session {
         let extended = self.peer_has_extensions();
         while let Some(&key) = self.send.ready.front() {
             let most = if extended || self.send.ready.len() == 1 { FRAME } else { LEGACY_FRAME };
-            let n = self.store.get(key).map_or(0, |stream| stream.send.sendable()).min(most);
+            let all = self.store.get(key).map_or(0, |stream| stream.send.sendable());
+            let n = all.min(most);
             let out = self.send.out.len();
             let mut room = BATCH.saturating_sub(out + HEADER_LEN);
             if std::mem::take(&mut due) {
@@ -813,7 +817,11 @@ impl Session {
                 break;
             }
             self.send.ready.pop_front();
-            let Some(n) = self.room_at_peer(key, n.min(room)) else { continue };
+            let mut n = n.min(room);
+            if n > LEGACY_FRAME && all - n <= REST {
+                n = all;
+            }
+            let Some(n) = self.room_at_peer(key, n) else { continue };
             none_yet = false;
             self.put_stream(key, n);
         }

@@ -42,7 +42,9 @@ impl Gather {
         // To the byte, so that it becomes the message as it is.
         message.reserve_exact(LENGTH_PREFIX + head + stand_in);
         message.extend_from_slice(&piece[..LENGTH_PREFIX + head]);
-        let apart = Apart::begin(place, &piece[LENGTH_PREFIX + head..LENGTH_PREFIX + content], message);
+        let mut apart = Apart::begin(place, &piece[LENGTH_PREFIX + head..LENGTH_PREFIX + content], message);
+        // One that is kept costs nothing, however little of the string comes.
+        *apart.content_mut() = large_buffers::take(len).unwrap_or_default();
         piece.advance(LENGTH_PREFIX + content);
         Some(Self {
             apart,
@@ -75,33 +77,43 @@ impl Gather {
         let early = std::mem::take(&mut self.early);
         let content = self.apart.content_mut();
         let have = content.len() + early.iter().map(Bytes::len).sum::<usize>() + n;
+        let whole = have - n + self.missing;
+        // What is announced is neither allocated nor counted before a good part of it has come.
+        let room = whole.min(have.saturating_mul(GROWTH));
         if content.capacity() < have {
-            // What is announced is not allocated before a good part of it has come.
-            let room = (have - n + self.missing).min(have.saturating_mul(GROWTH));
-            if content.capacity() == 0 {
-                // Before it is taken from those that are kept there has to be room for it.
-                reserved.grow(around + room)?;
-                *content = large_buffers::take(room);
-            }
-            reserved.grow(around + room.max(content.capacity()))?;
+            reserved.grow(around + room)?;
             content.reserve_exact(room - content.len());
+        } else {
+            let is_due = room == whole;
+            reserved.grow(around + if is_due { content.capacity() } else { room.min(content.capacity()) })?;
         }
         early.iter().for_each(|early| content.extend_from_slice(early));
         content.extend_from_slice(&piece[..n]);
         piece.advance(n);
         self.missing -= n;
-        let n = piece.len().min(self.behind);
-        if self.missing == 0 && n > 0 {
-            let room = (message.len() + self.behind).min((message.len() + n).saturating_mul(GROWTH));
-            if message.capacity() < message.len() + n {
-                reserved.grow(content.capacity() + self.uncounted + room)?;
-                message.reserve_exact(room - message.len());
-            }
-            message.extend_from_slice(&piece[..n]);
-            piece.advance(n);
-            self.behind -= n;
+        if self.missing == 0 {
+            self.add_behind(piece, message, reserved)?;
         }
         Ok(self.missing == 0 && self.behind == 0)
+    }
+
+    /// Takes what the message has behind the string.
+    fn add_behind(
+        &mut self,
+        piece: &mut Bytes,
+        message: &mut Vec<u8>,
+        reserved: &mut Reservation,
+    ) -> Result<(), Exhausted> {
+        let n = piece.len().min(self.behind);
+        if message.capacity() < message.len() + n {
+            let room = (message.len() + self.behind).min((message.len() + n).saturating_mul(GROWTH));
+            reserved.grow(self.apart.content_mut().capacity() + self.uncounted + room)?;
+            message.reserve_exact(room - message.len());
+        }
+        message.extend_from_slice(&piece[..n]);
+        piece.advance(n);
+        self.behind -= n;
+        Ok(())
     }
 
     /// Returns whether the next piece of the string, of `n` bytes, is kept as it is: it has a read buffer almost for
@@ -109,7 +121,7 @@ impl Gather {
     fn keeps_early(&mut self, n: usize) -> bool {
         let have = self.early.iter().map(Bytes::len).sum::<usize>();
         let is_early = (have + n).saturating_mul(GROWTH) < have + self.missing;
-        is_early && n >= READ_BUFFER / 4 * 3 && self.apart.content_mut().is_empty()
+        is_early && n >= READ_BUFFER / 4 * 3 && self.apart.content_mut().capacity() == 0
     }
 
     pub(super) fn into_apart(self) -> Apart {
