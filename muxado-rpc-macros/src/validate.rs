@@ -5,9 +5,9 @@ use std::fmt;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{
-    Attribute, Error, FnArg, Ident, Item, ItemTrait, Lifetime, Pat, PatIdent, PatType, Path, ReturnType,
-    Signature, TraitItem, TraitItemFn, Type, TypeImplTrait, TypeParamBound, TypePath, TypeReference,
-    TypeTraitObject,
+    Attribute, Error, FnArg, Ident, Item, ItemTrait, Lifetime, Pat, PatIdent, PatType, Path, ReceiverKind,
+    ReturnType, Safety, Signature, TraitItem, TraitItemFn, Type, TypeImplTrait, TypeParamBound, TypePath,
+    TypeReference, TypeTraitObject,
     visit::{self, Visit},
 };
 
@@ -74,7 +74,7 @@ pub(crate) fn head(item: &ItemTrait, errors: &mut Errors) -> bool {
     if let Some(token) = &item.unsafety {
         errors.at(token, "a service trait cannot be unsafe");
     }
-    if let Some(token) = &item.auto_token {
+    if let Some(token) = &item.modifiers.auto_token {
         errors.at(token, "a service trait cannot be an auto trait");
     }
     if !item.generics.params.is_empty() {
@@ -194,8 +194,10 @@ fn qualifiers(sig: &Signature, errors: &mut Errors) {
     if let Some(token) = &sig.constness {
         errors.at(token, "a service method cannot be const");
     }
-    if let Some(token) = &sig.unsafety {
-        errors.at(token, "a service method cannot be unsafe");
+    match &sig.safety {
+        Safety::Default => {}
+        Safety::Unsafe(token) => errors.at(token, "a service method cannot be unsafe"),
+        Safety::Safe(token) => errors.at(token, "a service method cannot be marked as safe"),
     }
     if let Some(abi) = &sig.abi {
         errors.at(abi, "a service method cannot have an ABI");
@@ -219,14 +221,13 @@ fn receiver(sig: &Signature, errors: &mut Errors) {
         errors.at(&sig.ident, format_args!("missing `&self`: write `async fn {}(&self, ..)`", sig.ident));
         return;
     };
-    let shared = matches!(receiver.reference, Some((_, None)));
-    if receiver.mutability.is_some() && receiver.reference.is_some() {
-        errors.at(
+    match &receiver.kind {
+        ReceiverKind::Reference(_, _, None) => {}
+        ReceiverKind::Reference(_, _, Some(_)) => errors.at(
             receiver,
             "a service method takes `&self`: calls run at the same time, keep state behind a lock",
-        );
-    } else if !shared || receiver.colon_token.is_some() {
-        errors.at(receiver, "a service method takes `&self`");
+        ),
+        _ => errors.at(receiver, "a service method takes `&self`"),
     }
 }
 

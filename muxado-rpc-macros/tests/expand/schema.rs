@@ -101,6 +101,8 @@ const _: () = {
         #[serde(skip)]
         __lent: ::core::marker::PhantomData<&'__lent ()>,
     }
+    #[automatically_derived]
+    impl rpc::__private::TakeLarge for __lent_say<'_> {}
     #[derive(rpc::__private::serde::Deserialize)]
     #[serde(crate = "rpc::__private::serde", expecting = "the parameters of `say`")]
     struct __params_say {
@@ -128,6 +130,8 @@ const _: () = {
             rpc::__private::serde::ser::SerializeStruct::end(serializer)
         }
     }
+    #[automatically_derived]
+    impl rpc::__private::TakeLarge for __Nothing {}
     #[derive(rpc::__private::schemars::JsonSchema)]
     #[schemars(crate = "rpc::__private::schemars")]
     struct __schema_say_3 {
@@ -232,7 +236,7 @@ const _: () = {
                         rpc::__private::with_metadata(
                             &context,
                             {
-                                use rpc::__private::AnyError as _;
+                                use rpc::__private::{AnyError as _, AnyLarge as _};
                                 (<rpc::__private::ErrorProbe<Failure>>::unary::<u64>()
                                     .respond)(
                                     codec,
@@ -263,6 +267,7 @@ const _: () = {
                                                 .display_of(error),
                                         }
                                     },
+                                    <rpc::__private::LargeProbe<u64>>::take,
                                 )
                             },
                         )
