@@ -171,7 +171,9 @@ async fn a_method_that_computes_no_more_comes_back() {
     assert_eq!(rig.tasks(1000, async |client| client.compute(0).await.unwrap()).await, 1);
 }
 
-#[tokio::test]
+/// The clock stands still as long as anything runs: nothing on the way of a call waits for a timer, from the first call of
+/// the connection on.
+#[tokio::test(start_paused = true)]
 async fn calls_begin_beside_handlers_that_are_woken_all_the_time() {
     for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
         let rig = Rig::new(inline);
