@@ -333,6 +333,7 @@ where
         loop {
             if let Turn::Over(polled) = turn {
                 self.rest();
+                self.part_from_parked();
                 return polled.map(|_| ());
             }
             let served = self.serve(cx);
@@ -347,6 +348,14 @@ where
         if is_at_rest && !self.spare.is_empty() {
             self.drop_spare();
             self.shared.parked.shrink();
+        }
+    }
+
+    /// Has calls that are parked end by themselves once the session is over, however long its transport takes to close.
+    fn part_from_parked(&mut self) {
+        if self.has_parked && self.shared.connection.session().is_closed() {
+            self.has_parked = false;
+            self.shared.end_parked();
         }
     }
 
