@@ -14,7 +14,7 @@ use muxado_rpc::{Inline, Peer};
 use tokio::{
     io::duplex,
     sync::Notify,
-    task::{Id, id},
+    task::{Id, consume_budget, id},
 };
 
 #[muxado_rpc::service]
@@ -27,6 +27,8 @@ trait Places {
     async fn compute_after_hop(&self, ms: u64);
     /// Never has anything to wait for, and never returns.
     async fn spin(&self);
+    /// Takes all that a task may before others get a turn, each time, and never returns.
+    async fn greedy(&self);
 }
 
 /// The tasks in which handlers have begun.
@@ -85,6 +87,12 @@ impl Places for Seen {
             Poll::<()>::Pending
         })
         .await;
+    }
+
+    async fn greedy(&self) {
+        loop {
+            consume_budget().await;
+        }
     }
 }
 
@@ -182,6 +190,25 @@ async fn calls_begin_beside_handlers_that_are_woken_all_the_time() {
             biased;
             _ = spinning => panic!("they never return"),
             calls = rig.tasks(3, quick) => assert!(calls > 0),
+        }
+    }
+}
+
+/// Each of them leaves nothing of the turn of the task in which it runs.
+#[tokio::test(start_paused = true)]
+async fn calls_are_answered_beside_handlers_that_take_whole_turns() {
+    for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
+        let rig = Rig::new(inline);
+        let greedy = join_all((0..3).map(|_| rig.client.greedy()));
+        let calls = async {
+            // Some wait already when the others come.
+            rig.tasks(3, quick).await;
+            rig.tasks(3, async |client| client.hop().await.unwrap()).await
+        };
+        tokio::select! {
+            biased;
+            _ = greedy => panic!("they never return"),
+            calls = calls => assert!(calls > 0, "{inline:?}"),
         }
     }
 }

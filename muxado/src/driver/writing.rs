@@ -1,13 +1,15 @@
 //! The output of a driver: what is gathered for it, and how it reaches the transport.
 
 use std::{
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::unconstrained,
     time::Instant,
 };
 use tokio_util::io::poll_write_buf;
@@ -87,7 +89,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.outbox.has_remaining() {
-            let Poll::Ready(written) = poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox) else {
+            let (io, outbox) = (&mut self.io, &mut self.outbox);
+            let polled = poll_always(cx, |cx| poll_write_buf(Pin::new(&mut *io), cx, outbox));
+            let Poll::Ready(written) = polled else {
                 self.blocked_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
             };
@@ -112,7 +116,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.unflushed {
-            let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) else {
+            let io = &mut self.io;
+            let Poll::Ready(flushed) = poll_always(cx, |cx| Pin::new(&mut *io).poll_flush(cx)) else {
                 self.flushing_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
             };
@@ -131,6 +136,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));
         self.phase = Phase::Lingering;
     }
+}
+
+/// Polls the transport even if what else runs in the task has used up the task's turn: output would wait for as long as
+/// that goes on. How much is written in a turn is bounded apart.
+#[inline]
+fn poll_always<R>(cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    pin!(unconstrained(poll_fn(poll))).poll(cx)
 }
 
 /// What was left when output was taken.
