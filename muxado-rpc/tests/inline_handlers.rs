@@ -14,7 +14,7 @@ use muxado_rpc::{Inline, Peer};
 use tokio::{
     io::duplex,
     sync::Notify,
-    task::{Id, id},
+    task::{Id, consume_budget, id, yield_now},
 };
 
 #[muxado_rpc::service]
@@ -27,6 +27,11 @@ trait Places {
     async fn compute_after_hop(&self, ms: u64);
     /// Never has anything to wait for, and never returns.
     async fn spin(&self);
+    /// Goes on so often without waiting for anything, by waking itself or after others had a turn, and tells in how many
+    /// tasks.
+    async fn go_on(&self, times: u32, wakes_itself: bool) -> usize;
+    /// Takes all that a task may before others get a turn, each time, and never returns.
+    async fn greedy(&self);
 }
 
 /// The tasks in which handlers have begun.
@@ -49,6 +54,15 @@ async fn hop() {
     let back = Arc::clone(&there);
     tokio::spawn(async move { back.notify_one() });
     there.notified().await;
+}
+
+async fn wake_itself() {
+    let mut is_woken = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if std::mem::replace(&mut is_woken, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Moves the clock on, which stands still otherwise, by a handler that holds its thread.
@@ -85,6 +99,25 @@ impl Places for Seen {
             Poll::<()>::Pending
         })
         .await;
+    }
+
+    async fn go_on(&self, times: u32, wakes_itself: bool) -> usize {
+        let mut tasks = HashSet::new();
+        for _ in 0..times {
+            tasks.insert(id());
+            if wakes_itself {
+                wake_itself().await;
+            } else {
+                yield_now().await;
+            }
+        }
+        tasks.len()
+    }
+
+    async fn greedy(&self) {
+        loop {
+            consume_budget().await;
+        }
     }
 }
 
@@ -171,7 +204,9 @@ async fn a_method_that_computes_no_more_comes_back() {
     assert_eq!(rig.tasks(1000, async |client| client.compute(0).await.unwrap()).await, 1);
 }
 
-#[tokio::test]
+/// The clock stands still as long as anything runs: nothing on the way of a call waits for a timer, from the first call of
+/// the connection on.
+#[tokio::test(start_paused = true)]
 async fn calls_begin_beside_handlers_that_are_woken_all_the_time() {
     for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
         let rig = Rig::new(inline);
@@ -181,5 +216,35 @@ async fn calls_begin_beside_handlers_that_are_woken_all_the_time() {
             _ = spinning => panic!("they never return"),
             calls = rig.tasks(3, quick) => assert!(calls > 0),
         }
+    }
+}
+
+/// Each of them leaves nothing of the turn of the task in which it runs.
+#[tokio::test(start_paused = true)]
+async fn calls_are_answered_beside_handlers_that_take_whole_turns() {
+    for inline in [Inline::Adaptive, Inline::Always, Inline::Never] {
+        let rig = Rig::new(inline);
+        let greedy = join_all((0..3).map(|_| rig.client.greedy()));
+        let calls = async {
+            // Some wait already when the others come.
+            rig.tasks(3, quick).await;
+            rig.tasks(3, async |client| client.hop().await.unwrap()).await
+        };
+        tokio::select! {
+            biased;
+            _ = greedy => panic!("they never return"),
+            calls = calls => assert!(calls > 0, "{inline:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_never_rests_gets_a_task() {
+    for inline in [Inline::Adaptive, Inline::Always] {
+        let rig = Rig::new(inline);
+        assert_eq!(rig.client.go_on(20, true).await.unwrap(), 1, "{inline:?}");
+        assert_eq!(rig.client.go_on(1000, true).await.unwrap(), 2, "{inline:?}");
+        // That is not: it is woken once others had their turn.
+        assert_eq!(rig.client.go_on(1000, false).await.unwrap(), 1, "{inline:?}");
     }
 }

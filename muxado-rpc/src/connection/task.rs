@@ -18,6 +18,7 @@ use muxado::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::{Handle, RuntimeFlavor},
+    task::coop::has_budget_remaining,
 };
 
 use self::{
@@ -322,6 +323,7 @@ where
         loop {
             if let Turn::Over(polled) = turn {
                 self.rest();
+                self.part_from_parked();
                 return polled.map(|_| ());
             }
             let served = self.serve(cx);
@@ -337,6 +339,14 @@ where
             self.drop_spare();
             self.shared.parked.shrink();
             self.shared.connection.memory().shrink();
+        }
+    }
+
+    /// Has calls that are parked end by themselves once the session is over, however long its transport takes to close.
+    fn part_from_parked(&mut self) {
+        if self.has_parked && self.shared.connection.session().is_closed() {
+            self.has_parked = false;
+            self.shared.end_parked();
         }
     }
 
@@ -386,7 +396,7 @@ where
         }
         let shared = Arc::clone(&self.shared);
         shared.parked.begin_turn();
-        while self.resumes > 0 && self.goes_on(handlers) {
+        while self.resumes > 0 && self.goes_on(handlers) && has_budget_remaining() {
             let Some((place, mut call)) = shared.parked.next() else { return };
             self.resumes -= 1;
             if !handlers.batch.resumes_here(call.method(), &shared.router) {
@@ -411,6 +421,11 @@ where
         for _ in 0..CALLS_PER_TURN {
             if !self.goes_on(handlers) {
                 break;
+            }
+            if !has_budget_remaining() {
+                // The others begin in the next turn of the task.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let mut new = None;
             match self.poll_next(cx, &mut new) {
@@ -470,7 +485,8 @@ where
         handlers.batch.note(polled.is_pending());
         if polled.is_pending() {
             match place {
-                Some(place) if call.may_be_parked() => {
+                // A handler that takes all that a task may do before others get a turn leaves nothing to those beside it.
+                Some(place) if call.may_be_parked() && has_budget_remaining() => {
                     (self.has_parked, self.has_spawned) = (true, true);
                     if let Some(call) = self.shared.parked.park(place, call) {
                         self.spawn(call);

@@ -215,4 +215,18 @@ mod tests {
         deadline.note_taken(1);
         assert!(deadline.has_run_out());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_holds_beside_what_takes_whole_turns() {
+        let mut deadline = Deadline::new(TimeLimit::from(Instant::now(), Duration::from_secs(1)).unwrap());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let mut polls = 0;
+        std::future::poll_fn(|cx| {
+            while std::pin::pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+            polls += 1;
+            assert!(polls <= 2, "it has passed");
+            deadline.poll_exceeded(cx)
+        })
+        .await;
+    }
 }

@@ -14,6 +14,7 @@ use std::{
 use pin_project::pin_project;
 use tokio::{
     runtime::{Builder, Handle},
+    task::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -57,7 +58,8 @@ impl Timer {
 /// Without a clock at all, the time is asked for whenever somebody looks.
 fn poll_sleep(sleep: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
     match sleep.as_pin_mut() {
-        Some(sleep) => sleep.poll(cx),
+        // Whatever a task has used up before it looks at the time: a limit holds beside what takes whole turns.
+        Some(sleep) => pin!(unconstrained(sleep)).poll(cx),
         None if Instant::now() < at => Poll::Pending,
         None => Poll::Ready(()),
     }

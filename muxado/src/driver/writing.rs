@@ -1,14 +1,16 @@
 //! The output of a driver: what is gathered for it, and how it reaches the transport.
 
 use std::{
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::unconstrained,
     time::Instant,
 };
 use tokio_util::io::poll_write_buf;
@@ -88,7 +90,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     fn poll_write_outbox(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.outbox.has_remaining() {
-            let Poll::Ready(written) = self.poll_write_some(cx) else {
+            let (io, outbox) = (&mut self.io, &mut self.outbox);
+            let Poll::Ready(written) = poll_always(cx, |cx| poll_write_some(Pin::new(&mut *io), cx, outbox))
+            else {
                 self.blocked_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
             };
@@ -114,20 +118,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         Poll::Ready(())
     }
 
-    /// Writes some of the output. What lies in one piece, as most output does, needs no list of pieces, which the
-    /// system would have to copy and to check.
-    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if !self.outbox.is_one_piece() {
-            return poll_write_buf(Pin::new(&mut self.io), cx, &mut self.outbox);
-        }
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, self.outbox.chunk()))?;
-        self.outbox.advance(written);
-        Poll::Ready(Ok(written))
-    }
-
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.unflushed {
-            let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) else {
+            let io = &mut self.io;
+            let Poll::Ready(flushed) = poll_always(cx, |cx| Pin::new(&mut *io).poll_flush(cx)) else {
                 self.flushing_since.get_or_insert_with(Instant::now);
                 return Poll::Pending;
             };
@@ -146,6 +140,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.shared.with_driver(&mut self.wakes, |core| core.proto.handle_transport_end(Some(error), 0));
         self.phase = Phase::Lingering;
     }
+}
+
+/// Writes some of the output. What lies in one piece, as most output does, needs no list of pieces, which the system would
+/// have to copy and to check.
+#[inline]
+fn poll_write_some(
+    io: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    outbox: &mut Outbox,
+) -> Poll<io::Result<usize>> {
+    if !outbox.is_one_piece() {
+        return poll_write_buf(io, cx, outbox);
+    }
+    let written = ready!(io.poll_write(cx, outbox.chunk()))?;
+    outbox.advance(written);
+    Poll::Ready(Ok(written))
+}
+
+/// Polls the transport even if what else runs in the task has used up the task's turn: output would wait for as long as
+/// that goes on. How much is written in a turn is bounded apart.
+#[inline]
+fn poll_always<R>(cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    pin!(unconstrained(poll_fn(poll))).poll(cx)
 }
 
 /// What was left when output was taken.

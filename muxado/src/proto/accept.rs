@@ -24,6 +24,10 @@ use crate::{config::Config, error::ErrorCode, log_limit::RareLogLimit};
 /// Accepted streams without an answer from which on the peer is told that they were taken.
 const ACK_FROM: usize = 16;
 
+/// Such streams from which on a peer is told at once that cannot know of the protocol extensions yet: as many as the
+/// openers of level 0 leave without a sign by default.
+const SHOW_FROM: usize = 48;
+
 /// How long after its acceptance such a stream is acknowledged.
 const ACK_DELAY: Duration = Duration::from_millis(5);
 
@@ -175,6 +179,11 @@ fn is_in_backlog(store: &Store, key: StreamKey) -> bool {
 #[inline]
 fn waits(stream: &Stream) -> bool {
     stream.owner() == Owner::Backlog && !stream.typing.is_awaited()
+}
+
+/// Returns whether the peer does not know that a stream was accepted, and can be told.
+fn is_unanswered(stream: &Stream) -> bool {
+    !stream.is_acknowledged() && stream.is_on_wire()
 }
 
 impl Session {
@@ -476,12 +485,28 @@ impl Session {
         }
     }
 
+    /// Acknowledges one of many accepted streams at once, if nothing has shown the peer yet that this side has the protocol
+    /// extensions: until then it leaves so few without an answer that it may be waiting already. Returns whether it does.
+    #[inline]
+    pub(super) fn show_extensions(&mut self) -> bool {
+        let has_many = self.accept.unacknowledged.len() >= SHOW_FROM;
+        has_many && !self.send.extensions_shown() && self.acknowledge_oldest()
+    }
+
+    #[cold]
+    fn acknowledge_oldest(&mut self) -> bool {
+        let store = &self.store;
+        let mut keys = self.accept.unacknowledged.iter().map(|(key, _)| *key);
+        let oldest = keys.find(|key| store.get(*key).is_some_and(is_unanswered));
+        oldest.into_iter().for_each(|key| self.queue_acknowledgement(key));
+        oldest.is_some()
+    }
+
     /// Tells the peer of streams that were accepted a while ago, and on which nothing was sent since.
     pub(super) fn acknowledge_accepted(&mut self, now: Instant) {
         let mut waiting = std::mem::take(&mut self.accept.unacknowledged);
         waiting.retain(|(key, since)| {
-            let unanswered = |stream: &&Stream| !stream.is_acknowledged() && stream.is_on_wire();
-            if self.store.get(*key).filter(unanswered).is_none() {
+            if !self.store.get(*key).is_some_and(is_unanswered) {
                 return false;
             }
             let is_due = now.saturating_duration_since(*since) >= ACK_DELAY;

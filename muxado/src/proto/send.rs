@@ -295,6 +295,8 @@ pub(super) struct Send {
     bytes_unsent: usize,
     /// Those of them that the windows of their streams have no room for.
     bytes_stalled: usize,
+    /// A frame was sent that shows that this side has the protocol extensions.
+    extensions_shown: bool,
     /// The last batch had no room for any of the streams that were ready.
     turns_missed: bool,
     frames_sent: u64,
@@ -316,6 +318,7 @@ impl Send {
             waiting_writers: VecDeque::new(),
             bytes_unsent: 0,
             bytes_stalled: 0,
+            extensions_shown: false,
             turns_missed: false,
             frames_sent: 0,
             bytes_sent: 0,
@@ -329,6 +332,12 @@ impl Send {
     #[inline]
     pub(super) const fn frames_sent(&self) -> u64 {
         self.frames_sent
+    }
+
+    /// Returns whether a frame was sent that shows that this side has the protocol extensions.
+    #[inline]
+    pub(super) const fn extensions_shown(&self) -> bool {
+        self.extensions_shown
     }
 
     /// Returns how many bytes were given to the driver.
@@ -674,6 +683,9 @@ impl Session {
         if !self.has_ended() || self.is_draining() {
             self.put_control();
             self.put_streams();
+            if self.show_extensions() {
+                self.put_control();
+            }
             self.close_if_sent();
             self.end_drain_if_sent();
         }
@@ -789,6 +801,7 @@ impl Session {
             return;
         }
         if std::mem::take(&mut stream.send.pending_acknowledgement) && stream.acknowledge() {
+            self.send.extensions_shown = true;
             self.send.put_header(FrameHeader::data(id.as_u32(), Flags::EXT, 0));
         }
         if let Some(credit) = self.take_credit(key) {
@@ -905,6 +918,7 @@ impl Session {
         }
         if first && extended {
             flags = flags.with(Flags::EXT);
+            self.send.extensions_shown = true;
         }
         let finishing = left == 0 && half.is_finishing();
         // The Go original cannot answer a stream opened by SYN and FIN in one; peers with the extensions can

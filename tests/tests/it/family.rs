@@ -145,6 +145,32 @@ fn accepted_streams_that_are_slow_to_answer_are_acknowledged() {
 }
 
 #[test]
+fn peer_that_may_wait_to_open_more_is_shown_the_extensions_at_once() {
+    each_side(|side| async move {
+        let (session, mut peer) = scripted(side, Config::default());
+        burst(side, &mut peer, 48, EXT).await;
+        let begin = Instant::now();
+        let streams = accept_all(&session, 48).await;
+        peer.expect(Frame::new(DATA, EXT, remote_id(side, 0), "")).await;
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        // There is no hurry with the others, nor with those that follow.
+        peer.expect(Frame::new(DATA, EXT, remote_id(side, 1), "")).await;
+        assert!(begin.elapsed() > Duration::ZERO);
+        for n in 2..48 {
+            peer.expect(Frame::new(DATA, EXT, remote_id(side, n), "")).await;
+        }
+        for n in 48..96 {
+            peer.send(Frame::syn_ext(remote_id(side, n), "q")).await;
+        }
+        let begin = Instant::now();
+        let more = accept_all(&session, 48).await;
+        peer.expect(Frame::new(DATA, EXT, remote_id(side, 48), "")).await;
+        assert_eq!(begin.elapsed().as_millis(), 5);
+        drop((streams, more));
+    });
+}
+
+#[test]
 fn few_or_answered_streams_need_no_acknowledgement() {
     each_side(|side| async move {
         let (session, mut peer) = scripted(side, Config::default());

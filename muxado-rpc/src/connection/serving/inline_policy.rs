@@ -20,7 +20,8 @@ use crate::{MethodInfo, Router, ServiceId};
 /// handler holds its thread for more than some 20 milliseconds, by computing or by blocking, another thread goes on with
 /// the connection. On a runtime of one thread nothing can.
 ///
-/// Calls whose parameters or results are streams get tasks.
+/// Calls whose parameters or results are streams get tasks, and so do handlers that never rest while they wait: that wake
+/// themselves whenever they are polled, or use up what tokio lets a task do in a row (`tokio::task::coop`).
 ///
 /// Set by [`ServerBuilder::inline`](crate::ServerBuilder::inline) and
 /// [`PeerBuilder::inline`](crate::PeerBuilder::inline).

@@ -16,7 +16,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Wake, Waker},
 };
@@ -87,6 +87,8 @@ struct PlaceWaker {
     index: usize,
     /// It is among those that were woken already.
     is_noted: AtomicBool,
+    /// How often in a row what was polled with it was woken before it could be parked.
+    restless: AtomicU8,
     woken: Arc<Woken>,
 }
 
@@ -99,6 +101,17 @@ impl Wake for PlaceWaker {
         if !self.is_noted.swap(true, Ordering::AcqRel) {
             self.woken.note(self.index);
         }
+    }
+}
+
+impl PlaceWaker {
+    /// Notes that what was polled with it is to be parked. Returns whether that never rests.
+    fn note_parking(&self) -> bool {
+        let is_woken = self.is_noted.load(Ordering::Relaxed);
+        // Nobody else writes meanwhile: who parks has the place.
+        let times = if is_woken { self.restless.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
+        self.restless.store(times, Ordering::Relaxed);
+        times >= RESTLESS
     }
 }
 
@@ -136,10 +149,16 @@ impl<C> Parked<C> {
             && let Some(slot) = inner.slots.get_mut(index)
             && let State::Free(place) = mem::replace(&mut slot.state, State::Out { was_woken: false })
         {
+            slot.waker.restless.store(0, Ordering::Relaxed);
             return Some(place);
         }
         let (index, woken) = (inner.slots.len(), Arc::clone(&self.woken));
-        let waker = Arc::new(PlaceWaker { index, is_noted: AtomicBool::new(false), woken });
+        let waker = Arc::new(PlaceWaker {
+            index,
+            is_noted: AtomicBool::new(false),
+            restless: AtomicU8::new(0),
+            woken,
+        });
         inner.slots.push(Slot { waker: Arc::clone(&waker), state: State::Out { was_woken: false } });
         Some(Place { index, waker: Waker::from(waker) })
     }
@@ -154,11 +173,18 @@ impl<C> Parked<C> {
         }
     }
 
-    /// Has a call that was polled with this place wait in it. Gives it back if nobody polls what waits any more.
+    /// Has a call that was polled with this place wait in it. Gives it back if nobody polls what waits any more, or if it
+    /// wakes itself each time that it is polled: turns with many such calls would be long.
     pub(super) fn park(&self, place: Place, call: C) -> Option<C> {
         let mut inner = self.lock();
+        let Inner { slots, free, .. } = &mut *inner;
         let index = place.index;
-        let Some(slot) = inner.slots.get_mut(index) else { return Some(call) };
+        let Some(slot) = slots.get_mut(index) else { return Some(call) };
+        if slot.waker.note_parking() {
+            slot.state = State::Free(place);
+            free.push(index);
+            return Some(call);
+        }
         let last = mem::replace(&mut slot.state, State::Parked(place, call));
         drop(inner);
         if matches!(last, State::Out { was_woken: true }) {
@@ -223,14 +249,20 @@ impl<C> Parked<C> {
         calls.collect()
     }
 
-    /// Gives the memory back of places that nobody has, if that is all of them.
+    /// Gives the memory back of places that nobody has, behind the last one that somebody has.
     pub(super) fn shrink(&self) {
         let mut inner = self.lock();
-        if inner.slots.iter().all(|slot| matches!(slot.state, State::Free(_))) {
-            let Inner { slots, free, due, .. } = &mut *inner;
-            (*slots, *free, *due) = (Vec::new(), Vec::new(), Vec::new());
-            self.woken.lock().places = Vec::new();
-        }
+        let Inner { slots, free, due, .. } = &mut *inner;
+        let used =
+            slots.iter().rposition(|slot| !matches!(slot.state, State::Free(_))).map_or(0, |last| last + 1);
+        slots.truncate(used);
+        slots.shrink_to_fit();
+        free.retain(|index| *index < used);
+        free.shrink_to_fit();
+        // The first ones are taken first, so that few are kept by those who stay long.
+        free.sort_unstable_by(|one, other| other.cmp(one));
+        due.shrink_to_fit();
+        self.woken.lock().places.shrink_to_fit();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<C>> {
@@ -238,6 +270,9 @@ impl<C> Parked<C> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Polls in a row after each of which a call was woken already, from which on it is not parked any more.
+const RESTLESS: u8 = 32;
 
 #[cfg(test)]
 mod tests {
@@ -376,6 +411,48 @@ mod tests {
         assert_eq!(rig.turn(), [1], "it waited still");
         rig.parked.shrink();
         assert_eq!(slots(), 0);
+    }
+
+    #[test]
+    fn one_that_wakes_itself_again_and_again_is_given_back() {
+        let rig = Rig::new();
+        let polls = |most: usize, wakes: fn(usize) -> bool| {
+            let mut place = rig.parked.place().unwrap();
+            for poll in 0..most {
+                if wakes(poll) {
+                    place.waker().wake_by_ref();
+                }
+                let waker = place.waker().clone();
+                if rig.parked.park(place, 1).is_some() {
+                    return poll + 1;
+                }
+                waker.wake();
+                rig.parked.begin_turn();
+                place = rig.parked.next().unwrap().0;
+            }
+            rig.parked.free(place);
+            most
+        };
+        assert_eq!(polls(1000, |_| true), usize::from(RESTLESS));
+        assert_eq!(polls(1000, |_| true), usize::from(RESTLESS), "the next one in its place");
+        assert_eq!(polls(1000, |poll| poll % 20 > 0), 1000, "it rests now and then");
+        assert_eq!(polls(1000, |_| false), 1000);
+    }
+
+    #[test]
+    fn places_behind_those_that_wait_are_given_back() {
+        let rig = Rig::new();
+        let wakers: Vec<_> = (0..100).map(|call| rig.park(call)).collect();
+        wakers.iter().skip(1).for_each(Waker::wake_by_ref);
+        assert_eq!(rig.turn().len(), 99);
+        rig.parked.shrink();
+        assert_eq!(rig.parked.lock().slots.capacity(), 1);
+        wakers.iter().for_each(Waker::wake_by_ref);
+        let next = rig.park(100);
+        next.wake();
+        assert_eq!(rig.turn(), [0, 100]);
+        rig.parked.shrink();
+        assert_eq!(rig.parked.lock().slots.capacity(), 0);
     }
 
     #[test]

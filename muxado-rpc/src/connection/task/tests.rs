@@ -108,6 +108,8 @@ struct Rig {
     connection: JoinHandle<()>,
     session: TypedSession,
     staying: Staying,
+    /// Has the client do nothing more, and keep its end of the transport open.
+    freeze: Arc<Notify>,
 }
 
 /// What ends a connection.
@@ -139,9 +141,16 @@ impl Rig {
         );
         let shared = Arc::clone(connection.shared());
         let connection = tokio::spawn(connection.run());
-        let (session, driver) = Session::client(near, Config::default());
-        tokio::spawn(driver);
-        Self { shared, connection, session: TypedSession::new(session), staying }
+        let (session, mut driver) = Session::client(near, Config::default());
+        let freeze = Arc::<Notify>::default();
+        let frozen = Arc::clone(&freeze);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = &mut driver => {}
+                () = frozen.notified() => pending().await,
+            }
+        });
+        Self { shared, connection, session: TypedSession::new(session), staying, freeze }
     }
 
     /// Begins a call in two pieces, so that the request is buffered.
@@ -236,6 +245,20 @@ async fn parked_handlers_end_with_their_connection_unless_they_must_finish() {
             assert_eq!(rig.running(), 0, "{end:?}, {method}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_handlers_do_not_wait_for_the_end_of_the_transport() {
+    let rig = Rig::new();
+    let _streams = [rig.begin_at_once("hang").await, rig.begin_at_once("finish").await];
+    rig.freeze.notify_one();
+    settle().await;
+    assert_eq!(rig.running(), 2);
+    rig.end(End::Own).await;
+    assert!(!rig.connection.is_finished(), "it waits for the peer to close");
+    assert_eq!(rig.running(), 1, "the one that must finish");
+    rig.let_go().await;
+    assert_eq!(rig.running(), 0);
 }
 
 #[tokio::test(start_paused = true)]
