@@ -34,7 +34,8 @@ const BATCH: usize = 64 * 1024 - 128;
 /// Most payload of one frame, in bytes. A batch has room for it, its header, and the credit for some streams.
 pub(crate) const FRAME: usize = BATCH - 128;
 
-/// Bytes that a frame may be longer, if nothing is left then: a small rest would cost a frame, a write and a read more.
+/// Bytes that the frame of a lone stream may be longer, if nothing is left then: a small rest would cost a frame, a write
+/// and a read more. With others it goes in a batch with theirs: a longer one would be two segments.
 const REST: usize = 512;
 
 /// Most payload of a frame to a legacy peer while several streams have data, in bytes: it takes a frame whole before
@@ -831,7 +832,7 @@ impl Session {
             }
             self.send.ready.pop_front();
             let mut n = n.min(room);
-            if n > LEGACY_FRAME && all - n <= REST {
+            if n > LEGACY_FRAME && all - n <= REST && self.streams_in_use() == 1 {
                 n = all;
             }
             let Some(n) = self.room_at_peer(key, n) else { continue };
