@@ -381,7 +381,9 @@ where
         drop(handlers);
         self.take_back();
         let Some(work) = &mut self.work else { return Poll::Ready(()) };
-        work.has_calls = accepted.is_ready() || (may_have_calls && !shared.admission().may_accept_any());
+        // Once the budget of the task is used up nothing more is looked for.
+        let is_cut_short = accepted.is_ready() || !has_budget_remaining();
+        work.has_calls = is_cut_short || (may_have_calls && !shared.admission().may_accept_any());
         if self.has_parked && shared.parked.end_turn(cx.waker()) {
             // After other tasks: handlers that are woken all the time keep neither those nor new calls waiting.
             cx.waker().wake_by_ref();
