@@ -9,8 +9,8 @@ use crate::frame::{DATA, EXT, FIN, Frame, GOAWAY, RST, SPARE, SYN, WNDINC};
 /// Window of a stream before any credit, in bytes.
 const WINDOW: u64 = 256 * 1024;
 
-/// Largest payload that a session puts into one DATA frame, a stream's type included.
-const MAX_DATA: usize = 64 * 1024 - 256 + 4;
+/// Largest payload that a session puts into one DATA frame, a stream's type and a small rest included.
+const MAX_DATA: usize = 64 * 1024 - 256 + 512 + 4;
 
 /// The code of the answer to late data.
 const STREAM_CLOSED: u32 = 4;

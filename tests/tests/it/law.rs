@@ -52,7 +52,7 @@ fn law_allows_what_is_legal() {
     law.peer_sends(&Frame::syn(2, "x"));
     let legal = [
         Frame::syn_ext(3, "a"),
-        Frame::data(3, vec![0; 64 * 1024 - 256 + 4]),
+        Frame::data(3, vec![0; 64 * 1024 - 256 + 512 + 4]),
         Frame::fin(3),
         Frame::wndinc(3, 1),
         Frame::data_fin(2, ""),
