@@ -222,7 +222,7 @@ fn receiver(sig: &Signature, errors: &mut Errors) {
         return;
     };
     match &receiver.kind {
-        ReceiverKind::Reference(_, _, None) => {}
+        ReceiverKind::Reference(_, None, None) => {}
         ReceiverKind::Reference(_, _, Some(_)) => errors.at(
             receiver,
             "a service method takes `&self`: calls run at the same time, keep state behind a lock",
