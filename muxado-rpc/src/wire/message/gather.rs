@@ -42,9 +42,7 @@ impl Gather {
         // To the byte, so that it becomes the message as it is.
         message.reserve_exact(LENGTH_PREFIX + head + stand_in);
         message.extend_from_slice(&piece[..LENGTH_PREFIX + head]);
-        let mut apart = Apart::begin(place, &piece[LENGTH_PREFIX + head..LENGTH_PREFIX + content], message);
-        // One that is kept costs nothing, however little of the string comes.
-        *apart.content_mut() = large_buffers::take(len).unwrap_or_default();
+        let apart = Apart::begin(place, &piece[LENGTH_PREFIX + head..LENGTH_PREFIX + content], message);
         piece.advance(LENGTH_PREFIX + content);
         Some(Self {
             apart,
@@ -77,15 +75,12 @@ impl Gather {
         let early = std::mem::take(&mut self.early);
         let content = self.apart.content_mut();
         let have = content.len() + early.iter().map(Bytes::len).sum::<usize>() + n;
-        let whole = have - n + self.missing;
-        // What is announced is neither allocated nor counted before a good part of it has come.
-        let room = whole.min(have.saturating_mul(GROWTH));
         if content.capacity() < have {
+            // What is announced is neither allocated nor taken from what is kept before a good part of it has come.
+            let room = (have - n + self.missing).min(have.saturating_mul(GROWTH));
             reserved.grow(around + room)?;
-            content.reserve_exact(room - content.len());
-        } else {
-            let is_due = room == whole;
-            reserved.grow(around + if is_due { content.capacity() } else { room.min(content.capacity()) })?;
+            enlarge(content, room);
+            reserved.grow(around + content.capacity())?;
         }
         early.iter().for_each(|early| content.extend_from_slice(early));
         content.extend_from_slice(&piece[..n]);
@@ -126,5 +121,36 @@ impl Gather {
 
     pub(super) fn into_apart(self) -> Apart {
         self.apart
+    }
+}
+
+/// Makes room for so many bytes: in a buffer that is kept, if one fits.
+fn enlarge(content: &mut Vec<u8>, room: usize) {
+    match large_buffers::take(room) {
+        Some(mut kept) => {
+            kept.extend_from_slice(content);
+            *content = kept;
+        }
+        None => content.reserve_exact(room - content.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Codec;
+
+    #[test]
+    fn a_kept_buffer_is_not_taken_for_what_is_only_announced() {
+        const LEN: usize = 900_000;
+        drop(large_buffers::into_bytes(vec![7; LEN]));
+        let mut encoded = Vec::new();
+        Codec::MessagePack.encode_into(&"x".repeat(LEN), &mut encoded).unwrap();
+        let framed = [&(encoded.len() as u32).to_be_bytes()[..], &encoded].concat();
+        let (mut piece, mut message) = (Bytes::copy_from_slice(&framed[..1000]), Vec::new());
+        let mut gather = Gather::begin(&mut piece, encoded.len(), &mut message).unwrap();
+        assert!(!gather.add(&mut piece, &mut message, &mut Reservation::default()).unwrap());
+        let held = gather.apart.content_mut().capacity();
+        assert!(held <= 1000 * GROWTH, "{held}");
     }
 }
