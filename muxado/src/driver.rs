@@ -222,6 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if self.phase != Phase::Running {
             return Turn::Over(self.poll_end(cx));
         }
+        self.input_budget.begin_turn();
         (self.turns, self.is_awake) = (TURNS, false);
         self.poll_input(cx)
     }
@@ -331,6 +332,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if !self.has_buffers {
                 self.read_buffer.shrink();
             }
+            self.input_budget.note_read(false);
             self.wake_up(cx);
             return Poll::Pending;
         };
@@ -338,6 +340,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Ok(n) if n > 0 => {
                 (self.now, self.has_buffers) = (Instant::now(), true);
                 self.moved = self.moved.saturating_add(n);
+                self.input_budget.note_read(true);
                 self.process_input(cx);
                 self.read_buffer.adapt(n, room);
             }
@@ -354,14 +357,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Processes what was read, as far as the budget goes.
     fn process_input(&mut self, cx: &Context<'_>) {
-        let (read_buffer, now, frames) =
-            (&mut self.read_buffer.bytes, self.now.into_std(), self.input_budget.frames());
+        let (read_buffer, now, budget) =
+            (&mut self.read_buffer.bytes, self.now.into_std(), &self.input_budget);
         let was_awake = std::mem::replace(&mut self.is_awake, true);
         (self.touched, self.has_more_input, self.expected) =
             self.shared.with_driver(&mut self.wakes, |core| {
                 if !was_awake {
                     core.wake_up(cx);
                 }
+                let frames = budget.frames(core.proto.opened_since(read_buffer));
                 let more = core.proto.receive_part(read_buffer, now, frames);
                 (core.proto.frames_delivered(), more, core.proto.best_read())
             });

@@ -10,7 +10,7 @@
 //!
 //! | kind | methods |
 //! |---|---|
-//! | input | [`receive`](Session::receive), [`receive_part`](Session::receive_part), [`handle_transport_end`](Session::handle_transport_end) |
+//! | input | [`receive`](Session::receive), [`receive_part`](Session::receive_part), [`opened_since`](Session::opened_since), [`handle_transport_end`](Session::handle_transport_end) |
 //! | time | [`poll_timeout`](Session::poll_timeout), [`handle_timeout`](Session::handle_timeout), [`handle_tasks`](Session::handle_tasks), [`handle_write_stall`](Session::handle_write_stall) |
 //! | output | [`wants_transmit`](Session::wants_transmit), [`transmit`](Session::transmit), [`poll_event`](Session::poll_event) |
 //! | streams | [`open`](Session::open), [`accept`](Session::accept), [`look_at_next`](Session::look_at_next), [`waiting`](Session::waiting), [`accept_waiting`](Session::accept_waiting), [`refuse_waiting`](Session::refuse_waiting), [`announce`](Session::announce), [`write`](Session::write), [`write_with`](Session::write_with), [`poll_sent`](Session::poll_sent), [`finish`](Session::finish), [`read`](Session::read), [`read_chunk`](Session::read_chunk), [`await_rest`](Session::await_rest), [`stop_reading`](Session::stop_reading), [`reset`](Session::reset), [`release`](Session::release) |

@@ -375,7 +375,8 @@ impl Session {
     }
 
     /// As [`receive`](Self::receive), but stops once so many frames had something for their streams. Returns true if it
-    /// stopped for that, and the rest of `bytes` is still to be taken in.
+    /// stopped for that, and the rest of `bytes` is still to be taken in. It does not stop for less than half of what it
+    /// has taken in.
     pub fn receive_part(&mut self, bytes: &mut BytesMut, now: Instant, frames: usize) -> bool {
         self.recv.frames_delivered = 0;
         let before = bytes.len();
@@ -384,8 +385,11 @@ impl Session {
         self.heartbeats.note_activity(now, &mut self.timers);
         let mut input = Input::new(bytes);
         let more = loop {
-            if self.recv.frames_delivered >= frames && self.is_before_data(input.rest()) {
-                break true;
+            if self.recv.frames_delivered >= frames {
+                let left = input.rest().len();
+                if 2 * left >= before - left && self.is_before_data(input.rest()) {
+                    break true;
+                }
             }
             match self.step(&mut input, now) {
                 Ok(true) => {}
@@ -400,6 +404,20 @@ impl Session {
         self.close_if_sent();
         self.end_drain_if_sent();
         more
+    }
+
+    /// Returns how many streams this side has opened since that of the frame that comes next: as many as are busy at a
+    /// time, if each answer is followed by another stream. 0 for a stream of the peer's; `None` between the pieces of a frame
+    /// and before one of more than 2 KiB.
+    pub fn opened_since(&self, bytes: &[u8]) -> Option<usize> {
+        let Incoming::Header = self.recv.incoming else { return None };
+        let header = FrameHeader::decode(*bytes.first_chunk::<HEADER_LEN>()?);
+        if header.length > 2048 {
+            return None;
+        }
+        let next = self.store.next_id();
+        let distance = next.checked_sub(header.stream_id).filter(|distance| distance % 2 == 0);
+        Some(distance.unwrap_or(0) as usize / 2)
     }
 
     fn is_before_data(&self, bytes: &[u8]) -> bool {
@@ -878,4 +896,56 @@ fn wrong_size(header: FrameHeader, expected: &'static str) -> ProtocolError {
 
 fn payload_u32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(HEADER_LEN + at..)?.first_chunk().map(|value| u32::from_be_bytes(*value))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Buf;
+
+    use super::*;
+    use crate::proto::{Outbox, Side};
+
+    /// The output of a side that has opened so many streams, with so many bytes each.
+    fn opened(session: &mut Session, streams: usize, len: usize) -> BytesMut {
+        let (mut out, mut bytes) = (Outbox::default(), BytesMut::new());
+        for _ in 0..streams {
+            let key = session.open(None).unwrap();
+            session.write(key, &mut &vec![b'x'; len][..]).unwrap();
+        }
+        session.transmit(&mut out, Instant::now());
+        while out.has_remaining() {
+            let len = out.chunk().len();
+            bytes.extend_from_slice(out.chunk());
+            out.advance(len);
+        }
+        bytes
+    }
+
+    fn pair() -> [Session; 2] {
+        [Side::Client, Side::Server].map(|side| Session::new(side, Config::default()))
+    }
+
+    #[test]
+    fn part_stops_after_its_frames_unless_little_is_left() {
+        let [mut client, mut server] = pair();
+        let mut bytes = opened(&mut client, 64, 32);
+        let mut parts = Vec::new();
+        while !bytes.is_empty() {
+            let more = server.receive_part(&mut bytes, Instant::now(), 20);
+            assert_eq!(more, !bytes.is_empty());
+            parts.push(server.frames_delivered());
+        }
+        assert_eq!(parts, [20, 20, 24]);
+    }
+
+    #[test]
+    fn streams_since_that_of_the_next_frame_are_counted() {
+        let [mut client, mut server] = pair();
+        let requests = opened(&mut client, 5, 32);
+        assert_eq!(server.opened_since(&requests), Some(0), "it is the peer's");
+        assert_eq!(server.opened_since(&requests[..5]), None, "it is not here yet");
+        // The same bytes as an answer to the first of five.
+        assert_eq!(client.opened_since(&requests), Some(5));
+        assert_eq!(server.opened_since(&opened(&mut client, 1, 4096)), None, "it is a large one");
+    }
 }
