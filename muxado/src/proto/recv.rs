@@ -940,7 +940,7 @@ mod tests {
 
     #[test]
     fn streams_since_that_of_the_next_frame_are_counted() {
-        let [mut client, mut server] = pair();
+        let [mut client, server] = pair();
         let requests = opened(&mut client, 5, 32);
         assert_eq!(server.opened_since(&requests), Some(0), "it is the peer's");
         assert_eq!(server.opened_since(&requests[..5]), None, "it is not here yet");
