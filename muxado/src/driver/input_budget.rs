@@ -9,8 +9,9 @@ use std::cell::Cell;
 /// and a wake. A few at a time keep both at work. Where so many are under way that both are anyway,
 /// a small budget only costs more writes.
 ///
-/// Best is about a third of what is under way: a third is worked on at each end, and a third is on its way. That is
-/// done for as long as the thread runs no other connection, which would have its turn while this one waits.
+/// Best is about a third of what is under way: a third is worked on at each end, and a third is on its way. That is done of
+/// a few, and of many if reads often find nothing, for as long as the thread runs no other connection, which would have its
+/// turn while this one waits.
 #[derive(Debug, Default)]
 pub(super) struct InputBudget {
     /// Frames of the last read so far.
@@ -52,8 +53,10 @@ impl InputBudget {
         let usual = if most < MANY { SMALL } else { LARGE };
         match since.filter(|_| self.alone >= ALONE_FROM) {
             None => usual,
-            Some(since @ FEW..=SEVERAL) => since / 3 + since / 32,
-            Some(FEW..) => usual,
+            Some(since @ FEW..) => {
+                let third = since / 3 + since / 32;
+                if since <= SEVERAL || self.starved >= OFTEN { usual.min(third) } else { usual }
+            }
             // How many are busy at the peer is not known. What a read has is a third to all of it.
             Some(_) => match most.max(self.most[0]).max(self.most[1]) {
                 most @ FEW..SMALL => most / 3,
@@ -167,6 +170,18 @@ mod tests {
         assert_eq!(parts(&mut budget, Some(40), 40), [14, 14, 12]);
         assert_eq!(parts(&mut budget, Some(41), 41), [20, 20, 1]);
         assert_eq!(parts(&mut budget, Some(7), 7), [7]);
+    }
+
+    #[test]
+    fn a_third_of_many_is_processed_at_a_time_only_if_reads_often_find_nothing() {
+        let mut budget = alone();
+        parts(&mut budget, Some(256), 256);
+        assert_eq!(parts(&mut budget, Some(256), 256), [256]);
+        (0..33).for_each(|n| budget.note_read(n % 2 > 0));
+        assert_eq!(parts(&mut budget, Some(256), 256), [93, 93, 70]);
+        assert_eq!(parts(&mut budget, Some(48), 48), [17, 17, 14]);
+        // No more than otherwise.
+        assert_eq!(parts(&mut budget, Some(256), 64), [20, 20, 20, 4]);
     }
 
     #[test]
