@@ -194,6 +194,17 @@ pub(crate) fn push_u64(buf: &mut impl Append, value: u64) {
     }
 }
 
+/// Returns how many bytes [`push_u64`] appends.
+pub(crate) const fn len_u64(value: u64) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        0x1_0000..0x1_0000_0000 => 5,
+        _ => 9,
+    }
+}
+
 /// Appends an integer in its shortest form.
 pub(crate) fn push_i64(buf: &mut impl Append, value: i64) {
     match value {
@@ -293,6 +304,7 @@ mod tests {
             let mut buf = Vec::new();
             push_u64(&mut buf, value);
             assert_eq!(buf, rmp_serde::to_vec(&value).unwrap());
+            assert_eq!(buf.len(), len_u64(value));
             assert_eq!(Cursor::new(&buf).u64(), Ok(value));
         }
         for value in [0, -1, -32, -33, -128, -129, -32_768, -32_769, i64::from(i32::MIN), i64::MIN, i64::MAX]

@@ -106,20 +106,28 @@ impl Payload {
     /// was received, or if `head` is longer than the room in front of it.
     #[inline]
     pub(crate) fn framed(self, head: &[u8], tail: impl FnOnce(&mut Vec<u8>)) -> Framed {
+        let mut framed = self.behind(head.len(), |room| room.copy_from_slice(head));
+        tail(&mut framed.buf);
+        framed
+    }
+
+    /// The value behind a head of `len` bytes, which `fill` writes: it is given as many, of any content. Copies the value as
+    /// [`framed`](Self::framed) does.
+    #[inline]
+    pub(crate) fn behind(self, len: usize, fill: impl FnOnce(&mut [u8])) -> Framed {
         match self.bytes {
-            Inner::Other(Other::Encoded(mut buf)) if head.len() <= HEADROOM => {
-                let start = HEADROOM - head.len();
-                buf[start..HEADROOM].copy_from_slice(head);
-                tail(&mut buf);
+            Inner::Other(Other::Encoded(mut buf)) if len <= HEADROOM => {
+                let start = HEADROOM - len;
+                fill(&mut buf[start..HEADROOM]);
                 Framed { buf, start }
             }
             bytes => {
                 let value = Self { bytes };
                 let mut buf = buffer_pool::take();
-                buf.reserve(head.len() + value.len() + TAILROOM);
-                buf.extend_from_slice(head);
+                buf.reserve(len + value.len() + TAILROOM);
+                buf.resize(len, 0);
+                fill(&mut buf);
                 buf.extend_from_slice(&value);
-                tail(&mut buf);
                 Framed { buf, start: 0 }
             }
         }

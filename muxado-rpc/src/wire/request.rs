@@ -13,7 +13,7 @@ use crate::{
     codec::{
         Append, CodecError,
         json::{self, Scanner, push_string},
-        msgpack::{Cursor, push_array, push_map, push_str, push_u64},
+        msgpack::{Cursor, len_u64, push_array, push_map, push_str, push_u64},
     },
     message::{
         limits::SendLimits,
@@ -92,33 +92,29 @@ fn encode_json(request: &mut Request) -> Framed {
 
 #[inline]
 fn encode_packed(request: &mut Request) -> Framed {
+    let params = request.take_params();
     let name = request.method().name();
-    let depth = request.depth();
+    let (timeout_ms, depth) = (timeout_ms(request), request.depth());
     if request.metadata().is_empty() && name.len() < 32 {
         // All that most calls need: the head of an array, of a string, the method, and a time limit.
-        let mut head = [0; LENGTH_PREFIX + 2 + 31 + MAX_QUICK_OPTIONS];
-        head[LENGTH_PREFIX..][..2].copy_from_slice(&[0x92, 0xA0 | name.len() as u8]);
-        head[LENGTH_PREFIX + 2..][..name.len()].copy_from_slice(name.as_bytes());
-        let mut end = LENGTH_PREFIX + 2 + name.len();
-        let timeout_ms = timeout_ms(request);
-        if timeout_ms.is_some() || !depth.is_zero() {
-            head[LENGTH_PREFIX] = 0x93;
-            let (options, len) = quick_options(timeout_ms, depth);
-            head[end..][..options.len()].copy_from_slice(&options);
-            end += len;
-        }
-        let mut framed = request.take_params().framed(&head[..end], |_| ());
+        let options = QuickOptions { timeout_ms, depth };
+        let elements = 0x92 + u8::from(options.count() > 0);
+        let len = LENGTH_PREFIX + 2 + name.len() + options.len();
+        let mut framed = params.behind(len, |head| {
+            let mut head = Room(&mut head[LENGTH_PREFIX..]);
+            head.append(&[elements, 0xA0 | name.len() as u8]);
+            head.append(name.as_bytes());
+            options.push(&mut head);
+        });
         set_length(&mut framed);
         return framed;
     }
-    let params = request.take_params();
-    let timeout_ms = timeout_ms(request);
     let metadata = request.metadata();
     let options = [timeout_ms.is_some(), !depth.is_zero(), !metadata.is_empty()];
     let options = options.into_iter().filter(|is_there| *is_there).count();
     let mut head = packed_head();
     push_array(&mut head, if options == 0 { 2 } else { 3 });
-    push_str(&mut head, request.method().name());
+    push_str(&mut head, name);
     if options > 0 {
         push_map(&mut head, options);
     }
@@ -139,43 +135,50 @@ fn encode_packed(request: &mut Request) -> Framed {
     framed
 }
 
-/// Bytes of the options of a request without metadata at most.
-const MAX_QUICK_OPTIONS: usize = 1 + TIMEOUT_KEY.len() + 9 + DEPTH_KEY.len() + 1;
-
-/// The options of a request without metadata, and how many bytes they have.
-#[inline]
-fn quick_options(timeout_ms: Option<u64>, depth: Depth) -> ([u8; MAX_QUICK_OPTIONS], usize) {
-    let mut options = [0; MAX_QUICK_OPTIONS];
-    options[0] = 0x80 | (u8::from(timeout_ms.is_some()) + u8::from(!depth.is_zero()));
-    let mut len = 1;
-    if let Some(timeout_ms) = timeout_ms {
-        options[1..][..TIMEOUT_KEY.len()].copy_from_slice(TIMEOUT_KEY);
-        len += TIMEOUT_KEY.len();
-        let mut number = Small { bytes: [0; 9], len: 0 };
-        push_u64(&mut number, timeout_ms);
-        options[len..][..9].copy_from_slice(&number.bytes);
-        len += number.len;
-    }
-    if !depth.is_zero() {
-        options[len..][..DEPTH_KEY.len()].copy_from_slice(DEPTH_KEY);
-        len += DEPTH_KEY.len();
-        options[len] = depth.as_u8();
-        len += 1;
-    }
-    (options, len)
+/// The options of a request without metadata.
+#[derive(Clone, Copy)]
+struct QuickOptions {
+    timeout_ms: Option<u64>,
+    depth: Depth,
 }
 
-/// An integer in MessagePack.
-struct Small {
-    bytes: [u8; 9],
-    len: usize,
+impl QuickOptions {
+    fn count(self) -> u8 {
+        u8::from(self.timeout_ms.is_some()) + u8::from(!self.depth.is_zero())
+    }
+
+    /// Returns how many bytes [`push`](Self::push) appends.
+    fn len(self) -> usize {
+        let timeout = self.timeout_ms.map_or(0, |ms| TIMEOUT_KEY.len() + len_u64(ms));
+        let depth = if self.depth.is_zero() { 0 } else { DEPTH_KEY.len() + 1 };
+        usize::from(self.count() > 0) + timeout + depth
+    }
+
+    #[inline]
+    fn push(self, head: &mut Room<'_>) {
+        if self.count() > 0 {
+            head.append(&[0x80 | self.count()]);
+        }
+        if let Some(timeout_ms) = self.timeout_ms {
+            head.append(TIMEOUT_KEY);
+            push_u64(head, timeout_ms);
+        }
+        if !self.depth.is_zero() {
+            head.append(DEPTH_KEY);
+            head.append(&[self.depth.as_u8()]);
+        }
+    }
 }
 
-impl Append for Small {
+/// Room of the right size for what is appended: written where it stays, a byte that is copied on at once would be waited for.
+struct Room<'a>(&'a mut [u8]);
+
+impl Append for Room<'_> {
     #[inline]
     fn append(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..][..bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+        let (room, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        room.copy_from_slice(bytes);
+        self.0 = rest;
     }
 }
 
@@ -406,6 +409,25 @@ mod tests {
         talkative.set_timeout(Some(Duration::from_secs(1)));
         talkative.metadata_mut().insert("k", "v");
         assert_eq!(quick_request(&encode(talkative).split_off(LENGTH_PREFIX)), None);
+    }
+
+    #[test]
+    fn a_head_that_finds_no_room_in_front_of_the_parameters_is_the_same() {
+        static LONG: MethodInfo = MethodInfo::new("Calculator", 1, "a_name_of_just_thirty_one_bytes", 0);
+        let timeout = Duration::from_millis(1 << 40);
+        let mut request = Request::new(&LONG, Codec::MessagePack, &Add { a: 1, b: 2 }).unwrap();
+        request.set_timeout(Some(timeout));
+        request.set_depth(Depth::from_wire(1));
+        let params = request.params().to_vec();
+        let message = encode(request);
+        assert_eq!(
+            message[..LENGTH_PREFIX],
+            u32::try_from(message.len() - LENGTH_PREFIX).unwrap().to_be_bytes()
+        );
+        let message = &message[LENGTH_PREFIX..];
+        let head = decode_packed(message).unwrap();
+        assert_eq!((&*head.method, head.timeout, head.depth.as_u8()), (LONG.name(), Some(timeout), 1));
+        assert_eq!(message[head.params.unwrap()], params);
     }
 
     #[test]
