@@ -438,9 +438,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// When the next time limit passes, or the session has something to do.
     fn due(&mut self) -> Option<Instant> {
-        let (proto, reminder) = self
-            .shared
-            .with_driver(&mut self.wakes, |core| (core.proto.poll_timeout(), core.reminders.next()));
+        let shared = &self.shared;
+        let (proto, reminder) = shared.with_driver(&mut self.wakes, |core| {
+            if core.reminders.are_unstarted() {
+                core.start_reminders(shared.reminder_now());
+            }
+            (core.proto.poll_timeout(), core.reminders.next())
+        });
         earliest(self.earlier(proto, reminder), self.stall())
     }
 
@@ -507,7 +511,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if core.proto.wants_transmit() {
                 return Poll::Ready(());
             }
-            core.park_driver(cx, true);
+            core.park_driver(cx);
             Poll::Pending
         })
     }

@@ -12,7 +12,7 @@ pub use self::{
     },
 };
 #[cfg(feature = "tokio")]
-pub use crate::{driver::Turn, shared::Reminder};
+pub use crate::driver::Turn;
 pub use crate::{
     log_limit::{LogLimit, LogLine},
     proto::{OpenLevel, Source, Waiting},
@@ -34,7 +34,7 @@ mod handles {
         control::ControlStreams,
         error::{OpenError, ReadError, WriteError},
         proto::{Finish, OpenLevel, Source, Waiting},
-        shared::{OpenWait, Reminder},
+        shared::OpenWait,
         split::{RecvStream, SendStream},
         stream::Stream,
         typed::{OpenTyped, StreamType, TypedSession},
@@ -69,12 +69,6 @@ mod handles {
             time: Option<Duration>,
         ) -> OpenTyped;
 
-        /// Returns the reminder for a time: it is small enough to be kept by the thousands.
-        fn reminder_at(&self, at: Instant) -> Reminder;
-
-        /// Returns the time of an reminder.
-        fn time_of(&self, reminder: Reminder) -> Instant;
-
         /// Takes the next stream of the peer that this did not return before, if `take` returns true for it; otherwise
         /// the stream stays in the backlog.
         ///
@@ -102,7 +96,12 @@ mod handles {
         /// It does in one step what [`Stream::poll_write_final`] and a first [`Stream::poll_read_chunk`] would do behind
         /// the opening. As much of `data` is taken as there is room for. If that is all of it, the stream's end follows
         /// and the task is woken when something has come back; otherwise it is woken when there is room for more, to be
-        /// passed to [`Stream::poll_write_final`]. At the time of `reminder` the driver wakes it in any case.
+        /// passed to [`Stream::poll_write_final`].
+        ///
+        /// The driver wakes it in any case when the time `after` is over, as at the time of
+        /// [`poll_reset_until`](StreamExt::poll_reset_until). It counts from the driver's next turn, in which the message
+        /// leaves: that way one look at the clock is enough for all that is opened between two turns. Where the transport
+        /// takes nothing, so that the next turn may be far away, it counts from now.
         ///
         /// # Errors
         ///
@@ -133,7 +132,7 @@ mod handles {
             &mut self,
             cx: &mut Context<'_>,
             data: &mut impl Source,
-            reminder: Option<Reminder>,
+            after: Option<Duration>,
             stream: &mut Option<Stream>,
         ) -> Poll<Result<(), OpenError>>;
     }
@@ -213,6 +212,10 @@ mod handles {
         /// One stream has one such time. It holds until it is replaced, or the stream is dropped, and wakes once.
         fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError>;
 
+        /// Returns when the driver wakes the tasks that wait for the stream in any case, as it looks at the time `now`: that
+        /// is `now` if it has done so, or was not asked to.
+        fn wakes_at(&self, now: Instant) -> Instant;
+
         /// Tells the session that the rest of a message is missing: if it does not come for
         /// [`Config::stall_timeout`](crate::Config::stall_timeout) the stream is reset.
         ///
@@ -284,16 +287,6 @@ mod handles {
             self.open_waiting(stream_type, OpenWait::new(level, time))
         }
 
-        #[inline]
-        fn reminder_at(&self, at: Instant) -> Reminder {
-            self.session().shared.reminder_at(at)
-        }
-
-        #[inline]
-        fn time_of(&self, reminder: Reminder) -> Instant {
-            self.session().shared.time_of(reminder)
-        }
-
         fn accept_next(&self, take: impl FnOnce(&Waiting<'_>) -> bool) -> Option<NextStream> {
             backlog::accept_next(self, take)
         }
@@ -321,10 +314,10 @@ mod handles {
             &mut self,
             cx: &mut Context<'_>,
             data: &mut impl Source,
-            reminder: Option<Reminder>,
+            after: Option<Duration>,
             stream: &mut Option<Stream>,
         ) -> Poll<Result<(), OpenError>> {
-            self.poll_final(cx, data, reminder, stream)
+            self.poll_final(cx, data, after, stream)
         }
     }
 
@@ -382,6 +375,11 @@ mod handles {
         #[inline]
         fn poll_reset_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<ReadError> {
             self.inner().poll_reset_until(cx, at)
+        }
+
+        fn wakes_at(&self, now: Instant) -> Instant {
+            let inner = self.inner();
+            inner.shared.reminder_due(inner.key, now)
         }
 
         fn await_rest(&self) {

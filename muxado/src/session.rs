@@ -21,7 +21,7 @@ use crate::{
     driver::Driver,
     error::{ErrorCode, OpenError, SessionEnd},
     proto::{Finish, SessionStats, Side, Source, StreamKey},
-    shared::{Core, Direction, OpenWait, Reminder, Shared, Signal, Wait, WaiterId},
+    shared::{Core, Direction, OpenWait, Shared, Signal, Wait, WaiterId},
     stream::Stream,
 };
 
@@ -350,28 +350,28 @@ impl Opening {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
-        self.poll_with(cx, |_, _| {})?.map(|key| Ok(self.opened(key)))
+        self.poll_with(cx, |_, _, _| {})?.map(|key| Ok(self.opened(key)))
     }
 
     /// Opens a stream, which takes as much of `data` as it has room for, and its end if that is all. Then the task is
-    /// woken for what comes back, otherwise for room, and in either case at the time of `reminder`. The stream is put into
-    /// `stream`.
+    /// woken for what comes back, otherwise for room, and in either case so long `after` the driver's next turn. The stream
+    /// is put into `stream`.
     #[inline]
     pub(crate) fn poll_final(
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
-        reminder: Option<Reminder>,
+        after: Option<Duration>,
         stream: &mut Option<Stream>,
     ) -> Poll<Result<(), OpenError>> {
         let task = &Context::from_waker(cx.waker());
-        let polled = self.poll_with(cx, |core, key| {
+        let polled = self.poll_with(cx, |shared, core, key| {
             // With a stream that has just been opened nothing can be wrong.
             let _ = core.proto.write_with(key, data, Finish::Yes);
             let direction = if data.has_remaining() { Direction::Write } else { Direction::Read };
             core.register_stream(key, direction, task);
-            if let Some(reminder) = reminder {
-                core.set_reminder(key, reminder);
+            if let Some(after) = after {
+                core.remind_after(key, after, || shared.reminder_now());
             }
         });
         polled.map_ok(|key| *stream = Some(self.opened(key)))
@@ -382,7 +382,7 @@ impl Opening {
     fn poll_with(
         &mut self,
         cx: &Context<'_>,
-        first: impl FnOnce(&mut Core, StreamKey),
+        first: impl FnOnce(&Shared, &mut Core, StreamKey),
     ) -> Poll<Result<StreamKey, OpenError>> {
         let shared = self.shared.as_ref().expect("no future is polled after it was ready");
         let (ticket, stream_type, wait) = (&mut self.ticket, self.stream_type, self.wait);
@@ -392,7 +392,7 @@ impl Opening {
             }
             let opened = core.proto.open(stream_type);
             if let Ok(key) = opened {
-                first(core, key);
+                first(shared, core, key);
             }
             Poll::Ready(opened)
         })

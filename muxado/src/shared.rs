@@ -19,8 +19,14 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::openers::OpenWait;
-pub use self::reminders::Reminder;
-use self::{flush::Flushes, openers::Openers, reminders::Reminders, waiters::Waiters, wakes::Replaced};
+pub(crate) use self::reminders::Reminder;
+use self::{
+    flush::Flushes,
+    openers::Openers,
+    reminders::{Reminders, When},
+    waiters::Waiters,
+    wakes::Replaced,
+};
 pub(crate) use self::{
     waiters::{Signal, Wait, WaiterId},
     wakes::Wakes,
@@ -63,9 +69,9 @@ pub(crate) struct Core {
     next_waiter: u64,
     /// Wakers that are not needed any more, to be dropped after the unlock.
     replaced: Replaced,
-    /// The driver's waker, and whether it sleeps until there is something to send.
+    /// The driver's waker.
     driver: Option<Waker>,
-    parked: bool,
+    driver_state: DriverState,
     pub(crate) driver_done: bool,
     /// Handles that may open and accept.
     pub(crate) sessions: usize,
@@ -76,7 +82,18 @@ struct StreamWakers {
     read: Option<Waker>,
     write: Option<Waker>,
     /// When both are woken, whatever has become of the stream.
-    reminder: Option<Reminder>,
+    reminder: When,
+}
+
+/// What the driver does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DriverState {
+    /// It looks for output before it sleeps.
+    Running,
+    /// It sleeps until there is output.
+    Parked,
+    /// It may sleep until the transport takes more, whatever output there is.
+    Blocked,
 }
 
 impl Shared {
@@ -95,7 +112,7 @@ impl Shared {
                 next_waiter: 0,
                 replaced: Replaced::default(),
                 driver: None,
-                parked: false,
+                driver_state: DriverState::Running,
                 driver_done: false,
                 sessions: 1,
             }),
@@ -107,7 +124,7 @@ impl Shared {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.lock();
         let result = f(&mut core);
-        let concerns_driver = core.parked && core.proto.wants_transmit();
+        let concerns_driver = core.driver_state == DriverState::Parked && core.proto.wants_transmit();
         if concerns_driver || core.has_news() {
             self.wake_all_concerned(core, concerns_driver);
         }
@@ -240,19 +257,20 @@ impl Core {
     pub(crate) fn shrink(&mut self) {
         self.proto.shrink();
         let nobody = |wakers: &StreamWakers| {
-            wakers.read.is_none() && wakers.write.is_none() && wakers.reminder.is_none()
+            wakers.read.is_none() && wakers.write.is_none() && wakers.reminder == When::Never
         };
         let used = self.streams.iter().rposition(|wakers| !nobody(wakers)).map_or(0, |last| last + 1);
         self.streams.truncate(used);
         self.streams.shrink_to_fit();
         self.openers.shrink();
+        self.reminders.shrink();
         self.waiters.shrink();
     }
 
     /// Gives a stream's handle back; returns whether it was the last handle of all.
     fn release(&mut self, key: StreamKey) -> bool {
         if let Some(StreamWakers { read, write, reminder }) = self.streams.get_mut(key.index()) {
-            *reminder = None;
+            *reminder = When::Never;
             self.replaced.extend(read.take());
             self.replaced.extend(write.take());
         }
@@ -317,7 +335,9 @@ impl Core {
     }
 
     fn wake_driver(&mut self, wakes: &mut Wakes) {
-        self.parked = false;
+        if self.driver_state == DriverState::Parked {
+            self.driver_state = DriverState::Running;
+        }
         if let Some(waker) = &self.driver {
             wakes.push(waker.clone());
         }
@@ -325,13 +345,22 @@ impl Core {
 
     /// Notes that the driver is awake, and what it does by itself needs no wake.
     pub(crate) fn wake_up(&mut self, cx: &Context<'_>) {
-        self.park_driver(cx, false);
+        self.register_driver(cx, DriverState::Running);
         self.begin_turn();
     }
 
-    /// Registers the driver's waker: to be woken by output if it is `parked`, otherwise only by the session's end.
-    pub(crate) fn park_driver(&mut self, cx: &Context<'_>, parked: bool) {
-        self.parked = parked;
+    /// Notes that the driver sleeps until there is output.
+    pub(crate) fn park_driver(&mut self, cx: &Context<'_>) {
+        self.register_driver(cx, DriverState::Parked);
+    }
+
+    /// Notes that the driver may sleep until the transport takes more.
+    pub(crate) const fn block_driver(&mut self) {
+        self.driver_state = DriverState::Blocked;
+    }
+
+    fn register_driver(&mut self, cx: &Context<'_>, state: DriverState) {
+        self.driver_state = state;
         register(&mut self.driver, cx, &mut self.replaced);
     }
 

@@ -6,6 +6,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,7 +15,7 @@ use crate::{
     error::OpenError,
     proto::{Side, Source},
     session::{Opening, Session},
-    shared::{OpenWait, Reminder},
+    shared::OpenWait,
     stream::Stream,
 };
 
@@ -153,10 +154,10 @@ impl OpenTyped {
         &mut self,
         cx: &mut Context<'_>,
         data: &mut impl Source,
-        reminder: Option<Reminder>,
+        after: Option<Duration>,
         stream: &mut Option<Stream>,
     ) -> Poll<Result<(), OpenError>> {
-        self.opening.poll_final(cx, data, reminder, stream)
+        self.opening.poll_final(cx, data, after, stream)
     }
 }
 

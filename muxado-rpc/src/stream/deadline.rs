@@ -37,10 +37,6 @@ impl TimeLimit {
         self.at
     }
 
-    pub(crate) const fn timeout(self) -> Duration {
-        self.timeout
-    }
-
     /// Whether there is no time at all.
     pub(crate) const fn is_zero(self) -> bool {
         self.timeout.is_zero()
@@ -48,8 +44,13 @@ impl TimeLimit {
 
     /// Returns the status of a call that was not over in time. `what` says what was missed, up to the number.
     pub(crate) fn status(self, method: &MethodInfo, what: &str) -> Status {
-        Status::deadline_exceeded(format!("{method}: {what} of {:?}", self.timeout))
+        exceeded(self.timeout, method, what)
     }
+}
+
+/// Returns the status of a call that was not over in `timeout`. `what` says what was missed, up to the number.
+pub(crate) fn exceeded(timeout: Duration, method: &MethodInfo, what: &str) -> Status {
+    Status::deadline_exceeded(format!("{method}: {what} of {timeout:?}"))
 }
 
 /// A time limit, and the timer of those who have to wait for it.
@@ -148,16 +149,22 @@ pub(crate) enum Step {
 
 impl Step {
     /// Ready when the limit has passed, at the second look: the reminder is set during the first, at which there is no need to
-    /// ask for the time.
+    /// ask for the time. `at` is told the time, and says when the limit passes.
     #[inline]
-    pub(crate) fn poll_exceeded(&mut self, cx: &Context<'_>, at: impl FnOnce() -> Instant) -> Poll<()> {
+    pub(crate) fn poll_exceeded(
+        &mut self,
+        cx: &Context<'_>,
+        at: impl FnOnce(Instant) -> Instant,
+    ) -> Poll<()> {
         match self {
             Self::New => *self = Self::Waiting,
-            Self::Waiting if Instant::now() >= at() => {
-                *self = Self::Passed;
-                cx.waker().wake_by_ref();
+            Self::Waiting => {
+                let now = Instant::now();
+                if now >= at(now) {
+                    *self = Self::Passed;
+                    cx.waker().wake_by_ref();
+                }
             }
-            Self::Waiting => {}
             Self::Passed => return Poll::Ready(()),
         }
         Poll::Pending
@@ -181,7 +188,7 @@ impl StreamDeadline {
     /// As [`Deadline::poll_exceeded`].
     pub(crate) fn poll_exceeded(&mut self, cx: &Context<'_>) -> Poll<()> {
         let at = self.limit.at;
-        self.step.poll_exceeded(cx, || at)
+        self.step.poll_exceeded(cx, |_| at)
     }
 }
 

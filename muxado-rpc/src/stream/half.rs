@@ -61,6 +61,14 @@ impl ReadChunks for ReadHalf {
 }
 
 impl ReadHalf {
+    /// Returns the stream, if it is all here and has not ended.
+    pub(crate) const fn whole(&self) -> Option<&Stream> {
+        match self {
+            Self::Whole(stream) => stream.as_ref(),
+            Self::Half(_) => None,
+        }
+    }
+
     /// Whether the peer cannot have heard of the stream.
     pub(crate) fn is_unheard_of(&self) -> bool {
         match self {

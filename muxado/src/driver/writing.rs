@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::io::poll_write_buf;
 
 use super::{Driver, Due, Phase, TURNS};
-use crate::proto::Outbox;
+use crate::{proto::Outbox, shared::Core};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// While several streams are busy, output waits once for what the tasks just woken will add:
@@ -51,7 +51,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     break;
                 }
             }
-            ready!(self.poll_write_outbox(cx));
+            if self.poll_write_outbox(cx).is_pending() {
+                // Who comes now is not among those whose times were looked at.
+                self.shared.with_driver(&mut self.wakes, Core::block_driver);
+                self.due = None;
+                return Poll::Pending;
+            }
             if !taken.has_more && !self.is_busy() {
                 break;
             }
@@ -66,13 +71,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Takes what the session has to send now, and notes when it has something to do next.
     fn take_output(&mut self) -> Taken {
         let (outbox, last) = (&mut self.outbox, self.frames_at_last_write);
-        let (known, flushed) = (self.now, !self.unflushed);
-        let (frames, now, (due, reminder), taken) = self.shared.with_driver(&mut self.wakes, |core| {
+        let (shared, known, flushed) = (&self.shared, self.now, !self.unflushed);
+        let (frames, now, (due, reminder), taken) = shared.with_driver(&mut self.wakes, |core| {
             if flushed {
                 core.note_flushed();
             }
             // Where nothing is sent the time does not matter.
-            let now = core.proto.wants_transmit().then(Instant::now);
+            let now = (core.proto.wants_transmit() || core.reminders.are_unstarted()).then(Instant::now);
+            if let Some(now) = now {
+                core.start_reminders(shared.reminder_at(now.into_std()));
+            }
             core.proto.transmit(outbox, now.unwrap_or(known).into_std());
             let taken =
                 Taken { has_more: core.proto.wants_transmit(), flush_awaited: core.flushes.is_awaited() };

@@ -21,7 +21,7 @@ use crate::{
     message::{method_ref::MethodAnd, payload::OutboundMessage, response::Outcome, status},
     stream::{
         body::{BodyStream, ReceivedBody},
-        deadline::TimeLimit,
+        deadline::{TimeLimit, exceeded},
         half::{ReadHalf, WriteHalf},
         reader::{Bounds, MessageReader, NoMessage, over_limit},
         writer::{BodyWriter, Forward, ForwardTask, forward},
@@ -128,7 +128,7 @@ impl CallFuture {
         let patience = timeout.map_or(queue_timeout, |timeout| timeout.min(queue_timeout));
         let shared = call.hold.shared();
         let opening = shared.typed().open_typed_at(service, level, Some(patience));
-        let time = CallTime::new(shared, timeout);
+        let time = CallTime::new(timeout);
         let state = State::Opening { opening, message, body };
         Self { call: Some(call), state, time }
     }
@@ -146,7 +146,7 @@ impl Future for CallFuture {
         let mut polled = state.poll(cx, call, time);
         if polled.is_pending()
             && let Some(call) = call
-            && time.poll_exceeded(cx, call.hold.shared(), state.has_stream()).is_ready()
+            && time.poll_exceeded(cx, call.hold.shared(), state.stream()).is_ready()
         {
             polled = Poll::Ready(Err(state.late(call, time)));
         }
@@ -172,7 +172,7 @@ impl State {
                 Self::Opening { opening, message, body } => {
                     let (shared, mut stream) = (call.hold.shared(), None);
                     let opened = match body {
-                        None => opening.poll_with_final(cx, message, time.reminder(shared), &mut stream),
+                        None => opening.poll_with_final(cx, message, time.after(shared), &mut stream),
                         Some(_) => {
                             Pin::new(opening).poll(cx).map_ok(|opened| stream = Some(opened.into_inner()))
                         }
@@ -222,8 +222,7 @@ impl State {
             Some(body) => {
                 let Some((send, receive)) = stream.map(Stream::into_split) else { return false };
                 let (message, out) = (std::mem::take(message), WriteHalf::Half(send));
-                let limit = time.limit(call.hold.shared());
-                (ReadHalf::Half(receive), call.send_body(message, *body, out, limit))
+                (ReadHalf::Half(receive), call.send_body(message, *body, out, time.limit()))
             }
         };
         let waits = matches!(unsent, Unsent::Nothing) && !call.method().shape().streams_output();
@@ -263,12 +262,13 @@ impl State {
             return Err(self.take_failure());
         };
         let Exchange { read, reader, unsent } = exchange;
+        let deadline = time.take_limit(read.whole());
         let task = match unsent {
             Unsent::ByTask(task) => task,
             _ => None,
         };
         let received = ReceivedBody::new(call.about.method_ref(), read, reader.unboxed(), call.limits())
-            .with_deadline(time.take_limit(call.hold.shared()))
+            .with_deadline(deadline)
             .with_forward_task(task);
         let received = match first {
             Some(first) => received.with_first(first),
@@ -281,8 +281,8 @@ impl State {
 
     /// The status of a call that is not over in time.
     fn late(&self, call: &Call, time: &CallTime) -> Status {
-        let Some(limit) = time.limit(call.hold.shared()) else { return polled_after_end() };
-        let status = limit.status(call.method(), "no answer within the time limit");
+        let Some(timeout) = time.timeout() else { return polled_after_end() };
+        let status = exceeded(timeout, call.method(), "no answer within the time limit");
         if let Self::Opening { .. } = self { status.not_executed() } else { status }
     }
 
@@ -293,9 +293,12 @@ impl State {
         }
     }
 
-    /// Whether the call has its stream, all of it.
-    fn has_stream(&self) -> bool {
-        matches!(self, Self::Exchanging(exchange) if matches!(exchange.read, ReadHalf::Whole(_)))
+    /// Returns the stream of the call, if it has all of it.
+    const fn stream(&self) -> Option<&Stream> {
+        match self {
+            Self::Exchanging(exchange) => exchange.read.whole(),
+            _ => None,
+        }
     }
 }
 
