@@ -3,6 +3,7 @@
 mod alarm;
 mod closing;
 mod input_budget;
+mod large_blocks;
 mod overdue;
 mod read_buffer;
 mod writing;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, BytesMut, buf::Limit};
 
+use super::large_blocks;
+
 /// Received bytes that are no whole frame yet, and the memory for what comes.
 ///
 /// Large payloads leave as slices of the buffer that they were read to, so the next read needs
@@ -68,6 +70,9 @@ impl ReadBuffer {
         if n == room {
             self.read_size = (self.read_size * 4).min(MAX_READ);
             self.small_reads = 0;
+            if self.read_size == MAX_READ {
+                large_blocks::expect();
+            }
         } else if n < self.read_size / 4 && self.read_size > MIN_READ {
             self.small_reads += 1;
             if self.small_reads >= SMALL_READS {

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::io::poll_write_buf;
 
-use super::{Driver, Due, Phase, TURNS};
+use super::{Driver, Due, Phase, TURNS, large_blocks};
 use crate::{proto::Outbox, shared::Core};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -159,6 +159,7 @@ fn poll_write_some(
     outbox: &mut Outbox,
 ) -> Poll<io::Result<usize>> {
     if !outbox.is_one_piece() {
+        large_blocks::expect();
         return poll_write_buf(io, cx, outbox);
     }
     let written = ready!(io.poll_write(cx, outbox.chunk()))?;
