@@ -108,8 +108,9 @@ impl<T, E, C: Service<Request>> ClientCall<T, E, C> {
 
     /// Sets how long the call may take, whatever its method and its client say.
     ///
-    /// The limit counts from the first poll, and covers the items of a stream as well. A limit that the call inherits
-    /// still holds if it ends earlier. A call that is under way keeps its limit.
+    /// The limit counts from the first poll, or from when the connection's task next runs if something else holds its
+    /// thread, and covers the items of a stream as well. A limit that the call inherits still holds if it ends earlier. A
+    /// call that is under way keeps its limit.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with_request(|request| request.set_timeout(Some(timeout)))
     }
