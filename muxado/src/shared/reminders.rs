@@ -121,8 +121,8 @@ impl Core {
         }
     }
 
-    /// Has the tasks that wait for a stream woken once, so long after the driver's next turn. Where that may be far away the
-    /// time counts from `now`.
+    /// Has the tasks that wait for a stream woken once, so long after the driver's next turn: what opens it is always to be
+    /// sent. Where that may be far away the time counts from `now`.
     #[inline]
     pub(crate) fn remind_after(&mut self, key: StreamKey, after: Duration, now: impl FnOnce() -> Reminder) {
         if self.driver_state == DriverState::Blocked {
@@ -371,6 +371,35 @@ mod tests {
         })
         .await;
         assert_eq!(start.elapsed(), 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_credit_the_driver_starts_the_time_all_the_same() {
+        let (near, far) = duplex(1 << 20);
+        let config = Config::default().session_send_buffer(64 * 1024).stall_timeout(None);
+        let (session, driver) = Session::client(near, config);
+        tokio::spawn(driver);
+        // Nobody reads.
+        let (_far, driver) = Session::server(far, Config::default().stall_timeout(None));
+        tokio::spawn(driver);
+        let near = TypedSession::new(session);
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            held.push(until_woken(|cx| open_for(&near, cx, &[7; 1 << 20], SECOND)).await);
+            sleep(SECOND).await;
+            let (start, mut last) = (Instant::now(), None);
+            let wait = poll_fn(|cx| {
+                let Some(stream) = &mut last else {
+                    last = Some(open_for(&near, cx, b"late", 2 * SECOND));
+                    assert!(near.session().shared.with(|core| core.proto.wants_transmit()));
+                    return Poll::Pending;
+                };
+                let is_over = stream.poll_reset_until(cx, None).is_ready() || start.elapsed() >= 2 * SECOND;
+                if is_over { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let _ = timeout(1000 * SECOND, wait).await;
+            assert_eq!(start.elapsed(), 2 * SECOND);
+        }
     }
 
     #[tokio::test(start_paused = true)]
